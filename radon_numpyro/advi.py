@@ -1,0 +1,402 @@
+"""Automatic differentiation variational inference: NumPyro's SVI with an AutoNormal guide.
+
+The guide starts from the closed-form solution at plug-in scales (``start.py``); every
+parameter then moves in units of its own standard deviation, with a step that is halved
+whenever progress is lost in the noise, and the answer is the average over the last windows.
+
+References
+----------
+Kucukelbir, Tran, Ranganath, Gelman and Blei (2017), Automatic differentiation variational
+inference, JMLR 18(14). Welandawe, Andersen, Vehtari and Huggins (2022), Robust, automated, and
+accurate black-box variational inference, arXiv:2203.15945. Yao, Vehtari, Simpson and Gelman
+(2018), Yes, but did it work?, ICML.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from arviz_stats.base.array import array_stats
+from numpyro import handlers
+from numpyro.distributions import biject_to
+from numpyro.infer import SVI, TraceMeanField_ELBO, init_to_value
+from numpyro.infer.autoguide import AutoNormal
+from numpyro.infer.util import potential_energy
+from tqdm.auto import tqdm
+
+from radon_numpyro.data import GroupedData
+from radon_numpyro.models import MODELS, Model
+from radon_numpyro.priors import Priors
+from radon_numpyro.start import Start, mean_field_start
+from radon_numpyro.statistics import GroupStatistics, as_statistics
+
+WINDOW = 500
+FIRST_STEP = 0.02
+LAST_STEP = 0.0025
+PATIENCE = 4
+KHAT_DRAWS = 4000
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
+
+
+@dataclass(frozen=True)
+class ADVIResult:
+    """A fitted mean-field guide.
+
+    Attributes
+    ----------
+    means, sds
+        Mean and standard deviation of each site in its own (constrained) space, shaped as
+        the site.
+    locs, scales
+        Location and scale of the guide in the unconstrained space, shaped as the site.
+    elbo
+        Evidence lower bound at each step, shape (num_steps,), in nats.
+    converged
+        Whether the stop rule was met within the steps allowed.
+    reason
+        Why it stopped, in words.
+    khat
+        Pareto shape of the importance ratios of guide and posterior.
+    skipped_steps
+        Steps that gave a non-finite bound or gradient and were not taken.
+    model
+        Name of the model.
+    seed, num_particles
+        Seed, and Monte Carlo draws a step.
+    """
+
+    means: Mapping[str, np.ndarray]
+    sds: Mapping[str, np.ndarray]
+    locs: Mapping[str, np.ndarray]
+    scales: Mapping[str, np.ndarray]
+    elbo: np.ndarray
+    converged: bool
+    reason: str
+    khat: float
+    skipped_steps: int
+    model: str
+    seed: int
+    num_particles: int
+
+    @property
+    def num_steps(self) -> int:
+        """Steps run."""
+        return len(self.elbo)
+
+    @property
+    def verdict(self) -> str:
+        """What the guide is good for, from its k-hat (Yao et al. 2018)."""
+        if not self.converged:
+            return f"do not use: {self.reason}"
+        if self.khat < 0.5:
+            return f"good to read (k-hat {self.khat:.2f})"
+        if self.khat < 0.7:
+            return f"usable, better checked with NUTS (k-hat {self.khat:.2f})"
+        return f"only to start NUTS (k-hat {self.khat:.2f}: far from the posterior)"
+
+
+def fit_advi(
+    data: GroupedData | GroupStatistics,
+    model: str = "hierarchical",
+    *,
+    num_steps: int = 100_000,
+    seed: int = 0,
+    priors: Priors | None = None,
+    num_particles: int = 16,
+    tolerance: float = 0.05,
+    progress_bar: bool = True,
+) -> ADVIResult:
+    r"""Fit a factorised Normal guide to the whole model by stochastic optimisation.
+
+    Maximises :math:`E_q[\log p(y, z) - \log q(z)]` over the locations and scales of q in the
+    unconstrained space, on sufficient statistics.
+
+    Parameters
+    ----------
+    data
+        Rows or statistics.
+    model
+        ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
+    num_steps
+        Steps at the most; a multiple of the window of 500 is run.
+    seed
+        Seed of the Monte Carlo draws.
+    priors
+        Default: :meth:`Priors.weakly_informative` of the data.
+    num_particles
+        Draws of the guide a step.
+    tolerance
+        The parameters have stopped when no site's average differs between two windows by
+        more than this (root mean square over the site), in units of its standard deviation.
+    progress_bar
+        Show steps and the average bound on a terminal.
+
+    Returns
+    -------
+    ADVIResult
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    FloatingPointError
+        If the bound is not finite; the message names the site.
+    """
+    _check_arguments(model, num_steps, num_particles, tolerance)
+    statistics = as_statistics(data)
+    priors = Priors.weakly_informative(statistics) if priors is None else priors
+    function = MODELS[model]
+    start = mean_field_start(statistics, model, priors)
+    fixed: dict[str, Any] = {"model": function, "num_particles": num_particles}
+    start_key, khat_key = jax.random.split(jax.random.key(seed))
+
+    state, units = _begin(start_key, start, statistics, priors, **fixed)
+    step_size = FIRST_STEP
+    elbo: list[np.ndarray] = []
+    averages: list[Any] = []
+    quiet = 0
+    converged, reason = False, f"the {num_steps} steps allowed ran out"
+    with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="ADVI") as bar:
+        while len(elbo) * WINDOW < num_steps:
+            state, average, losses = _window(state, units, step_size, statistics, priors, **fixed)
+            elbo.append(-np.asarray(losses))
+            averages.append(jax.tree.map(np.asarray, average))
+            bar.set_postfix_str(f"average ELBO {np.nanmean(elbo[-1]):,.1f}", refresh=False)
+            bar.update(WINDOW)
+            if not np.isfinite(elbo[-1]).any():
+                _raise_non_finite(function, average, statistics, priors)
+            if len(elbo) < 2:
+                continue
+            still = _drift(averages, units) < tolerance and _levelled(elbo)
+            if step_size > LAST_STEP:
+                if still or _levelled(elbo):
+                    step_size = max(step_size / 2.0, LAST_STEP)
+                continue
+            quiet = quiet + 1 if still else 0
+            if quiet == PATIENCE:
+                converged = True
+                reason = "the ELBO is level and the parameters have stopped moving"
+                break
+
+    trace = np.concatenate(elbo)
+    params = jax.tree.map(lambda *a: np.mean(a, axis=0), *averages[-PATIENCE:])
+    locs, scales, means, sds, log_ratios = _summarise(
+        khat_key, params, statistics, priors, model=function
+    )
+    return ADVIResult(
+        means=_numpy(means),
+        sds=_numpy(sds),
+        locs=_numpy(locs),
+        scales=_numpy(scales),
+        elbo=trace,
+        converged=converged,
+        reason=reason,
+        khat=float(array_stats.psislw(np.asarray(log_ratios))[1]),
+        skipped_steps=int((~np.isfinite(trace)).sum()),
+        model=model,
+        seed=seed,
+        num_particles=num_particles,
+    )
+
+
+def _check_arguments(model: str, num_steps: int, num_particles: int, tolerance: float) -> None:
+    if model not in MODELS:
+        raise ValueError(f"Expected model to be one of {', '.join(MODELS)}; got {model!r}")
+    if num_steps < 2 * WINDOW:
+        raise ValueError(f"Expected num_steps to be at least {2 * WINDOW}; got {num_steps}")
+    if num_particles < 1:
+        raise ValueError(f"Expected num_particles to be at least 1; got {num_particles}")
+    if not tolerance > 0:
+        raise ValueError(f"Expected tolerance to be positive; got {tolerance}")
+
+
+def _svi(
+    model: Model, num_particles: int, units: Any, step_size: Any, values: Mapping[str, Any]
+) -> SVI:
+    """SVI whose optimiser steps in units of each parameter.
+
+    Made anew inside each traced function: a guide remembers the trace that set it up.
+    """
+
+    def in_units(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return jax.tree.map(jnp.multiply, updates, units), state
+
+    optimiser = optax.chain(
+        optax.scale_by_adam(b1=0.9, b2=0.999),
+        optax.GradientTransformation(lambda params: optax.EmptyState(), in_units),
+        optax.scale_by_learning_rate(step_size),
+    )
+    guide = AutoNormal(model, init_loc_fn=init_to_value(values=dict(values)))
+    return SVI(model, guide, optimiser, TraceMeanField_ELBO(num_particles=num_particles))
+
+
+def strong_types(tree: Any) -> Any:
+    """Give every array a strong type, so that a program sees the same types at each call."""
+    return jax.tree.map(
+        lambda x: (
+            x
+            if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+            else jax.lax.convert_element_type(x, x.dtype)
+        ),
+        tree,
+    )
+
+
+@partial(jax.jit, static_argnames=("model", "num_particles"))
+def _begin(
+    key: Any,
+    start: dict[str, Start],
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    model: Model,
+    num_particles: int,
+) -> tuple[Any, Any]:
+    """State of the optimiser at the start, and the unit of each guide parameter."""
+    params, units = {}, {}
+    for name, transform in latent_transforms(model, statistics, priors).items():
+        mean, sd = jnp.asarray(start[name].mean), jnp.asarray(start[name].sd)
+        loc, scale = jax.jvp(transform.inv, (mean,), (sd,))
+        params[f"{name}_auto_loc"], params[f"{name}_auto_scale"] = loc, scale
+        units[f"{name}_auto_loc"] = scale
+        # Scales are optimised through a softplus: this unit is a relative change of one.
+        units[f"{name}_auto_scale"] = scale / -jnp.expm1(-scale)
+    values = {name: s.mean for name, s in start.items()}
+    svi = _svi(model, num_particles, units, 1.0, values)
+    state = svi.init(key, statistics, priors, init_params=params)
+    return strong_types(state), strong_types(units)
+
+
+@partial(jax.jit, static_argnames=("model", "num_particles"))
+def _window(
+    state: Any,
+    units: Any,
+    step_size: Any,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    model: Model,
+    num_particles: int,
+) -> tuple[Any, Any, Any]:
+    """One window of steps: new state, average parameters, losses."""
+    values = {
+        name: transform(jnp.zeros_like(units[f"{name}_auto_loc"]))
+        for name, transform in latent_transforms(model, statistics, priors).items()
+    }
+    svi = _svi(model, num_particles, units, step_size, values)
+    svi.init(jax.random.key(0), statistics, priors)
+
+    def step(carry: Any, _: None) -> tuple[Any, Any]:
+        state, total = carry
+        state, loss = svi.stable_update(state, statistics, priors)
+        total = jax.tree.map(jnp.add, total, svi.optim.get_params(state.optim_state))
+        return (state, total), loss
+
+    zero = jax.tree.map(jnp.zeros_like, svi.optim.get_params(state.optim_state))
+    (state, total), losses = jax.lax.scan(step, (state, zero), None, length=WINDOW)
+    return strong_types(state), jax.tree.map(lambda t: t / WINDOW, total), losses
+
+
+@partial(jax.jit, static_argnames=("model",))
+def _summarise(
+    key: Any, params: Any, statistics: GroupStatistics, priors: Priors, *, model: Model
+) -> tuple[Any, Any, Any, Any, Any]:
+    """Guide, its moments in the constrained space, and log importance ratios."""
+    transforms = latent_transforms(model, statistics, priors)
+    locs = {name: params[f"{name}_auto_loc"] for name in transforms}
+    scales = {name: jax.nn.softplus(params[f"{name}_auto_scale"]) for name in transforms}
+    means, sds = {}, {}
+    for name, transform in transforms.items():
+        nodes = NODES.reshape(-1, *[1] * jnp.ndim(locs[name]))
+        values = transform(locs[name] + scales[name] * nodes)
+        weights = (WEIGHTS / WEIGHTS.sum()).reshape(nodes.shape)
+        means[name] = (weights * values).sum(0)
+        sds[name] = jnp.sqrt((weights * (values - means[name]) ** 2).sum(0))
+
+    def log_ratio(key: Any) -> Any:
+        noise = _standard_normals(key, locs)
+        z = jax.tree.map(lambda m, s, e: m + s * e, locs, scales, noise)
+        log_q = sum(
+            (-0.5 * noise[n] ** 2 - jnp.log(scales[n]) - 0.5 * jnp.log(2 * jnp.pi)).sum()
+            for n in locs
+        )
+        return -potential_energy(model, (statistics, priors), {}, z) - log_q
+
+    log_ratios = jax.lax.map(log_ratio, jax.random.split(key, KHAT_DRAWS), batch_size=100)
+    return locs, scales, means, sds, log_ratios
+
+
+def _standard_normals(key: Any, like: Mapping[str, Any]) -> dict[str, Any]:
+    keys = jax.random.split(key, len(like))
+    return {
+        name: jax.random.normal(k, jnp.shape(value), jnp.result_type(float))
+        for k, (name, value) in zip(keys, like.items(), strict=True)
+    }
+
+
+def latent_transforms(model: Model, statistics: GroupStatistics, priors: Priors) -> dict[str, Any]:
+    """Bijection from the unconstrained space for each latent site, in order of the model."""
+    with handlers.block(), handlers.seed(rng_seed=0):
+        trace = handlers.trace(model).get_trace(statistics, priors)
+    return {
+        name: biject_to(site["fn"].support)
+        for name, site in trace.items()
+        if site["type"] == "sample" and not site["is_observed"]
+    }
+
+
+def _drift(averages: list[Any], units: Any) -> float:
+    """Change between the last two windows, in units of each parameter.
+
+    Root mean square over the entries of a site, then the largest over the sites: one scale
+    that still creeps is not hidden by a hundred coefficients that stand still.
+    """
+    change = jax.tree.map(
+        lambda a, b, u: np.sqrt(np.mean(((a - b) / np.asarray(u)) ** 2)),
+        averages[-1],
+        averages[-2],
+        units,
+    )
+    return float(max(jax.tree.leaves(change)))
+
+
+def _levelled(elbo: list[np.ndarray]) -> bool:
+    """Whether the bound gained less than its noise from one window to the next."""
+    last, before = (window[np.isfinite(window)] for window in (elbo[-1], elbo[-2]))
+    gain = last.mean() - before.mean()
+    noise = np.hypot(last.std() / np.sqrt(len(last)), before.std() / np.sqrt(len(before)))
+    return bool(gain < 2.0 * noise)
+
+
+def _raise_non_finite(
+    model: Model, params: Any, statistics: GroupStatistics, priors: Priors
+) -> None:
+    transforms = latent_transforms(model, statistics, priors)
+    values = {name: t(params[f"{name}_auto_loc"]) for name, t in transforms.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        substituted = handlers.substitute(handlers.seed(model, 0), data=values)
+        trace = handlers.trace(substituted).get_trace(statistics, priors)
+    bad = [
+        name
+        for name, site in trace.items()
+        if site["type"] == "sample"
+        and not np.isfinite(np.asarray(site["fn"].log_prob(site["value"]))).all()
+    ]
+    where = ", ".join(bad) if bad else "none at the guide's centre"
+    raise FloatingPointError(
+        f"Expected a finite ELBO; got none in {WINDOW} steps. Sites with a log density that is "
+        f"not finite: {where}. Check the units of the data against the priors"
+    )
+
+
+def _numpy(tree: Any) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in tree.items()}

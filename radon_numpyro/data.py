@@ -1,0 +1,367 @@
+"""Rows of grouped data: where every fit starts.
+
+`GroupedData` holds an outcome, predictors and a group for each row; make it with
+`GroupedData.from_frame` or `GroupedData.from_arrays`, which check what they are given.
+`load_radon` reads the two radon surveys.
+"""
+
+import hashlib
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import Any, Literal, Self
+
+import jax
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from radon_numpyro.checks import (
+    as_series,
+    check_columns,
+    first_few,
+    group_codes,
+    numeric_column,
+    plural,
+    read_only,
+    repeated,
+    suggest,
+)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The names that go with the numbers; hashable.
+
+    Parameters
+    ----------
+    outcome
+        Name of the outcome.
+    predictors
+        Names of the K predictors, in the order of the columns of `GroupedData.x`.
+    group
+        Name of the grouping, for example ``"county"``.
+    groups
+        Labels of the C groups as they came; ``groups[c]`` belongs to code c.
+    """
+
+    outcome: str
+    predictors: tuple[str, ...]
+    group: str
+    groups: tuple[Hashable, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupedData:
+    """N rows of an outcome and K predictors in C groups.
+
+    The constructors to call are `from_frame` and `from_arrays`: they check their input and make
+    read-only arrays. The class itself checks nothing, because it is a JAX pytree: the arrays are
+    its leaves, labels and `left_out` are static, so it passes through ``jax.jit`` and NumPyro.
+
+    Parameters
+    ----------
+    y
+        Outcome, shape (N,), float64, in the user's own unit.
+    x
+        Predictors, shape (N, K) with K >= 0, float64, in the user's own units.
+    group
+        Group codes 0..C-1, shape (N,), int32.
+    labels
+        Names of outcome, predictors and groups.
+    left_out
+        Pairs (reason, count) of rows that were dropped before.
+    """
+
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+    group: NDArray[np.int32]
+    labels: Labels
+    left_out: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, *, y: str, x: str | Sequence[str] = (), group: str
+    ) -> Self:
+        """Take the columns of a data frame, which is left as it is.
+
+        Groups are numbered in order of first appearance; those of a pandas Categorical in the
+        order of its categories, of which the unused are dropped. Boolean predictors become 0/1.
+
+        Parameters
+        ----------
+        frame
+            One row an observation; any index.
+        y
+            Column of the outcome.
+        x
+            Columns of the predictors, one name or a sequence of names.
+        group
+            Column of the group labels, of any hashable type.
+
+        Returns
+        -------
+        The checked data, shapes (N,), (N, K) and (N,).
+
+        Raises
+        ------
+        TypeError
+            `frame` is not a DataFrame, a name is not a str, a column is not numeric, or a group
+            label is not hashable.
+        ValueError
+            A column is missing, ambiguous or used twice, there are no rows, or values are missing
+            or infinite.
+        """
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError(f"Expected frame to be a pandas DataFrame; got {type(frame).__name__}")
+        if not isinstance(x, Sequence):
+            raise TypeError(f"Expected x to be a str or a sequence of str; got {type(x).__name__}")
+        predictors = (x,) if isinstance(x, str) else tuple(x)
+        check_columns(frame, y, predictors, group)
+        if len(frame) == 0:
+            raise ValueError("Expected frame to have at least one row; got 0 rows")
+        columns = [numeric_column(frame[name], "x") for name in predictors]
+        codes, groups = group_codes(frame[group])
+        return cls(
+            y=read_only(numeric_column(frame[y], "y")),
+            x=read_only(np.column_stack([np.empty((len(frame), 0)), *columns])),
+            group=read_only(codes),
+            labels=Labels(y, predictors, group, groups),
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        y: ArrayLike,
+        x: ArrayLike | None,
+        group: ArrayLike | Sequence[Hashable],
+        *,
+        outcome: str = "y",
+        predictors: str | Sequence[str] | None = None,
+        group_name: str = "group",
+    ) -> Self:
+        """Take plain arrays, with the checks of `from_frame`; rows are named by position.
+
+        Parameters
+        ----------
+        y
+            Outcome, shape (N,).
+        x
+            Predictors, shape (N, K), or (N,) for a single one, or None for none.
+        group
+            Group label of each row, shape (N,).
+        outcome
+            Name of the outcome.
+        predictors
+            Names of the K predictors; by default x1, ..., xK.
+        group_name
+            Name of the grouping.
+
+        Returns
+        -------
+        The checked data, shapes (N,), (N, K) and (N,).
+
+        Raises
+        ------
+        TypeError
+            As `from_frame`, or an argument is not an array.
+        ValueError
+            As `from_frame`, or shapes or the number of names do not fit.
+        """
+        # Column by column, so that a list or a Series keeps its own type.
+        columns: list[Any] = [] if x is None else [x] if np.ndim(x) < 2 else [*np.asarray(x).T]
+        if predictors is None:
+            names = tuple(f"x{k + 1}" for k in range(len(columns)))
+        else:
+            names = (predictors,) if isinstance(predictors, str) else tuple(predictors)
+        if len(names) != len(columns):
+            raise ValueError(
+                f"Expected predictors to have one name for each of the {len(columns)} columns of "
+                f"x; got {len(names)} names"
+            )
+        arrays = {"y": as_series(y, "y"), "group": as_series(group, "group")}
+        arrays |= {f"x[:, {k}]": as_series(column, "x") for k, column in enumerate(columns)}
+        if len({len(series) for series in arrays.values()}) > 1:
+            lengths = ", ".join(f"{name} {len(series)}" for name, series in arrays.items())
+            raise ValueError(f"Expected y, x and group to have the same length; got {lengths}")
+        frame = pd.DataFrame(dict(zip((outcome, group_name, *names), arrays.values(), strict=True)))
+        return cls.from_frame(frame, y=outcome, x=names, group=group_name)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows, N."""
+        return self.y.shape[0]
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups, C, those without rows included."""
+        return len(self.labels.groups)
+
+    @property
+    def num_predictors(self) -> int:
+        """Number of predictors, K."""
+        return len(self.labels.predictors)
+
+    @property
+    def group_sizes(self) -> NDArray[np.int64]:
+        """Rows in each group, shape (C,); outside ``jax.jit`` only."""
+        return np.bincount(self.group, minlength=self.num_groups).astype(np.int64)
+
+    def select(self, groups: Hashable | Iterable[Hashable]) -> Self:
+        """Keep only some groups, in the order asked; the rows keep their order.
+
+        Parameters
+        ----------
+        groups
+            Labels of the groups. A str, or anything else that is not iterable, is one label.
+
+        Returns
+        -------
+        The rows of these groups, with codes 0..len(groups)-1.
+
+        Raises
+        ------
+        ValueError
+            No label, an unknown label, a label given twice, or no row left.
+        """
+        if isinstance(groups, str) or not isinstance(groups, Iterable):
+            groups = (groups,)
+        wanted = tuple(groups)
+        if not wanted:
+            raise ValueError("Expected groups to have at least one label; got none")
+        code = {label: c for c, label in enumerate(self.labels.groups)}
+        for label in wanted:
+            if label not in code:
+                hint = suggest(label, code)
+                raise ValueError(
+                    f"Expected groups to be labels of {self.labels.group!r}; got {label!r} ({hint})"
+                )
+        if len(set(wanted)) < len(wanted):
+            raise ValueError(f"Expected groups to be distinct; got {repeated(wanted)} repeated")
+        chosen = [code[label] for label in wanted]
+        recoded = np.full(self.num_groups, -1, dtype=np.int32)
+        recoded[chosen] = np.arange(len(chosen))
+        labels = replace(self.labels, groups=tuple(self.labels.groups[c] for c in chosen))
+        kept = self.take(recoded[self.group] >= 0)
+        return replace(kept, group=read_only(recoded[kept.group]), labels=labels)
+
+    def take(self, rows: ArrayLike) -> Self:
+        """Keep only some rows and all the groups, so that codes and labels stay what they are.
+
+        For the folds of a cross-validation: a group may be left without rows.
+
+        Parameters
+        ----------
+        rows
+            Positions 0..N-1, repeated ones allowed, or a boolean mask of shape (N,).
+
+        Returns
+        -------
+        The rows asked for, in that order, with all C groups.
+
+        Raises
+        ------
+        TypeError
+            `rows` is neither integer nor boolean.
+        ValueError
+            A mask of another shape, positions out of range, or no row left.
+        """
+        chosen = np.asarray(rows)
+        if chosen.dtype == np.bool_:
+            if chosen.shape != (self.num_rows,):
+                raise ValueError(
+                    f"Expected rows as a mask of shape ({self.num_rows},); got {chosen.shape}"
+                )
+            chosen = np.flatnonzero(chosen)
+        if chosen.ndim != 1 or chosen.size == 0:
+            raise ValueError(f"Expected rows to name at least one row; got shape {chosen.shape}")
+        if chosen.dtype.kind not in "iu":
+            raise TypeError(f"Expected rows to be integers or a mask; got dtype {chosen.dtype}")
+        outside = chosen[(chosen < 0) | (chosen >= self.num_rows)]
+        if outside.size:
+            raise ValueError(
+                f"Expected rows between 0 and {self.num_rows - 1}; got {outside.size} outside: "
+                f"{first_few(outside.tolist())}"
+            )
+        y, x, group = (read_only(np.asarray(a)[chosen]) for a in (self.y, self.x, self.group))
+        return replace(self, y=y, x=x, group=group)
+
+    def fingerprint(self) -> str:
+        """Hash names, labels and numbers: the same in every process and on every platform.
+
+        A label counts by its type and its ``repr``.
+
+        Returns
+        -------
+        SHA-256 of the data as 64 hexadecimal digits.
+        """
+        groups = [(type(label).__name__, label) for label in self.labels.groups]
+        names = (self.labels.outcome, self.labels.predictors, self.labels.group, groups)
+        digest = hashlib.sha256(ascii((names, self.x.shape)).encode())
+        for array, dtype in ((self.y, "<f8"), (self.x, "<f8"), (self.group, "<i4")):
+            digest.update(np.asarray(array, dtype=dtype).tobytes())
+        return digest.hexdigest()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Go back to pandas: outcome, predictors and group, which is a Categorical.
+
+        Returns
+        -------
+        A new frame of N rows and K + 2 columns, from which `from_frame` makes these data again.
+        """
+        categories = pd.Index(self.labels.groups, tupleize_cols=False)
+        group = pd.Categorical.from_codes(np.asarray(self.group), categories=categories)
+        columns = dict(zip(self.labels.predictors, np.asarray(self.x).T, strict=True))
+        return pd.DataFrame(
+            {self.labels.outcome: np.asarray(self.y), **columns, self.labels.group: group},
+        )
+
+    def __repr__(self) -> str:
+        labels = self.labels
+        counts = f"{plural(self.num_rows, 'row')}, {plural(self.num_groups, 'group')}"
+        formula = f"{labels.outcome} ~ {' + '.join(labels.predictors) or '1'} | {labels.group}"
+        left_out = "".join(f"; left out {count}: {reason}" for reason, count in self.left_out)
+        return f"GroupedData({counts}; {formula}{left_out})"
+
+
+jax.tree_util.register_dataclass(
+    GroupedData, data_fields=["x", "y", "group"], meta_fields=["labels", "left_out"]
+)
+
+
+def load_radon(which: Literal["minnesota", "us"] = "minnesota") -> GroupedData:
+    """Load radon measured in houses; ``datasets/README.md`` describes the files.
+
+    The outcome is ``log_radon`` = log(activity + 0.1) with the activity in pCi/L, the predictor is
+    ``floor``, the floor of the measurement with 0 the basement.
+
+    Parameters
+    ----------
+    which
+        ``"minnesota"``: the tutorial's 919 houses in 85 counties; floor 0 or 1; group ``county``.
+        ``"us"``: 12 490 houses of seven states and of tribal lands; floor 0 to 3; group ``fips``,
+        the county code as a string of five digits. 287 rows without a recorded floor (code 9)
+        are left out and counted in `GroupedData.left_out`.
+
+    Returns
+    -------
+    The data, groups in the order of the file.
+
+    Raises
+    ------
+    ValueError
+        `which` is neither of the two.
+    """
+    if which not in ("minnesota", "us"):
+        raise ValueError(f"Expected which to be 'minnesota' or 'us'; got {which!r}")
+    file = resources.files("radon_numpyro") / "datasets" / f"radon_{which}.csv"
+    # Python's float rounds correctly; the default parser of pandas before 3 is an ulp off.
+    exact = {"log_radon": float, "activity": float}
+    with file.open(encoding="utf-8") as stream:
+        frame = pd.read_csv(stream, dtype={"fips": "str"}, converters=exact)
+    if which == "minnesota":
+        return GroupedData.from_frame(frame, y="log_radon", x="floor", group="county")
+    recorded = frame["floor"] != 9
+    frame = frame.assign(log_radon=np.log(frame["activity"] + 0.1))[recorded]
+    data = GroupedData.from_frame(frame, y="log_radon", x="floor", group="fips")
+    return replace(data, left_out=(("floor not recorded (code 9)", int((~recorded).sum())),))

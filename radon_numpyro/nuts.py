@@ -1,0 +1,504 @@
+"""The No-U-Turn sampler, started and mass-scaled by ADVI, in resumable blocks.
+
+NumPyro's NUTS kernel is driven through its public ``init`` and ``sample``. All chains and all
+iterations share one compiled program, a block of iterations with the data as an argument, so
+one compilation serves warm-up, sampling and every data set of the same shape. Between blocks,
+in Python, the bar moves and an interrupt is noticed. Draws depend neither on the size of the
+blocks nor on the bar.
+
+References
+----------
+Hoffman and Gelman (2014), The No-U-Turn sampler, JMLR 15, 1593-1623. Papaspiliopoulos, Roberts
+and Skold (2007), A general framework for the parametrization of hierarchical models,
+doi:10.1214/088342307000000014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.sharding import PartitionSpec
+from numpyro import handlers
+from numpyro.infer import NUTS
+from numpyro.infer.reparam import LocScaleReparam
+from numpyro.infer.util import constrain_fn, potential_energy
+from tqdm.auto import tqdm
+
+from radon_numpyro.advi import ADVIResult, latent_transforms, strong_types
+from radon_numpyro.data import GroupedData
+from radon_numpyro.models import MODELS, Model
+from radon_numpyro.priors import Priors
+from radon_numpyro.statistics import GroupStatistics, as_statistics
+
+BLOCK = 100
+GUIDE_DRAWS = 1000
+OVERDISPERSION = 2.0
+METHODS = {
+    "hierarchical": ("noncentered", "centered"),
+    "individual": ("centered",),
+    "pooled": ("centered",),
+}
+CHAIN_METHODS = ("sequential", "parallel", "vectorized")
+
+
+@dataclass(frozen=True)
+class NUTSResult:
+    """Draws and what the sampler says of them.
+
+    Attributes
+    ----------
+    draws
+        Draws of each site in its own (constrained) space, shape (chains, draws, ...).
+    stats
+        Sampler statistics by ArviZ's names, each of shape (chains, draws).
+    inverse_mass_matrix
+        Adapted diagonal in the sampler's coordinates, shape (chains, D).
+    warmup_gradients
+        Gradient evaluations spent on warm-up, all chains.
+    complete
+        Whether all draws asked for were taken.
+    method, chain_method
+        Parametrisation, and how the chains were run.
+    num_warmup, seed
+        Warm-up iterations of each chain, and the seed.
+    """
+
+    draws: Mapping[str, np.ndarray]
+    stats: Mapping[str, np.ndarray]
+    inverse_mass_matrix: np.ndarray
+    warmup_gradients: int
+    complete: bool
+    method: str
+    chain_method: str
+    num_warmup: int
+    seed: int
+
+
+def sample_nuts(
+    data: GroupedData | GroupStatistics,
+    advi: ADVIResult,
+    *,
+    method: str | None = None,
+    priors: Priors | None = None,
+    draws: int = 1000,
+    chains: int = 4,
+    num_warmup: int = 500,
+    seed: int = 0,
+    target_accept_prob: float = 0.9,
+    max_tree_depth: int = 10,
+    chain_method: str | None = None,
+    progress_bar: bool = True,
+) -> NUTSResult:
+    """Draw from the posterior with NUTS, from the guide's draws and with its variances.
+
+    Parameters
+    ----------
+    data
+        Rows or statistics.
+    advi
+        The fitted guide; its model is sampled.
+    method
+        ``"noncentered"`` (default of the hierarchical model) or ``"centered"``.
+    priors
+        Default: :meth:`Priors.weakly_informative` of the data.
+    draws, chains, num_warmup
+        Draws kept of each chain, number of chains, and warm-up iterations of each.
+    seed
+        Seed of the starting points and of the chains.
+    target_accept_prob
+        Acceptance probability that the step size is tuned to.
+    max_tree_depth
+        Doublings of a trajectory at the most.
+    chain_method
+        ``"sequential"`` (one after the other), ``"parallel"`` (spread over the devices) or
+        ``"vectorized"`` (all at once, for a GPU). Default: by the devices there are.
+    progress_bar
+        Show iterations, divergences and tree size on a terminal.
+
+    Returns
+    -------
+    NUTSResult
+        With fewer draws, and ``complete`` false, after Ctrl-C during sampling.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    FloatingPointError
+        If the log density is not finite where a chain starts.
+    KeyboardInterrupt
+        On Ctrl-C before the first draw is kept.
+    """
+    method = METHODS[advi.model][0] if method is None else method
+    chain_method = default_chain_method(chains) if chain_method is None else chain_method
+    _check_arguments(advi.model, method, chain_method, draws, chains, num_warmup)
+    statistics = as_statistics(data)
+    priors = Priors.weakly_informative(statistics) if priors is None else priors
+    model = sampler_model(MODELS[advi.model], method)
+    fixed: dict[str, Any] = {
+        "model": model,
+        "chain_method": chain_method,
+        "num_warmup": num_warmup,
+        "target_accept_prob": target_accept_prob,
+        "max_tree_depth": max_tree_depth,
+    }
+
+    warm_key, chain_key = jax.random.split(jax.random.key(seed))
+    position, variance = warm_start(
+        warm_key, advi, statistics, priors, method=method, chains=chains
+    )
+    keys = jax.random.split(chain_key, chains)
+    state = _begin(keys, position, variance, statistics, priors, **fixed)
+    energy = np.asarray(state.potential_energy)
+    if not np.isfinite(energy).all():
+        raise FloatingPointError(
+            f"Expected a finite log density where each chain starts; got {-energy} for chains "
+            f"0 to {chains - 1}. Check the units of the data against the priors"
+        )
+
+    warmup_gradients = 0
+    blocks: list[dict[str, np.ndarray]] = []
+    complete = False
+    total = num_warmup + draws
+    with tqdm(total=total, disable=not progress_bar, unit="draw", desc="NUTS") as bar:
+        done, diverging = 0, 0
+        try:
+            while done < total:
+                end = num_warmup if done < num_warmup else total
+                length = min(BLOCK, end - done)
+                state, block = _block(state, length, statistics, priors, **fixed)
+                block = {name: np.asarray(value)[:, :length] for name, value in block.items()}
+                if done < num_warmup:
+                    warmup_gradients += int(block["n_steps"].sum())
+                else:
+                    blocks.append(block)
+                    diverging += int(block["diverging"].sum())
+                done += length
+                phase = "warm-up" if done < num_warmup else f"{diverging} divergences"
+                bar.set_postfix_str(
+                    f"{phase}, tree size {block['n_steps'].mean():.0f}", refresh=False
+                )
+                bar.update(length)
+            complete = True
+        except KeyboardInterrupt:
+            if not blocks:
+                raise
+    stats = {name: np.concatenate([b[name] for b in blocks], axis=1) for name in blocks[0]}
+    sites = _constrain(stats.pop("position"), statistics, priors, model=model)
+    wanted = set(advi.means)
+    return NUTSResult(
+        draws={name: np.asarray(value) for name, value in sites.items() if name in wanted},
+        stats=stats,
+        inverse_mass_matrix=np.asarray(state.adapt_state.inverse_mass_matrix),
+        warmup_gradients=warmup_gradients,
+        complete=complete,
+        method=method,
+        chain_method=chain_method,
+        num_warmup=num_warmup,
+        seed=seed,
+    )
+
+
+def default_chain_method(chains: int) -> str:
+    """How to run chains on the devices there are.
+
+    On a GPU all at once. On CPU devices spread over them where they divide the chains, else
+    one after the other: a vectorised NUTS waits for the longest trajectory of all chains.
+
+    Parameters
+    ----------
+    chains
+        Number of chains.
+    """
+    if jax.default_backend() != "cpu":
+        return "vectorized"
+    devices = jax.local_device_count()
+    return "parallel" if devices > 1 and chains % devices == 0 else "sequential"
+
+
+def warm_start(
+    key: Any,
+    advi: ADVIResult,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    method: str,
+    chains: int,
+) -> tuple[Any, Any]:
+    """Starting points and inverse mass matrix from a guide, in the sampler's coordinates.
+
+    Draws of the guide are carried into the coordinates that the sampler moves in, whatever
+    its parametrisation, and their variance is taken there: the diagonal inverse mass matrix
+    is made of variances (squared standard deviations), in the sampler's own order. A chain
+    starts from one of the draws, moved away from the mean by a factor of 2.
+
+    Parameters
+    ----------
+    key
+        Random key.
+    advi
+        The fitted guide.
+    statistics, priors
+        What the model is conditioned on.
+    method
+        Parametrisation.
+    chains
+        Number of chains.
+
+    Returns
+    -------
+    position, variance
+        Shapes (chains, D) and (D,).
+    """
+    return _warm_start(
+        key,
+        dict(advi.locs),
+        dict(advi.scales),
+        statistics,
+        priors,
+        model=MODELS[advi.model],
+        method=method,
+        chains=chains,
+    )
+
+
+def _check_arguments(
+    model: str, method: str, chain_method: str, draws: int, chains: int, num_warmup: int
+) -> None:
+    if method not in METHODS[model]:
+        raise ValueError(
+            f"Expected method of the {model} model to be one of {', '.join(METHODS[model])}; "
+            f"got {method!r}"
+        )
+    if chain_method not in CHAIN_METHODS:
+        raise ValueError(
+            f"Expected chain_method to be one of {', '.join(CHAIN_METHODS)}; got {chain_method!r}"
+        )
+    least = {"draws": (draws, 4), "chains": (chains, 1), "num_warmup": (num_warmup, 20)}
+    for name, (value, minimum) in least.items():
+        if not isinstance(value, int) or value < minimum:
+            raise ValueError(f"Expected {name} to be an integer of at least {minimum}; got {value}")
+    if chain_method == "parallel" and chains % jax.local_device_count():
+        raise ValueError(
+            f"Expected chains to be a multiple of the {jax.local_device_count()} devices for "
+            f"chain_method='parallel'; got {chains}"
+        )
+
+
+class _Reparametrised:
+    """The hierarchical model with decentred coefficients; equal and hashable as its model.
+
+    Compiled programs are found again by their model, so two of the same must be the same.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def __call__(self, statistics: GroupStatistics, priors: Priors) -> None:
+        config = {name: LocScaleReparam(centered=0) for name in ("alpha", "beta")}
+        with handlers.reparam(config=config):
+            self.model(statistics, priors)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Reparametrised) and self.model is other.model
+
+    def __hash__(self) -> int:
+        return hash((_Reparametrised, self.model))
+
+
+def sampler_model(model: Model, method: str) -> Model:
+    r"""The NumPyro model that the sampler sees for a method.
+
+    Parameters
+    ----------
+    model
+        A model of ``models.py``.
+    method
+        ``"centered"``: the model as written. ``"noncentered"``: with
+        :math:`\alpha_c = \mu_\alpha + \sigma_\alpha z_c`, z standard normal, and the slopes
+        likewise.
+    """
+    return _Reparametrised(model) if method == "noncentered" else model
+
+
+@partial(jax.jit, static_argnames=("model", "method", "chains"))
+def _warm_start(
+    key: Any,
+    locs: Any,
+    scales: Any,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    model: Model,
+    method: str,
+    chains: int,
+) -> tuple[Any, Any]:
+    guide = latent_transforms(model, statistics, priors)
+    sampler = latent_transforms(sampler_model(model, method), statistics, priors)
+
+    def coordinates(key: Any) -> Any:
+        keys = jax.random.split(key, len(guide))
+        values = {
+            name: transform(locs[name] + scales[name] * jax.random.normal(k, locs[name].shape))
+            for k, (name, transform) in zip(keys, guide.items(), strict=True)
+        }
+        if method == "noncentered":
+            for name in ("alpha", "beta"):
+                if name in values:
+                    centred = values.pop(name) - values[f"mu_{name}"]
+                    values[f"{name}_decentered"] = centred / values[f"sigma_{name}"]
+        return ravel_pytree({name: t.inv(values[name]) for name, t in sampler.items()})[0]
+
+    draws = jax.vmap(coordinates)(jax.random.split(key, GUIDE_DRAWS))
+    mean = draws.mean(0)
+    return mean + OVERDISPERSION * (draws[:chains] - mean), draws.var(0, ddof=1)
+
+
+def _kernel(
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    model: Model,
+    target_accept_prob: float,
+    max_tree_depth: int,
+    inverse_mass_matrix: Any = None,
+) -> NUTS:
+    """NUTS on a flat vector of unconstrained coordinates.
+
+    Made anew inside each traced function, with the data of that trace.
+    """
+    unravel = _unravel(model, statistics, priors)
+
+    def potential(position: Any) -> Any:
+        return potential_energy(model, (statistics, priors), {}, unravel(position))
+
+    return NUTS(
+        potential_fn=potential,
+        inverse_mass_matrix=inverse_mass_matrix,
+        target_accept_prob=target_accept_prob,
+        max_tree_depth=max_tree_depth,
+    )
+
+
+def _unravel(model: Model, statistics: GroupStatistics, priors: Priors) -> Callable[[Any], Any]:
+    with handlers.block(), handlers.seed(rng_seed=0):
+        trace = handlers.trace(model).get_trace(statistics, priors)
+    transforms = latent_transforms(model, statistics, priors)
+    zeros = {
+        name: jnp.zeros(jnp.shape(t.inv(trace[name]["value"]))) for name, t in transforms.items()
+    }
+    return ravel_pytree(zeros)[1]
+
+
+def _over_chains(
+    function: Callable[..., Any], chain_method: str, by_chain: Any, shared: Any
+) -> Any:
+    """Apply ``function(by_chain, shared)`` to each chain."""
+    if chain_method == "vectorized":
+        return jax.vmap(lambda mine: function(mine, shared))(by_chain)
+
+    def one_after_the_other(by_chain: Any, shared: Any) -> Any:
+        return jax.lax.map(lambda mine: function(mine, shared), by_chain)
+
+    if chain_method == "sequential":
+        return one_after_the_other(by_chain, shared)
+    return jax.shard_map(
+        one_after_the_other,
+        mesh=jax.make_mesh((jax.local_device_count(),), ("chain",)),
+        in_specs=(PartitionSpec("chain"), PartitionSpec()),
+        out_specs=PartitionSpec("chain"),
+        check_vma=False,
+    )(by_chain, shared)
+
+
+_FIXED = ("model", "chain_method", "num_warmup", "target_accept_prob", "max_tree_depth")
+
+
+@partial(jax.jit, static_argnames=_FIXED)
+def _begin(
+    keys: Any,
+    position: Any,
+    variance: Any,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    chain_method: str,
+    num_warmup: int,
+    **settings: Any,
+) -> Any:
+    def start(mine: Any, shared: Any) -> Any:
+        key, position = mine
+        statistics, priors, variance = shared
+        kernel = _kernel(statistics, priors, inverse_mass_matrix=variance, **settings)
+        return strong_types(kernel.init(key, num_warmup, init_params=position))
+
+    return _over_chains(start, chain_method, (keys, position), (statistics, priors, variance))
+
+
+@partial(jax.jit, static_argnames=_FIXED)
+def _block(
+    state: Any,
+    length: int,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    chain_method: str,
+    num_warmup: int,
+    **settings: Any,
+) -> tuple[Any, dict[str, Any]]:
+    """``length`` iterations of every chain, at most BLOCK, recorded in buffers of BLOCK."""
+
+    def run(state: Any, shared: Any) -> tuple[Any, dict[str, Any]]:
+        length, statistics, priors = shared
+        kernel = _kernel(statistics, priors, **settings)
+        kernel.init(jax.random.key(0), num_warmup, init_params=state.z)
+
+        def iterate(i: Any, carry: Any) -> Any:
+            state, buffers = carry
+            state = kernel.sample(state, (), {})
+            row = _record(state)
+            buffers = {name: buffers[name].at[i].set(value) for name, value in row.items()}
+            return strong_types(state), buffers
+
+        buffers = {
+            name: jnp.zeros((BLOCK, *value.shape), value.dtype)
+            for name, value in _record(state).items()
+        }
+        return jax.lax.fori_loop(0, length, iterate, (state, buffers))
+
+    return _over_chains(run, chain_method, state, (length, statistics, priors))
+
+
+def _record(state: Any) -> dict[str, Any]:
+    return {
+        "position": state.z,
+        "lp": -state.potential_energy,
+        "energy": state.energy,
+        "n_steps": state.num_steps,
+        "acceptance_rate": state.accept_prob,
+        "step_size": state.adapt_state.step_size,
+        "diverging": state.diverging,
+    }
+
+
+@partial(jax.jit, static_argnames=("model",))
+def _constrain(
+    position: Any, statistics: GroupStatistics, priors: Priors, *, model: Model
+) -> dict[str, Any]:
+    unravel = _unravel(model, statistics, priors)
+
+    def sites(position: Any) -> Any:
+        return constrain_fn(
+            model, (statistics, priors), {}, unravel(position), return_deterministic=True
+        )
+
+    flat = position.reshape(-1, position.shape[-1])
+    out = jax.lax.map(sites, flat, batch_size=min(100, len(flat)))
+    return {name: v.reshape(*position.shape[:2], *v.shape[1:]) for name, v in out.items()}

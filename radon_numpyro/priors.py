@@ -1,0 +1,208 @@
+"""Prior distributions, as data: an argument of every model and a line in every result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+
+from radon_numpyro.data import GroupedData
+from radon_numpyro.statistics import GroupStatistics, as_statistics
+
+
+def _text(value: Any) -> str:
+    return np.array2string(np.asarray(value, dtype=float), separator=", ", threshold=20)
+
+
+def _check(owner: str, positive: bool, **parameters: Any) -> None:
+    for name, value in parameters.items():
+        # JAX rebuilds these records around tracers; what a user passes is numbers.
+        if not isinstance(value, int | float | list | tuple | np.ndarray | np.generic):
+            continue
+        array = np.asarray(value, dtype=float)
+        if not np.isfinite(array).all() or (positive and (array <= 0).any()):
+            kind = "positive and finite" if positive else "finite"
+            raise ValueError(f"Expected {name} of {owner} to be {kind}; got {_text(array)}")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Normal:
+    """Normal prior with mean ``loc`` and standard deviation ``scale``.
+
+    Attributes
+    ----------
+    loc, scale
+        In the units of the parameter; shape () or, for slopes, (K,).
+    """
+
+    loc: Any
+    scale: Any
+
+    def __post_init__(self) -> None:
+        _check("Normal", positive=False, loc=self.loc)
+        _check("Normal", positive=True, scale=self.scale)
+
+    def distribution(self) -> dist.Distribution:
+        """The NumPyro distribution."""
+        return dist.Normal(self.loc, self.scale)
+
+    def __str__(self) -> str:
+        return f"Normal({_text(self.loc)}, {_text(self.scale)})"
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class HalfNormal:
+    """Half-normal prior of a scale: the absolute value of Normal(0, ``scale``).
+
+    Attributes
+    ----------
+    scale
+        In the units of the parameter; shape () or, for slopes, (K,).
+    """
+
+    scale: Any
+
+    def __post_init__(self) -> None:
+        _check("HalfNormal", positive=True, scale=self.scale)
+
+    def distribution(self) -> dist.Distribution:
+        """The NumPyro distribution."""
+        return dist.HalfNormal(self.scale)
+
+    def __str__(self) -> str:
+        return f"HalfNormal({_text(self.scale)})"
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform prior of a scale on (0, ``high``).
+
+    Attributes
+    ----------
+    high
+        In the units of the parameter; shape () or, for slopes, (K,).
+    """
+
+    high: Any
+
+    def __post_init__(self) -> None:
+        _check("Uniform", positive=True, high=self.high)
+
+    def distribution(self) -> dist.Distribution:
+        """The NumPyro distribution."""
+        return dist.Uniform(0.0, self.high)
+
+    def __str__(self) -> str:
+        return f"Uniform(0, {_text(self.high)})"
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Priors:
+    """The priors of all three models.
+
+    Location priors are Normal, because the coefficients are integrated out in closed form
+    (``marginal.py``) only then.
+
+    Attributes
+    ----------
+    mu_alpha, mu_beta
+        Population means of intercepts and slopes (hierarchical model).
+    sigma_alpha, sigma_beta
+        Population standard deviations of intercepts and slopes (hierarchical model).
+    alpha, beta
+        Intercepts and slopes where no population is modelled (individual, pooled).
+    eps
+        Residual standard deviation (all models).
+    """
+
+    mu_alpha: Normal
+    mu_beta: Normal
+    sigma_alpha: HalfNormal | Uniform
+    sigma_beta: HalfNormal | Uniform
+    alpha: Normal
+    beta: Normal
+    eps: HalfNormal | Uniform
+
+    def __post_init__(self) -> None:
+        locations = ("mu_alpha", "mu_beta", "alpha", "beta")
+        for f in fields(self):
+            value = getattr(self, f.name)
+            expected = (Normal,) if f.name in locations else (HalfNormal, Uniform)
+            # Tree transformations may hold anything in the place of a prior.
+            if isinstance(value, Normal | HalfNormal | Uniform) and not isinstance(value, expected):
+                names = " or ".join(e.__name__ for e in expected)
+                raise TypeError(f"Expected {f.name} to be {names}; got {value}")
+
+    @classmethod
+    def tutorial(cls) -> Priors:
+        """Priors of the PyMC3 tutorial.
+
+        Normal(0, 10 000) on every location, its second argument a standard deviation, and
+        Uniform(0, 100) on every scale. They suit log radon. They cut off any outcome whose
+        residual standard deviation is above 100.
+        """
+        location, scale = Normal(0.0, 1e4), Uniform(100.0)
+        return cls(location, location, scale, scale, location, location, scale)
+
+    @classmethod
+    def weakly_informative(cls, data: GroupedData | GroupStatistics) -> Priors:
+        r"""Priors scaled by the data, so that a change of units changes nothing.
+
+        With :math:`s_y, s_k` the standard deviations of the outcome and of predictor k over
+        all rows, and :math:`f = \sqrt{1 + \sum_k (\bar x_k / s_k)^2}`, which widens the
+        intercept when predictors are far from zero,
+
+        - intercept locations: Normal(mean of y, :math:`2.5 f s_y`),
+        - slope locations: Normal(0, :math:`2.5 s_y / s_k`),
+        - ``sigma_alpha``: HalfNormal(:math:`f s_y`), ``sigma_beta``:
+          HalfNormal(:math:`s_y / s_k`), ``eps``: HalfNormal(:math:`s_y`).
+
+        Half-normals keep scales away from absurd values and let them be zero.
+
+        Parameters
+        ----------
+        data
+            Rows or statistics.
+
+        Returns
+        -------
+        Priors
+
+        Notes
+        -----
+        The factor 2.5 follows the rstanarm defaults (Goodrich et al., Prior distributions
+        for rstanarm models). A constant column counts with standard deviation 1.
+        """
+        statistics = as_statistics(data)
+        n = statistics.count.sum()
+        mean_y = (statistics.count * statistics.mean_y).sum() / n
+        mean_x = (statistics.count[:, None] * statistics.mean_x).sum(0) / n
+        between_y = (statistics.count * (statistics.mean_y - mean_y) ** 2).sum()
+        between_x = (statistics.count[:, None] * (statistics.mean_x - mean_x) ** 2).sum(0)
+        within_x = np.einsum("ckk->k", statistics.sxx)
+        sd_y = float(np.sqrt((statistics.syy.sum() + between_y) / n)) or 1.0
+        sd_x = np.sqrt((within_x + between_x) / n)
+        sd_x = np.where(sd_x > 0, sd_x, 1.0)
+        factor = float(np.sqrt(1.0 + ((mean_x / sd_x) ** 2).sum()))
+        intercept = Normal(float(mean_y), 2.5 * factor * sd_y)
+        slope = Normal(np.zeros_like(sd_x), 2.5 * sd_y / sd_x)
+        return cls(
+            mu_alpha=intercept,
+            mu_beta=slope,
+            sigma_alpha=HalfNormal(factor * sd_y),
+            sigma_beta=HalfNormal(sd_y / sd_x),
+            alpha=intercept,
+            beta=slope,
+            eps=HalfNormal(sd_y),
+        )
+
+    def describe(self) -> dict[str, str]:
+        """Each prior in words, for reports and attributes."""
+        return {f.name: str(getattr(self, f.name)) for f in fields(self)}

@@ -1,0 +1,213 @@
+"""Sufficient statistics by group: everything that a Gaussian regression needs of its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from radon_numpyro.data import GroupedData, Labels
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class GroupStatistics:
+    r"""Count, means and centred sums of squares and cross-products of each group.
+
+    The Gaussian likelihood depends on the rows of a group only through these numbers,
+
+    .. math:: \sum_i (y_i - \alpha - x_i\beta)^2
+              = n(\bar y - \alpha - \bar x\beta)^2
+                + S_{yy} - 2\,\beta' s_{xy} + \beta' S_{xx}\beta ,
+
+    so the cost of a fit does not grow with the rows, and statistics of disjoint sets of
+    rows add up (:meth:`merge`).
+
+    Attributes
+    ----------
+    count
+        Rows in each group, shape (C,); a group may be empty.
+    mean_x, mean_y
+        Means, shapes (C, K) and (C,), in the units of the columns; 0 for an empty group.
+    sxx, sxy, syy
+        Centred sums of products, shapes (C, K, K), (C, K) and (C,).
+    labels
+        Names of the columns and of the groups.
+
+    References
+    ----------
+    Chan, Golub and LeVeque (1983), Algorithms for computing the sample variance,
+    doi:10.1080/00031305.1983.10483115.
+    """
+
+    count: Any
+    mean_x: Any
+    mean_y: Any
+    sxx: Any
+    sxy: Any
+    syy: Any
+    labels: Labels = field(metadata={"static": True})
+
+    @classmethod
+    def from_data(cls, data: GroupedData) -> GroupStatistics:
+        """Reduce rows to statistics, in float64, by two centred passes.
+
+        Parameters
+        ----------
+        data
+            The rows.
+
+        Returns
+        -------
+        GroupStatistics
+            Statistics of ``data.num_groups`` groups, in the order of the data.
+        """
+        group, num_groups = data.group, data.num_groups
+        columns = np.column_stack([data.x, data.y]).astype(np.float64)
+        num_columns = columns.shape[1]
+
+        def group_sums(values: np.ndarray) -> np.ndarray:
+            return np.bincount(group, weights=values, minlength=num_groups)
+
+        count = np.bincount(group, minlength=num_groups).astype(np.float64)
+        divisor = np.maximum(count, 1.0)
+        # The second pass removes the rounding error of the first, which matters for a column
+        # whose mean is large beside its standard deviation.
+        means = np.zeros((num_groups, num_columns))
+        deviations = columns
+        for _ in range(2):
+            step = np.column_stack([group_sums(d) for d in deviations.T]) / divisor[:, None]
+            means += step
+            deviations = deviations - step[group]
+        products = np.empty((num_groups, num_columns, num_columns))
+        for i in range(num_columns):
+            for j in range(i + 1):
+                products[:, i, j] = group_sums(deviations[:, i] * deviations[:, j])
+                products[:, j, i] = products[:, i, j]
+        return cls(
+            count=count,
+            mean_x=means[:, :-1],
+            mean_y=means[:, -1],
+            sxx=products[:, :-1, :-1],
+            sxy=products[:, :-1, -1],
+            syy=products[:, -1, -1],
+            labels=data.labels,
+        )
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups, C."""
+        return self.count.shape[0]
+
+    @property
+    def num_predictors(self) -> int:
+        """Number of predictors, K."""
+        return self.mean_x.shape[1]
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows behind the statistics, N."""
+        return int(np.sum(self.count))
+
+    def sum_of_squares(self, alpha: Any, beta: Any) -> Any:
+        """Residual sum of squares of each group about a line.
+
+        Parameters
+        ----------
+        alpha
+            Intercepts, shape (C,) or ().
+        beta
+            Slopes, shape (C, K) or (K,).
+
+        Returns
+        -------
+        array
+            Shape (C,), in squared units of the outcome.
+        """
+        centre = self.mean_y - alpha - (self.mean_x * beta).sum(-1)
+        quadratic = (self.sxx * beta[..., :, None] * beta[..., None, :]).sum((-2, -1))
+        within = self.syy - 2.0 * (self.sxy * beta).sum(-1) + quadratic
+        return self.count * centre**2 + within
+
+    def merge(self, other: GroupStatistics) -> GroupStatistics:
+        """Statistics of the rows of both.
+
+        Groups are matched by label; those that only ``other`` has come last.
+
+        Parameters
+        ----------
+        other
+            Statistics of other rows of the same columns.
+
+        Returns
+        -------
+        GroupStatistics
+            The statistics that a reduction of all rows at once would have given.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not the same.
+        """
+        mine, theirs = (
+            (s.labels.outcome, s.labels.predictors, s.labels.group) for s in (self, other)
+        )
+        if mine != theirs:
+            raise ValueError(
+                f"Expected statistics of the same outcome, predictors and group, {mine}; "
+                f"got {theirs}"
+            )
+        index = {label: code for code, label in enumerate(self.labels.groups)}
+        for label in other.labels.groups:
+            index.setdefault(label, len(index))
+        a = self._placed(np.arange(self.num_groups), len(index))
+        b = other._placed(np.array([index[g] for g in other.labels.groups]), len(index))
+
+        count = a.count + b.count
+        share = b.count / np.maximum(count, 1.0)
+        weight = a.count * share
+        dx, dy = b.mean_x - a.mean_x, b.mean_y - a.mean_y
+        return GroupStatistics(
+            count=count,
+            mean_x=a.mean_x + dx * share[:, None],
+            mean_y=a.mean_y + dy * share,
+            sxx=a.sxx + b.sxx + weight[:, None, None] * dx[:, :, None] * dx[:, None, :],
+            sxy=a.sxy + b.sxy + weight[:, None] * dx * dy[:, None],
+            syy=a.syy + b.syy + weight * dy**2,
+            labels=replace(self.labels, groups=tuple(index)),
+        )
+
+    def _placed(self, position: np.ndarray, num_groups: int) -> GroupStatistics:
+        """Spread the groups over ``num_groups`` places, the others empty."""
+
+        def spread(values: Any) -> np.ndarray:
+            out = np.zeros((num_groups, *np.shape(values)[1:]))
+            out[position] = values
+            return out
+
+        return jax.tree.map(spread, self)
+
+
+def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
+    """Statistics of ``data``, which may be statistics already.
+
+    Parameters
+    ----------
+    data
+        Rows or statistics.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(data, GroupStatistics):
+        return data
+    if isinstance(data, GroupedData):
+        return GroupStatistics.from_data(data)
+    raise TypeError(
+        f"Expected data to be a GroupedData or GroupStatistics; got {type(data).__name__}. "
+        "Make one with GroupedData.from_frame(frame, y=..., x=[...], group=...)"
+    )
