@@ -1,0 +1,45 @@
+"""Hierarchical linear regression of grouped data in NumPyro.
+
+Start here::
+
+    from radon_numpyro import GroupedData, diagnose, fit
+
+    data = GroupedData.from_frame(frame, y="score", x=["hours"], group="school")
+    tree = fit(data)          # ADVI, then NUTS started and scaled by it: an ArviZ DataTree
+    print(diagnose(tree))     # can it be trusted, and if not, what to try
+
+``load_radon()`` has the data of the tutorial that the package grew from, ``models`` its three
+regressions as plain NumPyro model functions, ``plots`` the figures. Importing the package sets
+nothing in JAX or matplotlib.
+"""
+
+from radon_numpyro.advi import ADVIResult, fit_advi
+from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.diagnostics import Diagnosis, diagnose
+from radon_numpyro.fit import fit
+from radon_numpyro.models import hierarchical, individual, pooled
+from radon_numpyro.nuts import NUTSResult, sample_nuts
+from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.simulate import simulate
+from radon_numpyro.statistics import GroupStatistics
+
+__all__ = [
+    "GroupedData",
+    "GroupStatistics",
+    "load_radon",
+    "simulate",
+    "Priors",
+    "Normal",
+    "HalfNormal",
+    "Uniform",
+    "fit",
+    "fit_advi",
+    "ADVIResult",
+    "sample_nuts",
+    "NUTSResult",
+    "diagnose",
+    "Diagnosis",
+    "hierarchical",
+    "individual",
+    "pooled",
+]

@@ -26,7 +26,6 @@ import numpy as np
 import optax
 from arviz_stats.base.array import array_stats
 from numpyro import handlers
-from numpyro.distributions import biject_to
 from numpyro.infer import SVI, TraceMeanField_ELBO, init_to_value
 from numpyro.infer.autoguide import AutoNormal
 from numpyro.infer.util import potential_energy
@@ -35,6 +34,7 @@ from tqdm.auto import tqdm
 from radon_numpyro.data import GroupedData
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.priors import Priors
+from radon_numpyro.programs import latent_transforms, precision, strong_types
 from radon_numpyro.start import Start, mean_field_start
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
@@ -112,6 +112,7 @@ def fit_advi(
     priors: Priors | None = None,
     num_particles: int = 16,
     tolerance: float = 0.05,
+    dtype: str = "float64",
     progress_bar: bool = True,
 ) -> ADVIResult:
     r"""Fit a factorised Normal guide to the whole model by stochastic optimisation.
@@ -136,6 +137,8 @@ def fit_advi(
     tolerance
         The parameters have stopped when no site's average differs between two windows by
         more than this (root mean square over the site), in units of its standard deviation.
+    dtype
+        ``"float64"`` or ``"float32"``.
     progress_bar
         Show steps and the average bound on a terminal.
 
@@ -155,56 +158,66 @@ def fit_advi(
     priors = Priors.weakly_informative(statistics) if priors is None else priors
     function = MODELS[model]
     start = mean_field_start(statistics, model, priors)
-    fixed: dict[str, Any] = {"model": function, "num_particles": num_particles}
-    start_key, khat_key = jax.random.split(jax.random.key(seed))
-
-    state, units = _begin(start_key, start, statistics, priors, **fixed)
-    step_size = FIRST_STEP
-    elbo: list[np.ndarray] = []
-    averages: list[Any] = []
-    quiet = 0
-    converged, reason = False, f"the {num_steps} steps allowed ran out"
-    with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="ADVI") as bar:
-        while len(elbo) * WINDOW < num_steps:
-            state, average, losses = _window(state, units, step_size, statistics, priors, **fixed)
-            elbo.append(-np.asarray(losses))
-            averages.append(jax.tree.map(np.asarray, average))
-            bar.set_postfix_str(f"average ELBO {np.nanmean(elbo[-1]):,.1f}", refresh=False)
-            bar.update(WINDOW)
-            if not np.isfinite(elbo[-1]).any():
-                _raise_non_finite(function, average, statistics, priors)
-            if len(elbo) < 2:
-                continue
-            still = _drift(averages, units) < tolerance and _levelled(elbo)
-            if step_size > LAST_STEP:
-                if still or _levelled(elbo):
-                    step_size = max(step_size / 2.0, LAST_STEP)
-                continue
-            quiet = quiet + 1 if still else 0
-            if quiet == PATIENCE:
-                converged = True
-                reason = "the ELBO is level and the parameters have stopped moving"
-                break
-
-    trace = np.concatenate(elbo)
-    params = jax.tree.map(lambda *a: np.mean(a, axis=0), *averages[-PATIENCE:])
-    locs, scales, means, sds, log_ratios = _summarise(
-        khat_key, params, statistics, priors, model=function
-    )
+    with precision(dtype):
+        start_key, khat_key = jax.random.split(jax.random.key(seed))
+        fixed = {"model": function, "num_particles": num_particles}
+        state, units = _begin(start_key, start, statistics, priors, **fixed)
+        with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="ADVI") as bar:
+            params, elbo, converged = _optimise(
+                state, units, num_steps, tolerance, bar, statistics, priors, fixed
+            )
+        locs, scales, means, sds, log_ratios = _summarise(
+            khat_key, params, statistics, priors, model=function
+        )
     return ADVIResult(
         means=_numpy(means),
         sds=_numpy(sds),
         locs=_numpy(locs),
         scales=_numpy(scales),
-        elbo=trace,
+        elbo=elbo,
         converged=converged,
-        reason=reason,
-        khat=float(array_stats.psislw(np.asarray(log_ratios))[1]),
-        skipped_steps=int((~np.isfinite(trace)).sum()),
+        reason=(
+            "the ELBO is level and the parameters have stopped moving"
+            if converged
+            else f"the {num_steps} steps allowed ran out"
+        ),
+        khat=float(array_stats.psislw(np.asarray(log_ratios, dtype=np.float64))[1]),
+        skipped_steps=int((~np.isfinite(elbo)).sum()),
         model=model,
         seed=seed,
         num_particles=num_particles,
     )
+
+
+def _optimise(
+    state: Any,
+    units: Any,
+    num_steps: int,
+    tolerance: float,
+    bar: Any,
+    statistics: GroupStatistics,
+    priors: Priors,
+    fixed: dict[str, Any],
+) -> tuple[Any, np.ndarray, bool]:
+    """Run windows until nothing moves: averaged parameters, bound by step, converged or not."""
+    step_size, quiet = FIRST_STEP, 0
+    elbo: list[np.ndarray] = []
+    averages: list[Any] = []
+    while len(elbo) * WINDOW < num_steps and quiet < PATIENCE:
+        state, average, losses = _window(state, units, step_size, statistics, priors, **fixed)
+        elbo.append(-np.asarray(losses))
+        averages.append(jax.tree.map(np.asarray, average))
+        if not np.isfinite(elbo[-1]).any():
+            _raise_non_finite(fixed["model"], average, statistics, priors)
+        bar.set_postfix_str(f"average ELBO {np.nanmean(elbo[-1]):,.1f}", refresh=False)
+        bar.update(WINDOW)
+        level = len(elbo) > 1 and _levelled(elbo)
+        if step_size > LAST_STEP:
+            step_size = max(step_size / 2.0, LAST_STEP) if level else step_size
+        else:
+            quiet = quiet + 1 if level and _drift(averages, units) < tolerance else 0
+    params = jax.tree.map(lambda *a: np.mean(a, axis=0), *averages[-PATIENCE:])
+    return params, np.concatenate(elbo), quiet == PATIENCE
 
 
 def _check_arguments(model: str, num_steps: int, num_particles: int, tolerance: float) -> None:
@@ -236,18 +249,6 @@ def _svi(
     )
     guide = AutoNormal(model, init_loc_fn=init_to_value(values=dict(values)))
     return SVI(model, guide, optimiser, TraceMeanField_ELBO(num_particles=num_particles))
-
-
-def strong_types(tree: Any) -> Any:
-    """Give every array a strong type, so that a program sees the same types at each call."""
-    return jax.tree.map(
-        lambda x: (
-            x
-            if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-            else jax.lax.convert_element_type(x, x.dtype)
-        ),
-        tree,
-    )
 
 
 @partial(jax.jit, static_argnames=("model", "num_particles"))
@@ -339,17 +340,6 @@ def _standard_normals(key: Any, like: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: jax.random.normal(k, jnp.shape(value), jnp.result_type(float))
         for k, (name, value) in zip(keys, like.items(), strict=True)
-    }
-
-
-def latent_transforms(model: Model, statistics: GroupStatistics, priors: Priors) -> dict[str, Any]:
-    """Bijection from the unconstrained space for each latent site, in order of the model."""
-    with handlers.block(), handlers.seed(rng_seed=0):
-        trace = handlers.trace(model).get_trace(statistics, priors)
-    return {
-        name: biject_to(site["fn"].support)
-        for name, site in trace.items()
-        if site["type"] == "sample" and not site["is_observed"]
     }
 
 

@@ -31,10 +31,11 @@ from numpyro.infer.reparam import LocScaleReparam
 from numpyro.infer.util import constrain_fn, potential_energy
 from tqdm.auto import tqdm
 
-from radon_numpyro.advi import ADVIResult, latent_transforms, strong_types
+from radon_numpyro.advi import ADVIResult
 from radon_numpyro.data import GroupedData
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.priors import Priors
+from radon_numpyro.programs import latent_transforms, precision, strong_types, unraveller
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
 BLOCK = 100
@@ -66,8 +67,8 @@ class NUTSResult:
         Whether all draws asked for were taken.
     method, chain_method
         Parametrisation, and how the chains were run.
-    num_warmup, seed
-        Warm-up iterations of each chain, and the seed.
+    num_warmup, max_tree_depth, seed
+        Warm-up iterations of each chain, doublings allowed, and the seed.
     """
 
     draws: Mapping[str, np.ndarray]
@@ -78,6 +79,7 @@ class NUTSResult:
     method: str
     chain_method: str
     num_warmup: int
+    max_tree_depth: int
     seed: int
 
 
@@ -94,6 +96,7 @@ def sample_nuts(
     target_accept_prob: float = 0.9,
     max_tree_depth: int = 10,
     chain_method: str | None = None,
+    dtype: str = "float64",
     progress_bar: bool = True,
 ) -> NUTSResult:
     """Draw from the posterior with NUTS, from the guide's draws and with its variances.
@@ -119,6 +122,8 @@ def sample_nuts(
     chain_method
         ``"sequential"`` (one after the other), ``"parallel"`` (spread over the devices) or
         ``"vectorized"`` (all at once, for a GPU). Default: by the devices there are.
+    dtype
+        ``"float64"`` or ``"float32"``.
     progress_bar
         Show iterations, divergences and tree size on a terminal.
 
@@ -136,74 +141,90 @@ def sample_nuts(
     KeyboardInterrupt
         On Ctrl-C before the first draw is kept.
     """
-    method = METHODS[advi.model][0] if method is None else method
-    chain_method = default_chain_method(chains) if chain_method is None else chain_method
-    _check_arguments(advi.model, method, chain_method, draws, chains, num_warmup)
+    check_arguments(advi.model, method, chain_method, draws, chains, num_warmup)
     statistics = as_statistics(data)
     priors = Priors.weakly_informative(statistics) if priors is None else priors
+    method = METHODS[advi.model][0] if method is None else method
     model = sampler_model(MODELS[advi.model], method)
     fixed: dict[str, Any] = {
         "model": model,
-        "chain_method": chain_method,
+        "chain_method": default_chain_method(chains) if chain_method is None else chain_method,
         "num_warmup": num_warmup,
         "target_accept_prob": target_accept_prob,
         "max_tree_depth": max_tree_depth,
     }
-
-    warm_key, chain_key = jax.random.split(jax.random.key(seed))
-    position, variance = warm_start(
-        warm_key, advi, statistics, priors, method=method, chains=chains
-    )
-    keys = jax.random.split(chain_key, chains)
-    state = _begin(keys, position, variance, statistics, priors, **fixed)
-    energy = np.asarray(state.potential_energy)
-    if not np.isfinite(energy).all():
-        raise FloatingPointError(
-            f"Expected a finite log density where each chain starts; got {-energy} for chains "
-            f"0 to {chains - 1}. Check the units of the data against the priors"
+    with precision(dtype):
+        warm_key, chain_key = jax.random.split(jax.random.key(seed))
+        position, variance = warm_start(
+            warm_key, advi, statistics, priors, method=method, chains=chains
         )
-
-    warmup_gradients = 0
-    blocks: list[dict[str, np.ndarray]] = []
-    complete = False
-    total = num_warmup + draws
-    with tqdm(total=total, disable=not progress_bar, unit="draw", desc="NUTS") as bar:
-        done, diverging = 0, 0
-        try:
-            while done < total:
-                end = num_warmup if done < num_warmup else total
-                length = min(BLOCK, end - done)
-                state, block = _block(state, length, statistics, priors, **fixed)
-                block = {name: np.asarray(value)[:, :length] for name, value in block.items()}
-                if done < num_warmup:
-                    warmup_gradients += int(block["n_steps"].sum())
-                else:
-                    blocks.append(block)
-                    diverging += int(block["diverging"].sum())
-                done += length
-                phase = "warm-up" if done < num_warmup else f"{diverging} divergences"
-                bar.set_postfix_str(
-                    f"{phase}, tree size {block['n_steps'].mean():.0f}", refresh=False
-                )
-                bar.update(length)
-            complete = True
-        except KeyboardInterrupt:
-            if not blocks:
-                raise
-    stats = {name: np.concatenate([b[name] for b in blocks], axis=1) for name in blocks[0]}
-    sites = _constrain(stats.pop("position"), statistics, priors, model=model)
-    wanted = set(advi.means)
+        keys = jax.random.split(chain_key, chains)
+        state = _begin(keys, position, variance, statistics, priors, **fixed)
+        _check_start(state)
+        progress = tqdm(
+            total=num_warmup + draws, disable=not progress_bar, unit="draw", desc="NUTS"
+        )
+        with progress as bar:
+            state, blocks, warmup_gradients = _run_blocks(
+                state, draws, bar, statistics, priors, fixed
+            )
+        stats = {name: np.concatenate([b[name] for b in blocks], axis=1) for name in blocks[0]}
+        sites = _constrain(stats.pop("position"), statistics, priors, model=model)
     return NUTSResult(
-        draws={name: np.asarray(value) for name, value in sites.items() if name in wanted},
+        draws={name: np.asarray(sites[name]) for name in advi.means},
         stats=stats,
         inverse_mass_matrix=np.asarray(state.adapt_state.inverse_mass_matrix),
         warmup_gradients=warmup_gradients,
-        complete=complete,
+        complete=stats["lp"].shape[1] == draws,
         method=method,
-        chain_method=chain_method,
+        chain_method=fixed["chain_method"],
         num_warmup=num_warmup,
+        max_tree_depth=max_tree_depth,
         seed=seed,
     )
+
+
+def _check_start(state: Any) -> None:
+    log_density = -np.asarray(state.potential_energy)
+    if not np.isfinite(log_density).all():
+        raise FloatingPointError(
+            "Expected a finite log density where each chain starts; got "
+            f"{log_density.tolist()}. Check the units of the data against the priors"
+        )
+
+
+def _run_blocks(
+    state: Any,
+    draws: int,
+    bar: Any,
+    statistics: GroupStatistics,
+    priors: Priors,
+    fixed: dict[str, Any],
+) -> tuple[Any, list[dict[str, np.ndarray]], int]:
+    """Warm up and sample; an interrupt ends sampling and keeps what is drawn."""
+    num_warmup = fixed["num_warmup"]
+    blocks: list[dict[str, np.ndarray]] = []
+    done, warmup_gradients, diverging = 0, 0, 0
+    try:
+        while done < num_warmup + draws:
+            warming = done < num_warmup
+            length = min(BLOCK, (num_warmup if warming else num_warmup + draws) - done)
+            state, buffers = _block(state, length, statistics, priors, **fixed)
+            block = {name: np.asarray(value)[:, :length] for name, value in buffers.items()}
+            done += length
+            if warming:
+                warmup_gradients += int(block["n_steps"].sum())
+                phase = "warm-up"
+            else:
+                blocks.append(block)
+                diverging += int(block["diverging"].sum())
+                phase = f"{diverging} divergences"
+            bar.set_postfix_str(f"{phase}, tree size {block['n_steps'].mean():.0f}", refresh=False)
+            bar.update(length)
+    except KeyboardInterrupt:
+        if not blocks:
+            raise
+    return state, blocks, warmup_gradients
 
 
 def default_chain_method(chains: int) -> str:
@@ -269,15 +290,34 @@ def warm_start(
     )
 
 
-def _check_arguments(
-    model: str, method: str, chain_method: str, draws: int, chains: int, num_warmup: int
+def check_arguments(
+    model: str,
+    method: str | None,
+    chain_method: str | None,
+    draws: int,
+    chains: int,
+    num_warmup: int,
 ) -> None:
-    if method not in METHODS[model]:
+    """Refuse arguments of :func:`sample_nuts` that are out of range, before any work.
+
+    Parameters
+    ----------
+    model, method, chain_method, draws, chains, num_warmup
+        As in :func:`sample_nuts`.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument.
+    """
+    if model not in METHODS:
+        raise ValueError(f"Expected model to be one of {', '.join(METHODS)}; got {model!r}")
+    if method is not None and method not in METHODS[model]:
         raise ValueError(
             f"Expected method of the {model} model to be one of {', '.join(METHODS[model])}; "
             f"got {method!r}"
         )
-    if chain_method not in CHAIN_METHODS:
+    if chain_method is not None and chain_method not in CHAIN_METHODS:
         raise ValueError(
             f"Expected chain_method to be one of {', '.join(CHAIN_METHODS)}; got {chain_method!r}"
         )
@@ -374,7 +414,7 @@ def _kernel(
 
     Made anew inside each traced function, with the data of that trace.
     """
-    unravel = _unravel(model, statistics, priors)
+    unravel = unraveller(model, statistics, priors)
 
     def potential(position: Any) -> Any:
         return potential_energy(model, (statistics, priors), {}, unravel(position))
@@ -385,16 +425,6 @@ def _kernel(
         target_accept_prob=target_accept_prob,
         max_tree_depth=max_tree_depth,
     )
-
-
-def _unravel(model: Model, statistics: GroupStatistics, priors: Priors) -> Callable[[Any], Any]:
-    with handlers.block(), handlers.seed(rng_seed=0):
-        trace = handlers.trace(model).get_trace(statistics, priors)
-    transforms = latent_transforms(model, statistics, priors)
-    zeros = {
-        name: jnp.zeros(jnp.shape(t.inv(trace[name]["value"]))) for name, t in transforms.items()
-    }
-    return ravel_pytree(zeros)[1]
 
 
 def _over_chains(
@@ -492,7 +522,7 @@ def _record(state: Any) -> dict[str, Any]:
 def _constrain(
     position: Any, statistics: GroupStatistics, priors: Priors, *, model: Model
 ) -> dict[str, Any]:
-    unravel = _unravel(model, statistics, priors)
+    unravel = unraveller(model, statistics, priors)
 
     def sites(position: Any) -> Any:
         return constrain_fn(

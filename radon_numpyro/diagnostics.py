@@ -1,0 +1,207 @@
+"""Can these draws be trusted? Findings with advice, never a bare number.
+
+References
+----------
+Vehtari, Gelman, Simpson, Carpenter and Buerkner (2021), Rank-normalization, folding, and
+localization: an improved R-hat, doi:10.1214/20-BA1221. Betancourt (2016), Diagnosing suboptimal
+cotangent disintegrations in Hamiltonian Monte Carlo, arXiv:1604.00695.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+MAX_RHAT = 1.01
+MIN_ESS_PER_CHAIN = 100
+MIN_BFMI = 0.3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, and what to try.
+
+    Attributes
+    ----------
+    what
+        What was seen, with numbers and names.
+    advice
+        What to try.
+    """
+
+    what: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the checks found.
+
+    Attributes
+    ----------
+    findings
+        What is wrong; empty when nothing is.
+    table
+        ``r_hat``, ``ess_bulk`` and ``ess_tail`` of every parameter, a row each.
+    num_draws
+        Draws in all, over the chains.
+    num_divergences
+        Divergent transitions among them.
+    min_bfmi
+        Smallest energy Bayesian fraction of missing information over the chains.
+    advi_verdict
+        What the guide is good for; it does not bear on the draws.
+    """
+
+    findings: tuple[Finding, ...]
+    table: pd.DataFrame
+    num_draws: int
+    num_divergences: int
+    min_bfmi: float
+    advi_verdict: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the draws can be trusted."""
+        return not self.findings
+
+    @property
+    def max_rhat(self) -> float:
+        """Largest R-hat of any parameter; NaN if any is."""
+        return float(self.table["r_hat"].max(skipna=False))
+
+    @property
+    def min_ess(self) -> float:
+        """Smallest bulk or tail effective sample size of any parameter; NaN if any is."""
+        return float(self.table[["ess_bulk", "ess_tail"]].min(skipna=False).min(skipna=False))
+
+    def __str__(self) -> str:
+        head = "Good: the draws can be trusted." if self.ok else "Do not trust these draws yet."
+        lines = [
+            head,
+            f"  {self.num_draws} draws, largest R-hat {self.max_rhat:.4f}, smallest ESS "
+            f"{self.min_ess:.0f}, {self.num_divergences} divergences, smallest E-BFMI "
+            f"{self.min_bfmi:.2f}",
+        ]
+        for finding in self.findings:
+            lines += [f"  - {finding.what}", f"    Try: {finding.advice}"]
+        lines.append(f"  ADVI: {self.advi_verdict}")
+        return "\n".join(lines)
+
+
+def diagnose(tree: xr.DataTree) -> Diagnosis:
+    """Check a fit: convergence, effective sample sizes, divergences, trajectories, energy.
+
+    Parameters
+    ----------
+    tree
+        From :func:`fit`, or loaded from its netCDF file.
+
+    Returns
+    -------
+    Diagnosis
+        Poor convergence is a finding, not an exception.
+    """
+    table = az.summary(tree, kind="diagnostics", round_to="none")
+    table = table[["r_hat", "ess_bulk", "ess_tail"]].astype(float)
+    stats = tree["sample_stats"].to_dataset()
+    diverging = stats["diverging"].values
+    chains, draws = diverging.shape
+    bfmi = float(np.min(az.bfmi(tree)["energy"].values))
+    findings = [
+        _incomplete(tree),
+        _chains(chains),
+        _rhat(table),
+        _ess(table, MIN_ESS_PER_CHAIN * chains),
+        _divergences(int(diverging.sum()), diverging.size, tree.attrs["method"]),
+        _saturated(stats["n_steps"].values, int(tree.attrs["max_tree_depth"])),
+        _energy(bfmi),
+    ]
+    return Diagnosis(
+        findings=tuple(f for f in findings if f is not None),
+        table=table,
+        num_draws=chains * draws,
+        num_divergences=int(diverging.sum()),
+        min_bfmi=bfmi,
+        advi_verdict=str(tree["advi"].attrs["verdict"]),
+    )
+
+
+def _incomplete(tree: xr.DataTree) -> Finding | None:
+    if tree.attrs["complete"]:
+        return None
+    return Finding(
+        f"The run was interrupted after {tree['posterior'].sizes['draw']} draws a chain.",
+        "run it again if the effective sample sizes are too small",
+    )
+
+
+def _chains(chains: int) -> Finding | None:
+    if chains > 1:
+        return None
+    return Finding(
+        "One chain: R-hat cannot see whether it missed a part of the posterior.", "chains=4"
+    )
+
+
+def _worst(values: pd.Series, *, largest: bool) -> str:
+    ordered = values.sort_values(ascending=not largest, na_position="first")
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in ordered.head(3).items())
+    return f"{shown}{', ...' if len(ordered) > 3 else ''}"
+
+
+def _rhat(table: pd.DataFrame) -> Finding | None:
+    bad = table["r_hat"][~(table["r_hat"] <= MAX_RHAT)]
+    if bad.empty:
+        return None
+    return Finding(
+        f"R-hat above {MAX_RHAT} or not a number for {len(bad)} of {len(table)} parameters "
+        f"({_worst(bad, largest=True)}): the chains disagree.",
+        "more draws or a longer warm-up; for the hierarchical model method='noncentered'",
+    )
+
+
+def _ess(table: pd.DataFrame, least: int) -> Finding | None:
+    ess = table[["ess_bulk", "ess_tail"]].min(axis=1, skipna=False)
+    bad = ess[~(ess >= least)]
+    if bad.empty:
+        return None
+    return Finding(
+        f"Effective sample size below {least} for {len(bad)} of {len(table)} parameters "
+        f"({_worst(bad, largest=False)}): quantiles and standard errors are unreliable.",
+        "more draws",
+    )
+
+
+def _divergences(count: int, total: int, method: str) -> Finding | None:
+    if not count:
+        return None
+    other = "" if method == "noncentered" else "method='noncentered' if the model has it, or "
+    return Finding(
+        f"{count} of {total} transitions diverged: a part of the posterior was not reached.",
+        f"{other}target_accept_prob=0.99",
+    )
+
+
+def _saturated(n_steps: np.ndarray, max_tree_depth: int) -> Finding | None:
+    share = float((n_steps >= 2**max_tree_depth - 1).mean())
+    if share < 0.01:
+        return None
+    return Finding(
+        f"{share:.0%} of the trajectories reached the tree depth of {max_tree_depth}: they were "
+        "cut short.",
+        f"max_tree_depth={max_tree_depth + 2}, or predictors that are centred and scaled",
+    )
+
+
+def _energy(bfmi: float) -> Finding | None:
+    if bfmi >= MIN_BFMI:
+        return None
+    return Finding(
+        f"E-BFMI {bfmi:.2f} is below {MIN_BFMI}: the momenta change the energy too little.",
+        "method='noncentered', or more draws and a look at the scales near zero",
+    )

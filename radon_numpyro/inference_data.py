@@ -1,0 +1,214 @@
+"""Results as an ArviZ ``DataTree``: the only place that builds one.
+
+==================== ==========================================================================
+group                content
+==================== ==========================================================================
+``posterior``        draws of every site; dims chain, draw, the user's group column, predictor
+``sample_stats``     what the sampler says of each draw, by ArviZ's names
+``advi``             attributes converged, reason, verdict, khat, num_steps, ...
+``advi/trace``       ``elbo`` by step, in nats
+``advi/means``       mean of each site under the guide, in the site's own units
+``advi/sds``         standard deviation of each site under the guide
+``observed_data``    ``y`` by row (absent when the fit saw statistics only)
+``constant_data``    ``x`` and ``group_index`` by row; the sufficient statistics by group
+==================== ==========================================================================
+
+The root's attributes say how it was made: model, method, priors, seed, versions, device, dtype,
+timings, fingerprint of the data, and the call.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Hashable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import arviz as az
+import jax
+import numpy as np
+import xarray as xr
+
+from radon_numpyro.advi import ADVIResult
+from radon_numpyro.data import GroupedData, Labels
+from radon_numpyro.nuts import NUTSResult
+from radon_numpyro.priors import Priors
+from radon_numpyro.statistics import GroupStatistics
+
+PREDICTOR = "predictor"
+STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
+SITES = ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps")
+_TAKEN = {"chain", "draw", "row", "step", PREDICTOR, f"{PREDICTOR}_other", "x", "y", "elbo"}
+_PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "arviz", "numpy")
+
+
+def group_dim(labels: Labels) -> str:
+    """Dimension that bears the groups: the user's column name.
+
+    A name that another dimension or variable has already gets ``_group`` behind it.
+
+    Parameters
+    ----------
+    labels
+        Names of the data.
+    """
+    taken = _TAKEN.union(SITES, STATISTICS, ("group_index",))
+    return f"{labels.group}_group" if labels.group in taken else labels.group
+
+
+def site_dims(model: str, labels: Labels) -> dict[str, list[str]]:
+    """Dimensions of each site of a model, in order.
+
+    Parameters
+    ----------
+    model
+        ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
+    labels
+        Names of the data.
+    """
+    group = [] if model == "pooled" else [group_dim(labels)]
+    return {
+        "mu_beta": [PREDICTOR],
+        "sigma_beta": [PREDICTOR],
+        "alpha": group,
+        "beta": [*group, PREDICTOR],
+        "eps": group if model == "individual" else [],
+    }
+
+
+def to_datatree(
+    data: GroupedData | GroupStatistics,
+    statistics: GroupStatistics,
+    priors: Priors,
+    advi: ADVIResult,
+    nuts: NUTSResult,
+    attributes: Mapping[str, Any],
+) -> xr.DataTree:
+    """Put a fit into a DataTree.
+
+    Parameters
+    ----------
+    data, statistics
+        What was fitted, and its sufficient statistics.
+    priors
+        The priors of the fit.
+    advi, nuts
+        Its two results.
+    attributes
+        Further attributes of the root.
+
+    Returns
+    -------
+    xarray.DataTree
+        As the table at the head of this module says.
+    """
+    labels = statistics.labels
+    dims, group = site_dims(advi.model, labels), group_dim(labels)
+    coords = {
+        group: _coordinate(labels.groups),
+        PREDICTOR: np.array(labels.predictors, dtype=str),
+        f"{PREDICTOR}_other": np.array(labels.predictors, dtype=str),
+    }
+    constant = {name: np.asarray(getattr(statistics, name)) for name in STATISTICS}
+    constant_dims = {
+        "count": [group],
+        "mean_x": [group, PREDICTOR],
+        "mean_y": [group],
+        "sxx": [group, PREDICTOR, f"{PREDICTOR}_other"],
+        "sxy": [group, PREDICTOR],
+        "syy": [group],
+        "x": ["row", PREDICTOR],
+        "group_index": ["row"],
+        "y": ["row"],
+    }
+    contents: dict[str, dict[str, Any]] = {
+        "posterior": {name: nuts.draws[name] for name in SITES if name in nuts.draws},
+        "sample_stats": dict(nuts.stats),
+    }
+    if isinstance(data, GroupedData):
+        contents["observed_data"] = {"y": data.y}
+        constant |= {"x": data.x, "group_index": data.group}
+    if not labels.predictors:
+        empty = ("mean_x", "sxx", "sxy", "x")
+        constant = {name: value for name, value in constant.items() if name not in empty}
+    contents["constant_data"] = constant
+    tree = az.from_dict(contents, coords=coords, dims={**dims, **constant_dims})
+    if "observed_data" in tree.children:
+        tree["observed_data"]["y"].attrs["long_name"] = labels.outcome
+
+    tree["advi"] = xr.DataTree(xr.Dataset(attrs=_advi_attributes(advi)))
+    trace = az.dict_to_dataset({"elbo": advi.elbo}, dims={"elbo": ["step"]}, sample_dims=[])
+    tree["advi/trace"] = xr.DataTree(trace)
+    for name, values in (("means", advi.means), ("sds", advi.sds)):
+        sites = {site: values[site] for site in SITES if site in values}
+        dataset = az.dict_to_dataset(sites, dims=dims, coords=coords, sample_dims=[])
+        tree[f"advi/{name}"] = xr.DataTree(dataset)
+    tree.attrs.update(_provenance(data, labels, priors, advi, nuts), **attributes)
+    return tree
+
+
+def describe_call(function: str, **arguments: Any) -> str:
+    """The call that made a result, as Python would write it.
+
+    Parameters
+    ----------
+    function
+        Name of the function.
+    **arguments
+        Its arguments, data left out.
+    """
+    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"{function}(data, {given})"
+
+
+def _advi_attributes(advi: ADVIResult) -> dict[str, Any]:
+    return {
+        "converged": int(advi.converged),
+        "reason": advi.reason,
+        "verdict": advi.verdict,
+        "khat": advi.khat,
+        "num_steps": advi.num_steps,
+        "num_particles": advi.num_particles,
+        "skipped_steps": advi.skipped_steps,
+    }
+
+
+def _provenance(
+    data: GroupedData | GroupStatistics,
+    labels: Labels,
+    priors: Priors,
+    advi: ADVIResult,
+    nuts: NUTSResult,
+) -> dict[str, Any]:
+    device = jax.devices()[0]
+    attributes: dict[str, Any] = {
+        "model": advi.model,
+        "method": nuts.method,
+        "complete": int(nuts.complete),
+        "outcome": labels.outcome,
+        "predictors": json.dumps(labels.predictors),
+        "group": labels.group,
+        "priors": json.dumps(priors.describe()),
+        "seed": nuts.seed,
+        "num_warmup": nuts.num_warmup,
+        "warmup_gradients": nuts.warmup_gradients,
+        "chain_method": nuts.chain_method,
+        "max_tree_depth": nuts.max_tree_depth,
+        "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
+        "dtype": str(np.asarray(advi.elbo).dtype),
+        "versions": json.dumps(
+            {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+        ),
+    }
+    if isinstance(data, GroupedData):
+        attributes["data_fingerprint"] = data.fingerprint()
+        attributes["left_out"] = json.dumps(data.left_out)
+    return attributes
+
+
+def _coordinate(groups: tuple[Hashable, ...]) -> np.ndarray:
+    """Labels as netCDF can keep them: integers or text as they are, anything else as text."""
+    if all(isinstance(g, int) and not isinstance(g, bool) for g in groups):
+        return np.array(groups, dtype=np.int64)
+    return np.array([str(g) for g in groups], dtype=str)
