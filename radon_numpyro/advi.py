@@ -181,7 +181,7 @@ def fit_advi(
             if converged
             else f"the {num_steps} steps allowed ran out"
         ),
-        khat=float(array_stats.psislw(np.asarray(log_ratios, dtype=np.float64))[1]),
+        khat=float(array_stats.psislw(-np.asarray(log_ratios, dtype=np.float64))[1]),
         skipped_steps=int((~np.isfinite(elbo)).sum()),
         model=model,
         seed=seed,

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -88,6 +89,16 @@ class NormalEquations(NamedTuple):
         )
         return NormalEquations(gram, moment, rss, count, self.offset)
 
+    def take(self, groups: Any) -> NormalEquations:
+        """The same for some of the groups only, by mask or position."""
+        return NormalEquations(
+            self.gram[..., groups],
+            self.moment[..., groups],
+            self.rss[groups],
+            self.count[groups],
+            self.offset,
+        )
+
     @property
     def size(self) -> int:
         """Number of coefficients of a group, P = K + 1."""
@@ -137,7 +148,7 @@ def group_terms(equations: NormalEquations, scale: Any, eps: Any) -> GroupTerms:
         [scaled[p][q] * scale[q] + (1.0 if p == q else 0.0) for q in range(p + 1)]
         for p in range(size)
     ]
-    cholesky = _cholesky(matrix)
+    cholesky = _cholesky(matrix, least=1.0)
     u = [_solve_lower(cholesky, [scaled[p][q] for p in range(size)]) for q in range(size)]
     w = _solve_lower(cholesky, [scale[p] * equations.moment[p] * precision for p in range(size)])
     return GroupTerms(scale, cholesky, u, w)
@@ -167,14 +178,14 @@ def population_mean(
     loc, scale = prior_parameters(priors, size)
     matrix = [
         [
-            (equations.gram[p][q] * precision - _dot(u[p], u[q])).sum()
+            (equations.gram[p][q] * precision - _dot(u[p], u[q])).sum(-1)
             + (1.0 / scale[p] ** 2 if p == q else 0.0)
             for q in range(p + 1)
         ]
         for p in range(size)
     ]
     rhs = [
-        (equations.moment[p] * precision - _dot(u[p], w)).sum()
+        (equations.moment[p] * precision - _dot(u[p], w)).sum(-1)
         + (loc[p] - equations.offset[p]) / scale[p] ** 2
         for p in range(size)
     ]
@@ -205,6 +216,89 @@ def coefficients(terms: GroupTerms, mu: list[Any], noise: list[Any] | None = Non
         rhs = [r + z for r, z in zip(rhs, noise, strict=True)]
     solved = _solve_upper(terms.cholesky, rhs)
     return [mu[p] + terms.scale[p] * solved[p] for p in range(size)]
+
+
+def draw_coefficients(
+    key: Any, equations: NormalEquations, scale: list[Any], eps: Any, priors: Priors
+) -> dict[str, Any]:
+    """One exact draw of means and coefficients given the scales (hierarchical model).
+
+    Parameters
+    ----------
+    key
+        JAX random key.
+    equations, priors
+        The data, and the priors of the means.
+    scale, eps
+        P standard deviations and the residual one, scalars.
+
+    Returns
+    -------
+    dict
+        ``mu_alpha`` (), ``alpha`` (C,) and, with predictors, ``mu_beta`` (K,), ``beta`` (C, K),
+        in the units of the model.
+    """
+    size, num_groups = equations.moment.shape
+    noise = jax.random.normal(key, (size, num_groups + 1), jnp.result_type(float))
+    terms = group_terms(equations, scale, eps)
+    population = population_mean(equations, terms, eps, priors)
+    step = _solve_upper(population.cholesky, list(noise[:, 0]))
+    mu = [m + s for m, s in zip(population.mean, step, strict=True)]
+    theta = coefficients(terms, mu, list(noise[:, 1:]))
+    offset = equations.offset
+    drawn = {"mu_alpha": mu[0] + offset[0], "alpha": theta[0] + offset[0]}
+    if size > 1:
+        drawn["mu_beta"] = jnp.stack(mu[1:]) + offset[1:]
+        drawn["beta"] = jnp.stack(theta[1:], axis=-1) + offset[1:]
+    return drawn
+
+
+def prediction(
+    terms: GroupTerms,
+    mu: list[Any],
+    design: list[Any],
+    group: Any,
+    population: PopulationMean | None = None,
+) -> tuple[Any, Any]:
+    r"""Mean and variance of a regression line at new rows of known groups, given the scales.
+
+    .. math:: E = z'\hat\theta_c, \qquad
+              \mathrm{Var} = |C_c^{-1}Dz|^2 + m'Vm, \quad m = z - U_c'C_c^{-1}Dz
+
+    Parameters
+    ----------
+    terms
+        From :func:`group_terms`; scales may have shape (S, 1), a draw a row.
+    mu
+        P means relative to the pooled fit, scalars or (S, 1).
+    design
+        P arrays of shape (R,): ones, then the predictors of the new rows.
+    group
+        Group of each new row, shape (R,).
+    population
+        Given when :math:`\mu` is itself uncertain (hierarchical model): adds its variance.
+
+    Returns
+    -------
+    mean, variance
+        Shape (R,) or (S, R); the mean relative to the pooled fit.
+    """
+    size = len(design)
+
+    def of_row(value: Any) -> Any:
+        return value[..., group]
+
+    theta = coefficients(terms, mu)
+    mean = sum(design[p] * of_row(theta[p]) for p in range(size))
+    factor = [[of_row(entry) for entry in row] for row in terms.cholesky]
+    a = _solve_lower(factor, [terms.scale[p] * design[p] for p in range(size)])
+    variance = _dot(a, a)
+    if population is not None:
+        m = [design[q] - _dot(a, [of_row(v) for v in terms.u[q]]) for q in range(size)]
+        expanded = [[np.expand_dims(entry, -1) for entry in row] for row in population.cholesky]
+        b = _solve_lower(expanded, m)
+        variance = variance + _dot(b, b)
+    return mean, variance
 
 
 def log_density(equations: NormalEquations, scale: Any, eps: Any, priors: Priors) -> Any:
@@ -248,6 +342,56 @@ def log_density(equations: NormalEquations, scale: Any, eps: Any, priors: Priors
     )
     normaliser = num_rows * (jnp.log(eps) + 0.5 * jnp.log(2.0 * jnp.pi))
     return -normaliser - log_det - 0.5 * quadratic
+
+
+def individual_log_density(equations: NormalEquations, eps: Any, priors: Priors) -> Any:
+    r"""Log marginal likelihood of each group on its own, coefficients integrated out.
+
+    The formulas at the head with :math:`D = S_0^{1/2}` and :math:`\mu = m_0` fixed:
+
+    .. math:: \log p(y_c\mid\epsilon_c) = -\tfrac{n_c}2\log 2\pi - n_c\log\epsilon_c
+              - \tfrac12\log|L_c| - \tfrac12\Big(
+              \tfrac{|r_c - X_c m_0|^2}{\epsilon_c^2} - |w_c - U_c m_0|^2\Big)
+
+    Parameters
+    ----------
+    equations
+        The data.
+    eps
+        Residual standard deviations, (C,) or (S, C).
+    priors
+        Only ``alpha`` and ``beta`` are used.
+
+    Returns
+    -------
+    array
+        Shape of ``eps``.
+    """
+    size = equations.size
+    scale, mu = individual_prior(equations, priors)
+    terms = group_terms(equations, scale, eps)
+    w = [terms.w[p] - sum(terms.u[q][p] * mu[q] for q in range(size)) for p in range(size)]
+    rss = equations.rss
+    for p in range(size):
+        rss = rss - 2.0 * mu[p] * equations.moment[p]
+        rss = rss + sum(mu[p] * mu[q] * equations.gram[p][q] for q in range(size))
+    log_det = sum(np.log(terms.cholesky[p][p]) for p in range(size))
+    normaliser = equations.count * (np.log(eps) + 0.5 * np.log(2.0 * np.pi))
+    return -normaliser - log_det - 0.5 * (rss / eps**2 - _dot(w, w))
+
+
+def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[list[Any], list[Any]]:
+    """Prior standard deviations of a group's coefficients, and means about the pooled fit.
+
+    Parameters
+    ----------
+    equations
+        The data.
+    priors
+        Only ``alpha`` and ``beta`` are used.
+    """
+    loc, scale = prior_parameters(priors, equations.size, intercept="alpha", slope="beta")
+    return scale, [m - o for m, o in zip(loc, equations.offset, strict=True)]
 
 
 def hierarchical(equations: NormalEquations, priors: Priors) -> None:
@@ -309,14 +453,22 @@ def _dot(a: list[Any], b: list[Any]) -> Any:
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
-def _cholesky(matrix: list[list[Any]]) -> list[list[Any]]:
-    """Lower Cholesky factor of a matrix given by the rows of its lower triangle."""
+def _cholesky(matrix: list[list[Any]], least: float = 0.0) -> list[list[Any]]:
+    """Lower Cholesky factor of a matrix given by the rows of its lower triangle.
+
+    Pivots below ``least`` are rounding errors and raised to it; those of I + a positive
+    semidefinite matrix are at least 1.
+    """
     factor: list[list[Any]] = []
     for p, row in enumerate(matrix):
         out: list[Any] = []
         for q in range(p + 1):
             rest = row[q] - sum(out[k] * (factor[q] if q < p else out)[k] for k in range(q))
-            out.append(rest**0.5 if p == q else rest / factor[q][q])
+            if p == q:
+                rest = rest + (least - rest) * (rest < least)
+                out.append(rest**0.5)
+            else:
+                out.append(rest / factor[q][q])
         factor.append(out)
     return factor
 

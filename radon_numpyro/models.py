@@ -138,6 +138,6 @@ def _outcome(data: Data, alpha: Any, beta: Any, eps: Any) -> None:
     def of_row(value: Any, event_dim: int) -> Any:
         return value[data.group] if jnp.ndim(value) > event_dim else value
 
-    with numpyro.plate("row", data.num_rows):
+    with numpyro.plate("row", data.group.shape[0]):
         mean = of_row(alpha, 0) + (data.x * of_row(beta, 1)).sum(-1)
         numpyro.sample("y", dist.Normal(mean, of_row(eps, 0)), obs=data.y)

@@ -8,9 +8,7 @@ blocks nor on the bar.
 
 References
 ----------
-Hoffman and Gelman (2014), The No-U-Turn sampler, JMLR 15, 1593-1623. Papaspiliopoulos, Roberts
-and Skold (2007), A general framework for the parametrization of hierarchical models,
-doi:10.1214/088342307000000014.
+Hoffman and Gelman (2014), The No-U-Turn sampler, JMLR 15, 1593-1623.
 """
 
 from __future__ import annotations
@@ -24,16 +22,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.sharding import PartitionSpec
-from numpyro import handlers
+from jax.sharding import AxisType, PartitionSpec
 from numpyro.infer import NUTS
-from numpyro.infer.reparam import LocScaleReparam
 from numpyro.infer.util import constrain_fn, potential_energy
 from tqdm.auto import tqdm
 
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.data import GroupedData
 from radon_numpyro.models import MODELS, Model
+from radon_numpyro.parametrisation import METHODS, Parametrisation, parametrisation
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import latent_transforms, precision, strong_types, unraveller
 from radon_numpyro.statistics import GroupStatistics, as_statistics
@@ -41,11 +38,6 @@ from radon_numpyro.statistics import GroupStatistics, as_statistics
 BLOCK = 100
 GUIDE_DRAWS = 1000
 OVERDISPERSION = 2.0
-METHODS = {
-    "hierarchical": ("noncentered", "centered"),
-    "individual": ("centered",),
-    "pooled": ("centered",),
-}
 CHAIN_METHODS = ("sequential", "parallel", "vectorized")
 
 
@@ -108,7 +100,8 @@ def sample_nuts(
     advi
         The fitted guide; its model is sampled.
     method
-        ``"noncentered"`` (default of the hierarchical model) or ``"centered"``.
+        ``"noncentered"`` (default of the hierarchical model), ``"centered"`` or
+        ``"marginal"``; see ``parametrisation.py``.
     priors
         Default: :meth:`Priors.weakly_informative` of the data.
     draws, chains, num_warmup
@@ -145,31 +138,30 @@ def sample_nuts(
     statistics = as_statistics(data)
     priors = Priors.weakly_informative(statistics) if priors is None else priors
     method = METHODS[advi.model][0] if method is None else method
-    model = sampler_model(MODELS[advi.model], method)
+    coordinates = parametrisation(advi.model, method)
+    target = coordinates.data(statistics)
     fixed: dict[str, Any] = {
-        "model": model,
+        "model": coordinates.model,
         "chain_method": default_chain_method(chains) if chain_method is None else chain_method,
         "num_warmup": num_warmup,
         "target_accept_prob": target_accept_prob,
         "max_tree_depth": max_tree_depth,
     }
     with precision(dtype):
-        warm_key, chain_key = jax.random.split(jax.random.key(seed))
+        warm_key, chain_key, draw_key = jax.random.split(jax.random.key(seed), 3)
         position, variance = warm_start(
             warm_key, advi, statistics, priors, method=method, chains=chains
         )
         keys = jax.random.split(chain_key, chains)
-        state = _begin(keys, position, variance, statistics, priors, **fixed)
+        state = _begin(keys, position, variance, target, priors, **fixed)
         _check_start(state)
         progress = tqdm(
             total=num_warmup + draws, disable=not progress_bar, unit="draw", desc="NUTS"
         )
         with progress as bar:
-            state, blocks, warmup_gradients = _run_blocks(
-                state, draws, bar, statistics, priors, fixed
-            )
+            state, blocks, warmup_gradients = _run_blocks(state, draws, bar, target, priors, fixed)
         stats = {name: np.concatenate([b[name] for b in blocks], axis=1) for name in blocks[0]}
-        sites = _constrain(stats.pop("position"), statistics, priors, model=model)
+        sites = _constrain(draw_key, stats.pop("position"), target, priors, coordinates=coordinates)
     return NUTSResult(
         draws={name: np.asarray(sites[name]) for name in advi.means},
         stats=stats,
@@ -197,7 +189,7 @@ def _run_blocks(
     state: Any,
     draws: int,
     bar: Any,
-    statistics: GroupStatistics,
+    target: Any,
     priors: Priors,
     fixed: dict[str, Any],
 ) -> tuple[Any, list[dict[str, np.ndarray]], int]:
@@ -209,7 +201,7 @@ def _run_blocks(
         while done < num_warmup + draws:
             warming = done < num_warmup
             length = min(BLOCK, (num_warmup if warming else num_warmup + draws) - done)
-            state, buffers = _block(state, length, statistics, priors, **fixed)
+            state, buffers = _block(state, length, target, priors, **fixed)
             block = {name: np.asarray(value)[:, :length] for name, value in buffers.items()}
             done += length
             if warming:
@@ -278,14 +270,16 @@ def warm_start(
     position, variance
         Shapes (chains, D) and (D,).
     """
+    coordinates = parametrisation(advi.model, method)
     return _warm_start(
         key,
         dict(advi.locs),
         dict(advi.scales),
         statistics,
+        coordinates.data(statistics),
         priors,
         model=MODELS[advi.model],
-        method=method,
+        coordinates=coordinates,
         chains=chains,
     )
 
@@ -332,77 +326,38 @@ def check_arguments(
         )
 
 
-class _Reparametrised:
-    """The hierarchical model with decentred coefficients; equal and hashable as its model.
-
-    Compiled programs are found again by their model, so two of the same must be the same.
-    """
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def __call__(self, statistics: GroupStatistics, priors: Priors) -> None:
-        config = {name: LocScaleReparam(centered=0) for name in ("alpha", "beta")}
-        with handlers.reparam(config=config):
-            self.model(statistics, priors)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Reparametrised) and self.model is other.model
-
-    def __hash__(self) -> int:
-        return hash((_Reparametrised, self.model))
-
-
-def sampler_model(model: Model, method: str) -> Model:
-    r"""The NumPyro model that the sampler sees for a method.
-
-    Parameters
-    ----------
-    model
-        A model of ``models.py``.
-    method
-        ``"centered"``: the model as written. ``"noncentered"``: with
-        :math:`\alpha_c = \mu_\alpha + \sigma_\alpha z_c`, z standard normal, and the slopes
-        likewise.
-    """
-    return _Reparametrised(model) if method == "noncentered" else model
-
-
-@partial(jax.jit, static_argnames=("model", "method", "chains"))
+@partial(jax.jit, static_argnames=("model", "coordinates", "chains"))
 def _warm_start(
     key: Any,
     locs: Any,
     scales: Any,
     statistics: GroupStatistics,
+    target: Any,
     priors: Priors,
     *,
     model: Model,
-    method: str,
+    coordinates: Parametrisation,
     chains: int,
 ) -> tuple[Any, Any]:
     guide = latent_transforms(model, statistics, priors)
-    sampler = latent_transforms(sampler_model(model, method), statistics, priors)
+    sampler = latent_transforms(coordinates.model, target, priors)
 
-    def coordinates(key: Any) -> Any:
+    def draw(key: Any) -> Any:
         keys = jax.random.split(key, len(guide))
         values = {
             name: transform(locs[name] + scales[name] * jax.random.normal(k, locs[name].shape))
             for k, (name, transform) in zip(keys, guide.items(), strict=True)
         }
-        if method == "noncentered":
-            for name in ("alpha", "beta"):
-                if name in values:
-                    centred = values.pop(name) - values[f"mu_{name}"]
-                    values[f"{name}_decentered"] = centred / values[f"sigma_{name}"]
+        values = coordinates.to_sampler(values)
         return ravel_pytree({name: t.inv(values[name]) for name, t in sampler.items()})[0]
 
-    draws = jax.vmap(coordinates)(jax.random.split(key, GUIDE_DRAWS))
+    draws = jax.vmap(draw)(jax.random.split(key, GUIDE_DRAWS))
     mean = draws.mean(0)
     return mean + OVERDISPERSION * (draws[:chains] - mean), draws.var(0, ddof=1)
 
 
 def _kernel(
-    statistics: GroupStatistics,
+    target: Any,
     priors: Priors,
     *,
     model: Model,
@@ -414,10 +369,10 @@ def _kernel(
 
     Made anew inside each traced function, with the data of that trace.
     """
-    unravel = unraveller(model, statistics, priors)
+    unravel = unraveller(model, target, priors)
 
     def potential(position: Any) -> Any:
-        return potential_energy(model, (statistics, priors), {}, unravel(position))
+        return potential_energy(model, (target, priors), {}, unravel(position))
 
     return NUTS(
         potential_fn=potential,
@@ -441,7 +396,7 @@ def _over_chains(
         return one_after_the_other(by_chain, shared)
     return jax.shard_map(
         one_after_the_other,
-        mesh=jax.make_mesh((jax.local_device_count(),), ("chain",)),
+        mesh=jax.make_mesh((jax.local_device_count(),), ("chain",), (AxisType.Auto,)),
         in_specs=(PartitionSpec("chain"), PartitionSpec()),
         out_specs=PartitionSpec("chain"),
         check_vma=False,
@@ -456,7 +411,7 @@ def _begin(
     keys: Any,
     position: Any,
     variance: Any,
-    statistics: GroupStatistics,
+    target: Any,
     priors: Priors,
     *,
     chain_method: str,
@@ -465,18 +420,18 @@ def _begin(
 ) -> Any:
     def start(mine: Any, shared: Any) -> Any:
         key, position = mine
-        statistics, priors, variance = shared
-        kernel = _kernel(statistics, priors, inverse_mass_matrix=variance, **settings)
+        target, priors, variance = shared
+        kernel = _kernel(target, priors, inverse_mass_matrix=variance, **settings)
         return strong_types(kernel.init(key, num_warmup, init_params=position))
 
-    return _over_chains(start, chain_method, (keys, position), (statistics, priors, variance))
+    return _over_chains(start, chain_method, (keys, position), (target, priors, variance))
 
 
 @partial(jax.jit, static_argnames=_FIXED)
 def _block(
     state: Any,
     length: int,
-    statistics: GroupStatistics,
+    target: Any,
     priors: Priors,
     *,
     chain_method: str,
@@ -486,8 +441,8 @@ def _block(
     """``length`` iterations of every chain, at most BLOCK, recorded in buffers of BLOCK."""
 
     def run(state: Any, shared: Any) -> tuple[Any, dict[str, Any]]:
-        length, statistics, priors = shared
-        kernel = _kernel(statistics, priors, **settings)
+        length, target, priors = shared
+        kernel = _kernel(target, priors, **settings)
         kernel.init(jax.random.key(0), num_warmup, init_params=state.z)
 
         def iterate(i: Any, carry: Any) -> Any:
@@ -503,7 +458,7 @@ def _block(
         }
         return jax.lax.fori_loop(0, length, iterate, (state, buffers))
 
-    return _over_chains(run, chain_method, state, (length, statistics, priors))
+    return _over_chains(run, chain_method, state, (length, target, priors))
 
 
 def _record(state: Any) -> dict[str, Any]:
@@ -518,17 +473,24 @@ def _record(state: Any) -> dict[str, Any]:
     }
 
 
-@partial(jax.jit, static_argnames=("model",))
+@partial(jax.jit, static_argnames=("coordinates",))
 def _constrain(
-    position: Any, statistics: GroupStatistics, priors: Priors, *, model: Model
+    key: Any, position: Any, target: Any, priors: Priors, *, coordinates: Parametrisation
 ) -> dict[str, Any]:
-    unravel = unraveller(model, statistics, priors)
+    """Draws of the sites of the model as written from positions of the sampler."""
+    model = coordinates.model
+    unravel = unraveller(model, target, priors)
 
-    def sites(position: Any) -> Any:
-        return constrain_fn(
-            model, (statistics, priors), {}, unravel(position), return_deterministic=True
+    def sites(draw: Any) -> Any:
+        key, position = draw
+        values = constrain_fn(
+            model, (target, priors), {}, unravel(position), return_deterministic=True
         )
+        return coordinates.from_sampler(key, values, target, priors)
 
+    shape = position.shape[:2]
     flat = position.reshape(-1, position.shape[-1])
-    out = jax.lax.map(sites, flat, batch_size=min(100, len(flat)))
-    return {name: v.reshape(*position.shape[:2], *v.shape[1:]) for name, v in out.items()}
+    out = jax.lax.map(
+        sites, (jax.random.split(key, len(flat)), flat), batch_size=min(100, len(flat))
+    )
+    return {name: value.reshape(*shape, *value.shape[1:]) for name, value in out.items()}

@@ -28,6 +28,11 @@ def _check(owner: str, positive: bool, **parameters: Any) -> None:
             raise ValueError(f"Expected {name} of {owner} to be {kind}; got {_text(array)}")
 
 
+def _or_one(sd: Any, mean: Any) -> Any:
+    """1 for a constant column, whose standard deviation is only the rounding of its mean."""
+    return np.where(sd > 1e-14 * np.abs(mean), sd, 1.0)
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Normal:
@@ -187,9 +192,8 @@ class Priors:
         between_y = (statistics.count * (statistics.mean_y - mean_y) ** 2).sum()
         between_x = (statistics.count[:, None] * (statistics.mean_x - mean_x) ** 2).sum(0)
         within_x = np.einsum("ckk->k", statistics.sxx)
-        sd_y = float(np.sqrt((statistics.syy.sum() + between_y) / n)) or 1.0
-        sd_x = np.sqrt((within_x + between_x) / n)
-        sd_x = np.where(sd_x > 0, sd_x, 1.0)
+        sd_y = float(_or_one(np.sqrt((statistics.syy.sum() + between_y) / n), mean_y))
+        sd_x = _or_one(np.sqrt((within_x + between_x) / n), mean_x)
         factor = float(np.sqrt(1.0 + ((mean_x / sd_x) ** 2).sum()))
         intercept = Normal(float(mean_y), 2.5 * factor * sd_y)
         slope = Normal(np.zeros_like(sd_x), 2.5 * sd_y / sd_x)

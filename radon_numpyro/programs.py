@@ -14,7 +14,6 @@ from numpyro.distributions import biject_to
 
 from radon_numpyro.models import Model
 from radon_numpyro.priors import Priors
-from radon_numpyro.statistics import GroupStatistics
 
 
 def precision(dtype: str) -> AbstractContextManager[Any]:
@@ -53,12 +52,12 @@ def strong_types(tree: Any) -> Any:
     return jax.tree.map(strong, tree)
 
 
-def latent_sites(model: Model, statistics: GroupStatistics, priors: Priors) -> dict[str, Any]:
+def latent_sites(model: Model, data: Any, priors: Priors) -> dict[str, Any]:
     """Latent sites of a model, in its order, from one run of it.
 
     Parameters
     ----------
-    model, statistics, priors
+    model, data, priors
         The model and its arguments.
 
     Returns
@@ -67,7 +66,7 @@ def latent_sites(model: Model, statistics: GroupStatistics, priors: Priors) -> d
         NumPyro's site by name.
     """
     with handlers.block(), handlers.seed(rng_seed=0):
-        trace = handlers.trace(model).get_trace(statistics, priors)
+        trace = handlers.trace(model).get_trace(data, priors)
     return {
         name: site
         for name, site in trace.items()
@@ -75,29 +74,27 @@ def latent_sites(model: Model, statistics: GroupStatistics, priors: Priors) -> d
     }
 
 
-def latent_transforms(model: Model, statistics: GroupStatistics, priors: Priors) -> dict[str, Any]:
+def latent_transforms(model: Model, data: Any, priors: Priors) -> dict[str, Any]:
     """Bijection from the unconstrained space to the support of each latent site.
 
     Parameters
     ----------
-    model, statistics, priors
+    model, data, priors
         The model and its arguments.
     """
-    sites = latent_sites(model, statistics, priors)
+    sites = latent_sites(model, data, priors)
     return {name: biject_to(site["fn"].support) for name, site in sites.items()}
 
 
-def unraveller(
-    model: Model, statistics: GroupStatistics, priors: Priors
-) -> Callable[[Any], dict[str, Any]]:
+def unraveller(model: Model, data: Any, priors: Priors) -> Callable[[Any], dict[str, Any]]:
     """Function from a flat vector of unconstrained coordinates to the sites by name.
 
     Parameters
     ----------
-    model, statistics, priors
+    model, data, priors
         The model and its arguments.
     """
-    sites = latent_sites(model, statistics, priors)
+    sites = latent_sites(model, data, priors)
     unravel: Callable[[Any], dict[str, Any]] = ravel_pytree(
         {name: jnp.zeros(jnp.shape(site["value"])) for name, site in sites.items()}
     )[1]

@@ -1,0 +1,122 @@
+r"""The coordinates a sampler moves in, and the way there and back.
+
+=================  ============================================================================
+``"centered"``     the model as written
+``"noncentered"``  :math:`\alpha_c = \mu_\alpha + \sigma_\alpha z_c` with z standard normal, and
+                   the slopes likewise (Papaspiliopoulos, Roberts and Skold 2007,
+                   doi:10.1214/088342307000000014)
+``"marginal"``     signed scales and eps alone; means and coefficients are drawn exactly
+                   (``marginal.py``)
+=================  ============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from numpyro import handlers
+from numpyro.infer.reparam import LocScaleReparam
+
+from radon_numpyro import marginal
+from radon_numpyro.models import MODELS, Model
+from radon_numpyro.priors import Priors
+from radon_numpyro.statistics import GroupStatistics
+
+METHODS = {
+    "hierarchical": ("noncentered", "centered", "marginal"),
+    "individual": ("centered",),
+    "pooled": ("centered",),
+}
+Sites = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parametrisation:
+    """How a sampler sees a model.
+
+    Attributes
+    ----------
+    model
+        NumPyro model of (data, priors) whose latent sites the sampler moves.
+    data
+        From sufficient statistics to the first argument of ``model``.
+    to_sampler
+        From values of the sites of the model as written to those of ``model``.
+    from_sampler
+        From a random key, values of all sites of ``model``, data and priors to values of the
+        sites of the model as written.
+    """
+
+    model: Model
+    data: Callable[[GroupStatistics], Any]
+    to_sampler: Callable[[Sites], Sites]
+    from_sampler: Callable[[Any, Sites, Any, Priors], Sites]
+
+
+def parametrisation(model: str, method: str) -> Parametrisation:
+    """The parametrisation of a model by name.
+
+    Parameters
+    ----------
+    model, method
+        As in ``METHODS``.
+    """
+    return _PARAMETRISATIONS[model, method]
+
+
+def _same(values: Any) -> Any:
+    return values
+
+
+def _sites(key: Any, values: Sites, data: Any, priors: Priors) -> Sites:
+    return values
+
+
+def _decentred_hierarchical(statistics: GroupStatistics, priors: Priors) -> None:
+    config = {name: LocScaleReparam(centered=0) for name in ("alpha", "beta")}
+    with handlers.reparam(config=config):
+        MODELS["hierarchical"](statistics, priors)
+
+
+def _decentre(values: Sites) -> Sites:
+    out = dict(values)
+    for name in ("alpha", "beta"):
+        if name in out:
+            centred = out.pop(name) - out[f"mu_{name}"]
+            out[f"{name}_decentered"] = centred / out[f"sigma_{name}"]
+    return out
+
+
+def _signed_scales(values: Sites) -> Sites:
+    # One of two mirror images: a chain that starts at the positive one may cross to the other.
+    renamed = {"signed_alpha": "sigma_alpha", "signed_beta": "sigma_beta", "eps": "eps"}
+    return {new: values[old] for new, old in renamed.items() if old in values}
+
+
+def _with_coefficients(
+    key: Any, values: Sites, equations: marginal.NormalEquations, priors: Priors
+) -> Sites:
+    scale = [values["sigma_alpha"]]
+    if equations.size > 1:
+        scale += list(values["sigma_beta"])
+    drawn = marginal.draw_coefficients(key, equations, scale, values["eps"], priors)
+    return values | drawn
+
+
+_PARAMETRISATIONS = {
+    **{
+        (name, "centered"): Parametrisation(model, _same, _same, _sites)
+        for name, model in MODELS.items()
+    },
+    ("hierarchical", "noncentered"): Parametrisation(
+        _decentred_hierarchical, _same, _decentre, _sites
+    ),
+    ("hierarchical", "marginal"): Parametrisation(
+        marginal.hierarchical,
+        marginal.NormalEquations.from_statistics,
+        _signed_scales,
+        _with_coefficients,
+    ),
+}
