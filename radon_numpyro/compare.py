@@ -9,7 +9,7 @@ here has a name, a formula and a standard error.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,6 +33,8 @@ from radon_numpyro.marginal import (
 from radon_numpyro.nuts import sample_nuts
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
+
+MODELS = ("pooled", "individual", "hierarchical")
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def rmsd_posterior_mean(
     return out
 
 
-def rmsd_per_draw(tree: xr.DataTree) -> xr.DataArray:
+def rmsd_per_draw(tree: xr.DataTree, groups: Sequence[Hashable] | None = None) -> xr.DataArray:
     r"""Deviation of the line of each draw from the rows: the tutorial's description in words.
 
     .. math:: \sqrt{\tfrac1N\sum_i (y_i - \alpha^{(s)}_{c(i)} - x_i\beta^{(s)}_{c(i)})^2}
@@ -138,6 +140,8 @@ def rmsd_per_draw(tree: xr.DataTree) -> xr.DataArray:
     ----------
     tree
         A fit with rows.
+    groups
+        Labels of the groups whose rows count; default all.
 
     Returns
     -------
@@ -145,10 +149,13 @@ def rmsd_per_draw(tree: xr.DataTree) -> xr.DataArray:
         Dims chain and draw, in the unit of y.
     """
     deviation = tree["observed_data"].to_dataset()["y"] - _line(tree)
+    if groups is not None:
+        rows = tree["constant_data"].to_dataset()
+        index = rows.indexes[rows["count"].dims[0]].get_indexer(list(groups))
+        if (index < 0).any():
+            raise ValueError(f"Expected groups of the fit; got {list(groups)}")
+        deviation = deviation.isel(row=np.isin(rows["group_index"], index))
     return ((deviation**2).mean("row")) ** 0.5
-
-
-MODELS = ("pooled", "individual", "hierarchical")
 
 
 def kfold(

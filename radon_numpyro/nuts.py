@@ -32,7 +32,13 @@ from radon_numpyro.data import GroupedData
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.parametrisation import METHODS, Parametrisation, parametrisation
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import latent_transforms, precision, strong_types, unraveller
+from radon_numpyro.programs import (
+    latent_transforms,
+    precision,
+    strong_types,
+    unlabelled,
+    unraveller,
+)
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
 BLOCK = 100
@@ -135,7 +141,7 @@ def sample_nuts(
         On Ctrl-C before the first draw is kept.
     """
     check_arguments(advi.model, method, chain_method, draws, chains, num_warmup)
-    statistics = as_statistics(data)
+    statistics = unlabelled(as_statistics(data))
     priors = Priors.weakly_informative(statistics) if priors is None else priors
     method = METHODS[advi.model][0] if method is None else method
     coordinates = parametrisation(advi.model, method)
@@ -153,19 +159,22 @@ def sample_nuts(
             warm_key, advi, statistics, priors, method=method, chains=chains
         )
         keys = jax.random.split(chain_key, chains)
-        state = _begin(keys, position, variance, target, priors, **fixed)
+        unit = jnp.sqrt(variance)
+        state = _begin(keys, position, target, priors, unit, **fixed)
         _check_start(state)
         progress = tqdm(
             total=num_warmup + draws, disable=not progress_bar, unit="draw", desc="NUTS"
         )
         with progress as bar:
-            state, blocks, warmup_gradients = _run_blocks(state, draws, bar, target, priors, fixed)
+            state, blocks, warmup_gradients = _run_blocks(
+                state, draws, bar, (target, priors, unit), fixed
+            )
         stats = {name: np.concatenate([b[name] for b in blocks], axis=1) for name in blocks[0]}
         sites = _constrain(draw_key, stats.pop("position"), target, priors, coordinates=coordinates)
     return NUTSResult(
         draws={name: np.asarray(sites[name]) for name in advi.means},
         stats=stats,
-        inverse_mass_matrix=np.asarray(state.adapt_state.inverse_mass_matrix),
+        inverse_mass_matrix=np.asarray(state.adapt_state.inverse_mass_matrix * variance),
         warmup_gradients=warmup_gradients,
         complete=stats["lp"].shape[1] == draws,
         method=method,
@@ -189,8 +198,7 @@ def _run_blocks(
     state: Any,
     draws: int,
     bar: Any,
-    target: Any,
-    priors: Priors,
+    arguments: tuple[Any, Priors, Any],
     fixed: dict[str, Any],
 ) -> tuple[Any, list[dict[str, np.ndarray]], int]:
     """Warm up and sample; an interrupt ends sampling and keeps what is drawn."""
@@ -201,7 +209,7 @@ def _run_blocks(
         while done < num_warmup + draws:
             warming = done < num_warmup
             length = min(BLOCK, (num_warmup if warming else num_warmup + draws) - done)
-            state, buffers = _block(state, length, target, priors, **fixed)
+            state, buffers = _block(state, length, *arguments, **fixed)
             block = {name: np.asarray(value)[:, :length] for name, value in buffers.items()}
             done += length
             if warming:
@@ -359,24 +367,27 @@ def _warm_start(
 def _kernel(
     target: Any,
     priors: Priors,
+    unit: Any,
     *,
     model: Model,
     target_accept_prob: float,
     max_tree_depth: int,
-    inverse_mass_matrix: Any = None,
 ) -> NUTS:
-    """NUTS on a flat vector of unconstrained coordinates.
+    """NUTS on a flat vector of coordinates in units of the guide's standard deviations.
+
+    An identity mass matrix in these units is a diagonal one of the guide's variances without
+    them. The units matter to what follows: NumPyro shrinks the variances that it adapts towards
+    0.001, which would swamp a coordinate whose variance is far below that.
 
     Made anew inside each traced function, with the data of that trace.
     """
     unravel = unraveller(model, target, priors)
 
     def potential(position: Any) -> Any:
-        return potential_energy(model, (target, priors), {}, unravel(position))
+        return potential_energy(model, (target, priors), {}, unravel(unit * position))
 
     return NUTS(
         potential_fn=potential,
-        inverse_mass_matrix=inverse_mass_matrix,
         target_accept_prob=target_accept_prob,
         max_tree_depth=max_tree_depth,
     )
@@ -410,9 +421,9 @@ _FIXED = ("model", "chain_method", "num_warmup", "target_accept_prob", "max_tree
 def _begin(
     keys: Any,
     position: Any,
-    variance: Any,
     target: Any,
     priors: Priors,
+    unit: Any,
     *,
     chain_method: str,
     num_warmup: int,
@@ -420,11 +431,11 @@ def _begin(
 ) -> Any:
     def start(mine: Any, shared: Any) -> Any:
         key, position = mine
-        target, priors, variance = shared
-        kernel = _kernel(target, priors, inverse_mass_matrix=variance, **settings)
-        return strong_types(kernel.init(key, num_warmup, init_params=position))
+        target, priors, unit = shared
+        kernel = _kernel(target, priors, unit, **settings)
+        return strong_types(kernel.init(key, num_warmup, init_params=position / unit))
 
-    return _over_chains(start, chain_method, (keys, position), (target, priors, variance))
+    return _over_chains(start, chain_method, (keys, position), (target, priors, unit))
 
 
 @partial(jax.jit, static_argnames=_FIXED)
@@ -433,6 +444,7 @@ def _block(
     length: int,
     target: Any,
     priors: Priors,
+    unit: Any,
     *,
     chain_method: str,
     num_warmup: int,
@@ -441,29 +453,29 @@ def _block(
     """``length`` iterations of every chain, at most BLOCK, recorded in buffers of BLOCK."""
 
     def run(state: Any, shared: Any) -> tuple[Any, dict[str, Any]]:
-        length, target, priors = shared
-        kernel = _kernel(target, priors, **settings)
+        length, target, priors, unit = shared
+        kernel = _kernel(target, priors, unit, **settings)
         kernel.init(jax.random.key(0), num_warmup, init_params=state.z)
 
         def iterate(i: Any, carry: Any) -> Any:
             state, buffers = carry
             state = kernel.sample(state, (), {})
-            row = _record(state)
+            row = _record(state, unit)
             buffers = {name: buffers[name].at[i].set(value) for name, value in row.items()}
             return strong_types(state), buffers
 
         buffers = {
             name: jnp.zeros((BLOCK, *value.shape), value.dtype)
-            for name, value in _record(state).items()
+            for name, value in _record(state, unit).items()
         }
         return jax.lax.fori_loop(0, length, iterate, (state, buffers))
 
-    return _over_chains(run, chain_method, state, (length, target, priors))
+    return _over_chains(run, chain_method, state, (length, target, priors, unit))
 
 
-def _record(state: Any) -> dict[str, Any]:
+def _record(state: Any, unit: Any) -> dict[str, Any]:
     return {
-        "position": state.z,
+        "position": state.z * unit,
         "lp": -state.potential_energy,
         "energy": state.energy,
         "n_steps": state.num_steps,
