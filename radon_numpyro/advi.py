@@ -14,15 +14,14 @@ accurate black-box variational inference, arXiv:2203.15945. Yao, Vehtari, Simpso
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import optax
 from arviz_stats.base.array import array_stats
 from numpyro import handlers
@@ -34,7 +33,7 @@ from tqdm.auto import tqdm
 from radon_numpyro.data import GroupedData
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import latent_transforms, precision, strong_types
+from radon_numpyro.programs import latent_transforms, precision, program, strong_types, unlabelled
 from radon_numpyro.start import Start, mean_field_start
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
@@ -110,7 +109,7 @@ def fit_advi(
     num_steps: int = 100_000,
     seed: int = 0,
     priors: Priors | None = None,
-    num_particles: int = 16,
+    num_particles: int | None = None,
     tolerance: float = 0.05,
     dtype: str = "float64",
     progress_bar: bool = True,
@@ -127,13 +126,15 @@ def fit_advi(
     model
         ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
     num_steps
-        Steps at the most; a multiple of the window of 500 is run.
+        Steps at the most; a multiple of the window of 500 is run. With 0 the guide stays at its
+        closed-form start, which is enough to start NUTS by the marginal method.
     seed
         Seed of the Monte Carlo draws.
     priors
         Default: :meth:`Priors.weakly_informative` of the data.
     num_particles
-        Draws of the guide a step.
+        Draws of the guide a step. Default: 16, fewer where the model has more than 1000
+        parameters, so that a step draws 16 000 numbers at the most, but at least 2.
     tolerance
         The parameters have stopped when no site's average differs between two windows by
         more than this (root mean square over the site), in units of its standard deviation.
@@ -154,18 +155,23 @@ def fit_advi(
         If the bound is not finite; the message names the site.
     """
     _check_arguments(model, num_steps, num_particles, tolerance)
-    statistics = as_statistics(data)
+    statistics = unlabelled(as_statistics(data))
     priors = Priors.weakly_informative(statistics) if priors is None else priors
     function = MODELS[model]
     start = mean_field_start(statistics, model, priors)
+    if num_particles is None:
+        num_parameters = sum(np.size(site.mean) for site in start.values())
+        num_particles = int(np.clip(16_000 // num_parameters, 2, 16))
     with precision(dtype):
         start_key, khat_key = jax.random.split(jax.random.key(seed))
         fixed = {"model": function, "num_particles": num_particles}
-        state, units = _begin(start_key, start, statistics, priors, **fixed)
-        with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="ADVI") as bar:
-            params, elbo, converged = _optimise(
-                state, units, num_steps, tolerance, bar, statistics, priors, fixed
-            )
+        state, units, first = _begin(start_key, start, statistics, priors, **fixed)
+        params, elbo, converged = first, np.zeros(0), False
+        if num_steps:
+            with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="ADVI") as bar:
+                params, elbo, converged = _optimise(
+                    state, units, num_steps, tolerance, bar, statistics, priors, fixed
+                )
         locs, scales, means, sds, log_ratios = _summarise(
             khat_key, params, statistics, priors, model=function
         )
@@ -180,6 +186,8 @@ def fit_advi(
             "the ELBO is level and the parameters have stopped moving"
             if converged
             else f"the {num_steps} steps allowed ran out"
+            if num_steps
+            else "it stands at its start, not optimised"
         ),
         khat=float(array_stats.psislw(-np.asarray(log_ratios, dtype=np.float64))[1]),
         skipped_steps=int((~np.isfinite(elbo)).sum()),
@@ -220,12 +228,14 @@ def _optimise(
     return params, np.concatenate(elbo), quiet == PATIENCE
 
 
-def _check_arguments(model: str, num_steps: int, num_particles: int, tolerance: float) -> None:
+def _check_arguments(
+    model: str, num_steps: int, num_particles: int | None, tolerance: float
+) -> None:
     if model not in MODELS:
         raise ValueError(f"Expected model to be one of {', '.join(MODELS)}; got {model!r}")
-    if num_steps < 2 * WINDOW:
-        raise ValueError(f"Expected num_steps to be at least {2 * WINDOW}; got {num_steps}")
-    if num_particles < 1:
+    if num_steps != 0 and num_steps < 2 * WINDOW:
+        raise ValueError(f"Expected num_steps to be 0 or at least {2 * WINDOW}; got {num_steps}")
+    if num_particles is not None and num_particles < 1:
         raise ValueError(f"Expected num_particles to be at least 1; got {num_particles}")
     if not tolerance > 0:
         raise ValueError(f"Expected tolerance to be positive; got {tolerance}")
@@ -251,7 +261,7 @@ def _svi(
     return SVI(model, guide, optimiser, TraceMeanField_ELBO(num_particles=num_particles))
 
 
-@partial(jax.jit, static_argnames=("model", "num_particles"))
+@program("model", "num_particles")
 def _begin(
     key: Any,
     start: dict[str, Start],
@@ -260,8 +270,8 @@ def _begin(
     *,
     model: Model,
     num_particles: int,
-) -> tuple[Any, Any]:
-    """State of the optimiser at the start, and the unit of each guide parameter."""
+) -> tuple[Any, Any, Any]:
+    """State of the optimiser at the start, and unit and value of each guide parameter."""
     params, units = {}, {}
     for name, transform in latent_transforms(model, statistics, priors).items():
         mean, sd = jnp.asarray(start[name].mean), jnp.asarray(start[name].sd)
@@ -273,10 +283,11 @@ def _begin(
     values = {name: s.mean for name, s in start.items()}
     svi = _svi(model, num_particles, units, 1.0, values)
     state = svi.init(key, statistics, priors, init_params=params)
-    return strong_types(state), strong_types(units)
+    first = svi.optim.get_params(state.optim_state)
+    return strong_types(state), strong_types(units), first
 
 
-@partial(jax.jit, static_argnames=("model", "num_particles"))
+@program("model", "num_particles")
 def _window(
     state: Any,
     units: Any,
@@ -306,7 +317,7 @@ def _window(
     return strong_types(state), jax.tree.map(lambda t: t / WINDOW, total), losses
 
 
-@partial(jax.jit, static_argnames=("model",))
+@program("model")
 def _summarise(
     key: Any, params: Any, statistics: GroupStatistics, priors: Priors, *, model: Model
 ) -> tuple[Any, Any, Any, Any, Any]:
@@ -371,16 +382,15 @@ def _raise_non_finite(
 ) -> None:
     transforms = latent_transforms(model, statistics, priors)
     values = {name: t(params[f"{name}_auto_loc"]) for name, t in transforms.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with numpyro.validation_enabled(False):
         substituted = handlers.substitute(handlers.seed(model, 0), data=values)
         trace = handlers.trace(substituted).get_trace(statistics, priors)
-    bad = [
-        name
-        for name, site in trace.items()
-        if site["type"] == "sample"
-        and not np.isfinite(np.asarray(site["fn"].log_prob(site["value"]))).all()
-    ]
+        bad = [
+            name
+            for name, site in trace.items()
+            if site["type"] == "sample"
+            and not np.isfinite(np.asarray(site["fn"].log_prob(site["value"]))).all()
+        ]
     where = ", ".join(bad) if bad else "none at the guide's centre"
     raise FloatingPointError(
         f"Expected a finite ELBO; got none in {WINDOW} steps. Sites with a log density that is "

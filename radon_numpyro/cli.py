@@ -101,7 +101,7 @@ def _table(title: str, frame: pd.DataFrame) -> Table:
 def _number(value: float) -> str:
     if value != value:
         return "-"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _check_writable(folder: Path) -> None:

@@ -190,7 +190,7 @@ class GroupedData:
     @property
     def num_rows(self) -> int:
         """Number of rows, N."""
-        return self.y.shape[0]
+        return self.group.shape[0]
 
     @property
     def num_groups(self) -> int:

@@ -52,7 +52,8 @@ class Diagnosis:
     num_divergences
         Divergent transitions among them.
     min_bfmi
-        Smallest energy Bayesian fraction of missing information over the chains.
+        Smallest energy Bayesian fraction of missing information over the chains; NaN when the
+        draws are exact and no chain was run.
     advi_verdict
         What the guide is good for; it does not bear on the draws.
     """
@@ -79,13 +80,17 @@ class Diagnosis:
         """Smallest bulk or tail effective sample size of any parameter; NaN if any is."""
         return float(self.table[["ess_bulk", "ess_tail"]].min(skipna=False).min(skipna=False))
 
+    def _sampler(self) -> str:
+        if np.isnan(self.min_bfmi):
+            return "independent and exact"
+        return f"{self.num_divergences} divergences, smallest E-BFMI {self.min_bfmi:.2f}"
+
     def __str__(self) -> str:
         head = "Good: the draws can be trusted." if self.ok else "Do not trust these draws yet."
         lines = [
             head,
             f"  {self.num_draws} draws, largest R-hat {self.max_rhat:.4f}, smallest ESS "
-            f"{self.min_ess:.0f}, {self.num_divergences} divergences, smallest E-BFMI "
-            f"{self.min_bfmi:.2f}",
+            f"{self.min_ess:.0f}, {self._sampler()}",
         ]
         for finding in self.findings:
             lines += [f"  - {finding.what}", f"    Try: {finding.advice}"]
@@ -106,26 +111,35 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     Diagnosis
         Poor convergence is a finding, not an exception.
     """
-    table = az.summary(tree, kind="diagnostics", round_to="none")
+    posterior = tree["posterior"].to_dataset()
+    # R-hat and ESS go by ranks, to which infinity is a number like others.
+    posterior = posterior.where(np.isfinite(posterior))
+    with np.errstate(invalid="ignore"):
+        table = az.summary(posterior, kind="diagnostics", round_to="none")
     table = table[["r_hat", "ess_bulk", "ess_tail"]].astype(float)
-    stats = tree["sample_stats"].to_dataset()
-    diverging = stats["diverging"].values
-    chains, draws = diverging.shape
-    bfmi = float(np.min(az.bfmi(tree)["energy"].values))
+    posterior = tree["posterior"].to_dataset()
+    chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
     findings = [
         _incomplete(tree),
         _chains(chains),
-        _rhat(table),
+        _rhat(table) if chains > 1 else None,
         _ess(table, MIN_ESS_PER_CHAIN * chains),
-        _divergences(int(diverging.sum()), diverging.size, tree.attrs["method"]),
-        _saturated(stats["n_steps"].values, int(tree.attrs["max_tree_depth"])),
-        _energy(bfmi),
     ]
+    divergences, bfmi = 0, float("nan")
+    if "sample_stats" in tree.children:
+        stats = tree["sample_stats"].to_dataset()
+        divergences = int(stats["diverging"].sum())
+        bfmi = float(np.min(az.bfmi(tree)["energy"].values))
+        findings += [
+            _divergences(divergences, chains * draws, tree.attrs["method"]),
+            _saturated(stats["n_steps"].values, int(tree.attrs["max_tree_depth"])),
+            _energy(bfmi),
+        ]
     return Diagnosis(
         findings=tuple(f for f in findings if f is not None),
         table=table,
         num_draws=chains * draws,
-        num_divergences=int(diverging.sum()),
+        num_divergences=divergences,
         min_bfmi=bfmi,
         advi_verdict=str(tree["advi"].attrs["verdict"]),
     )
@@ -161,7 +175,7 @@ def _rhat(table: pd.DataFrame) -> Finding | None:
     return Finding(
         f"R-hat above {MAX_RHAT} or not a number for {len(bad)} of {len(table)} parameters "
         f"({_worst(bad, largest=True)}): the chains disagree.",
-        "more draws or a longer warm-up; for the hierarchical model method='noncentered'",
+        "more draws or a longer warm-up, and method='marginal'",
     )
 
 
@@ -180,7 +194,7 @@ def _ess(table: pd.DataFrame, least: int) -> Finding | None:
 def _divergences(count: int, total: int, method: str) -> Finding | None:
     if not count:
         return None
-    other = "" if method == "noncentered" else "method='noncentered' if the model has it, or "
+    other = "" if method == "marginal" else "method='marginal', or "
     return Finding(
         f"{count} of {total} transitions diverged: a part of the posterior was not reached.",
         f"{other}target_accept_prob=0.99",
@@ -203,5 +217,5 @@ def _energy(bfmi: float) -> Finding | None:
         return None
     return Finding(
         f"E-BFMI {bfmi:.2f} is below {MIN_BFMI}: the momenta change the energy too little.",
-        "method='noncentered', or more draws and a look at the scales near zero",
+        "method='marginal', or more draws and a look at the scales near zero",
     )

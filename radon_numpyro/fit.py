@@ -1,4 +1,4 @@
-"""From data to a checked posterior: statistics, ADVI, NUTS, DataTree."""
+"""From data to a checked posterior: statistics, ADVI, draws, DataTree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import xarray as xr
 from radon_numpyro.advi import fit_advi
 from radon_numpyro.data import GroupedData
 from radon_numpyro.inference_data import describe_call, to_datatree
-from radon_numpyro.nuts import check_arguments, sample_nuts
+from radon_numpyro.inversion import ExactResult, draw_exact
+from radon_numpyro.nuts import NUTSResult, check_arguments, sample_nuts
+from radon_numpyro.parametrisation import METHODS
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
@@ -29,10 +31,11 @@ def fit(
     target_accept_prob: float = 0.9,
     max_tree_depth: int = 10,
     chain_method: str | None = None,
+    coefficients: str = "auto",
     dtype: str = "float64",
     progress_bar: bool = True,
 ) -> xr.DataTree:
-    """Fit a regression: ADVI on the sufficient statistics, then NUTS started and scaled by it.
+    """Fit a regression: ADVI on the sufficient statistics, then draws from the posterior.
 
     Parameters
     ----------
@@ -42,8 +45,10 @@ def fit(
         ``"hierarchical"`` (partial pooling), ``"individual"`` (each group on its own) or
         ``"pooled"`` (all rows in one).
     method
-        Parametrisation of NUTS: ``"noncentered"`` (default of the hierarchical model) or
-        ``"centered"`` (the model as written; default of the others).
+        ``"marginal"`` (default): the coefficients are integrated out and then drawn exactly;
+        NUTS moves in the scales of the hierarchical model, and the other models need no chain.
+        ``"noncentered"`` (hierarchical model) and ``"centered"`` (the model as written): NUTS on
+        all parameters.
     priors
         Default: :meth:`Priors.weakly_informative` of the data. :meth:`Priors.tutorial` has
         those of the radon tutorial.
@@ -57,6 +62,9 @@ def fit(
         Settings of NUTS.
     chain_method
         ``"sequential"``, ``"parallel"`` or ``"vectorized"``; default by the devices there are.
+    coefficients
+        ``"draws"`` or ``"summary"`` of alpha and beta in the hierarchical model; ``"auto"``: a
+        summary where the draws would take more than 1 GiB.
     dtype
         ``"float64"`` or ``"float32"``. The caller's own JAX setting is left alone.
     progress_bar
@@ -95,26 +103,32 @@ def fit(
         progress_bar=progress_bar,
     )
     advi_done = time.perf_counter()
-    nuts = sample_nuts(
-        statistics,
-        advi,
-        method=method,
-        priors=used,
-        draws=draws,
-        chains=chains,
-        num_warmup=num_warmup,
-        seed=seed,
-        target_accept_prob=target_accept_prob,
-        max_tree_depth=max_tree_depth,
-        chain_method=chain_method,
-        dtype=dtype,
-        progress_bar=progress_bar,
-    )
-    timings = {"advi": advi_done - started, "nuts": time.perf_counter() - advi_done}
+    method = METHODS[model][0] if method is None else method
+    drawn: NUTSResult | ExactResult
+    if method == "marginal" and model != "hierarchical":
+        drawn = draw_exact(statistics, model, priors=used, draws=draws, chains=chains, seed=seed)
+    else:
+        drawn = sample_nuts(
+            statistics,
+            advi,
+            method=method,
+            priors=used,
+            draws=draws,
+            chains=chains,
+            num_warmup=num_warmup,
+            seed=seed,
+            target_accept_prob=target_accept_prob,
+            max_tree_depth=max_tree_depth,
+            chain_method=chain_method,
+            coefficients=coefficients,
+            dtype=dtype,
+            progress_bar=progress_bar,
+        )
+    timings = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
     call = describe_call(
         "fit",
         model=model,
-        method=nuts.method,
+        method=method,
         draws=draws,
         chains=chains,
         num_warmup=num_warmup,
@@ -129,6 +143,6 @@ def fit(
         statistics,
         used,
         advi,
-        nuts,
+        drawn,
         {"timings": json.dumps({k: round(v, 3) for k, v in timings.items()}), "call": call},
     )

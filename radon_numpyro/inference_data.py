@@ -4,7 +4,9 @@
 group                content
 ==================== ==========================================================================
 ``posterior``        draws of every site; dims chain, draw, the user's group column, predictor
-``sample_stats``     what the sampler says of each draw, by ArviZ's names
+``sample_stats``     what the sampler says of each draw, by ArviZ's names (absent when the draws are
+                     independent and exact)
+``coefficients/...`` ``means`` and ``sds`` of alpha and beta, when their draws were not kept
 ``advi``             attributes converged, reason, verdict, khat, num_steps, ...
 ``advi/trace``       ``elbo`` by step, in nats
 ``advi/means``       mean of each site under the guide, in the site's own units
@@ -32,6 +34,7 @@ import xarray as xr
 
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.data import GroupedData, Labels
+from radon_numpyro.inversion import ExactResult
 from radon_numpyro.nuts import NUTSResult
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
@@ -39,22 +42,24 @@ from radon_numpyro.statistics import GroupStatistics
 PREDICTOR = "predictor"
 STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
 SITES = ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps")
-_TAKEN = {"chain", "draw", "row", "step", PREDICTOR, f"{PREDICTOR}_other", "x", "y", "elbo"}
+_DIMS = {"chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
+_TAKEN = _DIMS.union(SITES, STATISTICS, ("x", "y", "group_index", "elbo"))
 _PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "arviz", "numpy")
 
 
 def group_dim(labels: Labels) -> str:
     """Dimension that bears the groups: the user's column name.
 
-    A name that another dimension or variable has already gets ``_group`` behind it.
+    A name that another dimension or variable has already gets ``_group`` behind it; a slash,
+    which in a DataTree is a path, becomes an underscore.
 
     Parameters
     ----------
     labels
         Names of the data.
     """
-    taken = _TAKEN.union(SITES, STATISTICS, ("group_index",))
-    return f"{labels.group}_group" if labels.group in taken else labels.group
+    name = labels.group.replace("/", "_") or "group"
+    return f"{name}_group" if name in _TAKEN else name
 
 
 def site_dims(model: str, labels: Labels) -> dict[str, list[str]]:
@@ -82,7 +87,7 @@ def to_datatree(
     statistics: GroupStatistics,
     priors: Priors,
     advi: ADVIResult,
-    nuts: NUTSResult,
+    drawn: NUTSResult | ExactResult,
     attributes: Mapping[str, Any],
 ) -> xr.DataTree:
     """Put a fit into a DataTree.
@@ -93,7 +98,7 @@ def to_datatree(
         What was fitted, and its sufficient statistics.
     priors
         The priors of the fit.
-    advi, nuts
+    advi, drawn
         Its two results.
     attributes
         Further attributes of the root.
@@ -123,9 +128,10 @@ def to_datatree(
         "y": ["row"],
     }
     contents: dict[str, dict[str, Any]] = {
-        "posterior": {name: nuts.draws[name] for name in SITES if name in nuts.draws},
-        "sample_stats": dict(nuts.stats),
+        "posterior": {name: drawn.draws[name] for name in SITES if name in drawn.draws},
     }
+    if isinstance(drawn, NUTSResult):
+        contents["sample_stats"] = dict(drawn.stats)
     if isinstance(data, GroupedData):
         contents["observed_data"] = {"y": data.y}
         constant |= {"x": data.x, "group_index": data.group}
@@ -140,11 +146,16 @@ def to_datatree(
     tree["advi"] = xr.DataTree(xr.Dataset(attrs=_advi_attributes(advi)))
     trace = az.dict_to_dataset({"elbo": advi.elbo}, dims={"elbo": ["step"]}, sample_dims=[])
     tree["advi/trace"] = xr.DataTree(trace)
-    for name, values in (("means", advi.means), ("sds", advi.sds)):
-        sites = {site: values[site] for site in SITES if site in values}
-        dataset = az.dict_to_dataset(sites, dims=dims, coords=coords, sample_dims=[])
-        tree[f"advi/{name}"] = xr.DataTree(dataset)
-    tree.attrs.update(_provenance(data, labels, priors, advi, nuts), **attributes)
+    moments = {"advi": (advi.means, advi.sds)}
+    if isinstance(drawn, NUTSResult) and drawn.coefficients:
+        means, sds = ({n: m[k] for n, m in drawn.coefficients.items()} for k in (0, 1))
+        moments["coefficients"] = (means, sds)
+    for parent, pair in moments.items():
+        for name, values in zip(("means", "sds"), pair, strict=True):
+            sites = {site: values[site] for site in SITES if site in values}
+            dataset = az.dict_to_dataset(sites, dims=dims, coords=coords, sample_dims=[])
+            tree[f"{parent}/{name}"] = xr.DataTree(dataset)
+    tree.attrs.update(_provenance(data, labels, priors, advi), **drawn.attributes(), **attributes)
     return tree
 
 
@@ -175,26 +186,15 @@ def _advi_attributes(advi: ADVIResult) -> dict[str, Any]:
 
 
 def _provenance(
-    data: GroupedData | GroupStatistics,
-    labels: Labels,
-    priors: Priors,
-    advi: ADVIResult,
-    nuts: NUTSResult,
+    data: GroupedData | GroupStatistics, labels: Labels, priors: Priors, advi: ADVIResult
 ) -> dict[str, Any]:
     device = jax.devices()[0]
     attributes: dict[str, Any] = {
         "model": advi.model,
-        "method": nuts.method,
-        "complete": int(nuts.complete),
         "outcome": labels.outcome,
         "predictors": json.dumps(labels.predictors),
         "group": labels.group,
         "priors": json.dumps(priors.describe()),
-        "seed": nuts.seed,
-        "num_warmup": nuts.num_warmup,
-        "warmup_gradients": nuts.warmup_gradients,
-        "chain_method": nuts.chain_method,
-        "max_tree_depth": nuts.max_tree_depth,
         "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
         "dtype": str(np.asarray(advi.elbo).dtype),
         "versions": json.dumps(
@@ -209,6 +209,6 @@ def _provenance(
 
 def _coordinate(groups: tuple[Hashable, ...]) -> np.ndarray:
     """Labels as netCDF can keep them: integers or text as they are, anything else as text."""
-    if all(isinstance(g, int) and not isinstance(g, bool) for g in groups):
+    if all(isinstance(g, int) and not isinstance(g, bool) and abs(g) < 2**63 for g in groups):
         return np.array(groups, dtype=np.int64)
     return np.array([str(g) for g in groups], dtype=str)

@@ -1,4 +1,4 @@
-r"""The individual model without a Markov chain: each group's posterior is one-dimensional.
+r"""Individual and pooled models without a Markov chain: each posterior is one-dimensional.
 
 With the coefficients integrated out (``marginal.py``) a group has one unknown, its residual
 standard deviation :math:`\epsilon_c`. Its distribution function is computed on a grid of
@@ -11,17 +11,123 @@ lowest 1e-5 of the prior's range is left out. The coefficients are Normal given
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from radon_numpyro.checks import first_few
-from radon_numpyro.marginal import NormalEquations, individual_log_density
+from radon_numpyro.data import GroupedData
+from radon_numpyro.marginal import (
+    NormalEquations,
+    coefficients,
+    group_terms,
+    individual_log_density,
+    individual_prior,
+)
 from radon_numpyro.priors import Priors, Uniform
+from radon_numpyro.statistics import GroupStatistics, as_statistics
 
 GRID = 2048
 LOG_RANGE = 12.0
 NEGLIGIBLE = 60.0
+
+
+@dataclass(frozen=True)
+class ExactResult:
+    """Independent draws from the exact posterior.
+
+    Attributes
+    ----------
+    draws
+        Draws of each site in its own (constrained) space, shape (chains, draws, ...). A chain is
+        a batch of independent draws.
+    method
+        ``"marginal"``.
+    seed
+        Seed of the draws.
+    """
+
+    draws: Mapping[str, np.ndarray]
+    seed: int
+    method: str = "marginal"
+
+    def attributes(self) -> dict[str, Any]:
+        """What a result records of how it was drawn."""
+        return {"method": self.method, "seed": self.seed, "complete": 1}
+
+
+def draw_exact(
+    data: GroupedData | GroupStatistics,
+    model: str = "individual",
+    *,
+    priors: Priors | None = None,
+    draws: int = 1000,
+    chains: int = 4,
+    seed: int = 0,
+) -> ExactResult:
+    """Draw from the exact posterior of the individual or the pooled model.
+
+    Parameters
+    ----------
+    data
+        Rows or statistics.
+    model
+        ``"individual"`` or ``"pooled"``.
+    priors
+        Default: :meth:`Priors.weakly_informative` of the data.
+    draws, chains
+        Draws of each chain and number of chains; all are independent.
+    seed
+        Seed of the draws.
+
+    Returns
+    -------
+    ExactResult
+
+    Raises
+    ------
+    ValueError
+        If the model is another, or a group with more rows than identified coefficients is
+        fitted exactly: the posterior of its eps has no finite integral.
+    """
+    if model not in ("individual", "pooled"):
+        raise ValueError(f"Expected model to be individual or pooled; got {model!r}")
+    statistics = as_statistics(data)
+    priors = Priors.weakly_informative(statistics) if priors is None else priors
+    equations = NormalEquations.from_statistics(statistics)
+    if model == "pooled":
+        equations = equations.pooled()
+    labels = statistics.labels.groups if model == "individual" else ("all rows",)
+    _check_residual(equations, labels)
+
+    rng = np.random.default_rng(seed)
+    eps = draw_eps(rng, equations, priors, draws * chains)
+    scale, mu = individual_prior(equations, priors)
+    noise = rng.standard_normal((equations.size, *eps.shape))
+    theta = coefficients(group_terms(equations, scale, eps), mu, list(noise))
+    sites = {"alpha": theta[0] + equations.offset[0], "eps": eps}
+    if equations.size > 1:
+        sites["beta"] = np.stack(theta[1:], axis=-1) + equations.offset[1:]
+    if model == "pooled":
+        sites = {name: value[:, 0] for name, value in sites.items()}
+    return ExactResult(
+        {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in sites.items()},
+        seed,
+    )
+
+
+def _check_residual(equations: NormalEquations, labels: tuple[Hashable, ...]) -> None:
+    freedom, rss = residual_freedom(equations)
+    overfitted = np.flatnonzero((freedom > 0) & (rss == 0.0))
+    if overfitted.size:
+        names = first_few([labels[c] for c in overfitted])
+        raise ValueError(
+            "Expected the outcomes of each group to leave a residual about its line; got "
+            f"{overfitted.size} fitted exactly by fewer coefficients than rows: {names}. The "
+            "posterior of eps has no finite integral there: leave these groups out"
+        )
 
 
 def draw_eps(
@@ -34,7 +140,7 @@ def draw_eps(
     rng
         Source of the uniforms.
     equations
-        The data, in float64.
+        The data, in float64; no group with freedom but without a residual.
     priors
         ``alpha``, ``beta`` and ``eps`` are used.
     num_draws
@@ -44,12 +150,6 @@ def draw_eps(
     -------
     array
         Shape (S, C), in the unit of y.
-
-    Raises
-    ------
-    ValueError
-        If a group with more rows than identified coefficients is fitted exactly: then the
-        density has no finite integral near 0.
     """
     log_eps, cdf = _distribution(equations, priors)
     uniforms = rng.uniform(size=(num_draws, cdf.shape[1]))
@@ -107,13 +207,6 @@ def _log_density(equations: NormalEquations, priors: Priors, log_eps: np.ndarray
 def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
     """Bounds of log eps outside which a group's posterior has no mass."""
     freedom, rss = residual_freedom(equations)
-    overfitted = np.flatnonzero((freedom > 0) & (rss == 0.0))
-    if overfitted.size:
-        raise ValueError(
-            "Expected the outcomes of each group to leave a residual; got an exact fit of more "
-            f"rows than coefficients in groups {first_few(overfitted.tolist())} (by position): "
-            "eps has no proper posterior there"
-        )
     if isinstance(priors.eps, Uniform):
         upper = np.log(priors.eps.high)
     else:

@@ -1,10 +1,7 @@
 """The No-U-Turn sampler, started and mass-scaled by ADVI, in resumable blocks.
 
-NumPyro's NUTS kernel is driven through its public ``init`` and ``sample``. All chains and all
-iterations share one compiled program, a block of iterations with the data as an argument, so
-one compilation serves warm-up, sampling and every data set of the same shape. Between blocks,
-in Python, the bar moves and an interrupt is noticed. Draws depend neither on the size of the
-blocks nor on the bar.
+The sampler runs in compiled blocks (``blocks.py``). Between them, in Python, the bar moves and an
+interrupt is noticed. Draws depend neither on the size of the blocks nor on the bar.
 
 References
 ----------
@@ -13,37 +10,36 @@ Hoffman and Gelman (2014), The No-U-Turn sampler, JMLR 15, 1593-1623.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.sharding import AxisType, PartitionSpec
-from numpyro.infer import NUTS
-from numpyro.infer.util import constrain_fn, potential_energy
+from numpyro.infer.util import constrain_fn
 from tqdm.auto import tqdm
 
+from radon_numpyro import blocks
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.data import GroupedData
+from radon_numpyro.marginal import NormalEquations, coefficient_moments
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.parametrisation import METHODS, Parametrisation, parametrisation
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import (
     latent_transforms,
     precision,
-    strong_types,
+    program,
     unlabelled,
     unraveller,
 )
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
-BLOCK = 100
 GUIDE_DRAWS = 1000
 OVERDISPERSION = 2.0
+MAX_DRAWS_BYTES = 2**30
 CHAIN_METHODS = ("sequential", "parallel", "vectorized")
 
 
@@ -67,6 +63,8 @@ class NUTSResult:
         Parametrisation, and how the chains were run.
     num_warmup, max_tree_depth, seed
         Warm-up iterations of each chain, doublings allowed, and the seed.
+    coefficients
+        Where draws of alpha and beta were not kept: their ``(mean, sd)``, shaped as the site.
     """
 
     draws: Mapping[str, np.ndarray]
@@ -79,6 +77,20 @@ class NUTSResult:
     num_warmup: int
     max_tree_depth: int
     seed: int
+    coefficients: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def attributes(self) -> dict[str, Any]:
+        """What a result records of how it was drawn."""
+        return {
+            "method": self.method,
+            "seed": self.seed,
+            "complete": int(self.complete),
+            "num_warmup": self.num_warmup,
+            "warmup_gradients": self.warmup_gradients,
+            "sampling_gradients": int(self.stats["n_steps"].sum()),
+            "chain_method": self.chain_method,
+            "max_tree_depth": self.max_tree_depth,
+        }
 
 
 def sample_nuts(
@@ -94,6 +106,8 @@ def sample_nuts(
     target_accept_prob: float = 0.9,
     max_tree_depth: int = 10,
     chain_method: str | None = None,
+    coefficients: str = "auto",
+    use_guide: bool = True,
     dtype: str = "float64",
     progress_bar: bool = True,
 ) -> NUTSResult:
@@ -106,8 +120,8 @@ def sample_nuts(
     advi
         The fitted guide; its model is sampled.
     method
-        ``"noncentered"`` (default of the hierarchical model), ``"centered"`` or
-        ``"marginal"``; see ``parametrisation.py``.
+        Hierarchical model: ``"marginal"`` (default), ``"noncentered"`` or ``"centered"``; the
+        others: ``"centered"``. See ``parametrisation.py``.
     priors
         Default: :meth:`Priors.weakly_informative` of the data.
     draws, chains, num_warmup
@@ -121,6 +135,13 @@ def sample_nuts(
     chain_method
         ``"sequential"`` (one after the other), ``"parallel"`` (spread over the devices) or
         ``"vectorized"`` (all at once, for a GPU). Default: by the devices there are.
+    coefficients
+        ``"draws"`` keeps draws of alpha and beta, ``"summary"`` their posterior means and
+        standard deviations alone, averaged over the draws of the scales in closed form (marginal
+        method). ``"auto"``: a summary where the draws would take more than 1 GiB.
+    use_guide
+        Start and scale by the guide. If not, as NumPyro does by default: uniform on (-2, 2) and
+        an identity mass matrix, for comparison.
     dtype
         ``"float64"`` or ``"float32"``.
     progress_bar
@@ -140,11 +161,17 @@ def sample_nuts(
     KeyboardInterrupt
         On Ctrl-C before the first draw is kept.
     """
+    method = default_method(advi.model) if method is None else method
     check_arguments(advi.model, method, chain_method, draws, chains, num_warmup)
+    if (advi.model, method) in (("individual", "marginal"), ("pooled", "marginal")):
+        raise ValueError(
+            f"Expected a method that NUTS samples; got 'marginal' of the {advi.model} model, "
+            "which draw_exact draws"
+        )
     statistics = unlabelled(as_statistics(data))
     priors = Priors.weakly_informative(statistics) if priors is None else priors
-    method = METHODS[advi.model][0] if method is None else method
-    coordinates = parametrisation(advi.model, method)
+    summarise = _summarise(coefficients, method, statistics, draws * chains, dtype)
+    coordinates = parametrisation(advi.model, f"{method} means" if summarise else method)
     target = coordinates.data(statistics)
     fixed: dict[str, Any] = {
         "model": coordinates.model,
@@ -158,21 +185,26 @@ def sample_nuts(
         position, variance = warm_start(
             warm_key, advi, statistics, priors, method=method, chains=chains
         )
+        if not use_guide:
+            position = jax.random.uniform(warm_key, position.shape, minval=-2.0, maxval=2.0)
+            variance = jnp.ones_like(variance)
         keys = jax.random.split(chain_key, chains)
         unit = jnp.sqrt(variance)
-        state = _begin(keys, position, target, priors, unit, **fixed)
+        state = blocks.begin(keys, position, target, priors, unit, **fixed)
         _check_start(state)
         progress = tqdm(
             total=num_warmup + draws, disable=not progress_bar, unit="draw", desc="NUTS"
         )
         with progress as bar:
-            state, blocks, warmup_gradients = _run_blocks(
+            state, records, warmup_gradients = _run_blocks(
                 state, draws, bar, (target, priors, unit), fixed
             )
-        stats = {name: np.concatenate([b[name] for b in blocks], axis=1) for name in blocks[0]}
+        stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0]}
         sites = _constrain(draw_key, stats.pop("position"), target, priors, coordinates=coordinates)
+        moments = _coefficient_moments(sites, target, priors) if summarise else {}
     return NUTSResult(
-        draws={name: np.asarray(sites[name]) for name in advi.means},
+        draws={name: np.asarray(sites[name]) for name in advi.means if name in sites},
+        coefficients=moments,
         stats=stats,
         inverse_mass_matrix=np.asarray(state.adapt_state.inverse_mass_matrix * variance),
         warmup_gradients=warmup_gradients,
@@ -182,6 +214,26 @@ def sample_nuts(
         num_warmup=num_warmup,
         max_tree_depth=max_tree_depth,
         seed=seed,
+    )
+
+
+def _summarise(
+    coefficients: str, method: str, statistics: GroupStatistics, num_draws: int, dtype: str
+) -> bool:
+    """Whether coefficients are summarised rather than drawn."""
+    if coefficients not in ("auto", "draws", "summary"):
+        raise ValueError(
+            f"Expected coefficients to be 'auto', 'draws' or 'summary'; got {coefficients!r}"
+        )
+    if coefficients == "summary" and method != "marginal":
+        raise ValueError(
+            "Expected method='marginal' of the hierarchical model for coefficients='summary'; "
+            f"got {method!r}"
+        )
+    size = statistics.num_groups * (statistics.num_predictors + 1)
+    too_many = num_draws * size * np.dtype(dtype).itemsize > MAX_DRAWS_BYTES
+    return coefficients == "summary" or (
+        coefficients == "auto" and method == "marginal" and too_many
     )
 
 
@@ -203,28 +255,39 @@ def _run_blocks(
 ) -> tuple[Any, list[dict[str, np.ndarray]], int]:
     """Warm up and sample; an interrupt ends sampling and keeps what is drawn."""
     num_warmup = fixed["num_warmup"]
-    blocks: list[dict[str, np.ndarray]] = []
+    records: list[dict[str, np.ndarray]] = []
     done, warmup_gradients, diverging = 0, 0, 0
     try:
         while done < num_warmup + draws:
             warming = done < num_warmup
-            length = min(BLOCK, (num_warmup if warming else num_warmup + draws) - done)
-            state, buffers = _block(state, length, *arguments, **fixed)
-            block = {name: np.asarray(value)[:, :length] for name, value in buffers.items()}
+            length = min(blocks.BLOCK, (num_warmup if warming else num_warmup + draws) - done)
+            state, buffers = blocks.advance(state, length, *arguments, **fixed)
+            record = {name: np.asarray(value)[:, :length] for name, value in buffers.items()}
             done += length
             if warming:
-                warmup_gradients += int(block["n_steps"].sum())
+                warmup_gradients += int(record["n_steps"].sum())
                 phase = "warm-up"
             else:
-                blocks.append(block)
-                diverging += int(block["diverging"].sum())
+                records.append(record)
+                diverging += int(record["diverging"].sum())
                 phase = f"{diverging} divergences"
-            bar.set_postfix_str(f"{phase}, tree size {block['n_steps'].mean():.0f}", refresh=False)
+            bar.set_postfix_str(f"{phase}, tree size {record['n_steps'].mean():.0f}", refresh=False)
             bar.update(length)
     except KeyboardInterrupt:
-        if not blocks:
+        if not records:
             raise
-    return state, blocks, warmup_gradients
+    return state, records, warmup_gradients
+
+
+def default_method(model: str) -> str:
+    """The method that NUTS samples a model by if none is asked for.
+
+    Parameters
+    ----------
+    model
+        Name of the model.
+    """
+    return "marginal" if model == "hierarchical" else "centered"
 
 
 def default_chain_method(chains: int) -> str:
@@ -334,7 +397,7 @@ def check_arguments(
         )
 
 
-@partial(jax.jit, static_argnames=("model", "coordinates", "chains"))
+@program("model", "coordinates", "chains")
 def _warm_start(
     key: Any,
     locs: Any,
@@ -364,128 +427,7 @@ def _warm_start(
     return mean + OVERDISPERSION * (draws[:chains] - mean), draws.var(0, ddof=1)
 
 
-def _kernel(
-    target: Any,
-    priors: Priors,
-    unit: Any,
-    *,
-    model: Model,
-    target_accept_prob: float,
-    max_tree_depth: int,
-) -> NUTS:
-    """NUTS on a flat vector of coordinates in units of the guide's standard deviations.
-
-    An identity mass matrix in these units is a diagonal one of the guide's variances without
-    them. The units matter to what follows: NumPyro shrinks the variances that it adapts towards
-    0.001, which would swamp a coordinate whose variance is far below that.
-
-    Made anew inside each traced function, with the data of that trace.
-    """
-    unravel = unraveller(model, target, priors)
-
-    def potential(position: Any) -> Any:
-        return potential_energy(model, (target, priors), {}, unravel(unit * position))
-
-    return NUTS(
-        potential_fn=potential,
-        target_accept_prob=target_accept_prob,
-        max_tree_depth=max_tree_depth,
-    )
-
-
-def _over_chains(
-    function: Callable[..., Any], chain_method: str, by_chain: Any, shared: Any
-) -> Any:
-    """Apply ``function(by_chain, shared)`` to each chain."""
-    if chain_method == "vectorized":
-        return jax.vmap(lambda mine: function(mine, shared))(by_chain)
-
-    def one_after_the_other(by_chain: Any, shared: Any) -> Any:
-        return jax.lax.map(lambda mine: function(mine, shared), by_chain)
-
-    if chain_method == "sequential":
-        return one_after_the_other(by_chain, shared)
-    return jax.shard_map(
-        one_after_the_other,
-        mesh=jax.make_mesh((jax.local_device_count(),), ("chain",), (AxisType.Auto,)),
-        in_specs=(PartitionSpec("chain"), PartitionSpec()),
-        out_specs=PartitionSpec("chain"),
-        check_vma=False,
-    )(by_chain, shared)
-
-
-_FIXED = ("model", "chain_method", "num_warmup", "target_accept_prob", "max_tree_depth")
-
-
-@partial(jax.jit, static_argnames=_FIXED)
-def _begin(
-    keys: Any,
-    position: Any,
-    target: Any,
-    priors: Priors,
-    unit: Any,
-    *,
-    chain_method: str,
-    num_warmup: int,
-    **settings: Any,
-) -> Any:
-    def start(mine: Any, shared: Any) -> Any:
-        key, position = mine
-        target, priors, unit = shared
-        kernel = _kernel(target, priors, unit, **settings)
-        return strong_types(kernel.init(key, num_warmup, init_params=position / unit))
-
-    return _over_chains(start, chain_method, (keys, position), (target, priors, unit))
-
-
-@partial(jax.jit, static_argnames=_FIXED)
-def _block(
-    state: Any,
-    length: int,
-    target: Any,
-    priors: Priors,
-    unit: Any,
-    *,
-    chain_method: str,
-    num_warmup: int,
-    **settings: Any,
-) -> tuple[Any, dict[str, Any]]:
-    """``length`` iterations of every chain, at most BLOCK, recorded in buffers of BLOCK."""
-
-    def run(state: Any, shared: Any) -> tuple[Any, dict[str, Any]]:
-        length, target, priors, unit = shared
-        kernel = _kernel(target, priors, unit, **settings)
-        kernel.init(jax.random.key(0), num_warmup, init_params=state.z)
-
-        def iterate(i: Any, carry: Any) -> Any:
-            state, buffers = carry
-            state = kernel.sample(state, (), {})
-            row = _record(state, unit)
-            buffers = {name: buffers[name].at[i].set(value) for name, value in row.items()}
-            return strong_types(state), buffers
-
-        buffers = {
-            name: jnp.zeros((BLOCK, *value.shape), value.dtype)
-            for name, value in _record(state, unit).items()
-        }
-        return jax.lax.fori_loop(0, length, iterate, (state, buffers))
-
-    return _over_chains(run, chain_method, state, (length, target, priors, unit))
-
-
-def _record(state: Any, unit: Any) -> dict[str, Any]:
-    return {
-        "position": state.z * unit,
-        "lp": -state.potential_energy,
-        "energy": state.energy,
-        "n_steps": state.num_steps,
-        "acceptance_rate": state.accept_prob,
-        "step_size": state.adapt_state.step_size,
-        "diverging": state.diverging,
-    }
-
-
-@partial(jax.jit, static_argnames=("coordinates",))
+@program("coordinates")
 def _constrain(
     key: Any, position: Any, target: Any, priors: Priors, *, coordinates: Parametrisation
 ) -> dict[str, Any]:
@@ -506,3 +448,36 @@ def _constrain(
         sites, (jax.random.split(key, len(flat)), flat), batch_size=min(100, len(flat))
     )
     return {name: value.reshape(*shape, *value.shape[1:]) for name, value in out.items()}
+
+
+def _coefficient_moments(
+    sites: Mapping[str, Any], equations: NormalEquations, priors: Priors
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    names = [n for n in ("sigma_alpha", "sigma_beta", "eps") if n in sites]
+    scales = {n: sites[n].reshape(-1, *sites[n].shape[2:]) for n in names}
+    mean, sd = (np.asarray(moment) for moment in _mean_and_sd(scales, equations, priors))
+    moments = {"alpha": (mean[:, 0], sd[:, 0])}
+    if equations.size > 1:
+        moments["beta"] = (mean[:, 1:], sd[:, 1:])
+    return moments
+
+
+@program()
+def _mean_and_sd(scales: Any, equations: NormalEquations, priors: Priors) -> tuple[Any, Any]:
+    """Rao-Blackwell: mean of the conditional means, total variance, over draws of the scales."""
+
+    def add(sums: Any, draw: Any) -> Any:
+        scale = [draw["sigma_alpha"], *draw.get("sigma_beta", ())]
+        mean, variance = coefficient_moments(equations, scale, draw["eps"], priors)
+        centred = mean - centre
+        new = (centred, centred**2, variance)
+        return jax.tree.map(jnp.add, sums, new), None
+
+    # About the first draw's mean, so that the squares do not cancel.
+    first = jax.tree.map(lambda v: v[0], scales)
+    scale = [first["sigma_alpha"], *first.get("sigma_beta", ())]
+    centre = coefficient_moments(equations, scale, first["eps"], priors)[0]
+    zero = (jnp.zeros_like(centre),) * 3
+    sums = jax.lax.scan(add, zero, scales)[0]
+    shift, square, variance = (s / len(scales["eps"]) for s in sums)
+    return centre + shift, jnp.sqrt(square - shift**2 + variance)

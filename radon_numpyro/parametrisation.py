@@ -6,7 +6,8 @@ r"""The coordinates a sampler moves in, and the way there and back.
                    the slopes likewise (Papaspiliopoulos, Roberts and Skold 2007,
                    doi:10.1214/088342307000000014)
 ``"marginal"``     signed scales and eps alone; means and coefficients are drawn exactly
-                   (``marginal.py``)
+                   (``marginal.py``). The individual and pooled models need no sampler then
+                   (``inversion.py``)
 =================  ============================================================================
 """
 
@@ -24,10 +25,11 @@ from radon_numpyro.models import MODELS, Model
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
 
+# The first is the default.
 METHODS = {
-    "hierarchical": ("noncentered", "centered", "marginal"),
-    "individual": ("centered",),
-    "pooled": ("centered",),
+    "hierarchical": ("marginal", "noncentered", "centered"),
+    "individual": ("marginal", "centered"),
+    "pooled": ("marginal", "centered"),
 }
 Sites = dict[str, Any]
 
@@ -98,11 +100,20 @@ def _signed_scales(values: Sites) -> Sites:
 def _with_coefficients(
     key: Any, values: Sites, equations: marginal.NormalEquations, priors: Priors
 ) -> Sites:
-    scale = [values["sigma_alpha"]]
-    if equations.size > 1:
-        scale += list(values["sigma_beta"])
-    drawn = marginal.draw_coefficients(key, equations, scale, values["eps"], priors)
-    return values | drawn
+    return values | _draw(key, values, equations, priors, groups=True)
+
+
+def _with_means(
+    key: Any, values: Sites, equations: marginal.NormalEquations, priors: Priors
+) -> Sites:
+    return values | _draw(key, values, equations, priors, groups=False)
+
+
+def _draw(
+    key: Any, values: Sites, equations: marginal.NormalEquations, priors: Priors, *, groups: bool
+) -> Sites:
+    scale = [values["sigma_alpha"], *values.get("sigma_beta", ())]
+    return marginal.draw_coefficients(key, equations, scale, values["eps"], priors, groups=groups)
 
 
 _PARAMETRISATIONS = {
@@ -118,5 +129,12 @@ _PARAMETRISATIONS = {
         marginal.NormalEquations.from_statistics,
         _signed_scales,
         _with_coefficients,
+    ),
+    # For when draws of the coefficients would not fit in memory.
+    ("hierarchical", "marginal means"): Parametrisation(
+        marginal.hierarchical,
+        marginal.NormalEquations.from_statistics,
+        _signed_scales,
+        _with_means,
     ),
 }

@@ -1,65 +1,50 @@
-"""Figures of a fit: DataTree in, matplotlib Axes out.
+"""Figures of a fit: DataTree in, matplotlib Axes out; nothing is fitted, saved or shown.
 
-==================== ===========================================================================
-function             shows
-==================== ===========================================================================
-`plot_elbo`          how ADVI climbed, where it stopped and why
-`plot_advi_vs_nuts`  the guide's densities over histograms of the draws, for every site
-`plot_trace`         marginal densities and traces, by chain or by group
-`plot_group_lines`   regression lines of single groups under several models, over their rows
-==================== ===========================================================================
-
-Nothing is fitted, saved or shown here. Sizes and colours are given to each artist, so that
-matplotlib's settings and backend stay the caller's; text is 7 to 8 points when a figure is
-printed at the size it is made in (3.4 inches for one panel, 7 for several).
+Sizes and colours are given to each artist: matplotlib's settings and backend stay the caller's.
+Text is 7 or 8 points when a figure is printed as wide as it is made, 3.4 or 7 inches.
 """
 
-from __future__ import annotations
-
 import textwrap
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
 from itertools import cycle
 from typing import Any
 
 import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
-import xarray as xr
+from matplotlib import cm, colors
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy.stats import norm
+from xarray import DataArray, DataTree
 
 from radon_numpyro.advi import WINDOW
-from radon_numpyro.checks import suggest
-from radon_numpyro.inference_data import PREDICTOR, SITES
+from radon_numpyro.checks import first_few, suggest
+from radon_numpyro.inference_data import PREDICTOR
 
-BLUE, ORANGE, GREEN, VERMILION, PINK = sns.color_palette("colorblind").as_hex()[:5]
-MODEL_LINES = {"individual": (BLUE, "--"), "hierarchical": (GREEN, "-"), "pooled": (VERMILION, ":")}
-OTHER_LINES = ((ORANGE, "-."), (PINK, (0, (5, 1, 1, 1, 1, 1))))
+Groups = Iterable[Hashable]
+BLUE, _, GREEN, VERMILION, PINK = sns.color_palette("colorblind").as_hex()[:5]
+LEGEND = {"loc": "outside upper center", "ncols": 5, "fontsize": 8, "frameon": False}
+STYLES = ((BLUE, "--"), (GREEN, "-"), (VERMILION, "-."), (PINK, ":"))
 WORDS = {
-    "mu_alpha": "mean intercept",
-    "sigma_alpha": "sd of the intercepts",
-    "mu_beta": "mean slope",
-    "sigma_beta": "sd of the slopes",
-    "alpha": "intercept",
-    "beta": "slope",
-    "eps": "residual sd",
+    "mu_alpha": "mean intercept, {y}",
+    "sigma_alpha": "sd of the intercepts, {y}",
+    "mu_beta": "mean slope, {y} per unit of {x}",
+    "sigma_beta": "sd of the slopes, {y} per unit of {x}",
+    "alpha": "intercept, {y}",
+    "beta": "slope, {y} per unit of {x}",
+    "eps": "residual sd, {y}",
 }
-POSITIVE = ("sigma_alpha", "sigma_beta", "eps")
-TOO_WIDE = 20.0
-TRACE_POINTS = 250
 
 
-def plot_elbo(tree: xr.DataTree, ax: Axes | None = None, *, window: int = WINDOW) -> Axes:
-    """Plot the evidence lower bound against the step of ADVI.
+def plot_elbo(tree: DataTree, ax: Axes | None = None) -> Axes:
+    """Plot the evidence lower bound against the step of ADVI, and say why it stopped.
 
-    Single steps are a band from their smallest to their largest value in short stretches, so
-    that 100 000 steps print like 4000. A long climb is cut off below, and the panel says so.
+    The band is the range of single steps in short stretches. A long climb is cut off below, and
+    the title then says how low it began.
 
     Parameters
     ----------
@@ -67,133 +52,299 @@ def plot_elbo(tree: xr.DataTree, ax: Axes | None = None, *, window: int = WINDOW
         A fit.
     ax
         Where to draw; default a new figure, one column wide.
-    window
-        Steps of each average.
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    elbo = _dataset(tree, "advi/trace")["elbo"].values
-    elbo = np.where(np.isfinite(elbo), elbo, np.nan)
-    steps = len(elbo)
-    bands = np.arange(0, steps, -(-steps // 400))
-    low, high = np.fmin.reduceat(elbo, bands), np.fmax.reduceat(elbo, bands)
-    windows = np.arange(0, steps, window)
-    averages = [np.nanmean(elbo[start : start + window]) for start in windows]
-    centres = [(start + min(start + window, steps)) / 2 for start in windows]
-
-    ax = _new_axes(1, 1, (3.4, 2.6))[0] if ax is None else ax
-    ax.fill_between(
-        bands, low, high, step="post", color=BLUE, alpha=0.3, lw=0, label="single steps (range)"
-    )
-    ax.plot(centres, averages, color="black", lw=1, marker=".", ms=4 if steps < 50 * window else 0)
-    ax.lines[-1].set_label(f"average of {window} steps")
+    advi, elbo = tree["advi"].attrs, tree["advi/trace"].to_dataset()["elbo"].to_series()
+    steps, elbo = len(elbo), elbo[np.isfinite(elbo)]
+    every = -(-steps // 400)
+    band = elbo.groupby(elbo.index // every * every).agg(["min", "max"])
+    mean = elbo.groupby(elbo.index // WINDOW).mean()
+    bottom = max(elbo.min(), mean.iloc[-1] - 30 * elbo.tail(WINDOW).std())
+    margin = elbo.max() - bottom
+    ax = _new_axes(1, 1, 2.3)[0] if ax is None else ax
+    look = {"color": BLUE, "alpha": 0.35, "lw": 0, "label": "single steps, range"}
+    ax.fill_between(band.index, band["min"], band["max"], step="post", **look)
+    ax.plot((mean.index + 0.5) * WINDOW, mean, "k.-", lw=1, ms=3, label=f"mean of {WINDOW} steps")
     ax.axvline(steps, color="0.4", lw=0.8, ls=":")
-    bottom = max(np.nanmin(low), averages[-1] - 30 * np.nanstd(elbo[-window:]))
-    top = np.nanmax(high)
-    ax.set_ylim(bottom - 0.3 * (top - bottom), top + 0.05 * (top - bottom))
-    if np.nanmin(low) < bottom:
-        text = f" starts at {elbo[np.isfinite(elbo)][0]:,.0f}"
-        ax.annotate(text, (0.02, 0.2), xycoords="axes fraction", fontsize=7, color="0.3")
-    ax.legend(loc="lower center", ncols=2, fontsize=7, frameon=False)
-    _dress(ax, _stopped(tree["advi"].attrs, steps), "step", "ELBO (nats)")
+    ax.set_ylim(bottom - 0.3 * margin, bottom + 1.05 * margin)
+    ax.legend(loc="lower center", fontsize=7, frameon=False, labelspacing=0.2)
+    climb = f" from {elbo.min():,.0f} nats" if bottom > elbo.min() else ""
+    head = f"{'converged' if advi['converged'] else 'not converged'} after {steps:,} steps{climb}"
+    why = "" if advi["reason"] in advi["verdict"] else f": {advi['reason']}"
+    story = textwrap.fill(f"{head}{why}. Verdict: {advi['verdict']}", 44)
+    _dress(ax, story, "step", "ELBO (nats)")
     return ax
 
 
 def plot_advi_vs_nuts(
-    tree: xr.DataTree,
-    groups: Iterable[Hashable] | None = None,
-    *,
-    outcome: str | None = None,
-    unit: str = "rows",
+    tree: DataTree, groups: Groups | None = None, *, outcome: str | None = None, unit: str = "rows"
 ) -> np.ndarray:
     """Plot ADVI against NUTS: Normal densities over histograms of the draws, for every site.
 
-    As in the tutorial, the line is the Normal with the guide's mean and sd in the site's own
-    units. Groups more than 20 times as wide as the median group are named, not drawn.
+    As in the tutorial, a line is the Normal with the guide's mean and sd in the site's own units.
+    A group 10 times as wide as those of the narrowest quarter is off the scale: named, not drawn.
 
     Parameters
     ----------
     tree
         A fit.
     groups
-        Groups to bring out and label; default the largest, the median and the smallest. The
-        others are grey.
-    outcome
-        Name and unit of the outcome in the labels; default its column.
-    unit
-        What the rows are, in the plural, for example ``"houses"``.
+        Groups to colour and label; default the largest, the median and the smallest.
+    outcome, unit
+        Words for the labels: the outcome with its unit, default its column; rows in the plural.
 
     Returns
     -------
     numpy.ndarray
-        Axes, one a site and predictor: those without groups first.
-
-    Raises
-    ------
-    ValueError
-        If a group is unknown, or the tree has no ADVI.
+        Axes, one for each site and predictor.
     """
-    panels = sorted(_panels(tree, outcome), key=lambda panel: panel.grouped)
-    means, sds = _dataset(tree, "advi/means"), _dataset(tree, "advi/sds")
-    chosen = _chosen(tree, groups)
-    plain = sum(not panel.grouped for panel in panels)
-    rows = -(-plain // 3) + -(-(len(panels) - plain) // 2)
-    figure = plt.figure(figsize=(7, 0.4 + 1.9 * rows), layout="constrained")
-    grid = figure.add_gridspec(rows, 6)
-    axes = []
-    for k, panel in enumerate(panels):
-        below = k - plain
-        row, start, span = (
-            (-(-plain // 3) + below // 2, 3 * (below % 2), 3)
-            if panel.grouped
-            else (k // 3, 2 * (k % 3), 2)
-        )
-        axes.append(figure.add_subplot(grid[row, start : start + span]))
-        _compare(axes[-1], panel, panel.take(means), panel.take(sds), chosen, unit)
-    handles = [
-        Line2D([], [], color="black", lw=1.2, label="ADVI, Normal density"),
-        Patch(color="0.8", label="NUTS, histogram of draws"),
-    ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8, frameon=False)
-    return np.array(axes, dtype=object)
+    by_size = _sizes(tree).sort_values(kind="stable").index
+    wanted = by_size[[-1, len(by_size) // 2, 0]].unique() if groups is None else groups
+    styles = dict(zip(_check(wanted, by_size), cycle(STYLES), strict=False))
+    sites, *advi = (_split(tree, of, outcome) for of in ("posterior", "advi/means", "advi/sds"))
+    axes = _new_axes(len(sites), 2, 1.75)
+    for ax, (name, site) in zip(axes, sites.items(), strict=True):
+        mean, sd = (moment[name].values.ravel() for moment in advi)
+        alone = site.ndim == 2
+        labels = [None] if alone else site[site.dims[2]].values.tolist()
+        draws = site.values.reshape(-1, len(labels)).T
+        low, high = np.quantile(draws, (0.002, 0.998), axis=1)
+        floor = 0.0 if low.min() > 0 else -np.inf
+        least, most = (mean - 4 * sd).clip(floor, low), np.maximum(high, mean + 4 * sd)
+        shown, limits, note = _on_scale(least, most, labels)
+        for c in sorted(shown, key=lambda c: labels[c] in styles):
+            named = labels[c] in styles
+            colour, style = styles.get(labels[c], ("black" if alone else "0.5", "-"))
+            heights, edges = np.histogram(draws[c], 40, (low[c], high[c]))
+            heights = heights / len(draws[c]) / np.diff(edges)
+            ax.stairs(heights, edges, color=colour, alpha=0.25, fill=named or alone, lw=0.4)
+            x = mean[c] + sd[c] * np.linspace(-4, 4, 201)
+            line = {"color": colour, "ls": style, "lw": 1.2 if named or alone else 0.3}
+            line["label"] = _name(tree, labels[c], unit) if named else None
+            ax.plot(x, norm.pdf(x, mean[c], sd[c]), **line)
+        ax.set(xlim=limits, ylim=(0, None), yticks=[])
+        if not alone:
+            ax.set_ylim(top=1.6 * ax.get_ylim()[1])
+            ax.legend(*ax.get_legend_handles_labels(), loc="upper right", fontsize=7, frameon=False)
+        spread = f"sd: ADVI {np.median(sd):.3g}, NUTS {np.median(draws.std(1)):.3g}"
+        title = f"{name}, {'' if alone else 'median '}{spread}\n{note}"
+        _dress(ax, title.strip(), site.attrs["long_name"], "density")
+    key = Line2D([], [], color="black", lw=1.2, label="ADVI, Normal density")
+    axes[0].figure.legend(handles=[key, Patch(color="0.75", label="NUTS, histogram")], **LEGEND)
+    return axes
 
 
-def plot_trace(tree: xr.DataTree, *, outcome: str | None = None, unit: str = "rows") -> np.ndarray:
+def plot_trace(tree: DataTree, *, outcome: str | None = None, unit: str = "rows") -> np.ndarray:
     """Plot marginal densities (left) and traces (right).
 
-    Sites without groups have a line a chain; sites with groups a line a group, coloured by the
-    size of the group. Traces are thinned, densities are of all draws. Groups more than 20 times
-    as wide as the median group are counted, not drawn.
+    A line is a chain or, for a site with groups, a group, coloured by its size. Traces are
+    thinned. Groups off the scale are named, not drawn, as in :func:`plot_advi_vs_nuts`.
 
     Parameters
     ----------
     tree
         A fit.
-    outcome
-        Name and unit of the outcome in the labels; default its column.
-    unit
-        What the rows are, in the plural, for example ``"houses"``.
+    outcome, unit
+        As in :func:`plot_advi_vs_nuts`.
 
     Returns
     -------
     numpy.ndarray
         Axes of shape (sites and predictors, 2).
     """
-    panels = _panels(tree, outcome)
-    diverging = _dataset(tree, "sample_stats")["diverging"]
-    count = _dataset(tree, "constant_data")["count"]
-    chains = sns.color_palette("colorblind", diverging.sizes["chain"])
-    sizes = ScalarMappable(LogNorm(1, max(2, count.max().item()), clip=True), "viridis_r")
-    axes = _new_axes(len(panels), 2, (7, 0.4 + 1.15 * len(panels)), width_ratios=(2, 3))
-    axes = axes.reshape(-1, 2)
-    for (left, right), panel in zip(axes, panels, strict=True):
-        if panel.grouped:
-            order = np.argsort(count.values, kind="stable")
-            _trace(left, right, panel, order, sizes.to_rgba(count.values))
-        else:
-            _trace(left, right, panel, np.arange(len(chains)), chains)
-            left.plot(*_rug(left, panel.draws.values[diverging.values]), **RUG)
-        right.plot(*_rug(right, np.nonzero(diverging.values)[1]), **RUG)
+    sites, size = _split(tree, "posterior", outcome), _sizes(tree).sort_values()
+    diverging = tree["sample_stats"].to_dataset()["diverging"].values
+    chains = sns.color_palette("colorblind", len(diverging))
+    ends = max(1, size.min()), max(2, size.min() + 1, size.max())
+    shades = cm.ScalarMappable(colors.LogNorm(*ends, clip=True), "flare")
+    axes = _new_axes(2 * len(sites), 2, 1.15).reshape(-1, 2)
+    for (left, right), (name, site) in zip(axes, sites.items(), strict=True):
+        note, colours, lines = "", chains, site.values[..., None]
+        if site.ndim == 3:
+            # The largest group comes last, on top: it has the narrowest density.
+            lines = site.sel({site.dims[2]: size.index}).values.transpose(2, 1, 0)
+            low, high = np.quantile(lines, (0.002, 0.998), axis=(1, 2))
+            shown, limits, note = _on_scale(low, high, size.index)
+            lines, colours = lines[shown], shades.to_rgba(size)[shown]
+            left.set_xlim(limits)
+            right.set_ylim(limits)
+        draw, every = site["draw"].values, -(-site.sizes["draw"] // 250)
+        densities = zip(*az.kde(lines, axis=(1, 2))[:2], lines, colours, strict=True)
+        for grid, density, line, colour in densities:
+            left.plot(grid, density, color=colour, lw=0.7)
+            right.plot(draw[::every], line[::every], color=colour, lw=0.3, rasterized=True)
+        marks = draw[np.nonzero(diverging)[1]]
+        right.plot(marks, 0.0 * marks, "k|", ms=5, transform=right.get_xaxis_transform())
+        left.set(ylim=(0, None), yticks=[])
+        _dress(left, f"{name}, {note}".strip(", "), site.attrs["long_name"], "density")
+        _dress(right, "", "draw" if right is axes[-1, 1] else "", name)
+        right.tick_params(labelbottom=right is axes[-1, 1])
+    figure, grouped = axes[0, 0].figure, np.array([site.ndim == 3 for site in sites.values()])
+    keys = [Line2D([], [], color=c, lw=1.5, label=f"chain {k}") for k, c in enumerate(chains)]
+    rug = Line2D([], [], color="black", ls="", marker="|", ms=5, label="divergence")
+    figure.legend(handles=keys * int(not grouped.all()) + [rug] * int(diverging.any()), **LEGEND)
+    if grouped.any():
+        bar = figure.colorbar(shades, ax=list(axes[grouped].flat), format="{x:.0f}", aspect=30)
+        bar.set_ticks(np.unique(np.geomspace(*ends, 5).round()))
+        bar.minorticks_off()
+        _dress(bar.ax, "", "", f"{unit} in {tree.attrs['group']}")
     return axes
+
+
+def plot_group_lines(
+    trees: Mapping[str, DataTree],
+    groups: Groups,
+    *,
+    predictor: str | None = None,
+    outcome: str | None = None,
+    unit: str = "rows",
+    x_labels: Mapping[float, str] | None = None,
+    axes: Any = None,
+) -> np.ndarray:
+    """Plot the regression lines of single groups under several models, over their rows.
+
+    The thick line is the posterior mean; the 60 thin lines are single draws of that group, taken
+    evenly over chains and draws. Other predictors are held at their mean in the group. The y axis
+    holds the rows and the means, save that of an individual slope that the rows do not identify.
+
+    Parameters
+    ----------
+    trees
+        Fits by label: ``{"individual": one, "hierarchical": other}`` is dashed blue and green.
+        The rows are those of the first that has any.
+    groups
+        Labels of the groups.
+    predictor
+        The predictor of the x axis; default the first.
+    outcome, unit
+        As in :func:`plot_advi_vs_nuts`.
+    x_labels
+        Words for values of the predictor, for example ``{0: "basement", 1: "no basement"}``.
+    axes
+        Where to draw, one for each group, the legend left to you; default a new figure.
+
+    Returns
+    -------
+    numpy.ndarray
+        Axes, one for each group.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a group or predictor is unknown, no tree has rows, or the axes are too few or many.
+    """
+    if isinstance(trees, DataTree):
+        raise TypeError("Expected trees to be a mapping of labels to fits; got a fit")
+    source = next((tree for tree in trees.values() if "x" in tree["constant_data"]), None)
+    if source is None:
+        raise ValueError("Expected a fit with rows and a predictor; got none, so no line to draw")
+    constants, rows = (source[of].to_dataset() for of in ("constant_data", "observed_data"))
+    chosen = [_check(groups, _sizes(tree).index) for tree in trees.values()][-1]
+    x, predictors = constants["x"], constants.indexes[PREDICTOR]
+    predictor = _check(predictor or predictors[:1], predictors)[0]
+    outcome = outcome or source.attrs["outcome"]
+    labels = _sizes(source).index[constants["group_index"].values]
+    values, seen = x.sel({PREDICTOR: predictor}).values, labels.isin(chosen)
+    binary = np.isin(values, (0, 1)).all()
+    span = values[seen] if len(set(values[seen])) > 1 else values
+    ends = np.array((-0.2, 1.2) if binary else (span.min(), span.max()))
+    own, columns = axes is None, min(3, len(chosen))
+    axes = _new_axes(len(chosen), columns, 2.4) if own else np.ravel(np.array(axes, object))
+    if len(axes) != len(chosen):
+        raise ValueError(f"Expected an Axes for each of {len(chosen)} groups; got {len(axes)}")
+    heights, ticks = [rows["y"].values[seen]], x_labels or ({0: "0", 1: "1"} if binary else {})
+    for k, (ax, group) in enumerate(zip(axes, chosen, strict=True)):
+        row = labels == group
+        at = x[row].mean("row")
+        at = at.where(at[PREDICTOR] != predictor, DataArray(ends, dims="end"))
+        for (label, tree), (colour, style) in zip(trees.items(), cycle(STYLES), strict=False):
+            lines, name = _lines(tree, group, at), f"{label}: mean and draws"
+            ax.plot(ends, lines[:: -(-len(lines) // 60)].T, color=colour, lw=0.4, alpha=0.3)
+            ax.plot(ends, lines.mean(0), color=colour, ls=style, lw=1.8, zorder=3, label=name)
+            if tree.attrs["model"] == "individual" and len(set(values[row])) < 2:
+                text = f"{label} slope\nnot identified:\n{predictor} does not vary"
+                how = {"ha": "center", "va": "top", "fontsize": 7, "color": colour}
+                ax.text(0.5, 0.98, text, transform=ax.transAxes, **how)
+            else:
+                heights.append(lines.mean(0))
+        # Multiples of the golden ratio spread rows that share a value, the same at each call.
+        shift = 0.08 * ((0.618 * np.arange(row.sum())) % 1 - 0.5) if binary else 0.0
+        ax.plot(values[row] + shift, rows["y"][row], "k.", ms=5, mew=0, zorder=4, label=unit)
+        first = k % columns == 0 or not own
+        _dress(ax, _name(source, group, unit), predictor, outcome if first else "")
+        ax.tick_params(labelleft=first)
+        if ticks:
+            ax.set_xticks(list(ticks), list(ticks.values()))
+    low, high = np.min(np.concatenate(heights)), np.max(np.concatenate(heights))
+    plt.setp(list(axes), ylim=(low - 0.1 * (high - low), high + 0.1 * (high - low)))
+    if own:
+        axes[0].figure.legend(handles=axes[0].get_legend_handles_labels()[0], **LEGEND)
+    return axes
+
+
+def _sizes(tree: DataTree) -> pd.Series:
+    """Rows in each group, by label."""
+    return tree["constant_data"].to_dataset()["count"].to_series().astype(int)
+
+
+def _check(wanted: Any, known: pd.Index) -> list[Any]:
+    labels = [wanted] if isinstance(wanted, str) else list(wanted)
+    for label in labels:
+        if label not in known:
+            hint = suggest(label, known)
+            raise ValueError(f"Expected a label of {known.name!r}; got {label!r} ({hint})")
+    return labels
+
+
+def _name(tree: DataTree, group: Hashable, unit: str) -> str:
+    """A group and its size: ``CASS, 5 houses`` or ``school 7, 1 pupil``."""
+    count = _sizes(tree)[group]
+    name = group if isinstance(group, str) else f"{tree.attrs['group']} {group}"
+    return f"{name}, {count} {unit.removesuffix('s') if count == 1 else unit}"
+
+
+def _split(tree: DataTree, of: str, outcome: str | None) -> dict[str, DataArray]:
+    """Sites in the order of the model, one for each predictor: ``beta[floor]``."""
+    sites, y, dataset = {}, outcome or tree.attrs["outcome"], tree[of].to_dataset()
+    for name in filter(dataset.data_vars.__contains__, WORDS):
+        whole = dataset[name]
+        for x in whole[PREDICTOR].values.tolist() if PREDICTOR in whole.dims else [None]:
+            one = whole if x is None else whole.sel({PREDICTOR: x})
+            key, words = name if x is None else f"{name}[{x}]", WORDS[name].format(y=y, x=x)
+            sites[key] = one.assign_attrs(long_name=words)
+    return sites
+
+
+def _on_scale(low: np.ndarray, high: np.ndarray, labels: Groups) -> tuple[np.ndarray, Any, str]:
+    """Groups that fit on one axis, its limits, and a note on the groups that do not."""
+    wide = high - low > 10 * np.quantile(high - low, 0.25)
+    names = [label for label, off in zip(labels, wide, strict=True) if off]
+    note = f"{len(names)} off the scale: {first_few(names, 2)}" if names else ""
+    return np.flatnonzero(~wide), (low[~wide].min(), high[~wide].max()), note
+
+
+def _lines(tree: DataTree, group: Hashable, at: DataArray) -> np.ndarray:
+    """Each draw's line of a group at the two ends of the x axis, shape (draws, 2)."""
+    draws = tree["posterior"].to_dataset()[["alpha", "beta"]]
+    if draws["alpha"].ndim == 3:
+        draws = draws.sel({draws["alpha"].dims[2]: group})
+    lines = draws["alpha"] + (draws["beta"] * at.sel({PREDICTOR: draws[PREDICTOR]})).sum(PREDICTOR)
+    return lines.transpose("chain", "draw", "end").values.reshape(-1, 2)
+
+
+def _new_axes(number: int, columns: int, height: float) -> np.ndarray:
+    """Axes of a new figure, row by row; `height` of each row in inches."""
+    rows, width = -(-number // columns), 3.4 if number == 1 else 7.0
+    figure = plt.figure(figsize=(width, 0.3 + height * rows), layout="constrained")
+    return np.array([figure.add_subplot(rows, columns, k + 1) for k in range(number)], object)
+
+
+def _dress(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
+    ax.set_title(title, loc="left", fontsize=8)
+    ax.set_xlabel(xlabel, fontsize=8)
+    ax.set_ylabel(ylabel, fontsize=8)
+    ax.tick_params(labelsize=7, width=0.6, length=3)
+    ax.spines[["top", "right"]].set_visible(False)

@@ -28,6 +28,14 @@ def _check(owner: str, positive: bool, **parameters: Any) -> None:
             raise ValueError(f"Expected {name} of {owner} to be {kind}; got {_text(array)}")
 
 
+def _lists_to_arrays(record: Any) -> None:
+    """A list that stayed one would be many leaves to JAX, and its functions refuse lists."""
+    for f in fields(record):
+        value = getattr(record, f.name)
+        if isinstance(value, list | tuple):
+            object.__setattr__(record, f.name, np.asarray(value, dtype=float))
+
+
 def _or_one(sd: Any, mean: Any) -> Any:
     """1 for a constant column, whose standard deviation is only the rounding of its mean."""
     return np.where(sd > 1e-14 * np.abs(mean), sd, 1.0)
@@ -48,6 +56,7 @@ class Normal:
     scale: Any
 
     def __post_init__(self) -> None:
+        _lists_to_arrays(self)
         _check("Normal", positive=False, loc=self.loc)
         _check("Normal", positive=True, scale=self.scale)
 
@@ -73,6 +82,7 @@ class HalfNormal:
     scale: Any
 
     def __post_init__(self) -> None:
+        _lists_to_arrays(self)
         _check("HalfNormal", positive=True, scale=self.scale)
 
     def distribution(self) -> dist.Distribution:
@@ -97,6 +107,7 @@ class Uniform:
     high: Any
 
     def __post_init__(self) -> None:
+        _lists_to_arrays(self)
         _check("Uniform", positive=True, high=self.high)
 
     def distribution(self) -> dist.Distribution:

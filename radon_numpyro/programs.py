@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cache, wraps
 from typing import Any
 
 import jax
@@ -12,8 +14,10 @@ from jax.flatten_util import ravel_pytree
 from numpyro import handlers
 from numpyro.distributions import biject_to
 
+from radon_numpyro.data import Labels
 from radon_numpyro.models import Model
 from radon_numpyro.priors import Priors
+from radon_numpyro.statistics import GroupStatistics
 
 
 def precision(dtype: str) -> AbstractContextManager[Any]:
@@ -35,6 +39,46 @@ def precision(dtype: str) -> AbstractContextManager[Any]:
     return context
 
 
+def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function, on the CPU with light optimisation of the machine code.
+
+    LLVM spends most of the time to compile on loops of many small operations, of which these
+    programs consist, and gains nothing: at level 1 a block of NUTS with three predictors compiles
+    three times as fast, and runs as fast, as at XLA's default.
+
+    Parameters
+    ----------
+    *static_argnames
+        Arguments that are constants of the program.
+
+    Returns
+    -------
+    callable
+        Decorator that gives a function like that of ``jax.jit``.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        # Made at the first call: asking for the backend at import would start it.
+        @cache
+        def compiled() -> Any:
+            light = {"xla_backend_optimization_level": 1}
+            on_cpu = jax.default_backend() == "cpu"
+            return jax.jit(
+                function,
+                static_argnames=static_argnames,
+                compiler_options=light if on_cpu else None,
+            )
+
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return compiled()(*args, **kwargs)
+
+        call.compiled = compiled  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
 def strong_types(tree: Any) -> Any:
     """Give every array a strong type, so that a program sees the same types at each call.
 
@@ -50,6 +94,17 @@ def strong_types(tree: Any) -> Any:
         return jax.lax.convert_element_type(x, x.dtype)
 
     return jax.tree.map(strong, tree)
+
+
+def unlabelled(statistics: GroupStatistics) -> GroupStatistics:
+    """Leave the names off: they are static, and each set of them would be compiled for anew.
+
+    Parameters
+    ----------
+    statistics
+        Statistics by group.
+    """
+    return replace(statistics, labels=Labels("", (), "", ()))
 
 
 def latent_sites(model: Model, data: Any, priors: Priors) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _hierarchical(equations: NormalEquations, priors: Priors) -> dict[str, Start
     num_rows = equations.count.sum()
     gram_diagonal = np.einsum("ppc->pc", equations.gram)
     prior_scale = np.array(prior_parameters(priors, size)[1], dtype=float)
-    eps = _floor(np.sqrt(equations.rss.sum() / num_rows))
+    eps = lowest = _residual_scale(equations, priors)
     unit = eps / np.sqrt(_floor(gram_diagonal.sum(-1) / num_rows))
     upper = np.array(
         [_upper(priors.sigma_alpha, 0)] + [_upper(priors.sigma_beta, k) for k in range(size - 1)]
@@ -83,7 +83,7 @@ def _hierarchical(equations: NormalEquations, priors: Priors) -> dict[str, Start
         new_scale = np.clip(np.sqrt(spread / max(num_groups - 1, 1)), 1e-3 * unit, upper)
         residual = _residual(equations, theta) + (gram_diagonal * variance).sum(0)
         new_eps = np.clip(
-            np.sqrt(residual.sum() / max(num_rows - 1, 1)), 1e-3 * eps, _upper(priors.eps, 0)
+            np.sqrt(residual.sum() / max(num_rows - 1, 1)), 1e-3 * lowest, _upper(priors.eps, 0)
         )
         change = max(np.abs(new_scale / scale - 1).max(), abs(new_eps / eps - 1))
         scale, eps = new_scale, new_eps
@@ -115,7 +115,7 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
     )
     mu = list(loc - equations.offset)
     upper = _upper(priors.eps, 0)
-    pooled = _floor(np.sqrt(equations.rss.sum() / equations.count.sum()))
+    pooled = _residual_scale(equations, priors)
     eps = np.full(num_groups, min(pooled, upper))
     freedom = equations.count - 1.0
     for _ in range(MAX_ITERATIONS):
@@ -136,6 +136,12 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
     if size > 1:
         starts["beta"] = Start((equations.offset[1:, None] + theta[1:]).T, sd[1:].T)
     return starts
+
+
+def _residual_scale(equations: NormalEquations, priors: Priors) -> Any:
+    """Residual sd of the pooled fit; something small and positive where it is exact."""
+    upper = _upper(priors.eps, 0)
+    return np.clip(np.sqrt(equations.rss.sum() / equations.count.sum()), 1e-8 * upper, upper)
 
 
 def _residual(equations: NormalEquations, theta: Any) -> Any:
