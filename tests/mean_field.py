@@ -4,6 +4,8 @@ Under a fully factorised Normal guide in the unconstrained space the evidence lo
 the hierarchical model with uniform scales is a sum of Gaussian moments and of expectations
 over one scale at a time, which Gauss-Hermite quadrature gives to machine precision. The bound
 is maximised by L-BFGS, so the answer that stochastic optimisation must reach is known.
+Where predictors lie far from zero, so that intercepts and slopes are strongly correlated, the
+bound has several maxima, and this finds one of them.
 """
 
 import jax

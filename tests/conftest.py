@@ -1,0 +1,51 @@
+"""Fixtures of all tests: float64 where a test asks for it, and data that hide no error."""
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import settings
+
+from radon_numpyro.data import GroupedData
+
+# The same examples in every run, and a busy machine is no failure.
+settings.register_profile("tests", deadline=None, derandomize=True, database=None)
+settings.load_profile("tests")
+
+X_MEAN = np.array([3.0, -20.0, 0.5])
+X_SD = np.array([0.5, 4.0, 30.0])
+SLOPE = np.array([2.0, -0.25, 0.02])
+
+
+@pytest.fixture
+def x64():
+    """Float64 in JAX for one test, as the package asks for it: scoped, never for the process."""
+    with jax.enable_x64(True):
+        yield
+
+
+def draw_unequal_data(num_predictors, sizes=(5, 1, 9, 3), seed=0):
+    """Rows in mixed order, with means that are not zero and scales that differ.
+
+    Symmetric data hide errors of sign, order and unit. A size of 0 makes an empty group.
+    """
+    rng = np.random.default_rng(seed)
+    present = np.maximum(sizes, 1)
+    codes = rng.permutation(np.repeat(np.arange(len(sizes)), present))
+    x = rng.normal(X_MEAN, X_SD, size=(len(codes), 3))[:, :num_predictors]
+    alpha = rng.normal(10.0, 2.0, size=len(sizes))
+    beta = rng.normal(SLOPE, np.abs(SLOPE) / 2, size=(len(sizes), 3))[:, :num_predictors]
+    y = rng.normal(alpha[codes] + (x * beta[codes]).sum(-1), 0.7)
+    labels = [f"town {c}" for c in range(len(sizes))]
+    group = pd.Categorical.from_codes(codes, labels)
+    data = GroupedData.from_arrays(y, x, group, outcome="level", group_name="town")
+    data = data.take(np.asarray(sizes)[codes] > 0)
+    assert data.x.shape == (sum(sizes), num_predictors)
+    assert data.group_sizes.tolist() == list(sizes)
+    return data
+
+
+@pytest.fixture(scope="session")
+def unequal_data():
+    """Draw data by number of predictors, group sizes and seed."""
+    return draw_unequal_data

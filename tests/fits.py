@@ -1,0 +1,78 @@
+"""Data and fits that several tests read. Each fit is made once in a process."""
+
+from functools import cache
+
+import arviz as az
+import numpy as np
+
+from radon_numpyro import GroupedData, GroupStatistics, Priors, fit_advi, load_radon, sample_nuts
+
+TUTORIAL = Priors.tutorial()
+THREE_COUNTIES = ("CASS", "CROW WING", "FREEBORN")
+
+
+@cache
+def radon():
+    return GroupStatistics.from_data(load_radon())
+
+
+@cache
+def three_counties():
+    """CASS, where no house has an upstairs measurement, beside two that have some."""
+    return load_radon().select(THREE_COUNTIES)
+
+
+@cache
+def line(num_rows=200):
+    """Rows about one line, in three groups; the predictor is centred."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(0.0, 3.0, size=num_rows)
+    y = 2.0 - 0.5 * (x - x.mean()) + rng.normal(0.0, 0.7, size=num_rows)
+    return GroupedData.from_arrays(y, x - x.mean(), rng.choice(["a", "b", "c"], size=num_rows))
+
+
+@cache
+def radon_advi(seed=0):
+    return fit_advi(radon(), priors=TUTORIAL, seed=seed, progress_bar=False)
+
+
+@cache
+def three_counties_advi(seed=0):
+    return fit_advi(three_counties(), "individual", priors=TUTORIAL, seed=seed, progress_bar=False)
+
+
+@cache
+def line_advi():
+    return fit_advi(line(), "pooled", progress_bar=False)
+
+
+@cache
+def line_nuts():
+    return sample_nuts(line(), line_advi(), draws=500, num_warmup=150, progress_bar=False)
+
+
+@cache
+def radon_nuts(method):
+    return sample_nuts(
+        radon(), radon_advi(), method=method, priors=TUTORIAL, draws=2000, progress_bar=False
+    )
+
+
+@cache
+def three_counties_nuts():
+    return sample_nuts(
+        three_counties(), three_counties_advi(), priors=TUTORIAL, draws=2000, progress_bar=False
+    )
+
+
+def assert_moments(draws, mean, sd, rounding=0.0):
+    """Mean and sd of draws (chain, draw) lie within 4.5 Monte Carlo standard errors.
+
+    Only a run that mixes may say how far it may be off, hence the gate before.
+    """
+    draws = np.asarray(draws, dtype=float)
+    ess = min(az.ess(draws, method="bulk"), az.ess(draws, method="tail", prob=(0.05, 0.95)))
+    assert ess > 200, f"effective sample size {ess:.0f}"
+    for got, expected, method in ((draws.mean(), mean, "mean"), (draws.std(ddof=1), sd, "sd")):
+        allowed = 4.5 * az.mcse(draws, method=method) + rounding
+        assert abs(got - expected) < allowed, f"{method} {got:.6g}, not {expected} +- {allowed:.2g}"

@@ -1,0 +1,269 @@
+"""From data to a tree: the parts are put together as they are, and the record is true."""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+from fits import (
+    THREE_COUNTIES,
+    TUTORIAL,
+    line,
+    line_advi,
+    line_nuts,
+    radon_advi,
+    radon_nuts,
+    three_counties,
+)
+
+from radon_numpyro import GroupStatistics, Priors, diagnose, fit, load_radon, nuts
+
+LINE = {
+    "model": "pooled",
+    "method": "centered",
+    "draws": 500,
+    "num_warmup": 150,
+    "progress_bar": False,
+}
+
+
+@pytest.fixture(scope="session")
+def line_tree():
+    return fit(line(), **LINE)
+
+
+@pytest.fixture(scope="session")
+def radon_tree():
+    return fit(load_radon(), priors=TUTORIAL, method="noncentered", draws=400, progress_bar=False)
+
+
+def assert_same_numbers(a, b):
+    """All that was computed; times and versions aside."""
+    for group in ("posterior", "sample_stats", "constant_data", "advi/trace", "advi/means"):
+        xr.testing.assert_equal(a[group].to_dataset(), b[group].to_dataset())
+    assert a["advi"].attrs == b["advi"].attrs
+
+
+def test_a_tree_has_the_guide_and_the_draws_of_the_two_functions(line_tree):
+    for name, values in line_advi().means.items():
+        np.testing.assert_array_equal(line_tree["advi/means"][name], values)
+        np.testing.assert_array_equal(line_tree["advi/sds"][name], line_advi().sds[name])
+        np.testing.assert_array_equal(line_tree["posterior"][name], line_nuts().draws[name])
+    np.testing.assert_array_equal(line_tree["advi/trace"]["elbo"], line_advi().elbo)
+    for name, values in line_nuts().stats.items():
+        np.testing.assert_array_equal(line_tree["sample_stats"][name], values)
+    assert line_tree["advi"].attrs["khat"] == line_advi().khat
+    assert line_tree["advi"].attrs["verdict"] == line_advi().verdict
+
+
+def test_a_good_fit_is_found_good(line_tree):
+    diagnosis = diagnose(line_tree)
+    assert diagnosis.ok, str(diagnosis)
+    assert diagnosis.num_draws == 2000
+    assert diagnosis.advi_verdict == line_advi().verdict
+
+
+def test_the_record_is_true(line_tree):
+    attrs = line_tree.attrs
+    assert attrs["call"] == (
+        "fit(data, model='pooled', method='centered', draws=500, chains=4, num_warmup=150, "
+        "seed=0, num_advi_steps=100000, target_accept_prob=0.9, max_tree_depth=10, "
+        "dtype='float64')"
+    )
+    assert attrs["model"] == "pooled"
+    assert attrs["method"] == "centered"
+    assert attrs["chain_method"] == "sequential"
+    assert attrs["complete"] == 1
+    assert attrs["warmup_gradients"] == line_nuts().warmup_gradients
+    assert attrs["data_fingerprint"] == line().fingerprint()
+    # Those of the data, when none are given.
+    assert json.loads(attrs["priors"]) == Priors.weakly_informative(line()).describe()
+    timings = json.loads(attrs["timings"])
+    assert set(timings) == {"advi", "draws"}
+    assert all(0 < seconds < 600 for seconds in timings.values())
+
+
+def test_the_recorded_call_makes_the_same_numbers(line_tree):
+    again = eval(line_tree.attrs["call"], {"fit": fit, "data": line()})
+    assert_same_numbers(line_tree, again)
+    assert again.attrs["call"] == line_tree.attrs["call"]
+
+
+def test_another_seed_makes_others(line_tree):
+    other = fit(line(), **LINE, seed=1)
+    assert other.attrs["seed"] == 1
+    assert not np.isin(other["posterior"]["alpha"], line_tree["posterior"]["alpha"]).any()
+    assert other["advi/means"]["alpha"] != line_tree["advi/means"]["alpha"]
+
+
+def test_statistics_alone_give_the_same_numbers(line_tree):
+    tree = fit(GroupStatistics.from_data(line()), **LINE)
+    assert "observed_data" not in tree.children
+    xr.testing.assert_equal(tree["posterior"].to_dataset(), line_tree["posterior"].to_dataset())
+
+
+def test_a_fit_survives_its_file(line_tree, tmp_path):
+    line_tree.to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
+    loaded = xr.load_datatree(tmp_path / "fit.nc", engine="h5netcdf")
+    assert loaded.identical(line_tree)
+    assert str(diagnose(loaded)) == str(diagnose(line_tree))
+
+
+def test_every_setting_is_handed_on(monkeypatch):
+    """None of these is a default, so one that is left out would show."""
+    data = line()
+    shared = {"seed": 7, "priors": TUTORIAL, "dtype": "float32", "progress_bar": False}
+    sampler = {
+        "method": "marginal",
+        "draws": 11,
+        "chains": 3,
+        "num_warmup": 77,
+        "target_accept_prob": 0.6,
+        "max_tree_depth": 4,
+        "chain_method": "vectorized",
+    }
+    given = []
+
+    def record(result):
+        return lambda *args, **kwargs: given.append((args, kwargs)) or result
+
+    module = sys.modules["radon_numpyro.fit"]
+    monkeypatch.setattr(module, "fit_advi", record(line_advi()))
+    monkeypatch.setattr(module, "sample_nuts", record(line_nuts()))
+    fit(data, "hierarchical", num_advi_steps=1234, **shared, **sampler)
+    (advi_args, advi), (nuts_args, nuts) = given
+    assert advi == {"num_steps": 1234, **shared}
+    assert nuts == {**shared, **sampler}
+    assert advi_args[1] == "hierarchical"
+    assert nuts_args[1] is line_advi()
+    for statistics in (advi_args[0], nuts_args[0]):
+        np.testing.assert_array_equal(statistics.syy, GroupStatistics.from_data(data).syy)
+
+
+def test_counties_keep_their_names(radon_tree):
+    """Under each label the line of that county: its rows scatter about it as eps says."""
+    data, posterior = load_radon(), radon_tree["posterior"].to_dataset()
+    assert posterior["alpha"].dims == ("chain", "draw", "county")
+    assert posterior["beta"].dims == ("chain", "draw", "county", "predictor")
+    assert posterior["county"].values.tolist() == list(data.labels.groups)
+    means = posterior.mean(("chain", "draw"))
+    shuffled = np.random.default_rng(0).permutation(means["county"].values)
+    scatter = {}
+    for which, labels in (("own", means["county"].values), ("other", shuffled)):
+        total = 0.0
+        for county, label in zip(means["county"].values, labels, strict=True):
+            rows = data.select(county)
+            line = means.sel(county=label)
+            fitted = float(line["alpha"]) + rows.x[:, 0] * float(line["beta"][0])
+            total += ((rows.y - fitted) ** 2).sum()
+        scatter[which] = np.sqrt(total / data.num_rows)
+    assert scatter["own"] < float(means["eps"])
+    assert scatter["other"] > scatter["own"] + 0.05
+
+
+def test_the_radon_fit_is_that_of_the_parts(radon_tree):
+    assert radon_tree["advi"].attrs["khat"] == radon_advi().khat
+    shape = (4, 400)
+    assert radon_tree["posterior"]["mu_alpha"].shape == shape
+    np.testing.assert_array_equal(
+        radon_tree["posterior"]["mu_alpha"], radon_nuts("noncentered").draws["mu_alpha"][:, :400]
+    )
+    assert json.loads(radon_tree.attrs["priors"])["eps"] == "Uniform(0, 100.)"
+    assert radon_tree.attrs["group"] == "county"
+    assert json.loads(radon_tree.attrs["predictors"]) == ["floor"]
+
+
+def test_each_county_on_its_own_has_its_own_eps():
+    tree = fit(three_counties(), "individual", priors=TUTORIAL, draws=100, progress_bar=False)
+    assert tree["posterior"]["eps"].dims == ("chain", "draw", "county")
+    assert tree["posterior"]["county"].values.tolist() == list(THREE_COUNTIES)
+    assert tree["posterior"]["beta"].sel(county="CASS").std() > 5000
+    assert tree["posterior"]["beta"].sel(county="FREEBORN").std() < 5
+
+
+@pytest.mark.slow
+def test_float32_on_request():
+    tree = fit(line(), **LINE, dtype="float32")
+    assert tree.attrs["dtype"] == "float32"
+    assert "dtype='float32'" in tree.attrs["call"]
+    assert {v.dtype for v in tree["posterior"].data_vars.values()} == {np.dtype("float32")}
+    assert diagnose(tree).ok
+
+
+def test_both_bars_are_shown_on_request_alone(capsys):
+    fit(line(), **{**LINE, "draws": 20, "progress_bar": True})
+    text = capsys.readouterr().err
+    assert text.index("ADVI") < text.index("NUTS")
+    fit(line(), **{**LINE, "draws": 20})
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_setting_of_the_caller_is_left_alone():
+    assert not jax.config.jax_enable_x64
+    tree = fit(line(), **{**LINE, "draws": 20})
+    assert tree["posterior"]["alpha"].dtype == np.float64
+    assert not jax.config.jax_enable_x64
+
+
+def test_an_interrupted_fit_is_returned_and_found_wanting(monkeypatch):
+    class Interrupting(nuts.tqdm):
+        def update(self, n=1):
+            super().update(n)
+            self.blocks = getattr(self, "blocks", 0) + 1
+            if self.blocks == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        monkeypatch.setattr(nuts, "tqdm", Interrupting)
+        tree = fit(line(), **LINE)
+    except KeyboardInterrupt:
+        # Else it would end the tests.
+        pytest.fail("the interrupt was not caught")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert tree.attrs["complete"] == 0
+    assert tree["posterior"].sizes["draw"] == 100
+    findings = [f.what for f in diagnose(tree).findings]
+    assert findings[0] == "The run was interrupted after 100 draws a chain."
+
+
+# Refused before any work
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": "nested"}, "Expected model to be one of .*; got 'nested'"),
+        ({"method": "gibbs"}, "Expected method of the hierarchical model to be one of .*; got 'gi"),
+        ({"model": "individual", "method": "noncentered"}, "Expected method of the individual"),
+        ({"draws": 0}, "Expected draws to be an integer of at least 4; got 0"),
+        ({"chains": 1.5}, "Expected chains to be an integer of at least 1; got 1.5"),
+        ({"num_warmup": 5}, "Expected num_warmup to be an integer of at least 20; got 5"),
+        ({"chain_method": "loop"}, "Expected chain_method to be one of .*; got 'loop'"),
+        ({"num_advi_steps": 10}, "Expected num_steps to be 0 or at least 1000; got 10"),
+        ({"dtype": "int8"}, "Expected dtype to be 'float64' or 'float32'; got 'int8'"),
+    ],
+)
+def test_arguments_out_of_range(monkeypatch, arguments, message):
+    # The guide is not even begun.
+    monkeypatch.setattr("radon_numpyro.advi._begin", None)
+    with pytest.raises(ValueError, match=message):
+        fit(line(), progress_bar=False, **arguments)
+
+
+def test_data_of_another_type():
+    with pytest.raises(TypeError, match="Expected data to be a GroupedData or GroupStatistics"):
+        fit(line().to_frame())
+
+
+def test_data_against_the_priors_are_an_error_that_names_the_site():
+    statistics = GroupStatistics.from_data(line())
+    broken = replace(statistics, syy=statistics.syy * np.nan)
+    with pytest.raises(FloatingPointError, match="Sites with a log density that is not finite"):
+        fit(broken, "pooled", priors=TUTORIAL, progress_bar=False)

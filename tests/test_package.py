@@ -1,0 +1,169 @@
+"""The package as a whole: its names, what importing it does, and who may import whom."""
+
+import ast
+import json
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import radon_numpyro
+
+FOLDER = Path(radon_numpyro.__file__).parent
+MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+# A module imports those of earlier lines, or of its own line as long as that makes no cycle.
+LAYERS = [
+    {"checks", "data", "simulate"},
+    {"statistics"},
+    {"priors"},
+    {"models"},
+    {"marginal", "parametrisation", "inversion"},
+    {"start"},
+    {"programs"},
+    {"advi"},
+    {"blocks"},
+    {"nuts"},
+    {"inference_data"},
+    {"diagnostics", "fit"},
+    {"compare"},
+    {"plots"},
+    {"tutorial"},
+    {"cli"},
+]
+
+
+def test_public_names_resolve_and_are_few():
+    assert len(radon_numpyro.__all__) <= 20
+    assert len(set(radon_numpyro.__all__)) == len(radon_numpyro.__all__)
+    for name in radon_numpyro.__all__:
+        assert getattr(radon_numpyro, name).__doc__, name
+
+
+def test_the_docstring_says_what_to_call_first():
+    assert "Start here" in radon_numpyro.__doc__
+    for name in ("GroupedData", "fit", "diagnose"):
+        assert name in radon_numpyro.__doc__
+        assert name in radon_numpyro.__all__
+
+
+# What importing it does
+
+# Third parties may set what they like: they are imported first, and what comes after is ours.
+ON_IMPORT = """
+import importlib, json, os, sys, warnings
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+import jax
+
+def state():
+    matplotlib = sys.modules.get("matplotlib")
+    return {
+        "x64": jax.config.jax_enable_x64,
+        "jax": {k: repr(v) for k, v in jax.config.values.items()},
+        "filters": [repr(f) for f in warnings.filters],
+        "environment": dict(os.environ),
+        "matplotlib": matplotlib and {k: repr(v) for k, v in matplotlib.rcParams.items()},
+        "pyplot": "matplotlib.pyplot" in sys.modules,
+        "seaborn": "seaborn" in sys.modules,
+    }
+
+before = state()
+import radon_numpyro
+after = state()
+# Still the caller's to choose: no device has been asked for.
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"
+os.environ["JAX_PLATFORMS"] = "cpu"
+jax.config.update("jax_platforms", "cpu")
+print(json.dumps([before, after, jax.device_count()]))
+"""
+
+
+def test_import_sets_nothing():
+    third_parties = ("arviz", "arviz_stats.base.array", "jax", "numpyro", "numpyro.infer.autoguide")
+    third_parties += ("optax", "pandas", "scipy", "tqdm.auto", "xarray")
+    done = subprocess.run(
+        [sys.executable, "-c", ON_IMPORT, *third_parties],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    before, after, devices = json.loads(done.stdout)
+    assert after == before
+    assert not after["x64"]
+    assert not after["seaborn"]
+    assert devices == 3
+
+
+def parse(module):
+    return ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def calls(module):
+    return {ast.unparse(n.func) for n in ast.walk(parse(module)) if isinstance(n, ast.Call)}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "cli"])
+def test_only_the_command_line_prints_and_sets(module):
+    forbidden = {"print", "jax.config.update", "numpyro.enable_x64", "numpyro.set_platform"}
+    forbidden |= {"numpyro.set_host_device_count", "warnings.filterwarnings", "matplotlib.use"}
+    assert calls(module) & forbidden == set()
+
+
+# Who may import whom
+
+
+def imported(module):
+    """Modules of this package that a module imports, inside functions too."""
+    found = set()
+    for node in ast.walk(parse(module)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            # `from radon_numpyro import marginal` names a module behind the package.
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            head, _, rest = name.partition(".")
+            if head == "radon_numpyro" and rest.split(".")[0] in MODULES:
+                found.add(rest.split(".")[0])
+    return found
+
+
+def layer(module):
+    return next((i for i, names in enumerate(LAYERS) if module in names), len(LAYERS))
+
+
+def test_the_layers_are_of_modules_that_exist():
+    assert set().union(*LAYERS) <= set(MODULES)
+    assert sum(map(len, LAYERS)) == len(set().union(*LAYERS))
+    assert imported("fit") >= {"advi", "nuts", "inference_data"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_imports_a_later_one(module):
+    later = {name for name in imported(module) if layer(name) > layer(module)}
+    assert later == set()
+    # The package itself imports nearly all of them.
+    whole = {"import radon_numpyro", "from radon_numpyro import *"}
+    assert not whole & {ast.unparse(node) for node in ast.walk(parse(module))}
+
+
+def test_there_is_no_cycle():
+    order = list(TopologicalSorter({m: imported(m) for m in MODULES}).static_order())
+    assert set(order) == set(MODULES)
+    assert order.index("checks") < order.index("statistics") < order.index("fit")
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "plots"])
+def test_only_plots_imports_matplotlib_at_the_top(module):
+    for node in parse(module).body:
+        text = ast.unparse(node)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            assert "matplotlib" not in text, module
+            assert "seaborn" not in text, module
+            assert "plots" not in text, module

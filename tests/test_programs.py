@@ -1,0 +1,164 @@
+"""What compiled programs share: precision, strong types, and the coordinates of a model."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro.infer.util import log_density, potential_energy
+
+from radon_numpyro import GroupStatistics, Priors, Uniform, models, simulate
+from radon_numpyro.programs import (
+    latent_sites,
+    latent_transforms,
+    precision,
+    strong_types,
+    unlabelled,
+    unraveller,
+)
+
+
+def statistics(num_predictors):
+    truth = simulate(
+        num_groups=3,
+        rows_per_group=[2, 4, 3],
+        mu_alpha=1.0,
+        mu_beta=[0.5] * num_predictors,
+        sigma_alpha=0.5,
+        sigma_beta=[0.2] * num_predictors,
+        eps=0.3,
+        seed=0,
+    )
+    return GroupStatistics.from_data(truth.data)
+
+
+# Precision
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("outside", [False, True])
+def test_the_precision_holds_inside_and_the_caller_s_comes_back(dtype, outside):
+    with jax.enable_x64(outside):
+        with precision(dtype):
+            assert jnp.zeros(1).dtype == jnp.exp(1.0).dtype == np.dtype(dtype)
+            assert jax.config.jax_enable_x64 == (dtype == "float64")
+        assert jax.config.jax_enable_x64 == outside
+    assert not jax.config.jax_enable_x64
+
+
+def test_the_precision_comes_back_after_an_error():
+    with pytest.raises(ZeroDivisionError, match="zero"), precision("float64"):
+        1 / 0  # noqa: B018
+    assert not jax.config.jax_enable_x64
+
+
+@pytest.mark.parametrize("dtype", ["float16", "Float64", "", None, np.float64])
+def test_there_are_two_precisions(dtype):
+    with pytest.raises(ValueError, match="Expected dtype to be 'float64' or 'float32'; got"):
+        precision(dtype)
+
+
+# Types
+
+
+def test_strong_types_change_nothing_else():
+    weak = jnp.asarray(2.5)
+    assert weak.aval.weak_type
+    key = jax.random.key(3)
+    tree = {"weak": weak, "strong": jnp.arange(3), "key": key, "flag": jnp.asarray(True)}
+    out = strong_types(tree)
+    assert set(out) == set(tree)
+    for name in ("weak", "strong", "flag"):
+        assert not out[name].aval.weak_type
+        assert out[name].dtype == tree[name].dtype
+        np.testing.assert_array_equal(out[name], tree[name])
+    assert (jax.random.key_data(out["key"]) == jax.random.key_data(key)).all()
+
+
+def test_a_weak_type_would_compile_again():
+    """What strong types are for: the same program, called with its own result."""
+    again = jax.jit(lambda x: jnp.where(x > 0, 1.0, 2.0))
+    assert again(jnp.ones((), jnp.float32)).aval.weak_type
+    again(again(jnp.ones((), jnp.float32)))
+    assert again._cache_size() == 2
+    once = jax.jit(lambda x: strong_types(jnp.where(x > 0, 1.0, 2.0)))
+    once(once(jnp.ones((), jnp.float32)))
+    assert once._cache_size() == 1
+
+
+def test_statistics_without_names_are_alike_whatever_the_names():
+    a = statistics(1)
+    b = replace(a, labels=replace(a.labels, group="school", groups=("x", "y", "z")))
+    structure = [jax.tree.structure(s) for s in (a, b)]
+    assert structure[0] != structure[1]
+    structure = [jax.tree.structure(unlabelled(s)) for s in (a, b)]
+    assert structure[0] == structure[1]
+    for before, after in zip(jax.tree.leaves(a), jax.tree.leaves(unlabelled(a)), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert (unlabelled(a).num_groups, unlabelled(a).num_predictors) == (3, 1)
+
+
+# Sites and coordinates
+
+SITES = {
+    "hierarchical": ["mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps"],
+    "individual": ["alpha", "beta", "eps"],
+    "pooled": ["alpha", "beta", "eps"],
+}
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+@pytest.mark.parametrize("model", SITES)
+def test_latent_sites_are_those_of_the_model(model, k):
+    sites = latent_sites(models.MODELS[model], statistics(k), Priors.tutorial())
+    expected = [name for name in SITES[model] if k or not name.endswith("beta")]
+    assert list(sites) == expected
+    assert "y" not in sites
+    if k:
+        shape = {"hierarchical": (3, k), "individual": (3, k), "pooled": (k,)}[model]
+        assert jnp.shape(sites["beta"]["value"]) == shape
+
+
+def test_scales_are_carried_to_their_support():
+    priors = replace(Priors.tutorial(), sigma_beta=Uniform(np.array([2.0, 30.0])))
+    transforms = latent_transforms(models.hierarchical, statistics(2), priors)
+    np.testing.assert_allclose(transforms["sigma_beta"](jnp.zeros(2)), [1.0, 15.0], rtol=1e-6)
+    np.testing.assert_allclose(transforms["eps"](jnp.asarray(50.0)), 100.0, rtol=1e-6)
+    np.testing.assert_array_equal(transforms["alpha"](jnp.arange(3.0)), jnp.arange(3.0))
+    half_normal = latent_transforms(
+        models.pooled, statistics(2), Priors.weakly_informative(statistics(2))
+    )
+    np.testing.assert_allclose(half_normal["eps"](jnp.asarray(-1.0)), np.exp(-1.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+@pytest.mark.parametrize("model", SITES)
+def test_a_flat_vector_goes_to_its_sites_and_back(model, k):
+    data, priors, function = statistics(k), Priors.tutorial(), models.MODELS[model]
+    sites = latent_sites(function, data, priors)
+    size = sum(np.size(site["value"]) for site in sites.values())
+    flat = jnp.arange(1.0, size + 1)
+    values = unraveller(function, data, priors)(flat)
+    assert {n: v.shape for n, v in values.items()} == {
+        n: jnp.shape(s["value"]) for n, s in sites.items()
+    }
+    # By name in alphabetical order, as JAX flattens dicts; each number once.
+    back = jax.flatten_util.ravel_pytree(values)[0]
+    np.testing.assert_array_equal(back, flat)
+    in_order = np.concatenate([np.ravel(values[name]) for name in sorted(values)])
+    np.testing.assert_array_equal(in_order, flat)
+
+
+def test_coordinates_and_transforms_are_those_of_numpyro():
+    """Density at the sites plus the Jacobian is what NumPyro's potential energy says."""
+    data, priors = statistics(2), Priors.weakly_informative(statistics(2))
+    with jax.enable_x64(True):
+        flat = jnp.linspace(-0.5, 0.7, 3 * 3 + 1 + 3 + 3)
+        z = unraveller(models.hierarchical, data, priors)(flat)
+        transforms = latent_transforms(models.hierarchical, data, priors)
+        values = {name: transforms[name](z[name]) for name in z}
+        jacobian = sum(t.log_abs_det_jacobian(z[n], values[n]).sum() for n, t in transforms.items())
+        density = log_density(models.hierarchical, (data, priors), {}, values)[0] + jacobian
+        potential = potential_energy(models.hierarchical, (data, priors), {}, z)
+        assert float(density) == pytest.approx(-float(potential), rel=1e-12)
