@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -78,11 +79,13 @@ def _print_reproduction(console: Console, result: Reproduction) -> None:
     for heading in ("tutorial", "found", "holds"):
         conclusions.add_column(heading, overflow="fold")
     for c in result.conclusions:
-        conclusions.add_row(c.claim, c.found, "[green]yes" if c.holds else "[red]no")
+        conclusions.add_row(
+            escape(c.claim), escape(c.found), "[green]yes" if c.holds else "[red]no"
+        )
     console.print(conclusions)
     console.print(_table("Population parameters, NUTS beside ADVI", result.parameters))
     console.print(_table("Root mean square deviation by definition", result.rmsd))
-    console.print(_table("Left-out houses that every model can predict (10-fold)", result.held_out))
+    console.print(_table("Left-out houses that every model can predict", result.held_out))
     for name, diagnosis in result.diagnoses.items():
         console.print(f"[bold]{name}[/bold]")
         console.print(str(diagnosis), markup=False, highlight=False)
@@ -94,7 +97,8 @@ def _table(title: str, frame: pd.DataFrame) -> Table:
     for column in frame.columns:
         table.add_column(str(column), justify="right")
     for name, values in frame.iterrows():
-        table.add_row(str(name), *(_number(v) for v in values))
+        # Labels such as mu_beta[floor] would be read as markup.
+        table.add_row(escape(str(name)), *(_number(v) for v in values))
     return table
 
 

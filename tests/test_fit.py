@@ -119,7 +119,8 @@ def test_every_setting_is_handed_on(monkeypatch):
     data = line()
     shared = {"seed": 7, "priors": TUTORIAL, "dtype": "float32", "progress_bar": False}
     sampler = {
-        "method": "marginal",
+        "method": "centered",
+        "coefficients": "draws",
         "draws": 11,
         "chains": 3,
         "num_warmup": 77,

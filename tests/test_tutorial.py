@@ -23,9 +23,9 @@ FILES = {"hierarchical.nc", "individual.nc", "summary.json", *(f"{f}.png" for f 
 # Exact posterior of the population: mean and sd.
 EXACT = {
     "mu_alpha": (1.4920, 0.0511),
-    "mu_beta": (-0.6485, 0.0822),
+    "mu_beta[floor]": (-0.6485, 0.0822),
     "sigma_alpha": (0.3250, 0.0454),
-    "sigma_beta": (0.2595, 0.1290),
+    "sigma_beta[floor]": (0.2595, 0.1290),
     "eps": (0.7206, 0.0181),
 }
 
@@ -47,6 +47,7 @@ def test_it_ends_well_and_writes_every_file(run):
     for name in FIGURES:
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"{name}.png" in result.output.replace("\n", "")
+    assert "mu_beta[floor]" in result.output
     summary = json.loads((out / "summary.json").read_text())
     assert result.exit_code == (0 if summary["ok"] else 3)
 
@@ -73,7 +74,7 @@ def test_the_population_agrees_with_the_exact_posterior(run):
 
 def test_advi_understates_the_scales_and_says_what_it_is_good_for(run):
     summary = json.loads((run[1] / "summary.json").read_text())
-    for name in ("sigma_alpha", "sigma_beta"):
+    for name in ("sigma_alpha", "sigma_beta[floor]"):
         assert summary["parameters"][name]["advi_sd"] < 0.7 * summary["parameters"][name]["sd"]
     assert summary["diagnoses"]["hierarchical"]["advi"].startswith("only to start NUTS")
 
@@ -81,6 +82,9 @@ def test_advi_understates_the_scales_and_says_what_it_is_good_for(run):
 def test_the_published_recipe_is_not_trusted(run):
     diagnosis = json.loads((run[1] / "summary.json").read_text())["diagnoses"]
     assert not diagnosis["as published (centred)"]["ok"]
+    least = diagnosis["as published (centred)"]["min_ess"]
+    assert diagnosis["hierarchical, non-centred"]["min_ess"] > 2 * least
+    assert diagnosis["hierarchical"]["min_ess"] > 5 * least
 
 
 def test_the_saved_fits_load_with_labels(run):
