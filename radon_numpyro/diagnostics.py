@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import arviz as az
+import arviz_stats
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -52,8 +52,8 @@ class Diagnosis:
     num_divergences
         Divergent transitions among them.
     min_bfmi
-        Smallest energy Bayesian fraction of missing information over the chains; NaN when the
-        draws are exact and no chain was run.
+        Smallest energy Bayesian fraction of missing information over the chains; infinite when
+        the draws are exact and no chain was run.
     advi_verdict
         What the guide is good for; it does not bear on the draws.
     """
@@ -81,7 +81,7 @@ class Diagnosis:
         return float(self.table[["ess_bulk", "ess_tail"]].min(skipna=False).min(skipna=False))
 
     def _sampler(self) -> str:
-        if np.isnan(self.min_bfmi):
+        if np.isposinf(self.min_bfmi):
             return "independent and exact"
         return f"{self.num_divergences} divergences, smallest E-BFMI {self.min_bfmi:.2f}"
 
@@ -115,7 +115,7 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     # R-hat and ESS go by ranks, to which infinity is a number like others.
     posterior = posterior.where(np.isfinite(posterior))
     with np.errstate(invalid="ignore"):
-        table = az.summary(posterior, kind="diagnostics", round_to="none")
+        table = arviz_stats.summary(posterior, kind="diagnostics", round_to="none")
     table = table[["r_hat", "ess_bulk", "ess_tail"]].astype(float)
     posterior = tree["posterior"].to_dataset()
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
@@ -125,11 +125,11 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
         _rhat(table) if chains > 1 else None,
         _ess(table, MIN_ESS_PER_CHAIN * chains),
     ]
-    divergences, bfmi = 0, float("nan")
+    divergences, bfmi = 0, float("inf")
     if "sample_stats" in tree.children:
         stats = tree["sample_stats"].to_dataset()
         divergences = int(stats["diverging"].sum())
-        bfmi = float(np.min(az.bfmi(tree)["energy"].values))
+        bfmi = float(np.min(arviz_stats.bfmi(tree)["energy"].values))
         findings += [
             _divergences(divergences, chains * draws, tree.attrs["method"]),
             _saturated(stats["n_steps"].values, int(tree.attrs["max_tree_depth"])),

@@ -136,6 +136,8 @@ def fit(
         num_advi_steps=num_advi_steps,
         target_accept_prob=target_accept_prob,
         max_tree_depth=max_tree_depth,
+        chain_method=chain_method,
+        coefficients=coefficients,
         dtype=dtype,
     )
     return to_datatree(

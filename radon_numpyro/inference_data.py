@@ -27,7 +27,7 @@ from collections.abc import Hashable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-import arviz as az
+import arviz_base
 import jax
 import numpy as np
 import xarray as xr
@@ -109,8 +109,9 @@ def to_datatree(
         As the table at the head of this module says.
     """
     labels = statistics.labels
-    dims, group = site_dims(advi.model, labels), group_dim(labels)
-    coords = {
+    dims: dict[Any, Any] = dict(site_dims(advi.model, labels))
+    group = group_dim(labels)
+    coords: dict[Any, Any] = {
         group: _coordinate(labels.groups),
         PREDICTOR: np.array(labels.predictors, dtype=str),
         f"{PREDICTOR}_other": np.array(labels.predictors, dtype=str),
@@ -139,12 +140,12 @@ def to_datatree(
         empty = ("mean_x", "sxx", "sxy", "x")
         constant = {name: value for name, value in constant.items() if name not in empty}
     contents["constant_data"] = constant
-    tree = az.from_dict(contents, coords=coords, dims={**dims, **constant_dims})
+    tree = arviz_base.from_dict(contents, coords=coords, dims={**dims, **constant_dims})
     if "observed_data" in tree.children:
         tree["observed_data"]["y"].attrs["long_name"] = labels.outcome
 
     tree["advi"] = xr.DataTree(xr.Dataset(attrs=_advi_attributes(advi)))
-    trace = az.dict_to_dataset({"elbo": advi.elbo}, dims={"elbo": ["step"]}, sample_dims=[])
+    trace = arviz_base.dict_to_dataset({"elbo": advi.elbo}, dims={"elbo": ["step"]}, sample_dims=[])
     tree["advi/trace"] = xr.DataTree(trace)
     moments = {"advi": (advi.means, advi.sds)}
     if isinstance(drawn, NUTSResult) and drawn.coefficients:
@@ -153,7 +154,7 @@ def to_datatree(
     for parent, pair in moments.items():
         for name, values in zip(("means", "sds"), pair, strict=True):
             sites = {site: values[site] for site in SITES if site in values}
-            dataset = az.dict_to_dataset(sites, dims=dims, coords=coords, sample_dims=[])
+            dataset = arviz_base.dict_to_dataset(sites, dims=dims, coords=coords, sample_dims=[])
             tree[f"{parent}/{name}"] = xr.DataTree(dataset)
     tree.attrs.update(_provenance(data, labels, priors, advi), **drawn.attributes(), **attributes)
     return tree

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import arviz as az
+import arviz_stats
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -354,7 +354,7 @@ def _rmsd_table(
 
 def _parameters(tree: xr.DataTree) -> pd.DataFrame:
     names = ["mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps"]
-    table = az.summary(tree, var_names=names, kind="all", round_to="none", ci_prob=0.95)
+    table = arviz_stats.summary(tree, var_names=names, kind="all", round_to="none", ci_prob=0.95)
     columns = ["mean", "sd", "mcse_mean", "ess_bulk", "ess_tail", "r_hat"]
     table = table[columns].astype(float)
     for place, moment in ((2, "means"), (3, "sds")):

@@ -204,8 +204,33 @@ def test_a_broken_draw_of_a_single_chain():
 
 
 def test_an_energy_that_is_not_a_number():
-    finding = only_finding(make_tree(energy=np.full((CHAINS, DRAWS), np.nan)))
-    assert "E-BFMI nan" in finding.what
+    tree = make_tree(energy=np.full((CHAINS, DRAWS), np.nan))
+    assert "E-BFMI nan" in only_finding(tree).what
+    # Not to be taken for draws that had no energy.
+    assert "0 divergences, smallest E-BFMI nan" in str(diagnose(tree))
+
+
+def exact_tree(**sites):
+    """Draws without a sampler, as those of the individual model are by default."""
+    tree = make_tree(method="marginal", sites=sites)
+    del tree["sample_stats"]
+    del tree.attrs["max_tree_depth"]
+    return tree
+
+
+def test_exact_draws_have_no_sampler_to_be_wrong():
+    diagnosis = diagnose(exact_tree())
+    assert diagnosis.ok
+    assert diagnosis.num_divergences == 0
+    assert str(diagnosis).splitlines()[1].endswith("independent and exact")
+
+
+def test_exact_draws_are_checked_all_the_same():
+    broken = iid()
+    broken[0, 0] = np.nan
+    rhat, ess = diagnose(exact_tree(broken=broken)).findings
+    assert "R-hat" in rhat.what
+    assert "Effective sample size" in ess.what
 
 
 # At the edge

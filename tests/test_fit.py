@@ -73,7 +73,7 @@ def test_the_record_is_true(line_tree):
     assert attrs["call"] == (
         "fit(data, model='pooled', method='centered', draws=500, chains=4, num_warmup=150, "
         "seed=0, num_advi_steps=100000, target_accept_prob=0.9, max_tree_depth=10, "
-        "dtype='float64')"
+        "chain_method=None, coefficients='auto', dtype='float64')"
     )
     assert attrs["model"] == "pooled"
     assert attrs["method"] == "centered"
@@ -185,6 +185,23 @@ def test_each_county_on_its_own_has_its_own_eps():
     assert tree["posterior"]["county"].values.tolist() == list(THREE_COUNTIES)
     assert tree["posterior"]["beta"].sel(county="CASS").std() > 5000
     assert tree["posterior"]["beta"].sel(county="FREEBORN").std() < 5
+
+
+@pytest.mark.parametrize("model", ["individual", "pooled"])
+def test_a_model_without_a_population_is_drawn_exactly_by_default(model):
+    tree = fit(line(), model, draws=500, num_advi_steps=1000, progress_bar=False)
+    assert tree.attrs["method"] == "marginal"
+    assert "method='marginal'" in tree.attrs["call"]
+    assert "sample_stats" not in tree.children
+    # Draw after draw independent: as many effective ones as there are.
+    diagnosis = diagnose(tree)
+    assert diagnosis.ok
+    assert diagnosis.min_ess > 1200
+    assert "independent and exact" in str(diagnosis)
+    again = fit(line(), model, draws=500, num_advi_steps=1000, progress_bar=False)
+    other = fit(line(), model, draws=500, num_advi_steps=1000, seed=1, progress_bar=False)
+    xr.testing.assert_equal(again["posterior"].to_dataset(), tree["posterior"].to_dataset())
+    assert not np.isin(other["posterior"]["alpha"], tree["posterior"]["alpha"]).any()
 
 
 @pytest.mark.slow

@@ -265,6 +265,26 @@ def test_a_fit_to_statistics_has_no_rows():
     assert "left_out" not in tree.attrs
 
 
+def test_coefficients_that_were_not_drawn_are_kept_as_moments(tmp_path):
+    rng = np.random.default_rng(3)
+    advi, nuts = make_results(k=2)
+    shapes = {"beta": (GROUPS, 2), "alpha": (GROUPS,)}
+    moments = {name: (rng.normal(size=s), rng.uniform(size=s)) for name, s in shapes.items()}
+    scales = {name: v for name, v in nuts.draws.items() if name not in shapes}
+    nuts = replace(nuts, draws=scales, coefficients=moments)
+    tree = make_tree(make_data(2), results=(advi, nuts))
+    assert set(tree["posterior"].data_vars) == set(scales)
+    dims = {"alpha": ("county",), "beta": ("county", "predictor")}
+    for k, part in enumerate(("means", "sds")):
+        dataset = tree[f"coefficients/{part}"].to_dataset()
+        assert {name: v.dims for name, v in dataset.items()} == dims
+        for name, values in moments.items():
+            np.testing.assert_array_equal(dataset[name], values[k])
+        assert dataset["county"].values.tolist() == ["b", "a", "c"]
+    assert "coefficients" not in make_tree().children
+    assert_survives_its_file(tree, tmp_path)
+
+
 # Attributes
 
 
