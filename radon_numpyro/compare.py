@@ -21,10 +21,10 @@ from scipy.special import logsumexp
 
 from radon_numpyro.advi import fit_advi
 from radon_numpyro.data import GroupedData
+from radon_numpyro.equations import NormalEquations
 from radon_numpyro.inference_data import PREDICTOR
 from radon_numpyro.inversion import draw_eps, residual_freedom
 from radon_numpyro.marginal import (
-    NormalEquations,
     group_terms,
     individual_prior,
     population_mean,

@@ -19,8 +19,8 @@ import numpy as np
 
 from radon_numpyro.checks import first_few
 from radon_numpyro.data import GroupedData
+from radon_numpyro.equations import NormalEquations
 from radon_numpyro.marginal import (
-    NormalEquations,
     coefficients,
     group_terms,
     individual_log_density,

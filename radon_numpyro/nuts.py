@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -24,7 +25,8 @@ from tqdm.auto import tqdm
 from radon_numpyro import blocks
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.data import GroupedData
-from radon_numpyro.marginal import NormalEquations, coefficient_moments
+from radon_numpyro.equations import NormalEquations
+from radon_numpyro.marginal import coefficient_moments
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.parametrisation import METHODS, Parametrisation, parametrisation
 from radon_numpyro.priors import Priors
@@ -388,7 +390,7 @@ def check_arguments(
         )
     least = {"draws": (draws, 4), "chains": (chains, 1), "num_warmup": (num_warmup, 20)}
     for name, (value, minimum) in least.items():
-        if not isinstance(value, int) or value < minimum:
+        if not isinstance(value, Integral) or value < minimum:
             raise ValueError(f"Expected {name} to be an integer of at least {minimum}; got {value}")
     if chain_method == "parallel" and chains % jax.local_device_count():
         raise ValueError(

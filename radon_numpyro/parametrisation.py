@@ -21,6 +21,7 @@ from numpyro import handlers
 from numpyro.infer.reparam import LocScaleReparam
 
 from radon_numpyro import marginal
+from radon_numpyro.equations import NormalEquations
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
@@ -98,19 +99,17 @@ def _signed_scales(values: Sites) -> Sites:
 
 
 def _with_coefficients(
-    key: Any, values: Sites, equations: marginal.NormalEquations, priors: Priors
+    key: Any, values: Sites, equations: NormalEquations, priors: Priors
 ) -> Sites:
     return values | _draw(key, values, equations, priors, groups=True)
 
 
-def _with_means(
-    key: Any, values: Sites, equations: marginal.NormalEquations, priors: Priors
-) -> Sites:
+def _with_means(key: Any, values: Sites, equations: NormalEquations, priors: Priors) -> Sites:
     return values | _draw(key, values, equations, priors, groups=False)
 
 
 def _draw(
-    key: Any, values: Sites, equations: marginal.NormalEquations, priors: Priors, *, groups: bool
+    key: Any, values: Sites, equations: NormalEquations, priors: Priors, *, groups: bool
 ) -> Sites:
     scale = [values["sigma_alpha"], *values.get("sigma_beta", ())]
     return marginal.draw_coefficients(key, equations, scale, values["eps"], priors, groups=groups)
@@ -126,14 +125,14 @@ _PARAMETRISATIONS = {
     ),
     ("hierarchical", "marginal"): Parametrisation(
         marginal.hierarchical,
-        marginal.NormalEquations.from_statistics,
+        NormalEquations.from_statistics,
         _signed_scales,
         _with_coefficients,
     ),
     # For when draws of the coefficients would not fit in memory.
     ("hierarchical", "marginal means"): Parametrisation(
         marginal.hierarchical,
-        marginal.NormalEquations.from_statistics,
+        NormalEquations.from_statistics,
         _signed_scales,
         _with_means,
     ),

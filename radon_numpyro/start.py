@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from radon_numpyro.equations import NormalEquations
 from radon_numpyro.marginal import (
-    NormalEquations,
     coefficients,
     group_terms,
     population_mean,

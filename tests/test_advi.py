@@ -28,7 +28,7 @@ from scipy.stats import genpareto
 
 from radon_numpyro import GroupStatistics, Priors, advi, fit_advi, models, simulate
 from radon_numpyro.advi import ADVIResult
-from radon_numpyro.marginal import NormalEquations
+from radon_numpyro.equations import NormalEquations
 from radon_numpyro.start import Start
 
 LOG_2PI = np.log(2 * np.pi)

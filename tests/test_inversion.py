@@ -6,8 +6,8 @@ from scipy import stats
 from scipy.integrate import quad
 
 from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.equations import NormalEquations
 from radon_numpyro.inversion import draw_eps, draw_exact
-from radon_numpyro.marginal import NormalEquations
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics import GroupStatistics
 

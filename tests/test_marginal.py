@@ -7,6 +7,7 @@ from fractions import Fraction
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import pytest
 from numpyro import handlers
 from numpyro.infer import Predictive
@@ -16,8 +17,8 @@ from scipy.linalg import block_diag
 
 from radon_numpyro import marginal
 from radon_numpyro.data import GroupedData
+from radon_numpyro.equations import NormalEquations
 from radon_numpyro.marginal import (
-    NormalEquations,
     coefficients,
     draw_coefficients,
     group_terms,
@@ -617,3 +618,49 @@ def test_one_compilation_serves_two_data_sets_of_one_shape(unequal_data, x64):
         expected = Dense(data, priors, SCALE[:2], EPS).log_density(data.y)
         np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert traces == [2]
+
+
+@pytest.mark.parametrize("model", ["individual", "pooled"])
+@pytest.mark.parametrize("num_predictors", [0, 2])
+def test_models_of_eps_alone_integrate_the_coefficients(x64, unequal_data, model, num_predictors):
+    """The NumPyro model of eps has the density of the dense Normal of the rows, plus its prior."""
+    data = unequal_data(num_predictors)
+    priors = Priors.weakly_informative(data)
+    equations = equations_of(data)
+    groups = [np.arange(data.num_rows)]
+    if model == "individual":
+        groups = [np.flatnonzero(data.group == c) for c in range(data.num_groups)]
+    eps = np.linspace(0.4, 1.3, len(groups))
+    expected = stats.halfnorm(scale=priors.eps.scale).logpdf(eps).sum()
+    loc = np.array([priors.alpha.loc, *np.atleast_1d(priors.beta.loc)])
+    scale = np.array([priors.alpha.scale, *np.atleast_1d(priors.beta.scale)])
+    for rows, sd in zip(groups, eps, strict=True):
+        design = np.column_stack([np.ones(len(rows)), data.x[rows]])
+        covariance = (design * scale**2) @ design.T + sd**2 * np.eye(len(rows))
+        expected += stats.multivariate_normal(design @ loc, covariance).logpdf(data.y[rows])
+    value = eps if model == "individual" else eps[0]
+    function = getattr(marginal, model)
+    found = numpyro.infer.util.log_density(function, (equations, priors), {}, {"eps": value})[0]
+    assert float(found) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["hierarchical", "individual", "pooled"])
+def test_marginal_models_run_under_numpyro(x64, unequal_data, model):
+    """AutoNormal, NUTS and Predictive take them like any model."""
+    data = unequal_data(1)
+    arguments = (equations_of(data), Priors.weakly_informative(data))
+    function = getattr(marginal, model)
+    guide = numpyro.infer.autoguide.AutoNormal(function)
+    optimiser = numpyro.optim.Adam(0.01)
+    svi = numpyro.infer.SVI(function, guide, optimiser, numpyro.infer.Trace_ELBO())
+    result = svi.run(jax.random.key(0), 50, *arguments, progress_bar=False)
+    assert np.isfinite(result.losses).all()
+    kernel = numpyro.infer.NUTS(function)
+    mcmc = numpyro.infer.MCMC(kernel, num_warmup=50, num_samples=20, progress_bar=False)
+    mcmc.run(jax.random.key(1), *arguments)
+    samples = mcmc.get_samples()
+    assert np.isfinite(samples["eps"]).all()
+    predictive = numpyro.infer.Predictive(function, num_samples=5)
+    prior = predictive(jax.random.key(2), *arguments)
+    assert prior["eps"].shape[0] == 5

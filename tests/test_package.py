@@ -19,6 +19,7 @@ LAYERS = [
     {"statistics"},
     {"priors"},
     {"models"},
+    {"equations", "unrolled"},
     {"marginal", "parametrisation", "inversion"},
     {"start"},
     {"programs"},

@@ -10,7 +10,7 @@ from mean_field import LOG_2PI, mean_field_optimum, negative_elbo
 from numpyro.infer.util import log_density, potential_energy
 
 from radon_numpyro.data import GroupedData, load_radon
-from radon_numpyro.marginal import NormalEquations
+from radon_numpyro.equations import NormalEquations
 from radon_numpyro.models import MODELS, hierarchical
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.start import mean_field_start

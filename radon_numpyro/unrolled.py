@@ -1,0 +1,66 @@
+"""Small dense algebra unrolled over P, with the groups as the last axis.
+
+A P x P matrix of each of C groups is a list of P lists of arrays of shape (C,), or shapes that
+broadcast with it. XLA fuses the arithmetic into one loop over the groups, where batched calls of
+``linalg`` would dominate the cost. Operators alone are used, so NumPy arrays work as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+
+def dot(a: list[Any], b: list[Any]) -> Any:
+    """Inner product over P."""
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def materialised(tree: Any) -> Any:
+    """Compute these once: XLA would fuse them, and compute them again, into every use.
+
+    With four coefficients it halves the time to compile and takes a quarter off each gradient.
+    """
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
+        return jax.lax.optimization_barrier(tree)
+    return tree
+
+
+def cholesky(matrix: list[list[Any]], least: list[Any]) -> list[list[Any]]:
+    """Lower Cholesky factor of a matrix given by the rows of its lower triangle.
+
+    Pivots below ``least`` are rounding errors and raised to it; those of I + a positive
+    semidefinite matrix are at least 1, those of S + a positive semidefinite matrix, S diagonal,
+    at least the entries of S.
+    """
+    factor: list[list[Any]] = []
+    for p, row in enumerate(matrix):
+        out: list[Any] = []
+        for q in range(p + 1):
+            rest = row[q] - sum(out[k] * (factor[q] if q < p else out)[k] for k in range(q))
+            if p == q:
+                rest = rest + (least[p] - rest) * (rest < least[p])
+                out.append(rest**0.5)
+            else:
+                out.append(rest / factor[q][q])
+        factor.append(out)
+    return factor
+
+
+def solve_lower(factor: list[list[Any]], rhs: list[Any]) -> list[Any]:
+    """Solve C v = rhs."""
+    out: list[Any] = []
+    for p, row in enumerate(factor):
+        out.append((rhs[p] - sum(row[k] * out[k] for k in range(p))) / row[p])
+    return out
+
+
+def solve_upper(factor: list[list[Any]], rhs: list[Any]) -> list[Any]:
+    """Solve C' v = rhs."""
+    size = len(factor)
+    out: list[Any] = [None] * size
+    for p in reversed(range(size)):
+        rest = rhs[p] - sum(factor[k][p] * out[k] for k in range(p + 1, size))
+        out[p] = rest / factor[p][p]
+    return out
