@@ -43,8 +43,7 @@ def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function, on the CPU with light optimisation of the machine code.
 
     LLVM spends most of the time to compile on loops of many small operations, of which these
-    programs consist, and gains nothing: at level 1 a block of NUTS with three predictors compiles
-    three times as fast, and runs as fast, as at XLA's default.
+    programs consist, and the code it makes at XLA's default level runs no faster.
 
     Parameters
     ----------
