@@ -33,8 +33,9 @@ import numpy as np
 import xarray as xr
 
 from radon_numpyro.advi import ADVIResult
-from radon_numpyro.data import GroupedData, Labels
+from radon_numpyro.data import GroupedData
 from radon_numpyro.inversion import ExactResult
+from radon_numpyro.labels import Labels
 from radon_numpyro.nuts import NUTSResult
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from numpyro import handlers
 from numpyro.distributions import biject_to
 
-from radon_numpyro.data import Labels
+from radon_numpyro.labels import Labels
 from radon_numpyro.models import Model
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics

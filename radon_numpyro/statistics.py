@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from radon_numpyro.data import GroupedData, Labels
+from radon_numpyro.data import GroupedData
+from radon_numpyro.labels import Labels
 
 
 @jax.tree_util.register_dataclass

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import radon_numpyro
-from radon_numpyro.data import GroupedData, Labels, load_radon
+from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.labels import Labels
 
 pytestmark = pytest.mark.filterwarnings("error")
 
