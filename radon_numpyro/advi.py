@@ -2,7 +2,8 @@
 
 The guide starts from the closed-form solution at plug-in scales (``start.py``); every
 parameter then moves in units of its own standard deviation, with a step that is halved
-whenever progress is lost in the noise, and the answer is the average over the last windows.
+whenever progress is lost in the noise, and the answer is the average over the windows at the
+last step, as many of them as it takes for the average to stand still.
 
 References
 ----------
@@ -22,15 +23,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 import optax
 from arviz_stats.base.array import array_stats
+from jax.flatten_util import ravel_pytree
 from numpyro import handlers
-from numpyro.infer import SVI, TraceMeanField_ELBO, init_to_value
+from numpyro.infer import SVI, init_to_value
 from numpyro.infer.autoguide import AutoNormal
 from numpyro.infer.util import potential_energy
 from tqdm.auto import tqdm
 
 from radon_numpyro.data import GroupedData
+from radon_numpyro.elbo import LatticeELBO
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import latent_transforms, precision, program, strong_types, unlabelled
@@ -40,7 +44,8 @@ from radon_numpyro.statistics import GroupStatistics, as_statistics
 WINDOW = 500
 FIRST_STEP = 0.02
 LAST_STEP = 0.0025
-PATIENCE = 4
+MIN_WINDOWS = 8
+PRIMES = (2, 3, 5, 7, 11, 13, 17)
 KHAT_DRAWS = 4000
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 
@@ -133,11 +138,13 @@ def fit_advi(
     priors
         Default: :meth:`Priors.weakly_informative` of the data.
     num_particles
-        Draws of the guide a step. Default: 16, fewer where the model has more than 1000
-        parameters, so that a step draws 16 000 numbers at the most, but at least 2.
+        Draws of the guide a step (``elbo.py``); primes are best. Default: 17, or the largest
+        prime below with which a step has 16 000 numbers at the most, but at least 2.
     tolerance
-        The parameters have stopped when no site's average differs between two windows by
-        more than this (root mean square over the site), in units of its standard deviation.
+        The parameters have stopped when the averages over the earlier and the later half of the
+        windows at the last step differ by no more than this (root mean square over a site), in
+        units of the guide's standard deviation. The error of the average of both is about half
+        of that.
     dtype
         ``"float64"`` or ``"float32"``.
     progress_bar
@@ -161,7 +168,7 @@ def fit_advi(
     start = mean_field_start(statistics, model, priors)
     if num_particles is None:
         num_parameters = sum(np.size(site.mean) for site in start.values())
-        num_particles = int(np.clip(16_000 // num_parameters, 2, 16))
+        num_particles = max(p for p in PRIMES if p == 2 or p * num_parameters <= 16_000)
     with precision(dtype):
         start_key, khat_key = jax.random.split(jax.random.key(seed))
         fixed = {"model": function, "num_particles": num_particles}
@@ -208,24 +215,25 @@ def _optimise(
     fixed: dict[str, Any],
 ) -> tuple[Any, np.ndarray, bool]:
     """Run windows until nothing moves: averaged parameters, bound by step, converged or not."""
-    step_size, quiet = FIRST_STEP, 0
+    step_size, converged = FIRST_STEP, False
     elbo: list[np.ndarray] = []
-    averages: list[Any] = []
-    while len(elbo) * WINDOW < num_steps and quiet < PATIENCE:
+    averages: list[Any] = []  # of the windows at the last step and of the one before them
+    while len(elbo) * WINDOW < num_steps and not converged:
         state, average, losses = _window(state, units, step_size, statistics, priors, **fixed)
         elbo.append(-np.asarray(losses))
-        averages.append(jax.tree.map(np.asarray, average))
         if not np.isfinite(elbo[-1]).any():
             _raise_non_finite(fixed["model"], average, statistics, priors)
         bar.set_postfix_str(f"average ELBO {np.nanmean(elbo[-1]):,.1f}", refresh=False)
         bar.update(WINDOW)
+        if step_size > LAST_STEP:
+            averages.clear()
+        averages.append(jax.tree.map(np.asarray, average))
         level = len(elbo) > 1 and _levelled(elbo)
         if step_size > LAST_STEP:
             step_size = max(step_size / 2.0, LAST_STEP) if level else step_size
-        else:
-            quiet = quiet + 1 if level and _drift(averages, units) < tolerance else 0
-    params = jax.tree.map(lambda *a: np.mean(a, axis=0), *averages[-PATIENCE:])
-    return params, np.concatenate(elbo), quiet == PATIENCE
+        elif len(averages) >= MIN_WINDOWS:
+            converged = level and _drift(_settled(averages), units) < tolerance
+    return _mean(_settled(averages)), np.concatenate(elbo), converged
 
 
 def _check_arguments(
@@ -258,7 +266,7 @@ def _svi(
         optax.scale_by_learning_rate(step_size),
     )
     guide = AutoNormal(model, init_loc_fn=init_to_value(values=dict(values)))
-    return SVI(model, guide, optimiser, TraceMeanField_ELBO(num_particles=num_particles))
+    return SVI(model, guide, optimiser, LatticeELBO(num_particles))
 
 
 @program("model", "num_particles")
@@ -334,39 +342,40 @@ def _summarise(
         sds[name] = jnp.sqrt((weights * (values - means[name]) ** 2).sum(0))
 
     def log_ratio(key: Any) -> Any:
-        noise = _standard_normals(key, locs)
-        z = jax.tree.map(lambda m, s, e: m + s * e, locs, scales, noise)
-        log_q = sum(
-            (-0.5 * noise[n] ** 2 - jnp.log(scales[n]) - 0.5 * jnp.log(2 * jnp.pi)).sum()
-            for n in locs
-        )
+        flat, unravel = ravel_pytree(locs)
+        noise = unravel(jax.random.normal(key, flat.shape, flat.dtype))
+        z = {n: locs[n] + scales[n] * noise[n] for n in locs}
+        log_q = sum(dist.Normal(locs[n], scales[n]).log_prob(z[n]).sum() for n in locs)
         return -potential_energy(model, (statistics, priors), {}, z) - log_q
 
     log_ratios = jax.lax.map(log_ratio, jax.random.split(key, KHAT_DRAWS), batch_size=100)
     return locs, scales, means, sds, log_ratios
 
 
-def _standard_normals(key: Any, like: Mapping[str, Any]) -> dict[str, Any]:
-    keys = jax.random.split(key, len(like))
-    return {
-        name: jax.random.normal(k, jnp.shape(value), jnp.result_type(float))
-        for k, (name, value) in zip(keys, like.items(), strict=True)
-    }
-
-
 def _drift(averages: list[Any], units: Any) -> float:
-    """Change between the last two windows, in units of each parameter.
+    """Difference between the earlier and the later half, in units of each parameter.
 
     Root mean square over the entries of a site, then the largest over the sites: one scale
     that still creeps is not hidden by a hundred coefficients that stand still.
     """
-    change = jax.tree.map(
+    half = len(averages) // 2
+    difference = jax.tree.map(
         lambda a, b, u: np.sqrt(np.mean(((a - b) / np.asarray(u)) ** 2)),
-        averages[-1],
-        averages[-2],
+        _mean(averages[-half:]),
+        _mean(averages[:half]),
         units,
     )
-    return float(max(jax.tree.leaves(change)))
+    return float(max(jax.tree.leaves(difference)))
+
+
+def _settled(averages: list[Any]) -> list[Any]:
+    """Leave out the first quarter, on the way from where the larger steps had led."""
+    return averages[len(averages) // 4 :]
+
+
+def _mean(averages: list[Any]) -> Any:
+    """Average over windows, parameter by parameter."""
+    return jax.tree.map(lambda *a: np.mean(a, axis=0), *averages)
 
 
 def _levelled(elbo: list[np.ndarray]) -> bool:

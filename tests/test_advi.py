@@ -53,11 +53,10 @@ def standardised_errors(result, optimum):
     )
 
 
-def assert_optimal(result, optimum, *, mean=0.05, sigma_beta=0.15, sd=0.03):
-    """Means within a share of an optimal sd; that of sigma_beta, whose bound is flat, further."""
+def assert_optimal(result, optimum, *, mean=0.05, sd=0.03):
+    """Means within a share of an optimal sd, sds within a share of themselves."""
     mean_errors, sd_errors = standardised_errors(result, optimum)
-    allowed = {name: sigma_beta if name == "sigma_beta" else mean for name in mean_errors}
-    assert {n: e for n, e in mean_errors.items() if e > allowed[n]} == {}
+    assert {n: e for n, e in mean_errors.items() if e > mean} == {}
     assert {n: e for n, e in sd_errors.items() if e > sd} == {}
 
 
@@ -127,9 +126,16 @@ def test_radon_guide_is_the_mean_field_optimum(optimum, seed):
     assert_optimal(result, optimum)
 
 
+@pytest.mark.slow
+def test_radon_guide_is_the_optimum_from_any_seed(optimum):
+    for seed in range(2, 22):
+        result = fit_advi(radon(), priors=TUTORIAL, seed=seed, progress_bar=False)
+        assert result.converged, seed
+        assert_optimal(result, optimum)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_bound_at_the_guide_is_the_best_there_is(optimum, seed):
-    # 0.0014 and 0.0016 nats below it when this was written.
     shortfall = optimum["elbo"] - exact_bound(radon_advi(seed))
     assert 0 < shortfall < 0.01
 
@@ -161,7 +167,7 @@ def test_the_optimum_is_reached_from_a_start_that_is_off(optimum, monkeypatch):
     # It was far off: each of the 170 coefficients alone costs about half a nat.
     assert result.elbo[0] < optimum["elbo"] - 80
     assert optimum["elbo"] - exact_bound(result) < 0.01
-    assert_optimal(result, optimum, sigma_beta=0.3)
+    assert_optimal(result, optimum, mean=0.3)
 
 
 @pytest.mark.parametrize("county", THREE_COUNTIES)
@@ -228,16 +234,16 @@ def test_a_run_that_converges_says_so():
     assert result.reason == "the ELBO is level and the parameters have stopped moving"
     assert np.isfinite(result.elbo).all()
     assert result.skipped_steps == 0
-    assert (result.model, result.seed, result.num_particles) == ("hierarchical", 0, 16)
+    assert (result.model, result.seed, result.num_particles) == ("hierarchical", 0, 17)
 
 
 def test_a_looser_tolerance_stops_no_later_and_a_tight_one_not_at_all():
-    loose = fit_advi(line(), "pooled", num_steps=5000, tolerance=10.0, progress_bar=False)
-    tight = fit_advi(line(), "pooled", num_steps=5000, tolerance=1e-9, progress_bar=False)
+    loose = fit_advi(line(), "pooled", num_steps=8000, tolerance=10.0, progress_bar=False)
+    tight = fit_advi(line(), "pooled", num_steps=8000, tolerance=1e-9, progress_bar=False)
     assert loose.converged
-    assert loose.num_steps < 5000
+    assert loose.num_steps < 8000
     assert not tight.converged
-    assert tight.num_steps == 5000
+    assert tight.num_steps == 8000
 
 
 def test_steps_are_rounded_up_to_whole_windows():
@@ -253,7 +259,17 @@ def test_movement_is_measured_in_units_of_each_parameter():
     assert advi._drift([before, creeping], units) == pytest.approx(0.2)
     one_of_many = {"alpha": np.eye(100)[3] * 50.0, "sigma": np.array(5.0)}
     assert advi._drift([before, one_of_many], units) == pytest.approx(0.5)
-    assert advi._drift([one_of_many, before, before], units) == 0.0
+    # The two halves are compared, each by its average; of three windows, the first and the last.
+    assert advi._drift([before, one_of_many, one_of_many, before], units) == pytest.approx(0.0)
+    assert advi._drift([before, before, creeping, creeping], units) == pytest.approx(0.2)
+    assert advi._drift([before, one_of_many, before], units) == 0.0
+
+
+def test_the_first_quarter_of_the_windows_is_left_out_of_the_average():
+    windows = [{"m": np.array(float(k))} for k in (90, 80, 1, 2, 3, 4, 5, 6)]
+    assert [w["m"] for w in advi._settled(windows)] == [1, 2, 3, 4, 5, 6]
+    assert advi._mean(advi._settled(windows))["m"] == pytest.approx(3.5)
+    assert len(advi._settled(windows[:1])) == 1
 
 
 def test_the_bound_is_level_when_it_gains_less_than_its_noise():
@@ -497,8 +513,8 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(monkeypatch):
 
     monkeypatch.setitem(advi.MODELS, "pooled", model_with_a_hole)
     result = fit_advi(line(), "pooled", progress_bar=False)
-    # A step has 16 draws, each in the hole with probability 0.00135.
-    expected = (1 - (1 - 0.00135) ** 16) * result.num_steps
+    # The 17 draws of a step are evenly spaced in probability, so at most one is in the hole.
+    expected = 17 * 0.00135 * result.num_steps
     assert 0.5 * expected < result.skipped_steps < 2 * expected
     assert result.skipped_steps == (~np.isfinite(result.elbo)).sum()
     assert result.converged

@@ -23,6 +23,7 @@ LAYERS = [
     {"marginal", "parametrisation", "inversion"},
     {"start"},
     {"programs"},
+    {"elbo"},
     {"advi"},
     {"blocks"},
     {"nuts"},
