@@ -21,6 +21,7 @@ LAYERS = [
     {"models"},
     {"equations", "unrolled"},
     {"marginal", "parametrisation", "inversion"},
+    {"conditional"},
     {"start"},
     {"programs"},
     {"elbo"},

@@ -1,0 +1,201 @@
+r"""Regression lines given draws of the scales: Normal, with known mean and variance.
+
+Given the scales, the line :math:`f_i = \alpha_{c(i)} + x_i\beta_{c(i)}` of any row, seen or new,
+
+.. math:: f_i \mid \sigma, \epsilon, y \sim N(m_i, v_i), \qquad
+          y_i^\mathrm{new} \mid \sigma, \epsilon, y \sim N(m_i, v_i + \epsilon^2),
+
+where the algebra of ``marginal.py`` gives :math:`m_i` and :math:`v_i`. Averages over draws of the
+scales are therefore free of the noise that drawn coefficients would add (Rao-Blackwell).
+
+``scales`` maps names to draws, S of them on the first axis, in float64:
+
+============  =======================  ==================  =============
+name          hierarchical             individual          pooled
+============  =======================  ==================  =============
+sigma_alpha   (S,)
+sigma_beta    (S, K), absent if K = 0
+eps           (S,)                     (S, C)              (S,)
+============  =======================  ==================  =============
+
+Everything here runs on the host, with NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from radon_numpyro.equations import NormalEquations
+from radon_numpyro.marginal import (
+    GroupTerms,
+    PopulationMean,
+    group_terms,
+    individual_prior,
+    population_mean,
+    prediction,
+)
+from radon_numpyro.priors import Priors
+
+Scales = Mapping[str, np.ndarray]
+
+# Numbers in the arrays of one block: 64 MiB.
+BLOCK = 2**23
+
+
+def line(
+    model: str,
+    equations: NormalEquations,
+    priors: Priors,
+    scales: Scales,
+    x: np.ndarray,
+    group: np.ndarray,
+    *,
+    means: PopulationMean | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Mean and variance of the regression line at each row, given each draw of the scales.
+
+    Parameters
+    ----------
+    model
+        ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
+    equations
+        The data, groups apart also for the pooled model.
+    priors
+        The priors of the fit.
+    scales
+        Draws of the scales, as the table above says.
+    x
+        Predictors of the rows, shape (R, K), in their own units.
+    group
+        Code of the group of each row, shape (R,). -1 is a group without rows: in the hierarchical
+        model one drawn from the population, :math:`N(z'm, z'(V + D^2)z)` with z = (1, x) and
+        m, V the posterior mean and covariance of :math:`\mu` given the scales; in the individual
+        model its prior. The pooled model has one line for all.
+    means
+        Posterior of the population means, from :func:`population_means`, to compute it once for
+        many calls (hierarchical model).
+
+    Returns
+    -------
+    mean, variance
+        Shapes (S, R), in the unit of y and its square. All groups that occur in ``group`` are
+        held at once: :func:`line_blocks` has bounded memory.
+    """
+    design = [np.ones(len(x)), *np.asarray(x, dtype=float).T]
+    if model == "pooled":
+        equations, group = equations.pooled(), np.zeros(len(x), dtype=int)
+    used, position = np.unique(group, return_inverse=True)
+    present = used >= 0
+    gram, moment, rss, count, offset = equations.take(used)
+    # What no row speaks for has normal equations of zeros.
+    taken = NormalEquations(
+        gram * present, moment * present, rss * present, count * present, offset
+    )
+    if model == "hierarchical":
+        means = population_means(equations, priors, scales) if means is None else means
+        terms = _hierarchical_terms(taken, scales)
+        mean, variance = prediction(
+            terms, [m[:, None] for m in means.mean], design, position, means
+        )
+    else:
+        eps = scales["eps"]
+        scale, mu = individual_prior(taken, priors)
+        terms = group_terms(taken, scale, eps[:, used] if eps.ndim == 2 else eps[:, None])
+        mean, variance = prediction(terms, mu, design, position)
+    return mean + sum(o * z for o, z in zip(offset, design, strict=True)), variance
+
+
+def line_blocks(
+    model: str,
+    equations: NormalEquations,
+    priors: Priors,
+    scales: Scales,
+    x: np.ndarray,
+    group: np.ndarray,
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """:func:`line` for any number of rows and groups, some rows at a time.
+
+    Parameters
+    ----------
+    model, equations, priors, scales, x, group
+        As in :func:`line`.
+
+    Yields
+    ------
+    rows, mean, variance
+        A slice of the rows, in order, and their line, shapes (S, rows of the slice).
+    """
+    means = None
+    if model == "hierarchical":
+        means = population_means(equations, priors, scales)
+    elif model == "pooled":
+        equations = equations.pooled()
+    step = _fitting(len(scales["eps"]), equations.size)
+    for start in range(0, len(x), step):
+        rows = slice(start, start + step)
+        yield (
+            rows,
+            *line(model, equations, priors, scales, x[rows], group[rows], means=means),
+        )
+
+
+def population_means(equations: NormalEquations, priors: Priors, scales: Scales) -> PopulationMean:
+    r"""Posterior of :math:`\mu` given each draw of the scales (hierarchical model).
+
+    It is a sum over all groups, taken for as many draws at a time as memory allows.
+
+    Parameters
+    ----------
+    equations, priors, scales
+        As in :func:`line`.
+
+    Returns
+    -------
+    PopulationMean
+        Its entries have shape (S,); means relative to the pooled fit.
+    """
+    num_draws = len(scales["eps"])
+    step = _fitting(len(equations.count), equations.size)
+    blocks = []
+    for start in range(0, num_draws, step):
+        some = {name: draws[start : start + step] for name, draws in scales.items()}
+        terms = _hierarchical_terms(equations, some)
+        blocks.append(population_mean(equations, terms, some["eps"][:, None], priors))
+    joined: PopulationMean = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
+    return joined
+
+
+def residual_variance(model: str, scales: Scales, group: np.ndarray) -> np.ndarray:
+    r"""Variance :math:`\epsilon^2` of the outcome about the line, which ``line`` leaves out.
+
+    Parameters
+    ----------
+    model, scales, group
+        As in :func:`line`; no -1 for the individual model, whose eps belong to the groups.
+
+    Returns
+    -------
+    array
+        Shape (S, R) for the individual model, else (S, 1); in the squared unit of y.
+    """
+    eps = scales["eps"]
+    return np.square(eps[:, group] if model == "individual" else eps[:, None])
+
+
+def _hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
+    """Terms of shape (S, C) for a batch of scales."""
+    scale: list[Any] = [scales["sigma_alpha"][:, None]]
+    scale += [s[:, None] for s in scales.get("sigma_beta", np.empty((0, 0))).T]
+    return group_terms(equations, scale, scales["eps"][:, None])
+
+
+def _fitting(other: int, size: int) -> int:
+    """How many draws or rows fit into a block beside ``other`` rows or draws.
+
+    The terms of a group take P^2 numbers for U, half of that for the factor, and a few P.
+    """
+    return max(1, BLOCK // (other * (2 * size + 1) ** 2))
