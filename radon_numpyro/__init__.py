@@ -13,12 +13,13 @@ regressions as plain NumPyro model functions, ``plots`` the figures. Importing t
 nothing in JAX or matplotlib.
 """
 
-from radon_numpyro.advi import ADVIResult, fit_advi
+from radon_numpyro.advi import fit_advi
+from radon_numpyro.compare import compare, compare_pooling
 from radon_numpyro.data import GroupedData, load_radon
-from radon_numpyro.diagnostics import Diagnosis, diagnose
+from radon_numpyro.diagnostics import diagnose
 from radon_numpyro.fit import fit
 from radon_numpyro.models import hierarchical, individual, pooled
-from radon_numpyro.nuts import NUTSResult, sample_nuts
+from radon_numpyro.nuts import sample_nuts
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.simulate import simulate
 from radon_numpyro.statistics import GroupStatistics
@@ -34,11 +35,10 @@ __all__ = [
     "Uniform",
     "fit",
     "fit_advi",
-    "ADVIResult",
     "sample_nuts",
-    "NUTSResult",
     "diagnose",
-    "Diagnosis",
+    "compare",
+    "compare_pooling",
     "hierarchical",
     "individual",
     "pooled",

@@ -85,7 +85,9 @@ def _print_reproduction(console: Console, result: Reproduction) -> None:
     console.print(conclusions)
     console.print(_table("Population parameters, NUTS beside ADVI", result.parameters))
     console.print(_table("Root mean square deviation by definition", result.rmsd))
-    console.print(_table("Left-out houses that every model can predict", result.held_out))
+    columns = ["elpd_loo", "elpd_diff", "elpd_diff_se", "rmsd_kfold", "rmsd_kfold_se", "rows_loo"]
+    table = result.comparison.table[[*columns, "rows_from_prior"]]
+    console.print(_table("Left-out houses that every model can predict", table))
     for name, diagnosis in result.diagnoses.items():
         console.print(f"[bold]{name}[/bold]")
         console.print(str(diagnosis), markup=False, highlight=False)

@@ -1,367 +1,314 @@
-r"""Which model predicts better? Root mean square deviations and held-out scores.
-
-The tutorial publishes an RMSD of 0.13 for the individual and 0.08 for the hierarchical model
-without saying how it was computed. The scatter of single houses within a county is about 0.66,
-so no deviation of predictions from measured houses comes near those figures. Each definition
-here has a name, a formula and a standard error.
-"""
+r"""Which model predicts better? One table, every number with its definition and standard error."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import arviz_stats
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import logsumexp
+from arviz_stats.utils import ELPDDataLOO
 
-from radon_numpyro.advi import fit_advi
+from radon_numpyro.checks import first_few
+from radon_numpyro.crossval import kfold, leave_one_group_out
 from radon_numpyro.data import GroupedData
-from radon_numpyro.equations import NormalEquations
-from radon_numpyro.inference_data import PREDICTOR
-from radon_numpyro.inversion import draw_eps, residual_freedom
-from radon_numpyro.marginal import (
-    group_terms,
-    individual_prior,
-    population_mean,
-    prediction,
-)
-from radon_numpyro.nuts import sample_nuts
+from radon_numpyro.fit import fit
+from radon_numpyro.held_out import HeldOut
+from radon_numpyro.loo import GOOD_K, LeaveOneOut, leave_one_out
 from radon_numpyro.priors import Priors
-from radon_numpyro.statistics import GroupStatistics
+from radon_numpyro.reading import read_data, read_priors
+from radon_numpyro.rmsd import rmsd_in_sample, rmsd_per_draw
 
-MODELS = ("pooled", "individual", "hierarchical")
+DEFINITIONS = {
+    "elpd_loo": "sum over the common rows of log p(y_i | all other rows), in nats; the "
+    "coefficients are integrated out",
+    "elpd_diff": "elpd_loo less that of the best model, paired by row",
+    "p_loo": "effective number of parameters: log score of the rows by a fit that saw them, "
+    "less elpd_loo",
+    "weight": "stacking weight: the mixture of the models that predicts best",
+    "rmsd_loo": "root mean square of y_i less its mean given all other rows",
+    "elpd_kfold": "as elpd_loo, each row predicted by a fit without its fold",
+    "elpd_kfold_diff": "elpd_kfold less that of the best model, paired by row",
+    "rmsd_kfold": "root mean square of y_i less its mean by a fit without its fold",
+    "elpd_logo": "sum over all rows of log p(y_i | all other groups), in nats: each row as the "
+    "first of a new group",
+    "elpd_logo_diff": "elpd_logo less that of the best model, paired by group",
+    "rmsd_logo": "root mean square of y_i less its mean given all other groups",
+    "rmsd_in_sample": "root mean square of y_i less the posterior mean of its line, all rows; the "
+    "fit saw them",
+    "rmsd_per_draw": "root mean square of y_i less its line in one draw, all rows; mean over draws",
+    "rows_loo": "common rows of elpd_loo: those that every model can predict from other rows",
+    "rows_kfold": "common rows of elpd_kfold: those that every model can predict from other folds",
+    "rows_logo": "common rows of elpd_logo: all, for the models that can predict a new group",
+    "rows_from_prior": "rows that the model predicts from its prior, since no other row of the "
+    "group identifies the line or its scatter; left out of the scores above",
+    "rmsd_loo_all_rows": "rmsd_loo with these rows",
+    "pareto_k_max": "largest Pareto shape of the importance weights; none where the "
+    "model needs no weights",
+    "rows_refitted": "rows predicted by a fit without them: Pareto shape above 0.7",
+}
+_SUFFIXES = {
+    "_se": "standard error over rows, of ",
+    "_sd": "standard deviation over draws, of ",
+}
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Predictions of rows by a model that did not see them.
+class Comparison:
+    """Models side by side.
 
     Attributes
     ----------
-    model
-        Name of the model.
-    mean
-        Predictive mean of each row, shape (N,), in the unit of y.
-    log_score
-        Log predictive density of each row, shape (N,), in nats; NaN where the model gives no
-        proper one.
-    error
-        Outcome less predictive mean, shape (N,).
-    identified
-        Whether the training rows determine the line at the row and the residual scatter,
-        shape (N,). Where they do not (individual model), the prediction rests on the prior.
+    table
+        A row a model, the best first; ``definitions`` says what the columns are.
+    loo, kfold, logo
+        Predictions of each row by label of the model: from all other rows, without its fold,
+        without its group; the last two are empty if not asked for.
+    fits
+        The fits that were compared.
+    definitions
+        What each column is, in words.
     """
 
-    model: str
-    mean: np.ndarray
-    log_score: np.ndarray
-    error: np.ndarray
-    identified: np.ndarray
+    table: pd.DataFrame
+    loo: Mapping[str, LeaveOneOut]
+    kfold: Mapping[str, HeldOut]
+    logo: Mapping[str, HeldOut]
+    fits: Mapping[str, xr.DataTree]
+    definitions: Mapping[str, str] = field(default_factory=lambda: dict(DEFINITIONS))
 
-    def scores(self, rows: Any = slice(None)) -> dict[str, float]:
-        r"""Root mean square error and mean log score, with standard errors over rows.
+    def __str__(self) -> str:
+        shown = pd.DataFrame(index=self.table.index)
+        for name in ("elpd_loo", "elpd_diff", "elpd_kfold", "elpd_logo"):
+            if name in self.table:
+                shown[name] = self._with_se(name, "{:.1f}")
+        shown["p_loo"] = [f"{p:.1f}" for p in self.table["p_loo"]]
+        for name in ("rmsd_kfold", "rmsd_loo", "rmsd_in_sample"):
+            if name in self.table:
+                shown[name] = self._with_se(name, "{:.3f}")
+        rows = self.table[["rows_loo", "rows_from_prior"]].astype(int)
+        return shown.join(rows).to_string()
 
-        .. math:: \mathrm{RMSE} = \sqrt{\overline{e^2}},\quad
-                  \mathrm{se} = \frac{\mathrm{sd}(e^2)}{2\,\mathrm{RMSE}\sqrt{n}}
-
-        Parameters
-        ----------
-        rows
-            Rows to score: a mask or positions.
-        """
-        squared, score = self.error[rows] ** 2, self.log_score[rows]
-        n = len(squared)
-        rmse = float(np.sqrt(squared.mean()))
-        return {
-            "rmse": rmse,
-            "rmse_se": float(squared.std(ddof=1) / (2.0 * rmse * np.sqrt(n))),
-            "elpd": float(score.sum()),
-            "elpd_se": float(score.std(ddof=1) * np.sqrt(n)),
-        }
+    def _with_se(self, name: str, form: str) -> list[str]:
+        pairs = zip(self.table[name], self.table[f"{name}_se"], strict=True)
+        return ["-" if np.isnan(v) else f"{form.format(v)} +- {form.format(se)}" for v, se in pairs]
 
 
-def rmsd_in_sample(tree: xr.DataTree) -> float:
-    r"""Deviation of the posterior-mean line from the rows it was fitted to.
-
-    .. math:: \sqrt{\tfrac1N\sum_i \big(y_i - E[\alpha_{c(i)} + x_i\beta_{c(i)}\mid y]\big)^2}
-
-    Least squares minimises it, so the individual model always wins: it says nothing about
-    prediction.
+def define(column: str) -> str:
+    """What a column of :attr:`Comparison.table` is, in words.
 
     Parameters
     ----------
-    tree
-        A fit with rows.
+    column
+        Name of the column; with ``_se`` or ``_sd`` behind it, of its error or spread.
     """
-    mean = _line(tree).mean(("chain", "draw"))
-    return float(np.sqrt(((tree["observed_data"]["y"] - mean) ** 2).mean()))
+    for suffix, words in _SUFFIXES.items():
+        if column.endswith(suffix):
+            return words + column.removesuffix(suffix)
+    return DEFINITIONS[column]
 
 
-def rmsd_posterior_mean(
+def compare_pooling(
     data: GroupedData,
     *,
-    models: tuple[str, ...] = MODELS,
-    priors: Priors | None = None,
-    draws: int = 500,
-    chains: int = 4,
-    seed: int = 0,
-) -> dict[str, float]:
-    """:func:`rmsd_in_sample` of several models at once, without noise of drawn coefficients.
-
-    Parameters
-    ----------
-    data, models, priors, draws, chains, seed
-        As in :func:`kfold`.
-
-    Returns
-    -------
-    dict
-        Deviation by model, in the unit of y.
-    """
-    statistics = GroupStatistics.from_data(data)
-    out = {}
-    for model, refit in _refits(data, models, priors, draws, chains, seed).items():
-        mean = refit(statistics, data.x, data.group)[0].mean(0)
-        out[model] = float(np.sqrt(((data.y - mean) ** 2).mean()))
-    return out
-
-
-def rmsd_per_draw(tree: xr.DataTree, groups: Sequence[Hashable] | None = None) -> xr.DataArray:
-    r"""Deviation of the line of each draw from the rows: the tutorial's description in words.
-
-    .. math:: \sqrt{\tfrac1N\sum_i (y_i - \alpha^{(s)}_{c(i)} - x_i\beta^{(s)}_{c(i)})^2}
-
-    Parameters
-    ----------
-    tree
-        A fit with rows.
-    groups
-        Labels of the groups whose rows count; default all.
-
-    Returns
-    -------
-    xarray.DataArray
-        Dims chain and draw, in the unit of y.
-    """
-    deviation = tree["observed_data"].to_dataset()["y"] - _line(tree)
-    if groups is not None:
-        rows = tree["constant_data"].to_dataset()
-        index = rows.indexes[rows["count"].dims[0]].get_indexer(list(groups))
-        if (index < 0).any():
-            raise ValueError(f"Expected groups of the fit; got {list(groups)}")
-        deviation = deviation.isel(row=np.isin(rows["group_index"], index))
-    return ((deviation**2).mean("row")) ** 0.5
-
-
-def kfold(
-    data: GroupedData,
-    *,
-    models: tuple[str, ...] = MODELS,
     priors: Priors | None = None,
     folds: int = 10,
-    draws: int = 500,
+    leave_group_out: bool = False,
+    draws: int = 1000,
     chains: int = 4,
     seed: int = 0,
-) -> dict[str, HeldOut]:
-    """Refit without each fold of rows in turn and predict it.
-
-    Rows are dealt to folds at random, the same folds for every model. The scales are drawn
-    from their posterior given the training rows; given the scales the prediction of a row is
-    Normal with known mean and variance, so no noise of drawn coefficients enters.
+    progress_bar: bool = True,
+) -> Comparison:
+    """Fit the pooled, the individual and the hierarchical model and compare them.
 
     Parameters
     ----------
     data
         Rows.
-    models
-        Which models to refit.
     priors
-        Default: :meth:`Priors.weakly_informative` of all the data.
-    folds
-        Number of folds, 2 to N.
-    draws, chains
-        Draws of the scales for each fold, in each chain.
-    seed
-        Seed of the folds and of the draws.
+        Default: :meth:`Priors.weakly_informative` of the data.
+    folds, leave_group_out
+        As in :func:`compare`.
+    draws, chains, seed, progress_bar
+        As in :func:`radon_numpyro.fit.fit`. ADVI stays at its closed-form start, from which NUTS
+        by the marginal method does as well.
 
     Returns
     -------
-    dict
-        :class:`HeldOut` by model.
-
-    Raises
-    ------
-    ValueError
-        If there are not between 2 and N folds, or a model is unknown.
+    Comparison
     """
-    if not 2 <= folds <= data.num_rows:
-        raise ValueError(f"Expected folds between 2 and {data.num_rows}; got {folds}")
-    refits = _refits(data, models, priors, draws, chains, seed)
-    rng = np.random.default_rng(seed)
-    fold = rng.permutation(np.arange(data.num_rows) % folds)
-    out: dict[str, HeldOut] = {}
-    for model, refit in refits.items():
-        mean, score = np.empty(data.num_rows), np.empty(data.num_rows)
-        identified = np.empty(data.num_rows, dtype=bool)
-        for k in range(folds):
-            held = fold == k
-            train = GroupStatistics.from_data(data.take(~held))
-            location, variance, identified[held] = refit(train, data.x[held], data.group[held])
-            mean[held] = location.mean(0)
-            log_density = -0.5 * (
-                (data.y[held] - location) ** 2 / variance + np.log(2.0 * np.pi * variance)
-            )
-            score[held] = logsumexp(log_density, axis=0) - np.log(len(log_density))
-        out[model] = HeldOut(model, mean, score, data.y - mean, identified)
-    return out
+    fits = {
+        model: fit(
+            data,
+            model,
+            priors=priors,
+            draws=draws,
+            chains=chains,
+            seed=seed,
+            num_advi_steps=0,
+            progress_bar=progress_bar,
+        )
+        for model in ("pooled", "individual", "hierarchical")
+    }
+    return compare(fits, data, folds=folds, leave_group_out=leave_group_out, seed=seed)
 
 
-def table(held_out: Mapping[str, HeldOut]) -> pd.DataFrame:
-    """Held-out scores, a row a model, on the rows that every model can predict from data.
-
-    Columns: ``rmse`` and ``elpd`` with standard errors over rows; ``elpd_diff`` to the best
-    model with the standard error of the paired difference; ``rows`` scored. ``rmse_all_rows``
-    includes the rows that a model predicts from its prior, counted in ``rows_from_prior``.
+def compare(
+    fits: Mapping[str, xr.DataTree],
+    data: GroupedData | None = None,
+    *,
+    folds: int = 10,
+    leave_group_out: bool = False,
+    seed: int = 0,
+) -> Comparison:
+    """Compare fits of the same rows by what they predict for rows they did not see.
 
     Parameters
     ----------
-    held_out
-        From :func:`kfold`.
+    fits
+        Fits by label; models and priors may differ.
+    data
+        The rows; default those of the fits.
+    folds
+        Folds of the cross-validation; 0 for none.
+    leave_group_out
+        Leave out each group in turn too: what the models say of a new group. As many refits as
+        there are groups.
+    seed
+        Seed of the folds and of the refits.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    TypeError
+        If ``fits`` is not a mapping of labels to fits.
+    ValueError
+        If there is no fit, a fit has no rows, or the fits are of different data.
     """
-    common = np.logical_and.reduce([h.identified for h in held_out.values()])
-    scores = {name: held.scores(common) for name, held in held_out.items()}
-    best = held_out[max(scores, key=lambda name: scores[name]["elpd"])]
-    rows = {}
-    for name, held in held_out.items():
-        difference = (held.log_score - best.log_score)[common]
-        rows[name] = {
-            **scores[name],
-            "elpd_diff": float(difference.sum()),
-            "elpd_diff_se": float(difference.std(ddof=1) * np.sqrt(len(difference))),
-            "rows": int(common.sum()),
-            "rmse_all_rows": held.scores()["rmse"],
-            "rows_from_prior": int((~held.identified).sum()),
+    rows = _check_same_data(fits, data)
+    models = {label: (tree.attrs["model"], read_priors(tree)) for label, tree in fits.items()}
+    loo = {label: leave_one_out(tree, seed=seed) for label, tree in fits.items()}
+    refitted = kfold(rows, models, folds=folds, seed=seed) if folds else {}
+    logo = leave_one_group_out(rows, models, seed=seed) if leave_group_out else {}
+    table = pd.DataFrame.from_dict(
+        {label: _in_sample(tree) for label, tree in fits.items()}, orient="index"
+    )
+    table = (
+        _loo_columns(loo)
+        .join(_held_out_columns(refitted, "kfold"))
+        .join(_held_out_columns(logo, "logo"))
+        .join(table)
+    )
+    return Comparison(
+        table.sort_values("elpd_loo", ascending=False), loo, refitted, logo, dict(fits)
+    )
+
+
+def _check_same_data(fits: Mapping[str, xr.DataTree], data: GroupedData | None) -> GroupedData:
+    # A DataTree is a mapping too, of its groups.
+    if isinstance(fits, xr.DataTree) or not isinstance(fits, Mapping):
+        raise TypeError(
+            f"Expected fits to be a mapping of labels to fits; got {type(fits).__name__}"
+        )
+    if not fits:
+        raise ValueError("Expected at least one fit; got none")
+    prints = {}
+    if data is not None:
+        prints["data"] = data.fingerprint()
+    for label, tree in fits.items():
+        if "data_fingerprint" not in tree.attrs:
+            raise ValueError(f"Expected fits with rows; got {label!r} of statistics only")
+        prints[label] = tree.attrs["data_fingerprint"]
+    first = next(iter(prints))
+    other = [label for label, mark in prints.items() if mark != prints[first]]
+    if other:
+        raise ValueError(
+            f"Expected fits of the same rows as {first!r}; got others in {first_few(other)}"
+        )
+    return read_data(next(iter(fits.values()))) if data is None else data
+
+
+def _in_sample(tree: xr.DataTree) -> dict[str, float]:
+    score = rmsd_in_sample(tree)
+    columns = {"rmsd_in_sample": score.value, "rmsd_in_sample_se": score.se}
+    if "alpha" in tree["posterior"]:
+        per_draw = rmsd_per_draw(tree)
+        columns |= {
+            "rmsd_per_draw": float(per_draw.mean()),
+            "rmsd_per_draw_sd": float(per_draw.std()),
+        }
+    return columns
+
+
+def _loo_columns(loo: Mapping[str, LeaveOneOut]) -> pd.DataFrame:
+    common = _common(loo)
+    table = _held_out_columns(loo, "loo")
+    table = table.rename(columns=lambda name: name.replace("elpd_loo_diff", "elpd_diff"))
+    return table.assign(
+        p_loo=[held.effective_parameters(common) for held in loo.values()],
+        weight=_stacking_weights(loo, common),
+        rows_from_prior=[int((~held.identified).sum()) for held in loo.values()],
+        rmsd_loo_all_rows=[held.rmsd().value for held in loo.values()],
+        pareto_k_max=[float(held.pareto_k.max()) for held in loo.values()],
+        rows_refitted=[int(held.refitted.sum()) for held in loo.values()],
+    )
+
+
+def _held_out_columns(held_out: Mapping[str, HeldOut], scheme: str) -> pd.DataFrame:
+    """Scores on the rows that every model can predict from the data.
+
+    A model that can predict none, as the individual model a new group, gets no score and does
+    not take the rows away from the others.
+    """
+    able = {label: held for label, held in held_out.items() if held.identified.any()}
+    common = _common(able)
+    elpd = {label: held.elpd(common) for label, held in able.items()}
+    rows: dict[str, dict[str, float]] = {label: {} for label in held_out}
+    for label, held in able.items():
+        best = able[max(elpd, key=lambda name: elpd[name].value)]
+        rmsd, difference = held.rmsd(common), held.elpd_difference(best, common)
+        rows[label] = {
+            f"elpd_{scheme}": elpd[label].value,
+            f"elpd_{scheme}_se": elpd[label].se,
+            f"elpd_{scheme}_diff": difference.value,
+            f"elpd_{scheme}_diff_se": difference.se,
+            f"rmsd_{scheme}": rmsd.value,
+            f"rmsd_{scheme}_se": rmsd.se,
+            f"rows_{scheme}": float(common.sum()),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _refits(
-    data: GroupedData,
-    models: tuple[str, ...],
-    priors: Priors | None,
-    draws: int,
-    chains: int,
-    seed: int,
-) -> dict[str, Any]:
-    unknown = [m for m in models if m not in MODELS]
-    if unknown:
-        raise ValueError(f"Expected models among {', '.join(MODELS)}; got {unknown}")
-    priors = Priors.weakly_informative(data) if priors is None else priors
-    refits: dict[str, Any] = {}
-    for model in models:
-        if model == "hierarchical":
-            refits[model] = _HierarchicalScales(data, priors, draws, chains, seed)
-        else:
-            kind = _PooledScales if model == "pooled" else _IndividualScales
-            refits[model] = kind(priors, draws * chains, seed)
-    return refits
+def _common(held_out: Mapping[str, HeldOut]) -> np.ndarray:
+    """Rows that every model can predict from the data."""
+    common: np.ndarray = np.logical_and.reduce([h.identified for h in held_out.values()])
+    return common
 
 
-Prediction = tuple[np.ndarray, np.ndarray, Any]
-
-
-class _IndividualScales:
-    """Refit of the individual model: predictive means and variances (S, R), identified (R,)."""
-
-    def __init__(self, priors: Priors, num_draws: int, seed: int) -> None:
-        self.priors, self.num_draws = priors, num_draws
-        self.rng = np.random.default_rng([seed, 1])
-
-    def __call__(self, train: GroupStatistics, x: np.ndarray, group: np.ndarray) -> Prediction:
-        return self.predict(NormalEquations.from_statistics(train), x, group)
-
-    def predict(self, equations: NormalEquations, x: np.ndarray, group: np.ndarray) -> Prediction:
-        freedom, rss = residual_freedom(equations)
-        proper = (freedom <= 0) | (rss > 0)
-        # Without a proper posterior of eps the mean stands (it does not depend on eps beyond
-        # the prior's 1e-8), but there is no score.
-        eps = np.ones((self.num_draws, len(freedom)))
-        eps[:, proper] = draw_eps(self.rng, equations.take(proper), self.priors, self.num_draws)
-        scale, mu = individual_prior(equations, self.priors)
-        terms = group_terms(equations, scale, eps)
-        design = np.stack([np.ones(len(x)), *x.T])
-        mean, variance = prediction(terms, mu, list(design), group)
-        variance = np.where(proper[group], variance + eps[:, group] ** 2, np.nan)
-        identified = _identified(equations, design, group) & (freedom > 0)[group] & proper[group]
-        return mean + equations.offset @ design, variance, identified
-
-
-class _PooledScales(_IndividualScales):
-    """Refit of the pooled model: the individual model with all rows in one group."""
-
-    def __call__(self, train: GroupStatistics, x: np.ndarray, group: np.ndarray) -> Prediction:
-        equations = NormalEquations.from_statistics(train).pooled()
-        return self.predict(equations, x, np.zeros_like(group))
-
-
-class _HierarchicalScales:
-    """Refit of the hierarchical model, every fold started from the guide of all the data."""
-
-    def __init__(
-        self, data: GroupedData, priors: Priors, draws: int, chains: int, seed: int
-    ) -> None:
-        self.priors = priors
-        self.sample = partial(
-            sample_nuts,
-            priors=priors,
-            method="marginal",
-            draws=draws,
-            chains=chains,
-            seed=seed,
-            progress_bar=False,
+def _stacking_weights(loo: Mapping[str, LeaveOneOut], common: np.ndarray) -> Any:
+    """ArviZ's stacking weights of the pointwise scores."""
+    if len(loo) < 2:
+        return 1.0
+    elpds = {}
+    for label, held in loo.items():
+        score = held.elpd(common)
+        elpds[label] = ELPDDataLOO(
+            elpd=score.value,
+            se=score.se,
+            p=held.effective_parameters(common),
+            n_samples=1,
+            n_data_points=int(common.sum()),
+            scale="log",
+            warning=False,
+            good_k=GOOD_K,
+            elpd_i=xr.DataArray(held.log_score[common], dims="row"),
+            pareto_k=xr.DataArray(held.pareto_k[common], dims="row"),
         )
-        self.advi = fit_advi(data, priors=priors, seed=seed, progress_bar=False)
-
-    def __call__(self, train: GroupStatistics, x: np.ndarray, group: np.ndarray) -> Prediction:
-        equations = NormalEquations.from_statistics(train)
-        drawn = self.sample(train, self.advi).draws
-        eps = drawn["eps"].reshape(-1, 1)
-        scale = [drawn["sigma_alpha"].reshape(-1, 1)]
-        if train.num_predictors:
-            sigma_beta = drawn["sigma_beta"].reshape(len(eps), -1)
-            scale += [s[:, None] for s in sigma_beta.T]
-        terms = group_terms(equations, scale, eps)
-        population = population_mean(equations, terms, eps, self.priors)
-        mu = [m[:, None] for m in population.mean]
-        design = np.stack([np.ones(len(x)), *x.T])
-        mean, variance = prediction(terms, mu, list(design), group, population)
-        return mean + equations.offset @ design, variance + eps**2, True
-
-
-def _identified(equations: NormalEquations, design: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Whether the rows of its group determine the line at each new row."""
-    gram = np.moveaxis(equations.gram, -1, 0)
-    projection = np.linalg.pinv(gram, hermitian=True) @ gram
-    missed = design - np.einsum("rpq,qr->pr", projection[group], design)
-    return np.linalg.norm(missed, axis=0) < 1e-6 * np.linalg.norm(design, axis=0)
-
-
-def _line(tree: xr.DataTree) -> xr.DataArray:
-    """Regression line at each row for each draw, dims chain, draw, row."""
-    if "observed_data" not in tree.children:
-        raise ValueError("Expected a fit with rows; got one of statistics only")
-    posterior = tree["posterior"].to_dataset()
-    alpha = posterior["alpha"]
-    group = next((d for d in alpha.dims if d not in ("chain", "draw")), None)
-    rows = tree["constant_data"].to_dataset()
-    at_row = {} if group is None else {group: rows["group_index"]}
-    line = alpha.isel(at_row)
-    for k in range(len(json.loads(tree.attrs["predictors"]))):
-        slope = posterior["beta"].isel({PREDICTOR: k, **at_row})
-        line = line + slope * rows["x"].isel({PREDICTOR: k})
-    return line.reset_coords(drop=True)
+    weights = arviz_stats.compare(elpds, method="stacking", round_to="none")["weight"]
+    return [float(weights[label]) for label in loo]

@@ -196,7 +196,7 @@ def _provenance(
         "outcome": labels.outcome,
         "predictors": json.dumps(labels.predictors),
         "group": labels.group,
-        "priors": json.dumps(priors.describe()),
+        "priors": priors.to_json(),
         "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
         "dtype": str(np.asarray(advi.elbo).dtype),
         "versions": json.dumps(

@@ -151,10 +151,36 @@ def draw_eps(
     array
         Shape (S, C), in the unit of y.
     """
-    log_eps, cdf = _distribution(equations, priors)
+    log_eps, density = _density(equations, priors)
+    cells = 0.5 * (density[1:] + density[:-1]) * np.diff(log_eps, axis=0)
+    cdf = np.concatenate([np.zeros((1, cells.shape[1])), np.cumsum(cells, axis=0)])
+    cdf /= cdf[-1]
     uniforms = rng.uniform(size=(num_draws, cdf.shape[1]))
     draws = [np.interp(uniforms[:, c], cdf[:, c], log_eps[:, c]) for c in range(cdf.shape[1])]
     return np.exp(np.column_stack(draws))
+
+
+def eps_quadrature(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of each group's posterior of eps: expectations without Monte Carlo.
+
+    Parameters
+    ----------
+    equations, priors
+        As in :func:`draw_eps`.
+
+    Returns
+    -------
+    eps, log_weight
+        Shapes (S, C); the weights of a group, of the trapezoidal rule in log eps, sum to 1.
+    """
+    log_eps, density = _density(equations, priors)
+    step = np.diff(log_eps, axis=0)
+    weight = density
+    weight[1:-1] *= 0.5 * (step[1:] + step[:-1])
+    weight[0] *= 0.5 * step[0]
+    weight[-1] *= 0.5 * step[-1]
+    with np.errstate(divide="ignore"):
+        return np.exp(log_eps), np.log(weight / weight.sum(0))
 
 
 def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray]:
@@ -178,8 +204,8 @@ def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray
     return equations.count - rank, np.where(exact, 0.0, rss)
 
 
-def _distribution(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
-    """Grid of log eps and its distribution function, shapes (GRID, C)."""
+def _density(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
+    """Grid of log eps and its posterior density up to a constant, shapes (GRID, C)."""
     lower, upper = _range(equations, priors)
     # A second grid covers only where the first found mass: narrow posteriors are resolved too.
     for _ in range(2):
@@ -191,10 +217,7 @@ def _distribution(equations: NormalEquations, priors: Priors) -> tuple[np.ndarra
         last = np.minimum(GRID - inside[::-1].argmax(axis=0), GRID - 1)
         groups = np.arange(grid.shape[1])
         lower, upper = grid[first, groups], grid[last, groups]
-    weight = np.exp(density)
-    cells = 0.5 * (weight[1:] + weight[:-1]) * np.diff(grid, axis=0)
-    cdf = np.concatenate([np.zeros((1, cells.shape[1])), np.cumsum(cells, axis=0)])
-    return grid, cdf / cdf[-1]
+    return grid, np.exp(density)
 
 
 def _log_density(equations: NormalEquations, priors: Priors, log_eps: np.ndarray) -> Any:

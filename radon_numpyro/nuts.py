@@ -139,8 +139,9 @@ def sample_nuts(
         ``"vectorized"`` (all at once, for a GPU). Default: by the devices there are.
     coefficients
         ``"draws"`` keeps draws of alpha and beta, ``"summary"`` their posterior means and
-        standard deviations alone, averaged over the draws of the scales in closed form (marginal
-        method). ``"auto"``: a summary where the draws would take more than 1 GiB.
+        standard deviations alone, averaged over the draws of the scales in closed form, ``"none"``
+        leaves them out (both by the marginal method). ``"auto"``: a summary where the draws would
+        take more than 1 GiB.
     use_guide
         Start and scale by the guide. If not, as NumPyro does by default: uniform on (-2, 2) and
         an identity mass matrix, for comparison.
@@ -172,8 +173,8 @@ def sample_nuts(
         )
     statistics = unlabelled(as_statistics(data))
     priors = Priors.weakly_informative(statistics) if priors is None else priors
-    summarise = _summarise(coefficients, method, statistics, draws * chains, dtype)
-    coordinates = parametrisation(advi.model, f"{method} means" if summarise else method)
+    kept = _kept(coefficients, method, statistics, draws * chains, dtype)
+    coordinates = parametrisation(advi.model, method if kept == "draws" else f"{method} means")
     target = coordinates.data(statistics)
     fixed: dict[str, Any] = {
         "model": coordinates.model,
@@ -203,7 +204,7 @@ def sample_nuts(
             )
         stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0]}
         sites = _constrain(draw_key, stats.pop("position"), target, priors, coordinates=coordinates)
-        moments = _coefficient_moments(sites, target, priors) if summarise else {}
+        moments = _coefficient_moments(sites, target, priors) if kept == "summary" else {}
     return NUTSResult(
         draws={name: np.asarray(sites[name]) for name in advi.means if name in sites},
         coefficients=moments,
@@ -219,24 +220,25 @@ def sample_nuts(
     )
 
 
-def _summarise(
+def _kept(
     coefficients: str, method: str, statistics: GroupStatistics, num_draws: int, dtype: str
-) -> bool:
-    """Whether coefficients are summarised rather than drawn."""
-    if coefficients not in ("auto", "draws", "summary"):
+) -> str:
+    """What is kept of the coefficients: draws, a summary or none."""
+    if coefficients not in ("auto", "draws", "summary", "none"):
         raise ValueError(
-            f"Expected coefficients to be 'auto', 'draws' or 'summary'; got {coefficients!r}"
+            "Expected coefficients to be 'auto', 'draws', 'summary' or 'none'; "
+            f"got {coefficients!r}"
         )
-    if coefficients == "summary" and method != "marginal":
+    if coefficients in ("summary", "none") and method != "marginal":
         raise ValueError(
-            "Expected method='marginal' of the hierarchical model for coefficients='summary'; "
-            f"got {method!r}"
+            "Expected method='marginal' of the hierarchical model for "
+            f"coefficients={coefficients!r}; got {method!r}"
         )
+    if coefficients != "auto":
+        return coefficients
     size = statistics.num_groups * (statistics.num_predictors + 1)
     too_many = num_draws * size * np.dtype(dtype).itemsize > MAX_DRAWS_BYTES
-    return coefficients == "summary" or (
-        coefficients == "auto" and method == "marginal" and too_many
-    )
+    return "summary" if method == "marginal" and too_many else "draws"
 
 
 def _check_start(state: Any) -> None:

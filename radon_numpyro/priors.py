@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -218,6 +219,41 @@ class Priors:
             eps=HalfNormal(sd_y),
         )
 
-    def describe(self) -> dict[str, str]:
-        """Each prior in words, for reports and attributes."""
-        return {f.name: str(getattr(self, f.name)) for f in fields(self)}
+    def to_json(self) -> str:
+        """Every prior to the last digit, for the attributes of a result.
+
+        Returns
+        -------
+        str
+            An object with a family and its parameters for each site; arrays are lists.
+        """
+        priors = {}
+        for site in fields(self):
+            prior = getattr(self, site.name)
+            values = {f.name: np.asarray(getattr(prior, f.name)).tolist() for f in fields(prior)}
+            priors[site.name] = {"family": type(prior).__name__, **values}
+        return json.dumps(priors)
+
+    @classmethod
+    def from_json(cls, text: str) -> Priors:
+        """The priors that :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        text
+            As written.
+
+        Raises
+        ------
+        ValueError
+            If the text is another.
+        """
+        families: dict[str, Any] = {f.__name__: f for f in (Normal, HalfNormal, Uniform)}
+        try:
+            priors: dict[str, Any] = {
+                site: families[prior.pop("family")](**prior)
+                for site, prior in json.loads(text).items()
+            }
+            return cls(**priors)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"Expected priors as to_json writes them; got {text}") from error

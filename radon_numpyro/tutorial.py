@@ -21,11 +21,12 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import spearmanr
 
-from radon_numpyro import compare
+from radon_numpyro.compare import Comparison, compare, define
 from radon_numpyro.data import GroupedData, load_radon
 from radon_numpyro.diagnostics import Diagnosis, diagnose
 from radon_numpyro.fit import fit
 from radon_numpyro.priors import Priors
+from radon_numpyro.rmsd import rmsd_per_draw
 
 COUNTIES = ("CASS", "CROW WING", "FREEBORN")
 PUBLISHED_RMSD = {"individual": 0.13, "hierarchical": 0.08}
@@ -68,8 +69,8 @@ class Reproduction:
         Mean, sd, Monte Carlo error and ESS of the hyperparameters, ADVI beside NUTS.
     rmsd
         Deviations by definition, a column a model.
-    held_out
-        Out-of-sample scores, a row a model.
+    comparison
+        The three models side by side, out of sample and in it.
     conclusions
         The tutorial's conclusions and whether they hold.
     timings
@@ -83,7 +84,7 @@ class Reproduction:
     diagnoses: dict[str, Diagnosis]
     parameters: pd.DataFrame
     rmsd: pd.DataFrame
-    held_out: pd.DataFrame
+    comparison: Comparison
     conclusions: tuple[Conclusion, ...]
     timings: dict[str, float]
 
@@ -144,7 +145,8 @@ class Reproduction:
             "conclusions": [asdict(c) for c in self.conclusions],
             "parameters": _plain(self.parameters),
             "rmsd": _plain(self.rmsd),
-            "held_out": _plain(self.held_out),
+            "comparison": _plain(self.comparison.table),
+            "definitions": {name: define(name) for name in self.comparison.table},
             "diagnoses": {
                 name: {
                     "ok": d.ok,
@@ -208,8 +210,19 @@ def reproduce(
     noncentered = timed("non-centred", fit, data, method="noncentered", **settings)
     as_published = timed("as published", fit, data, method="centered", **settings)
     individual = timed("individual", fit, data.select(COUNTIES), "individual", **settings)
-    held_out = timed("held out", compare.kfold, data, priors=priors, folds=folds, seed=seed)
-    in_sample = timed("in sample", compare.rmsd_posterior_mean, data, priors=priors, seed=seed)
+    # Neither needs a chain, nor ADVI, to be exact.
+    exact = {
+        model: timed(f"{model}, all counties", fit, data, model, num_advi_steps=0, **settings)
+        for model in ("pooled", "individual")
+    }
+    comparison = timed(
+        "comparison",
+        compare,
+        {**exact, "hierarchical": hierarchical},
+        data,
+        folds=folds,
+        seed=seed,
+    )
     fits = {
         "hierarchical": hierarchical,
         "individual": individual,
@@ -217,8 +230,7 @@ def reproduce(
         "as published (centred)": as_published,
     }
     diagnoses = {name: timed(f"diagnose {name}", diagnose, tree) for name, tree in fits.items()}
-    scores = compare.table(held_out)
-    rmsd = _rmsd_table(in_sample, individual, hierarchical, scores)
+    rmsd = _rmsd_table(comparison, individual, hierarchical)
     return Reproduction(
         hierarchical=hierarchical,
         individual=individual,
@@ -227,14 +239,14 @@ def reproduce(
         diagnoses=diagnoses,
         parameters=_parameters(hierarchical),
         rmsd=rmsd,
-        held_out=scores,
+        comparison=comparison,
         conclusions=(
             _basement(hierarchical),
             _counties(hierarchical),
             _width(hierarchical, data),
             _cass(individual, data),
             _outliers(individual, hierarchical),
-            _prediction(scores),
+            _prediction(comparison.table),
             _published(rmsd),
         ),
         timings=timings,
@@ -305,17 +317,17 @@ def _outliers(individual: xr.DataTree, hierarchical: xr.DataTree) -> Conclusion:
     )
 
 
-def _prediction(scores: pd.DataFrame) -> Conclusion:
-    order = scores["elpd"].sort_values(ascending=False).index
-    rmse = ", ".join(
-        f"{m} {scores.loc[m, 'rmse']:.3f} +- {scores.loc[m, 'rmse_se']:.3f}" for m in order
+def _prediction(table: pd.DataFrame) -> Conclusion:
+    rmsd = ", ".join(
+        f"{m} {row['rmsd_kfold']:.3f} +- {row['rmsd_kfold_se']:.3f}" for m, row in table.iterrows()
     )
+    individual = table.loc["individual"]
     return Conclusion(
         "The hierarchical model predicts better than the individual one.",
-        f"houses left out, RMSE: {rmse}; elpd of the individual model "
-        f"{scores.loc['individual', 'elpd_diff']:.0f} +- "
-        f"{scores.loc['individual', 'elpd_diff_se']:.0f} beside the best, {order[0]}",
-        bool(order[0] == "hierarchical"),
+        f"houses left out, RMSD: {rmsd}; elpd of the individual model "
+        f"{individual['elpd_diff']:.0f} +- {individual['elpd_diff_se']:.0f} beside the best, "
+        f"{table.index[0]}",
+        bool(table.index[0] == "hierarchical" and table["rmsd_kfold"].idxmin() == "hierarchical"),
     )
 
 
@@ -332,20 +344,17 @@ def _published(rmsd: pd.DataFrame) -> Conclusion:
 
 
 def _rmsd_table(
-    in_sample: dict[str, float],
-    individual: xr.DataTree,
-    hierarchical: xr.DataTree,
-    scores: pd.DataFrame,
+    comparison: Comparison, individual: xr.DataTree, hierarchical: xr.DataTree
 ) -> pd.DataFrame:
     return pd.DataFrame.from_dict(
         {
             "published by the tutorial": PUBLISHED_RMSD,
-            "posterior-mean line, houses seen": in_sample,
+            "posterior-mean line, houses seen": comparison.table["rmsd_in_sample"].to_dict(),
             "line of one draw, houses seen, three counties (median)": {
-                "individual": float(compare.rmsd_per_draw(individual).median()),
-                "hierarchical": float(compare.rmsd_per_draw(hierarchical, COUNTIES).median()),
+                "individual": float(rmsd_per_draw(individual).median()),
+                "hierarchical": float(rmsd_per_draw(hierarchical, COUNTIES).median()),
             },
-            "posterior-mean line, houses left out": scores["rmse"].to_dict(),
+            "posterior-mean line, houses left out": comparison.table["rmsd_kfold"].to_dict(),
         },
         orient="index",
         columns=["pooled", "individual", "hierarchical"],

@@ -109,6 +109,10 @@ def test_summary_of_coefficients_agrees_with_their_draws():
     assert drawn.coefficients == {}
     assert set(summary.draws) == {"mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "eps"}
     np.testing.assert_array_equal(summary.draws["eps"], drawn.draws["eps"])
+    none = sample_nuts(load_radon(), radon_advi(), coefficients="none", **settings)
+    assert none.coefficients == {}
+    assert set(none.draws) == set(summary.draws)
+    np.testing.assert_array_equal(none.draws["eps"], drawn.draws["eps"])
     for name in ("alpha", "beta"):
         mean, sd = summary.coefficients[name]
         assert mean.shape == drawn.draws[name].shape[2:]

@@ -589,8 +589,9 @@ def test_a_start_that_is_not_finite_is_an_error(bad):
         ({"draws": 100.0}, "Expected draws to be an integer of at least 4; got 100.0"),
         ({"chains": 0}, "Expected chains to be an integer of at least 1; got 0"),
         ({"num_warmup": 19}, "Expected num_warmup to be an integer of at least 20; got 19"),
-        ({"coefficients": "all"}, "Expected coefficients to be 'auto', 'draws' or 'summary'; got"),
+        ({"coefficients": "all"}, "Expected coefficients to be 'auto', 'draws', 'summary' or 'no"),
         ({"coefficients": "summary"}, "Expected method='marginal' of the hierarchical model for"),
+        ({"coefficients": "none"}, "Expected method='marginal' of the hierarchical model for"),
         ({"dtype": "double"}, "Expected dtype to be 'float64' or 'float32'; got 'double'"),
     ],
 )

@@ -1,5 +1,6 @@
 """Priors: what they say is what is computed, and units do not matter."""
 
+import json
 from dataclasses import replace
 
 import jax
@@ -34,29 +35,59 @@ def test_tutorial_values():
     assert {type(getattr(priors, n)) for n in SCALES} == {Uniform}
 
 
-def test_describe_names_every_prior_in_words():
-    assert Priors.tutorial().describe() == {
-        "mu_alpha": "Normal(0., 10000.)",
-        "mu_beta": "Normal(0., 10000.)",
-        "sigma_alpha": "Uniform(0, 100.)",
-        "sigma_beta": "Uniform(0, 100.)",
-        "alpha": "Normal(0., 10000.)",
-        "beta": "Normal(0., 10000.)",
-        "eps": "Uniform(0, 100.)",
+# In words, and to the last digit
+
+
+def test_a_prior_reads_as_it_is_written():
+    assert str(Normal([1.0, -2.5], 3)) == "Normal([ 1. , -2.5], 3.)"
+    assert str(HalfNormal([0.5, 4.0])) == "HalfNormal([0.5, 4. ])"
+    assert str(HalfNormal(2.5e-9)) == "HalfNormal(2.5e-09)"
+    assert str(Uniform(100)) == "Uniform(0, 100.)"
+
+
+def test_json_is_readable():
+    found = json.loads(replace(Priors.tutorial(), mu_beta=Normal([1.0, -2.5], 3)).to_json())
+    location = {"family": "Normal", "loc": 0.0, "scale": 10000.0}
+    scale = {"family": "Uniform", "high": 100.0}
+    assert found == {
+        "mu_alpha": location,
+        "mu_beta": {"family": "Normal", "loc": [1.0, -2.5], "scale": 3},
+        "sigma_alpha": scale,
+        "sigma_beta": scale,
+        "alpha": location,
+        "beta": location,
+        "eps": scale,
     }
 
 
-def test_describe_tells_vectors_and_families_apart():
+@pytest.mark.parametrize("num_predictors", [0, 1, 3])
+def test_json_loses_no_digit(unequal_data, num_predictors):
+    """One number or one a slope, numbers without a short decimal form, of any NumPy type."""
+    priors = Priors.weakly_informative(unequal_data(num_predictors))
     priors = replace(
-        Priors.tutorial(),
-        mu_beta=Normal([1.0, -2.5], 3),
-        sigma_beta=HalfNormal([0.5, 4.0]),
-        eps=HalfNormal(2.5e-9),
+        priors,
+        mu_alpha=Normal(np.float32(0.1), 1 / 3),
+        eps=HalfNormal(np.float64(2.5e-9)),
+        sigma_alpha=Uniform(7),
     )
-    words = priors.describe()
-    assert words["mu_beta"] == "Normal([ 1. , -2.5], 3.)"
-    assert words["sigma_beta"] == "HalfNormal([0.5, 4. ])"
-    assert words["eps"] == "HalfNormal(2.5e-09)"
+    assert_priors_close(Priors.from_json(priors.to_json()), priors, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"eps": "HalfNormal(2.)"},
+        {"eps": {"family": "Cauchy", "scale": 2.0}},
+        {"eps": {"family": "HalfNormal", "width": 2.0}},
+        {"eps": {"family": "Normal", "loc": 0.0, "scale": 1.0}},
+        {"tau": {"family": "HalfNormal", "scale": 2.0}},
+    ],
+    ids=["words", "family", "parameter", "site's family", "site"],
+)
+def test_what_to_json_did_not_write_is_refused(change):
+    text = json.dumps(json.loads(Priors.tutorial().to_json()) | change)
+    with pytest.raises(ValueError, match=r"priors as to_json writes them; got \{"):
+        Priors.from_json(text)
 
 
 # Scaled by the data
