@@ -17,8 +17,13 @@ from pandas.api.types import (
 )
 
 
-def check_columns(frame: pd.DataFrame, y: str, predictors: tuple[str, ...], group: str) -> None:
-    """Refuse names that do not each mean one column of their own."""
+def check_columns(
+    columns: Sequence[Hashable], y: str, x: str | Sequence[str], group: str
+) -> tuple[str, ...]:
+    """Refuse names that do not each mean one column of their own; list the predictors."""
+    if not isinstance(x, Sequence):
+        raise TypeError(f"Expected x to be a str or a sequence of str; got {type(x).__name__}")
+    predictors = (x,) if isinstance(x, str) else tuple(x)
     used = [("y", y), *(("x", name) for name in predictors), ("group", group)]
     for argument, name in used:
         if not isinstance(name, str):
@@ -28,7 +33,6 @@ def check_columns(frame: pd.DataFrame, y: str, predictors: tuple[str, ...], grou
         raise ValueError(
             f"Expected y, x and group to be different columns; got {repeated(names)} repeated"
         )
-    columns = frame.columns.tolist()
     for argument, name in used:
         count = columns.count(name)
         if count == 0:
@@ -38,6 +42,7 @@ def check_columns(frame: pd.DataFrame, y: str, predictors: tuple[str, ...], grou
             )
         if count > 1:
             raise ValueError(f"Expected one column named {name!r} ({argument}); got {count}")
+    return predictors
 
 
 def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any, Literal, Self
 
 import jax
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +28,7 @@ from radon_numpyro.checks import (
     repeated,
     suggest,
 )
+from radon_numpyro.frames import known_frame, to_pandas
 from radon_numpyro.labels import Labels
 
 
@@ -59,18 +61,17 @@ class GroupedData:
     left_out: tuple[tuple[str, int], ...] = ()
 
     @classmethod
-    def from_frame(
-        cls, frame: pd.DataFrame, *, y: str, x: str | Sequence[str] = (), group: str
-    ) -> Self:
+    def from_frame(cls, frame: Any, *, y: str, x: str | Sequence[str] = (), group: str) -> Self:
         """Take the columns of a data frame, which is left as it is.
 
-        Groups are numbered in order of first appearance; those of a pandas Categorical in the
-        order of its categories, of which the unused are dropped. Boolean predictors become 0/1.
+        Groups are numbered in order of first appearance; those of a pandas Categorical, a Polars
+        Enum or an Arrow dictionary in the order of its categories, of which the unused are
+        dropped. Boolean predictors become 0/1.
 
         Parameters
         ----------
         frame
-            One row an observation; any index.
+            A pandas or Polars DataFrame or a PyArrow Table, one row an observation; any index.
         y
             Column of the outcome.
         x
@@ -85,25 +86,28 @@ class GroupedData:
         Raises
         ------
         TypeError
-            `frame` is not a DataFrame, a name is not a str, a column is not numeric, or a group
-            label is not hashable.
+            `frame` is no data frame in memory, a name is not a str, a column is not numeric, or a
+            group label is not hashable.
         ValueError
             A column is missing, ambiguous or used twice, there are no rows, or values are missing
             or infinite.
         """
-        if not isinstance(frame, pd.DataFrame):
-            raise TypeError(f"Expected frame to be a pandas DataFrame; got {type(frame).__name__}")
-        if not isinstance(x, Sequence):
-            raise TypeError(f"Expected x to be a str or a sequence of str; got {type(x).__name__}")
-        predictors = (x,) if isinstance(x, str) else tuple(x)
-        check_columns(frame, y, predictors, group)
-        if len(frame) == 0:
+        known = known_frame(frame)
+        if isinstance(known, nw.LazyFrame):
+            raise TypeError(
+                f"Expected frame to be in memory; got {type(frame).__name__}, which holds no rows "
+                "yet: collect it, or reduce it where it is with GroupStatistics.from_frame"
+            )
+        predictors = check_columns(list(known.columns), y, x, group)
+        if not isinstance(known, pd.DataFrame):
+            known = to_pandas(known, y, predictors, group)
+        if len(known) == 0:
             raise ValueError("Expected frame to have at least one row; got 0 rows")
-        columns = [numeric_column(frame[name], "x") for name in predictors]
-        codes, groups = group_codes(frame[group])
+        columns = [numeric_column(known[name], "x") for name in predictors]
+        codes, groups = group_codes(known[group])
         return cls(
-            y=read_only(numeric_column(frame[y], "y")),
-            x=read_only(np.column_stack([np.empty((len(frame), 0)), *columns])),
+            y=read_only(numeric_column(known[y], "y")),
+            x=read_only(np.column_stack([np.empty((len(known), 0)), *columns])),
             group=read_only(codes),
             labels=Labels(y, predictors, group, groups),
         )

@@ -1,5 +1,7 @@
 """Grouped data: what comes in is kept exactly, and what is wrong is named."""
 
+import datetime
+import decimal
 import os
 import subprocess
 import sys
@@ -10,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -193,8 +197,83 @@ def test_integers_too_big_for_float64_are_rounded(frame):
 
 @pytest.mark.parametrize("frame", [None, {"level": [1.0]}, np.ones((2, 2))])
 def test_frame_must_be_a_data_frame(frame):
-    with pytest.raises(TypeError, match="Expected frame to be a pandas DataFrame; got"):
+    with pytest.raises(TypeError, match=r"to be a pandas or Polars DataFrame, .*; got"):
         GroupedData.from_frame(frame, y="level", group="town")
+
+
+# From frames of other libraries
+
+
+def libraries(frame):
+    """The same columns in Arrow and in Polars."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    return {"arrow": table, "polars": pl.from_arrow(table)}
+
+
+@pytest.mark.parametrize("library", ["arrow", "polars"])
+def test_other_libraries_give_the_same_data(frame, data, library):
+    other = libraries(frame)[library]
+    found = GroupedData.from_frame(other, y="level", x=["floor", "warm"], group="town")
+    assert found.labels == data.labels
+    assert found.fingerprint() == data.fingerprint()
+    assert not found.y.flags.writeable
+
+
+@pytest.mark.parametrize("library", ["arrow", "polars"])
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"level": [1, 2, None, 4, 5, 6]}, ValueError, r"\(y\) .* got 1 row \(index 2\) missing"),
+        ({"floor": [0, 1, 2, 0, 1, np.inf]}, ValueError, r"\(x\) .* \(index 5\) infinite"),
+        ({"warm": [True, None] * 3}, ValueError, r"'warm' \(x\) .* \(index 1, 3, 5\) missing"),
+        ({"town": [*"abcde", None]}, ValueError, r"without gaps; got 1 row \(index 5\) missing"),
+        ({"level": ["1", "n/a", "3", "4", "5", "6"]}, TypeError, r"1 row \(index 1\) not a number"),
+        ({"level": [True, False] * 3}, TypeError, "to be a measurement; got dtype bool"),
+        ({"tow": ["a"] * 6}, ValueError, None),
+    ],
+)
+def test_other_libraries_are_checked_alike(frame, library, changes, error, message):
+    other = libraries(frame.assign(**changes))[library]
+    names = {"y": "level", "x": ["floor", "warm"], "group": "town"}
+    if message is None:
+        names["group"] = "Tow n"
+        message = r"got 'Tow n' \(close: 'town', 'tow'\)"
+    with pytest.raises(error, match=message):
+        GroupedData.from_frame(other, **names)
+
+
+def test_labels_and_numbers_of_other_libraries_stay_what_they_are():
+    days = [datetime.date(2024, 2, 29), datetime.date(2023, 1, 1)]
+    for frame in (pl.DataFrame({"y": [1, 2], "g": days}), pa.table({"y": [1, 2], "g": days})):
+        assert GroupedData.from_frame(frame, y="y", group="g").labels.groups == tuple(days)
+    quarters = [decimal.Decimal("0.25"), decimal.Decimal("1.75")]
+    for frame in (
+        pl.DataFrame({"y": quarters, "g": [7, 8]}),
+        pa.table({"y": quarters, "g": [7, 8]}),
+    ):
+        data = GroupedData.from_frame(frame, y="y", group="g")
+        assert data.y.tolist() == [0.25, 1.75]
+        assert data.labels.groups == (7, 8)
+
+
+def test_a_polars_categorical_forgets_what_other_frames_hold():
+    other = pl.Series(["z", "c", "a"], dtype=pl.Categorical)
+    frame = pl.DataFrame({"y": [1.0, 2.0, 3.0], "g": ["b", "a", "b"]})
+    frame = frame.cast({"g": pl.Categorical})
+    assert GroupedData.from_frame(frame, y="y", group="g").labels.groups == ("b", "a")
+    assert other.len() == 3
+
+
+def test_two_arrow_columns_of_one_name_are_refused():
+    table = pa.table([[1.0], [2.0], [3]], names=["y", "y", "g"])
+    with pytest.raises(ValueError, match="columns of frame to have different names; got 'y' rep"):
+        GroupedData.from_frame(table, y="y", group="g")
+
+
+def test_a_lazy_frame_is_sent_to_the_statistics():
+    frame = pl.LazyFrame({"y": [1.0], "g": [1]})
+    with pytest.raises(TypeError, match=r"in memory; got LazyFrame.* GroupStatistics\.from_frame"):
+        GroupedData.from_frame(frame, y="y", group="g")
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def commands(checkout):
 
 
 PIP = "pip install -qq --constraint scripts/constraints.txt"
-TOOLS = ["venv .venv", "pip --version", f"{PIP} pip hatchling editables"]
+TOOLS = ["venv .venv", "pip --version", f"{PIP} pip hatchling editables setuptools"]
 INSTALL = f"{PIP} --no-build-isolation --editable ."
 
 
