@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
+import narwhals.stable.v2 as nw
 import numpy as np
 
 from radon_numpyro.data import GroupedData
+from radon_numpyro.engines import GroupSums, reduce_rows
+from radon_numpyro.frames import known_frame
 from radon_numpyro.labels import Labels
 
 
@@ -87,14 +91,74 @@ class GroupStatistics:
             for j in range(i + 1):
                 products[:, i, j] = group_sums(deviations[:, i] * deviations[:, j])
                 products[:, j, i] = products[:, i, j]
+        return cls._of_columns(GroupSums(data.labels, count, means, products))
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, *, y: str, x: str | Sequence[str] = (), group: str
+    ) -> GroupStatistics:
+        r"""Reduce the rows of a data frame where they are, in memory or in an engine.
+
+        An engine reads the columns twice, first for the means m of each group, then for the sums of
+        deviations :math:`d_i = u_i - m_u` from them and of their products, from which
+
+        .. math:: \bar u = m_u + \tfrac1n \sum d_i, \qquad
+                  S_{uv} = \sum d_i e_i - \tfrac1n \sum d_i \sum e_i
+
+        for columns u, v with deviations d, e: exact for any m, and in float64 right to 1e-9 of the
+        scatter also where the mean is 1e6 times the scatter and groups lie as far apart. One
+        small table comes back, the rows never do. How the rows are partitioned changes rounding
+        only.
+
+        Parameters
+        ----------
+        frame
+            One row an observation. In memory: a pandas or Polars DataFrame or a PyArrow Table,
+            reduced by :meth:`from_data`. Held by an engine: a Polars LazyFrame, a DuckDB relation,
+            a Dask or a PySpark DataFrame.
+        y, x, group
+            Columns of the outcome, of the predictors (one name, a sequence of names, or none)
+            and of the group labels.
+
+        Returns
+        -------
+        GroupStatistics
+            Groups in order of first appearance; in order of the categories if the labels are
+            categories in order (a pandas Categorical, a Polars or DuckDB Enum); else sorted if the
+            engine keeps rows in no order (DuckDB, Dask, PySpark).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`GroupedData.from_frame`; of an engine's rows the number of those in the way
+            is given instead of their names.
+
+        Examples
+        --------
+        Each engine takes the same call, here by the names of the radon file:
+
+        >>> columns = {"y": "log_radon", "x": "floor", "group": "county"}
+        >>> GroupStatistics.from_frame(pl.scan_parquet("radon/*.parquet"), **columns)
+        >>> GroupStatistics.from_frame(duckdb.read_parquet("radon/*.parquet"), **columns)
+        >>> GroupStatistics.from_frame(dask.dataframe.read_parquet("radon"), **columns)
+        >>> GroupStatistics.from_frame(spark.read.parquet("radon"), **columns)
+        """
+        known = known_frame(frame)
+        if isinstance(known, nw.LazyFrame):
+            return cls._of_columns(reduce_rows(known, y=y, x=x, group=group))
+        return cls.from_data(GroupedData.from_frame(frame, y=y, x=x, group=group))
+
+    @classmethod
+    def _of_columns(cls, sums: GroupSums) -> GroupStatistics:
+        """Tell the predictors from the outcome, which is the last column."""
         return cls(
-            count=count,
-            mean_x=means[:, :-1],
-            mean_y=means[:, -1],
-            sxx=products[:, :-1, :-1],
-            sxy=products[:, :-1, -1],
-            syy=products[:, -1, -1],
-            labels=data.labels,
+            count=sums.count,
+            mean_x=sums.means[:, :-1],
+            mean_y=sums.means[:, -1],
+            sxx=sums.products[:, :-1, :-1],
+            sxy=sums.products[:, :-1, -1],
+            syy=sums.products[:, -1, -1],
+            labels=sums.labels,
         )
 
     @property
@@ -178,6 +242,34 @@ class GroupStatistics:
             sxy=a.sxy + b.sxy + weight[:, None] * dx * dy[:, None],
             syy=a.syy + b.syy + weight * dy**2,
             labels=replace(self.labels, groups=tuple(index)),
+        )
+
+    def update(self, rows: Any) -> GroupStatistics:
+        """Statistics with new rows in, the old rows untouched.
+
+        Groups are matched by label; unseen ones come last.
+
+        Parameters
+        ----------
+        rows
+            Rows that are not yet counted: a data frame with the same columns, as
+            :meth:`from_frame` takes it, or a GroupedData, or their statistics.
+
+        Returns
+        -------
+        GroupStatistics
+            The statistics that a reduction of all rows at once would have given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`from_frame` and :meth:`merge`.
+        """
+        if isinstance(rows, GroupedData | GroupStatistics):
+            return self.merge(as_statistics(rows))
+        names = self.labels
+        return self.merge(
+            self.from_frame(rows, y=names.outcome, x=names.predictors, group=names.group)
         )
 
     def _placed(self, position: np.ndarray, num_groups: int) -> GroupStatistics:

@@ -107,6 +107,31 @@ def test_statistics_alone_give_the_same_numbers(line_tree):
     xr.testing.assert_equal(tree["posterior"].to_dataset(), line_tree["posterior"].to_dataset())
 
 
+@pytest.mark.parametrize(
+    ("model", "rounding"), [("pooled", 1e-6), ("individual", 1e-6), ("hierarchical", 1e-2)]
+)
+def test_a_fit_of_merged_statistics_is_the_fit_of_all_rows(unequal_data, model, rounding):
+    """The same draws: few of the hierarchical model, for each step of NUTS enlarges a rounding."""
+    data = unequal_data(1, sizes=(30, 4, 12, 1, 25))
+    frame = data.to_frame()
+    # All towns are in the first shard: in another order they would be given other random numbers.
+    shard = frame.groupby("town", observed=True).cumcount() % 3
+    first, *others = (rows for _, rows in frame.groupby(shard))
+    merged = GroupStatistics.from_frame(first, y="level", x="x1", group="town")
+    for rows in others:
+        merged = merged.update(rows)
+    whole = GroupStatistics.from_data(data)
+    assert merged.labels == whole.labels
+    assert (merged.syy != whole.syy).any(), "nothing is rounded differently"
+    few = {"draws": 4, "num_warmup": 20, "num_advi_steps": 1000, "progress_bar": False}
+    found, expected = (fit(statistics, model, **few) for statistics in (merged, whole))
+    for group, allowed in (("posterior", rounding), ("advi/means", 1e-6), ("advi/sds", 1e-6)):
+        for name, values in expected[group].data_vars.items():
+            sd = float(expected["advi/sds"][name].min())
+            close = {"rtol": 0, "atol": allowed * sd}
+            np.testing.assert_allclose(found[group][name], values, **close, err_msg=name)
+
+
 def test_a_fit_survives_its_file(line_tree, tmp_path):
     line_tree.to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
     loaded = xr.load_datatree(tmp_path / "fit.nc", engine="h5netcdf")

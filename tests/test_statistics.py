@@ -196,6 +196,18 @@ def test_merging_is_associative_and_commutative_but_for_the_order_of_groups(rows
     assert b.merge(a).labels.groups[: b.num_groups] == b.labels.groups
 
 
+@given(tables)
+def test_updates_are_merges(rows):
+    """Whatever the new rows come as."""
+    data, shards = shards_of(rows)
+    first = shards[0]
+    names = {"y": "y", "x": ["a", "b"], "group": "g"}
+    for new in (data, GroupStatistics.from_data(data), data.to_frame()):
+        updated = first.update(new)
+        assert_close(updated, first.merge(GroupStatistics.from_frame(data.to_frame(), **names)))
+        assert updated.labels.groups[: first.num_groups] == first.labels.groups
+
+
 def test_an_empty_group_takes_the_numbers_of_the_other_side_as_they_are(unequal_data):
     data = unequal_data(2)
     whole = GroupStatistics.from_data(data)
