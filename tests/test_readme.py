@@ -1,4 +1,4 @@
-"""The README's example runs as printed, and its commands and files exist."""
+"""The README's examples run as printed, and its commands and files exist."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,15 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_python_example_runs_as_printed(capsys, monkeypatch):
+def test_the_python_examples_run_as_printed(capsys, monkeypatch, tmp_path):
+    """One after another, as a reader types them."""
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert blocks
+    assert len(blocks) == 2
+    names = {"__name__": "readme"}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["statistics"].num_rows == len(names["frame"])
     out = capsys.readouterr().out
     assert "the draws can be trusted" in out
     assert "group" in out
