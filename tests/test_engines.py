@@ -4,6 +4,7 @@ import datetime
 import decimal
 import os
 import shutil
+import warnings
 
 import duckdb
 import numpy as np
@@ -51,7 +52,10 @@ def spark_frames():
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+        with warnings.catch_warnings():
+            # Of JAX, if it ran before: PySpark forks, but only to become java.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
         yield lambda table: session.createDataFrame(table).repartition(3)
         session.stop()
 
