@@ -16,25 +16,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from radon_numpyro.finding import Finding
+
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
 MIN_BFMI = 0.3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong, and what to try.
-
-    Attributes
-    ----------
-    what
-        What was seen, with numbers and names.
-    advice
-        What to try.
-    """
-
-    what: str
-    advice: str
 
 
 @dataclass(frozen=True)

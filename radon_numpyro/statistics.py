@@ -14,6 +14,7 @@ from radon_numpyro.data import GroupedData
 from radon_numpyro.engines import GroupSums, reduce_rows
 from radon_numpyro.frames import known_frame
 from radon_numpyro.labels import Labels
+from radon_numpyro.moments import group_moments
 
 
 @jax.tree_util.register_dataclass
@@ -69,28 +70,8 @@ class GroupStatistics:
         GroupStatistics
             Statistics of ``data.num_groups`` groups, in the order of the data.
         """
-        group, num_groups = data.group, data.num_groups
         columns = np.column_stack([data.x, data.y]).astype(np.float64)
-        num_columns = columns.shape[1]
-
-        def group_sums(values: np.ndarray) -> np.ndarray:
-            return np.bincount(group, weights=values, minlength=num_groups)
-
-        count = np.bincount(group, minlength=num_groups).astype(np.float64)
-        divisor = np.maximum(count, 1.0)
-        # The second pass removes the rounding error of the first, which matters for a column
-        # whose mean is large beside its standard deviation.
-        means = np.zeros((num_groups, num_columns))
-        deviations = columns
-        for _ in range(2):
-            step = np.column_stack([group_sums(d) for d in deviations.T]) / divisor[:, None]
-            means += step
-            deviations = deviations - step[group]
-        products = np.empty((num_groups, num_columns, num_columns))
-        for i in range(num_columns):
-            for j in range(i + 1):
-                products[:, i, j] = group_sums(deviations[:, i] * deviations[:, j])
-                products[:, j, i] = products[:, i, j]
+        count, means, products = group_moments(columns, data.group, data.num_groups)
         return cls._of_columns(GroupSums(data.labels, count, means, products))
 
     @classmethod

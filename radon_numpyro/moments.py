@@ -1,0 +1,48 @@
+"""Means and centred sums of products by group."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def group_moments(
+    columns: Array, group: NDArray[np.integer], num_groups: int
+) -> tuple[Array, Array, Array]:
+    """Reduce rows by two centred passes, in float64.
+
+    Parameters
+    ----------
+    columns
+        Shape (N, M).
+    group
+        Group codes 0..C-1, shape (N,).
+    num_groups
+        Number of groups, C; a group may be empty.
+
+    Returns
+    -------
+    count, means, products
+        Shapes (C,), (C, M) and (C, M, M); 0 for an empty group.
+    """
+    num_columns = columns.shape[1]
+
+    def group_sums(values: Array) -> Array:
+        return np.bincount(group, weights=values, minlength=num_groups)
+
+    count = np.bincount(group, minlength=num_groups).astype(np.float64)
+    divisor = np.maximum(count, 1.0)
+    # The second pass removes the rounding error of the first, which matters for a column
+    # whose mean is large beside its standard deviation.
+    means = np.zeros((num_groups, num_columns))
+    deviations = columns
+    for _ in range(2):
+        step = np.column_stack([group_sums(d) for d in deviations.T]) / divisor[:, None]
+        means += step
+        deviations = deviations - step[group]
+    products = np.empty((num_groups, num_columns, num_columns))
+    for i in range(num_columns):
+        for j in range(i + 1):
+            products[:, i, j] = group_sums(deviations[:, i] * deviations[:, j])
+            products[:, j, i] = products[:, i, j]
+    return count, means, products
