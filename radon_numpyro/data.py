@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from radon_numpyro.audit import Audit, audit
 from radon_numpyro.checks import (
     as_series,
     check_columns,
@@ -269,6 +270,10 @@ class GroupedData:
         y, x, group = (read_only(np.asarray(a)[chosen]) for a in (self.y, self.x, self.group))
         return replace(self, y=y, x=x, group=group)
 
+    def audit(self) -> Audit:
+        """What each group says on its own, and what looks wrong: to be read before a fit."""
+        return audit(np.asarray(self.y), np.asarray(self.x), np.asarray(self.group), self.labels)
+
     def fingerprint(self) -> str:
         """Hash names, labels and numbers: the same in every process and on every platform.
 
@@ -295,9 +300,8 @@ class GroupedData:
         categories = pd.Index(self.labels.groups, tupleize_cols=False)
         group = pd.Categorical.from_codes(np.asarray(self.group), categories=categories)
         columns = dict(zip(self.labels.predictors, np.asarray(self.x).T, strict=True))
-        return pd.DataFrame(
-            {self.labels.outcome: np.asarray(self.y), **columns, self.labels.group: group},
-        )
+        outcome = {self.labels.outcome: np.asarray(self.y)}
+        return pd.DataFrame(outcome | columns | {self.labels.group: group})
 
     def __repr__(self) -> str:
         labels = self.labels

@@ -1,0 +1,264 @@
+"""What to know of the data before a fit: what each group says on its own, and what looks wrong.
+
+`GroupedData.audit` is the way in. Nothing here stops a fit: partial pooling lends a group what its
+own rows do not say. But an analyst should know which answers are lent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radon_numpyro.checks import first_few, plural
+from radon_numpyro.finding import Finding
+from radon_numpyro.identification import ROUNDING, Identification, identify
+from radon_numpyro.labels import Labels
+from radon_numpyro.miscoding import look_alike_labels, missing_code
+
+FAR_FROM_ZERO = 5.0
+MANY = 5
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What the rows say before any model does.
+
+    Attributes
+    ----------
+    table
+        A row a group, by its label:
+
+        - ``rows``: number of rows, 0 for a group that has none;
+        - ``singleton``: whether it has one row;
+        - ``slope[NAME]``, for each predictor: ``"identified"`` if the rows of the group alone
+          determine its slope, ``"constant"`` if the predictor does not vary there (nor can it in
+          one row), ``"collinear"`` if it varies only together with others. The individual model
+          answers from the prior where it is not identified;
+        - ``residual_freedom``: rows less identified coefficients, the intercept being one. At 0
+          the residual standard deviation of the individual model is its prior;
+        - ``fitted_exactly``: whether there is freedom and yet no residual about the group's own
+          line, as when all its outcomes are equal. The residual standard deviation of the
+          individual model has no proper posterior there.
+    findings
+        What is wrong in the data as a whole; empty when nothing is.
+    summary
+        Rows, groups, and how many groups cannot speak for themselves, as a paragraph.
+    """
+
+    table: pd.DataFrame
+    findings: tuple[Finding, ...]
+    summary: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong in the data as a whole, weak groups aside."""
+        return not self.findings
+
+    def __str__(self) -> str:
+        lines = [f"{self.summary} Nothing else to report." if self.ok else self.summary]
+        for finding in self.findings:
+            lines += [f"  - {finding.what}", f"    Try: {finding.advice}"]
+        return "\n".join(lines)
+
+
+def audit(y: Array, x: Array, group: NDArray[np.integer], labels: Labels) -> Audit:
+    """Look at the data of `GroupedData` before a fit.
+
+    Parameters
+    ----------
+    y
+        Outcome, shape (N,).
+    x
+        Predictors, shape (N, K).
+    group
+        Group codes 0..C-1, shape (N,).
+    labels
+        Names of outcome, predictors and groups.
+    """
+    rows = np.bincount(group, minlength=len(labels.groups))
+    by_group = identify(y, x, group, len(rows))
+    over_all = identify(y, x, np.zeros_like(group), 1)
+    present = by_group.take(rows > 0)
+    findings = [
+        _groups(rows, labels),
+        look_alike_labels(labels.group, labels.groups),
+        missing_code(labels.outcome, y),
+        *(missing_code(name, x[:, k]) for k, name in enumerate(labels.predictors)),
+        *_predictors(rows[rows > 0], present, over_all, labels),
+        *(_far_from_zero(name, x[:, k]) for k, name in enumerate(labels.predictors)),
+        _exact_fit(y, by_group, over_all, labels),
+    ]
+    return Audit(
+        table=_table(rows, by_group, labels),
+        findings=tuple(f for f in findings if f is not None),
+        summary=_summary(rows, present, labels),
+    )
+
+
+def _table(rows: NDArray[np.int64], by_group: Identification, labels: Labels) -> pd.DataFrame:
+    kinds = pd.CategoricalDtype(["identified", "constant", "collinear"])
+    code = np.where(by_group.slopes, 0, np.where(by_group.varies, 2, 1))
+    slopes = {
+        f"slope[{name}]": pd.Categorical.from_codes(code[:, k], dtype=kinds)
+        for k, name in enumerate(labels.predictors)
+    }
+    return pd.DataFrame(
+        {
+            "rows": rows,
+            "singleton": rows == 1,
+            **slopes,
+            "residual_freedom": by_group.freedom,
+            "fitted_exactly": by_group.exact,
+        },
+        index=pd.Index(labels.groups, tupleize_cols=False, name=labels.group),
+    )
+
+
+def _summary(rows: NDArray[np.int64], present: Identification, labels: Labels) -> str:
+    """The paragraph; its numbers are of groups that have rows."""
+    sizes = rows[rows > 0]
+    total = len(sizes)
+    text = f"{plural(int(rows.sum()), 'row')} in {plural(total, 'group')} ({labels.group})"
+    if sizes.min() < sizes.max():
+        text += f", {sizes.min()} to {sizes.max()} rows each (median {np.median(sizes):g})"
+        if singletons := int((sizes == 1).sum()):
+            text += f", {singletons} of them with a single row"
+    elif total > 1:
+        text += f", {plural(int(sizes[0]), 'row')} each"
+    if empty := len(rows) - total:
+        text += f"; {plural(empty, 'other group')} without rows"
+    sentences = [text]
+
+    # What holds of every group is a finding.
+    counts = (~present.varies).sum(0)
+    constant = [
+        (name, n) for name, n in zip(labels.predictors, counts, strict=True) if 0 < n < total
+    ]
+    if constant:
+        (first, n), *others = constant
+        listed = [f"{first!r} does not vary in {_of(n, total)}"]
+        listed += [f"{name!r} in {n}" for name, n in others[: MANY - 1]]
+        more = ", ..." if len(constant) > MANY else ""
+        sentences.append(
+            f"{', '.join(listed)}{more}: alone, such a group says nothing of that slope"
+        )
+    if collinear := int((present.varies & ~present.slopes).any(-1).sum()):
+        sentences.append(
+            f"In {_of(collinear, total)} predictors vary only together: alone, such a group cannot "
+            "tell their slopes apart"
+        )
+    if prior := int((present.freedom <= 0).sum()):
+        sentences.append(
+            f"In {_of(prior, total)} rows are so few that the residual sd of the individual model "
+            "is its prior"
+        )
+    return ". ".join(sentences) + "."
+
+
+def _of(count: int, total: int) -> str:
+    if total == 1:
+        return "the only group"
+    return f"all {total} groups" if count == total else f"{count} of {total} groups"
+
+
+def _groups(rows: NDArray[np.int64], labels: Labels) -> Finding | None:
+    present = np.flatnonzero(rows)
+    if len(present) == 1:
+        return Finding(
+            f"All rows are of one group, {labels.groups[present[0]]!r}: how groups differ is left "
+            "to the priors.",
+            "model='pooled'",
+        )
+    if rows.max() == 1:
+        return Finding(
+            f"Every group of {labels.group!r} has a single row: rows do not tell sigma_alpha, the "
+            "spread of groups, from eps, the spread within them.",
+            "model='pooled', or coarser groups",
+        )
+    return None
+
+
+def _predictors(
+    rows: NDArray[np.int64], present: Identification, over_all: Identification, labels: Labels
+) -> Iterator[Finding]:
+    """Slopes that are not identified by the data as a whole, or by no group."""
+    varies, slopes = over_all.varies[0], over_all.slopes[0]
+    collinear = [n for n, m in zip(labels.predictors, varies & ~slopes, strict=True) if m]
+    if collinear:
+        yield Finding(
+            f"{first_few(collinear)} are collinear over all rows: some combination of their slopes "
+            "is left to the priors.",
+            "leave one of them out of x, and audit again",
+        )
+    # One group, or groups of one row, have a finding of their own.
+    several = len(rows) > 1 and rows.max() > 1
+    within, alone = present.varies.any(0), present.slopes.any(0)
+    for k, name in enumerate(labels.predictors):
+        if not varies[k]:
+            yield Finding(
+                f"{name!r} is the same in every row: its slope cannot be told from the intercept.",
+                "leave it out of x",
+            )
+        elif several and not within[k]:
+            yield Finding(
+                f"{name!r} does not vary within any group of {labels.group!r}: no group alone "
+                "identifies a slope, only the groups together do.",
+                f"read mu_beta of {name!r}, and neither its sigma_beta nor the slopes of groups",
+            )
+        elif several and slopes[k] and not alone[k]:
+            yield Finding(
+                f"{name!r} varies in no group of {labels.group!r} independently of the other "
+                "predictors: no group alone identifies its slope.",
+                "fewer predictors, or read mu_beta rather than the slopes of groups",
+            )
+
+
+def _far_from_zero(name: str, column: Array) -> Finding | None:
+    mean, sd = float(column.mean()), float(column.std())
+    within_reach = column.min() <= 0 <= column.max() or abs(mean) < FAR_FROM_ZERO * sd
+    if within_reach or sd <= ROUNDING * abs(mean):
+        return None
+    typical = round(mean, -int(np.floor(np.log10(sd))))
+    return Finding(
+        f"{name!r} lies {abs(mean) / sd:.0f} of its sds from zero. Intercepts are the heights of "
+        "lines at zero, so here they depend on the slopes, and the model takes them as "
+        "independent.",
+        f"count it from a typical value: frame[{name!r}] - {typical:.12g}",
+    )
+
+
+def _exact_fit(
+    y: Array, by_group: Identification, over_all: Identification, labels: Labels
+) -> Finding | None:
+    exact = by_group.exact
+    if over_all.exact[0] and np.ptp(y) <= ROUNDING * np.abs(y).max():
+        return Finding(
+            f"{labels.outcome!r} is {y[0]:.6g} in every row: there is nothing to explain.",
+            "another outcome",
+        )
+    if over_all.exact[0]:
+        return Finding(
+            f"One line fits {labels.outcome!r} in every row without a residual: eps has no proper "
+            "posterior.",
+            "leave out predictors that the outcome was computed from",
+        )
+    if not exact.any():
+        return None
+    if (exact == (by_group.freedom > 0)).all():
+        return Finding(
+            f"The rows of each group of {labels.group!r} lie on its own line without a residual: "
+            "eps has no proper posterior.",
+            f"make sure that {labels.outcome!r} is a measurement of the row, not of the group",
+        )
+    chosen = [labels.groups[c] for c in np.flatnonzero(exact)]
+    return Finding(
+        f"The rows of {plural(len(chosen), 'group')} ({first_few(chosen)}) leave no residual about "
+        "the group's own line: the eps of the individual model has no proper posterior there.",
+        "leave out of the individual model what it cannot fit; the hierarchical model can keep it",
+    )
