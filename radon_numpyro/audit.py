@@ -1,7 +1,7 @@
 """What to know of the data before a fit: what each group says on its own, and what looks wrong.
 
-`GroupedData.audit` is the way in. Nothing here stops a fit: partial pooling lends a group what its
-own rows do not say. But an analyst should know which answers are lent.
+`GroupedData.audit` is the way in. Hardly anything here stops a fit: partial pooling lends a group
+what its own rows do not say. But an analyst should know which answers are lent.
 """
 
 from __future__ import annotations
@@ -80,6 +80,10 @@ def audit(y: Array, x: Array, group: NDArray[np.integer], labels: Labels) -> Aud
         Group codes 0..C-1, shape (N,).
     labels
         Names of outcome, predictors and groups.
+
+    Returns
+    -------
+    Audit
     """
     rows = np.bincount(group, minlength=len(labels.groups))
     by_group = identify(y, x, group, len(rows))
