@@ -46,7 +46,7 @@ FIRST_STEP = 0.02
 LAST_STEP = 0.0025
 MIN_WINDOWS = 8
 PRIMES = (2, 3, 5, 7, 11, 13, 17)
-KHAT_DRAWS = 4000
+MAX_KHAT_DRAWS = 4000
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 
 
@@ -166,8 +166,8 @@ def fit_advi(
     priors = Priors.weakly_informative(statistics) if priors is None else priors
     function = MODELS[model]
     start = mean_field_start(statistics, model, priors)
+    num_parameters = sum(np.size(site.mean) for site in start.values())
     if num_particles is None:
-        num_parameters = sum(np.size(site.mean) for site in start.values())
         num_particles = max(p for p in PRIMES if p == 2 or p * num_parameters <= 16_000)
     with precision(dtype):
         start_key, khat_key = jax.random.split(jax.random.key(seed))
@@ -179,8 +179,10 @@ def fit_advi(
                 params, elbo, converged = _optimise(
                     state, units, num_steps, tolerance, bar, statistics, priors, fixed
                 )
+        # Of a large model fewer draws: its k-hat is far above any threshold.
+        khat_draws = int(np.clip(20_000_000 // num_parameters, 500, MAX_KHAT_DRAWS))
         locs, scales, means, sds, log_ratios = _summarise(
-            khat_key, params, statistics, priors, model=function
+            khat_key, params, statistics, priors, model=function, num_draws=khat_draws
         )
     return ADVIResult(
         means=_numpy(means),
@@ -325,9 +327,15 @@ def _window(
     return strong_types(state), jax.tree.map(lambda t: t / WINDOW, total), losses
 
 
-@program("model")
+@program("model", "num_draws")
 def _summarise(
-    key: Any, params: Any, statistics: GroupStatistics, priors: Priors, *, model: Model
+    key: Any,
+    params: Any,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    model: Model,
+    num_draws: int,
 ) -> tuple[Any, Any, Any, Any, Any]:
     """Guide, its moments in the constrained space, and log importance ratios."""
     transforms = latent_transforms(model, statistics, priors)
@@ -348,7 +356,7 @@ def _summarise(
         log_q = sum(dist.Normal(locs[n], scales[n]).log_prob(z[n]).sum() for n in locs)
         return -potential_energy(model, (statistics, priors), {}, z) - log_q
 
-    log_ratios = jax.lax.map(log_ratio, jax.random.split(key, KHAT_DRAWS), batch_size=100)
+    log_ratios = jax.lax.map(log_ratio, jax.random.split(key, num_draws), batch_size=100)
     return locs, scales, means, sds, log_ratios
 
 

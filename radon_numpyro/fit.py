@@ -28,7 +28,7 @@ def fit(
     num_warmup: int = 500,
     seed: int = 0,
     num_advi_steps: int = 100_000,
-    target_accept_prob: float = 0.9,
+    target_accept_prob: float | None = None,
     max_tree_depth: int = 10,
     chain_method: str | None = None,
     coefficients: str = "auto",
@@ -59,7 +59,7 @@ def fit(
     num_advi_steps
         Steps of ADVI at the most; it stops earlier when it has converged.
     target_accept_prob, max_tree_depth
-        Settings of NUTS.
+        Settings of NUTS; see :func:`sample_nuts`.
     chain_method
         ``"sequential"``, ``"parallel"`` or ``"vectorized"``; default by the devices there are.
     coefficients

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from radon_numpyro.equations import NormalEquations
-from radon_numpyro.inversion import residual_freedom
+from radon_numpyro.inversion import COLLINEAR, about_the_means, residual_freedom
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,14 @@ def identified(equations: NormalEquations, x: np.ndarray, group: np.ndarray) -> 
         Shape (R,).
     """
     freedom, rss = residual_freedom(equations)
-    gram = np.moveaxis(equations.gram, -1, 0)
-    projection = np.linalg.pinv(gram, hermitian=True) @ gram
-    design = np.column_stack([np.ones(len(x)), x])
-    missed = design - np.einsum("rpq,rq->rp", projection[group], design)
-    known = np.linalg.norm(missed, axis=1) < 1e-6 * np.linalg.norm(design, axis=1)
+    mean, scatter, _, _ = about_the_means(equations)
+    # In units of the spread of each predictor over all rows, seen and new.
+    everywhere = np.concatenate([mean[equations.count > 0], x])
+    spread = np.sqrt(np.einsum("ckk->k", scatter) / equations.count.sum() + everywhere.var(0))
+    unit = np.where(spread > 0, spread, 1.0)
+    values, vectors = np.linalg.eigh(scatter / (unit[:, None] * unit))
+    distance = np.einsum("rkj,rk->rj", vectors[group], (x - mean[group]) / unit)
+    missed = np.where(values[group] > COLLINEAR, 0.0, distance)
+    known = (np.abs(missed) < 1e-6).all(axis=1) & (equations.count > 0)[group]
     scattered: np.ndarray = ((freedom > 0) & (rss > 0))[group]
     return known & scattered

@@ -32,6 +32,8 @@ from radon_numpyro.statistics import GroupStatistics, as_statistics
 GRID = 2048
 LOG_RANGE = 12.0
 NEGLIGIBLE = 60.0
+ROUNDING = 1e-14
+COLLINEAR = 1e-10
 
 
 @dataclass(frozen=True)
@@ -196,12 +198,47 @@ def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray
     freedom, rss
         Shapes (C,). Where there is freedom but no residual, eps has no proper posterior.
     """
+    _, scatter, products, rss = about_the_means(equations)
+    variance = np.einsum("ckk->ck", scatter)
+    unit = np.where(variance > 0, np.sqrt(np.where(variance > 0, variance, 1.0)), np.inf)
+    values, vectors = np.linalg.eigh(scatter / (unit[:, :, None] * unit[:, None, :]))
+    determined = values > COLLINEAR
+    along = np.einsum("ckj,ck->cj", vectors, products / unit)
+    explained = np.divide(along**2, values, out=np.zeros_like(along), where=determined).sum(-1)
+    left = rss - explained
+    exact = left <= 1e-12 * np.maximum(equations.rss, np.finfo(float).tiny)
+    rank = determined.sum(-1) + (equations.count > 0)
+    return equations.count - rank, np.where(exact, 0.0, left)
+
+
+def about_the_means(
+    equations: NormalEquations,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Means of the predictors in each group, and sums of products about them.
+
+    What a group identifies does not depend on where the zero of a predictor is.
+
+    Parameters
+    ----------
+    equations
+        The data, in float64.
+
+    Returns
+    -------
+    mean, scatter, products, rss
+        Means of the predictors, shape (C, K); sums of products of the predictors, shape (C, K, K),
+        with zeros for one that does not vary; of these and the residual, shape (C, K); of the
+        residual, shape (C,).
+    """
+    count = np.maximum(equations.count, 1.0)
     gram, moment = np.moveaxis(equations.gram, -1, 0), equations.moment.T
-    rank = np.linalg.matrix_rank(gram, hermitian=True)
-    fitted = np.einsum("cpq,cq->cp", np.linalg.pinv(gram, hermitian=True), moment)
-    rss = equations.rss - (fitted * moment).sum(-1)
-    exact = rss <= 1e-12 * np.maximum(equations.rss, np.finfo(float).tiny)
-    return equations.count - rank, np.where(exact, 0.0, rss)
+    mean, total = gram[:, 0, 1:] / count[:, None], moment[:, 0]
+    scatter = gram[:, 1:, 1:] - count[:, None, None] * mean[:, :, None] * mean[:, None, :]
+    products = moment[:, 1:] - mean * total[:, None]
+    variance, raw = (np.einsum("ckk->ck", a) for a in (scatter, gram[:, 1:, 1:]))
+    varies = variance > ROUNDING * raw
+    scatter = scatter * (varies[:, :, None] & varies[:, None, :])
+    return mean, scatter, products * varies, equations.rss - total**2 / count
 
 
 def _density(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:

@@ -105,7 +105,7 @@ def sample_nuts(
     chains: int = 4,
     num_warmup: int = 500,
     seed: int = 0,
-    target_accept_prob: float = 0.9,
+    target_accept_prob: float | None = None,
     max_tree_depth: int = 10,
     chain_method: str | None = None,
     coefficients: str = "auto",
@@ -131,7 +131,8 @@ def sample_nuts(
     seed
         Seed of the starting points and of the chains.
     target_accept_prob
-        Acceptance probability that the step size is tuned to.
+        Acceptance probability that the step size is tuned to. Default: 0.8 by the marginal method,
+        whose density is smooth and of few dimensions, 0.9 by the others.
     max_tree_depth
         Doublings of a trajectory at the most.
     chain_method
@@ -176,6 +177,8 @@ def sample_nuts(
     kept = _kept(coefficients, method, statistics, draws * chains, dtype)
     coordinates = parametrisation(advi.model, method if kept == "draws" else f"{method} means")
     target = coordinates.data(statistics)
+    if target_accept_prob is None:
+        target_accept_prob = 0.8 if method == "marginal" else 0.9
     fixed: dict[str, Any] = {
         "model": coordinates.model,
         "chain_method": default_chain_method(chains) if chain_method is None else chain_method,

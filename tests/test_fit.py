@@ -72,7 +72,7 @@ def test_the_record_is_true(line_tree):
     attrs = line_tree.attrs
     assert attrs["call"] == (
         "fit(data, model='pooled', method='centered', draws=500, chains=4, num_warmup=150, "
-        "seed=0, num_advi_steps=100000, target_accept_prob=0.9, max_tree_depth=10, "
+        "seed=0, num_advi_steps=100000, target_accept_prob=None, max_tree_depth=10, "
         "chain_method=None, coefficients='auto', dtype='float64')"
     )
     assert attrs["model"] == "pooled"

@@ -84,3 +84,15 @@ def test_what_the_rows_of_a_group_identify():
     # outcomes leave none either. 4: its three rows lie on a line.
     assert known(0) == [True, True, False, False, False]
     assert known(1) == [True, False, False, False, False]
+
+
+def test_what_is_identified_does_not_depend_on_where_zero_is():
+    """A row one unit away from two rows that share their x is not predicted by these."""
+    rng = np.random.default_rng(0)
+    for shift in (0.0, 1e6):
+        x = shift + np.array([1.0, 1.0, 1.0, 2.0, 1.0, 3.0])
+        data = GroupedData.from_arrays(rng.normal(5, 1, 6), x, list("aaabbb"))
+        equations = NormalEquations.from_statistics(GroupStatistics.from_data(data))
+        new = shift + np.array([[1.0], [2.0], [1.0], [7.0]])
+        found = identified(equations, new, np.array([0, 0, 1, 1]))
+        assert found.tolist() == [True, False, True, True]

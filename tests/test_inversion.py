@@ -7,7 +7,7 @@ from scipy.integrate import quad
 
 from radon_numpyro.data import GroupedData, load_radon
 from radon_numpyro.equations import NormalEquations
-from radon_numpyro.inversion import draw_eps, draw_exact
+from radon_numpyro.inversion import draw_eps, draw_exact, residual_freedom
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics import GroupStatistics
 
@@ -123,6 +123,24 @@ def test_group_without_residual_is_refused_by_name():
     data = GroupedData.from_arrays([1.0, 1.0, 2.0, 3.0, 5.0], None, list("aabbb"))
     with pytest.raises(ValueError, match=r"leave a residual.*1 fitted exactly.*'a'"):
         draw_exact(data)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e4, 1e6])
+def test_freedom_does_not_depend_on_where_zero_is(shift):
+    """Two rows and a line: nothing is left for eps, however far the predictor is from zero."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(shift, 1.0, 13)
+    y = 2.0 + 0.5 * (x - shift) + rng.normal(0, 0.3, 13)
+    data = GroupedData.from_arrays(y, x, list("aabbbbbcddddd"))
+    freedom, rss = residual_freedom(
+        NormalEquations.from_statistics(GroupStatistics.from_data(data))
+    )
+    assert freedom.tolist() == [0, 3, 0, 3]
+    for group, c in (("b", 1), ("d", 3)):
+        rows = data.group == c
+        line = stats.linregress(x[rows] - shift, y[rows])
+        expected = ((y[rows] - line.intercept - line.slope * (x[rows] - shift)) ** 2).sum()
+        assert rss[c] == pytest.approx(expected, rel=1e-3), group
 
 
 def test_unknown_model_is_refused():
