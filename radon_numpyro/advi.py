@@ -40,13 +40,15 @@ from radon_numpyro.priors import Priors
 from radon_numpyro.programs import latent_transforms, precision, program, strong_types, unlabelled
 from radon_numpyro.start import Start, mean_field_start
 from radon_numpyro.statistics import GroupStatistics, as_statistics
+from radon_numpyro.stopping import average_of, levelled, movement, settled
 
 WINDOW = 500
 FIRST_STEP = 0.02
 LAST_STEP = 0.0025
-MIN_WINDOWS = 8
+MIN_WINDOWS, MAX_WINDOWS = 8, 24
 PRIMES = (2, 3, 5, 7, 11, 13, 17)
 MAX_KHAT_DRAWS = 4000
+CONVERGED = "the ELBO is level and the parameters have stopped moving"
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 
 
@@ -173,10 +175,10 @@ def fit_advi(
         start_key, khat_key = jax.random.split(jax.random.key(seed))
         fixed = {"model": function, "num_particles": num_particles}
         state, units, first = _begin(start_key, start, statistics, priors, **fixed)
-        params, elbo, converged = first, np.zeros(0), False
+        params, elbo, reason = first, np.zeros(0), "it stands at its start, not optimised"
         if num_steps:
             with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="ADVI") as bar:
-                params, elbo, converged = _optimise(
+                params, elbo, reason = _optimise(
                     state, units, num_steps, tolerance, bar, statistics, priors, fixed
                 )
         # Of a large model fewer draws: its k-hat is far above any threshold.
@@ -190,14 +192,8 @@ def fit_advi(
         locs=_numpy(locs),
         scales=_numpy(scales),
         elbo=elbo,
-        converged=converged,
-        reason=(
-            "the ELBO is level and the parameters have stopped moving"
-            if converged
-            else f"the {num_steps} steps allowed ran out"
-            if num_steps
-            else "it stands at its start, not optimised"
-        ),
+        converged=reason == CONVERGED,
+        reason=reason,
         khat=float(array_stats.psislw(-np.asarray(log_ratios, dtype=np.float64))[1]),
         skipped_steps=int((~np.isfinite(elbo)).sum()),
         model=model,
@@ -215,12 +211,16 @@ def _optimise(
     statistics: GroupStatistics,
     priors: Priors,
     fixed: dict[str, Any],
-) -> tuple[Any, np.ndarray, bool]:
-    """Run windows until nothing moves: averaged parameters, bound by step, converged or not."""
-    step_size, converged = FIRST_STEP, False
+) -> tuple[Any, np.ndarray, str]:
+    """Run windows until nothing moves: averaged parameters, bound by step, why it stopped.
+
+    A scale whose mean-field optimum is 0 creeps there for ever, at no gain: with a bound that is
+    level, that ends the run too.
+    """
+    step_size, reason = FIRST_STEP, ""
     elbo: list[np.ndarray] = []
     averages: list[Any] = []  # of the windows at the last step and of the one before them
-    while len(elbo) * WINDOW < num_steps and not converged:
+    while len(elbo) * WINDOW < num_steps and not reason:
         state, average, losses = _window(state, units, step_size, statistics, priors, **fixed)
         elbo.append(-np.asarray(losses))
         if not np.isfinite(elbo[-1]).any():
@@ -230,12 +230,21 @@ def _optimise(
         if step_size > LAST_STEP:
             averages.clear()
         averages.append(jax.tree.map(np.asarray, average))
-        level = len(elbo) > 1 and _levelled(elbo)
+        level = len(elbo) > 1 and levelled(elbo)
         if step_size > LAST_STEP:
             step_size = max(step_size / 2.0, LAST_STEP) if level else step_size
-        elif len(averages) >= MIN_WINDOWS:
-            converged = level and _drift(_settled(averages), units) < tolerance
-    return _mean(_settled(averages)), np.concatenate(elbo), converged
+        elif level and len(averages) >= MIN_WINDOWS:
+            moved = movement(settled(averages), units)
+            most = max(moved, key=lambda name: moved[name])
+            if moved[most] < tolerance:
+                reason = CONVERGED
+            elif len(averages) >= MAX_WINDOWS:
+                site = most.split("_auto_")[0]
+                reason = (
+                    f"the ELBO is level, but {site} still moves, by {moved[most]:.2f} of its sd"
+                )
+    reason = reason or f"the {num_steps} steps allowed ran out"
+    return average_of(settled(averages)), np.concatenate(elbo), reason
 
 
 def _check_arguments(
@@ -358,40 +367,6 @@ def _summarise(
 
     log_ratios = jax.lax.map(log_ratio, jax.random.split(key, num_draws), batch_size=100)
     return locs, scales, means, sds, log_ratios
-
-
-def _drift(averages: list[Any], units: Any) -> float:
-    """Difference between the earlier and the later half, in units of each parameter.
-
-    Root mean square over the entries of a site, then the largest over the sites: one scale
-    that still creeps is not hidden by a hundred coefficients that stand still.
-    """
-    half = len(averages) // 2
-    difference = jax.tree.map(
-        lambda a, b, u: np.sqrt(np.mean(((a - b) / np.asarray(u)) ** 2)),
-        _mean(averages[-half:]),
-        _mean(averages[:half]),
-        units,
-    )
-    return float(max(jax.tree.leaves(difference)))
-
-
-def _settled(averages: list[Any]) -> list[Any]:
-    """Leave out the first quarter, on the way from where the larger steps had led."""
-    return averages[len(averages) // 4 :]
-
-
-def _mean(averages: list[Any]) -> Any:
-    """Average over windows, parameter by parameter."""
-    return jax.tree.map(lambda *a: np.mean(a, axis=0), *averages)
-
-
-def _levelled(elbo: list[np.ndarray]) -> bool:
-    """Whether the bound gained less than its noise from one window to the next."""
-    last, before = (window[np.isfinite(window)] for window in (elbo[-1], elbo[-2]))
-    gain = last.mean() - before.mean()
-    noise = np.hypot(last.std() / np.sqrt(len(last)), before.std() / np.sqrt(len(before)))
-    return bool(gain < 2.0 * noise)
 
 
 def _raise_non_finite(

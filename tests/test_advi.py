@@ -26,7 +26,7 @@ from numpyro import handlers
 from scipy.optimize import minimize
 from scipy.stats import genpareto
 
-from radon_numpyro import GroupStatistics, Priors, advi, fit_advi, models, simulate
+from radon_numpyro import GroupStatistics, Priors, advi, fit_advi, models, simulate, stopping
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.start import Start
@@ -252,24 +252,48 @@ def test_steps_are_rounded_up_to_whole_windows():
 
 
 def test_movement_is_measured_in_units_of_each_parameter():
-    """The root mean square of a site, and the largest of the sites."""
+    """The root mean square of a site, between the averages of the two halves."""
     units = {"alpha": np.full(100, 10.0), "sigma": np.array(0.02)}
     before = {"alpha": np.zeros(100), "sigma": np.array(5.0)}
     creeping = {"alpha": np.full(100, 0.1), "sigma": np.array(5.004)}
-    assert advi._drift([before, creeping], units) == pytest.approx(0.2)
+    moved = stopping.movement([before, creeping], units)
+    assert moved == pytest.approx({"alpha": 0.01, "sigma": 0.2})
     one_of_many = {"alpha": np.eye(100)[3] * 50.0, "sigma": np.array(5.0)}
-    assert advi._drift([before, one_of_many], units) == pytest.approx(0.5)
-    # The two halves are compared, each by its average; of three windows, the first and the last.
-    assert advi._drift([before, one_of_many, one_of_many, before], units) == pytest.approx(0.0)
-    assert advi._drift([before, before, creeping, creeping], units) == pytest.approx(0.2)
-    assert advi._drift([before, one_of_many, before], units) == 0.0
+    assert stopping.movement([before, one_of_many], units)["alpha"] == pytest.approx(0.5)
+    there_and_back = [before, one_of_many, one_of_many, before]
+    assert stopping.movement(there_and_back, units) == pytest.approx({"alpha": 0.0, "sigma": 0.0})
+    twice = [before, before, creeping, creeping]
+    assert stopping.movement(twice, units)["sigma"] == pytest.approx(0.2)
+    # Of three windows, the first and the last.
+    assert stopping.movement([before, one_of_many, before], units)["alpha"] == 0.0
+
+
+@pytest.mark.slow
+def test_a_scale_that_creeps_to_zero_ends_the_run():
+    """Three rows a group hold two coefficients: the mean-field optimum of sigma_beta is 0."""
+    truth = simulate(
+        num_groups=600,
+        rows_per_group=[2, 3, 4] * 200,
+        mu_alpha=2.0,
+        mu_beta=-0.7,
+        sigma_alpha=0.5,
+        sigma_beta=0.3,
+        eps=0.8,
+        seed=1,
+    )
+    result = fit_advi(truth.data, progress_bar=False)
+    assert not result.converged
+    assert result.num_steps < 25_000
+    assert result.means["sigma_beta"][0] < 0.1
+    assert result.reason.startswith("the ELBO is level, but sigma_beta still moves, by ")
+    assert result.verdict == f"do not use: {result.reason}"
 
 
 def test_the_first_quarter_of_the_windows_is_left_out_of_the_average():
     windows = [{"m": np.array(float(k))} for k in (90, 80, 1, 2, 3, 4, 5, 6)]
-    assert [w["m"] for w in advi._settled(windows)] == [1, 2, 3, 4, 5, 6]
-    assert advi._mean(advi._settled(windows))["m"] == pytest.approx(3.5)
-    assert len(advi._settled(windows[:1])) == 1
+    assert [w["m"] for w in stopping.settled(windows)] == [1, 2, 3, 4, 5, 6]
+    assert stopping.average_of(stopping.settled(windows))["m"] == pytest.approx(3.5)
+    assert len(stopping.settled(windows[:1])) == 1
 
 
 def test_the_bound_is_level_when_it_gains_less_than_its_noise():
@@ -278,12 +302,12 @@ def test_the_bound_is_level_when_it_gains_less_than_its_noise():
     # Two standard errors of the difference: 2 sqrt(2 / 500) = 0.126.
     for gain, level in ((0.0, True), (0.11, True), (0.14, False), (3.0, False), (-3.0, True)):
         windows = [noise[0], noise[1] + gain]
-        assert advi._levelled(windows) == level, gain
-        assert advi._levelled([np.full(500, 9.0), *windows]) == level, gain
+        assert stopping.levelled(windows) == level, gain
+        assert stopping.levelled([np.full(500, 9.0), *windows]) == level, gain
     # Steps that were not taken do not count.
     noise[0, 7] = np.nan
     noise[1, :3] = np.inf
-    assert advi._levelled([noise[0], noise[1]])
+    assert stopping.levelled([noise[0], noise[1]])
 
 
 # What it is good for

@@ -28,7 +28,7 @@ LAYERS = [
     {"conditional"},
     {"start"},
     {"programs"},
-    {"elbo"},
+    {"elbo", "stopping"},
     {"advi"},
     {"blocks"},
     {"nuts"},
