@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -35,7 +35,7 @@ import xarray as xr
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.data import GroupedData
 from radon_numpyro.inversion import ExactResult
-from radon_numpyro.labels import Labels
+from radon_numpyro.labels import Labels, stored
 from radon_numpyro.nuts import NUTSResult
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
@@ -44,7 +44,7 @@ PREDICTOR = "predictor"
 STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
 SITES = ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps")
 _DIMS = {"chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
-_TAKEN = _DIMS.union(SITES, STATISTICS, ("x", "y", "group_index", "elbo"))
+_TAKEN = _DIMS.union(SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
 _PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "arviz", "numpy")
 
 
@@ -113,7 +113,7 @@ def to_datatree(
     dims: dict[Any, Any] = dict(site_dims(advi.model, labels))
     group = group_dim(labels)
     coords: dict[Any, Any] = {
-        group: _coordinate(labels.groups),
+        group: stored(labels.groups),
         PREDICTOR: np.array(labels.predictors, dtype=str),
         f"{PREDICTOR}_other": np.array(labels.predictors, dtype=str),
     }
@@ -159,6 +159,62 @@ def to_datatree(
             tree[f"{parent}/{name}"] = xr.DataTree(dataset)
     tree.attrs.update(_provenance(data, labels, priors, advi), **drawn.attributes(), **attributes)
     return tree
+
+
+def predictions_to_datatree(
+    tree: xr.DataTree,
+    labels: Labels,
+    values: Mapping[str, np.ndarray],
+    *,
+    x: np.ndarray,
+    groups: Sequence[Hashable],
+    new_group: np.ndarray,
+    index: Sequence[Hashable],
+    attributes: Mapping[str, Any],
+) -> xr.DataTree:
+    """Put draws of new rows into a DataTree of their own.
+
+    Parameters
+    ----------
+    tree
+        The fit, whose chains and draws these are.
+    labels
+        Names of the data.
+    values
+        Draws by name, shape (S, R) with S chains times draws.
+    x, groups, new_group
+        Predictors (R, K), labels of the groups, and whether the fit has not seen them (R,).
+    index
+        Labels of the R rows.
+    attributes
+        Further attributes of the root.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``predictions`` and ``predictions_constant_data``.
+    """
+    posterior = tree["posterior"].to_dataset()
+    sampled = {name: posterior[name].values for name in ("chain", "draw")}
+    shape = tuple(len(values) for values in sampled.values())
+    draws = {name: v.reshape(*shape, -1) for name, v in values.items()}
+    constant = {"new_group": new_group} | ({"x": x} if labels.predictors else {})
+    made = arviz_base.from_dict(
+        {"predictions": draws, "predictions_constant_data": constant},
+        pred_coords={
+            **sampled,
+            "row": stored(index),
+            PREDICTOR: np.array(labels.predictors, dtype=str),
+        },
+        pred_dims={"y": ["row"], "mean": ["row"], "x": ["row", PREDICTOR], "new_group": ["row"]},
+    )
+    of_row = {group_dim(labels): ("row", stored(groups))}
+    for name in made.children:
+        made[name] = xr.DataTree(made[name].to_dataset().assign_coords(of_row))
+    kept = ("model", "outcome", "predictors", "group", "priors", "data_fingerprint")
+    made.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
+    made.attrs.update(attributes)
+    return made
 
 
 def describe_call(function: str, **arguments: Any) -> str:
@@ -207,10 +263,3 @@ def _provenance(
         attributes["data_fingerprint"] = data.fingerprint()
         attributes["left_out"] = json.dumps(data.left_out)
     return attributes
-
-
-def _coordinate(groups: tuple[Hashable, ...]) -> np.ndarray:
-    """Labels as netCDF can keep them: integers or text as they are, anything else as text."""
-    if all(isinstance(g, int) and not isinstance(g, bool) and abs(g) < 2**63 for g in groups):
-        return np.array(groups, dtype=np.int64)
-    return np.array([str(g) for g in groups], dtype=str)

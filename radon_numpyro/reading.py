@@ -1,18 +1,21 @@
-"""From a result back to what it was made of: data, statistics, priors, draws of the scales.
+"""What a fit was made of, read back from its DataTree, fresh or loaded from a file.
 
-Integers and text come back as the labels that they were. Labels of any other type, which netCDF
-cannot keep, come back as text, from a fresh result too.
+Numbers come back to the last digit. Labels of groups come back as the tree keeps them: integers
+as integers, all others as text.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from radon_numpyro.checks import read_only
 from radon_numpyro.data import GroupedData
+from radon_numpyro.inference_data import PREDICTOR, STATISTICS
 from radon_numpyro.labels import Labels
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
@@ -21,43 +24,46 @@ SCALES = ("sigma_alpha", "sigma_beta", "eps")
 
 
 def read_labels(tree: xr.DataTree) -> Labels:
-    """Names of the columns and of the groups.
+    """Names of the columns and labels of the groups.
 
     Parameters
     ----------
     tree
         A fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
     """
-    count = tree["constant_data"].to_dataset()["count"]
-    groups = tuple(count[count.dims[0]].values.tolist())
+    constants = _constants(tree)
+    groups = constants[constants["count"].dims[0]].values.tolist()
     predictors = tuple(json.loads(tree.attrs["predictors"]))
-    return Labels(tree.attrs["outcome"], predictors, tree.attrs["group"], groups)
+    return Labels(tree.attrs["outcome"], predictors, tree.attrs["group"], tuple(groups))
 
 
 def read_statistics(tree: xr.DataTree) -> GroupStatistics:
-    """Sufficient statistics of the data that were fitted.
+    """The sufficient statistics that were fitted.
 
     Parameters
     ----------
     tree
         A fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
     """
-    labels, constant = read_labels(tree), tree["constant_data"].to_dataset()
-    num_groups, size = len(labels.groups), len(labels.predictors)
-    shapes = {
-        "count": (num_groups,),
-        "mean_x": (num_groups, size),
-        "mean_y": (num_groups,),
-        "sxx": (num_groups, size, size),
-        "sxy": (num_groups, size),
-        "syy": (num_groups,),
+    constants, labels = _constants(tree), read_labels(tree)
+    c, k = len(labels.groups), len(labels.predictors)
+    # Without predictors a tree has no empty arrays, which netCDF does not keep.
+    empty = {"mean_x": (c, 0), "sxx": (c, 0, 0), "sxy": (c, 0)} if k == 0 else {}
+    values = {
+        name: np.zeros(empty[name]) if name in empty else _numbers(constants[name])
+        for name in STATISTICS
     }
-    # Without predictors there is nothing to store of them.
-    arrays = {
-        name: constant[name].values if name in constant else np.zeros(shape)
-        for name, shape in shapes.items()
-    }
-    return GroupStatistics(**arrays, labels=labels)
+    return GroupStatistics(**values, labels=labels)
 
 
 def read_data(tree: xr.DataTree) -> GroupedData:
@@ -70,47 +76,126 @@ def read_data(tree: xr.DataTree) -> GroupedData:
 
     Raises
     ------
-    ValueError
-        If the fit has statistics only.
+    TypeError, ValueError
+        If it is something else, or saw statistics only.
     """
+    constants, labels = _constants(tree), read_labels(tree)
     if "observed_data" not in tree.children:
         raise ValueError("Expected a fit with rows; got one of statistics only")
-    labels, constant = read_labels(tree), tree["constant_data"].to_dataset()
-    y = tree["observed_data"].to_dataset()["y"].values
-    x = constant["x"].values if "x" in constant else np.empty((len(y), 0))
-    left_out = tuple((reason, count) for reason, count in json.loads(tree.attrs["left_out"]))
+    y = _numbers(tree["observed_data"].to_dataset()["y"])
+    x = _numbers(constants["x"]) if labels.predictors else np.empty((len(y), 0))
+    left_out = json.loads(tree.attrs["left_out"])
     return GroupedData(
         y=read_only(y),
         x=read_only(x),
-        group=read_only(constant["group_index"].values.astype(np.int32)),
+        group=read_only(constants["group_index"].values.astype(np.int32)),
         labels=labels,
-        left_out=left_out,
+        left_out=tuple((reason, count) for reason, count in left_out),
     )
 
 
 def read_priors(tree: xr.DataTree) -> Priors:
-    """The priors of a fit, to the last digit.
+    """The priors of the fit.
 
     Parameters
     ----------
     tree
         A fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
     """
+    _constants(tree)
     return Priors.from_json(tree.attrs["priors"])
 
 
 def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
-    """Draws of the scales, chains one after the other, in the shapes of ``conditional.py``.
+    """Draws of the scales, all chains in one axis, as ``conditional.py`` takes them.
 
     Parameters
     ----------
     tree
         A fit.
+
+    Returns
+    -------
+    dict
+        ``sigma_alpha`` (S,) and ``sigma_beta`` (S, K) of the hierarchical model, and ``eps``,
+        (S,) or (S, C), in float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+    """
+    _constants(tree)
+    return read_draws(tree, SCALES)
+
+
+def read_draws(tree: xr.DataTree, sites: Iterable[str]) -> dict[str, np.ndarray]:
+    """Draws of those of the sites that the fit has, all chains in one axis.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    sites
+        Names.
+
+    Returns
+    -------
+    dict
+        Shapes (S, ...) with S chains times draws, in float64.
     """
     posterior = tree["posterior"].to_dataset()
-    scales = {}
-    for name in SCALES:
-        if name in posterior:
-            values = posterior[name].values.astype(np.float64)
-            scales[name] = values.reshape(-1, *values.shape[2:])
-    return scales
+    draws = {
+        name: _numbers(posterior[name].transpose("chain", "draw", ...))
+        for name in sites
+        if name in posterior
+    }
+    return {name: values.reshape(-1, *values.shape[2:]) for name, values in draws.items()}
+
+
+def read_coefficients(tree: xr.DataTree, groups: Any = slice(None)) -> np.ndarray:
+    """Draws of intercepts and slopes, all chains in one axis.
+
+    Parameters
+    ----------
+    tree
+        A fit whose coefficients were drawn.
+    groups
+        Codes of G groups; default all. The pooled model has one.
+
+    Returns
+    -------
+    array
+        Shape (S, G, P), intercept first, in float64.
+    """
+    alpha = tree["posterior"]["alpha"].transpose("chain", "draw", ...)
+    chosen = dict.fromkeys(alpha.dims[2:], groups)
+    alpha = _numbers(alpha.isel(chosen))
+    size = 1 + len(json.loads(tree.attrs["predictors"]))
+    out = np.empty((*alpha.shape[:2], *(alpha.shape[2:] or (1,)), size))
+    out[..., 0] = alpha if chosen else alpha[..., None]
+    if size > 1:
+        beta = tree["posterior"]["beta"].transpose("chain", "draw", *chosen, PREDICTOR)
+        beta = _numbers(beta.isel(chosen))
+        out[..., 1:] = beta if chosen else beta[..., None, :]
+    return out.reshape(-1, *out.shape[2:])
+
+
+def _constants(tree: Any) -> xr.Dataset:
+    if not isinstance(tree, xr.DataTree):
+        raise TypeError(f"Expected tree to be an xarray DataTree; got {type(tree).__name__}")
+    if "model" not in tree.attrs or "constant_data" not in tree.children:
+        raise ValueError(
+            "Expected tree to be a fit of this package; got one without the model among its "
+            f"attributes or without constant_data; groups: {sorted(tree.children)}"
+        )
+    return tree["constant_data"].to_dataset()
+
+
+def _numbers(values: xr.DataArray) -> np.ndarray:
+    return values.values.astype(np.float64)

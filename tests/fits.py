@@ -4,8 +4,17 @@ from functools import cache
 
 import arviz as az
 import numpy as np
+from conftest import draw_unequal_data
 
-from radon_numpyro import GroupedData, GroupStatistics, Priors, fit_advi, load_radon, sample_nuts
+from radon_numpyro import (
+    GroupedData,
+    GroupStatistics,
+    Priors,
+    fit,
+    fit_advi,
+    load_radon,
+    sample_nuts,
+)
 
 TUTORIAL = Priors.tutorial()
 THREE_COUNTIES = ("CASS", "CROW WING", "FREEBORN")
@@ -63,6 +72,21 @@ def three_counties_nuts():
     return sample_nuts(
         three_counties(), three_counties_advi(), priors=TUTORIAL, draws=2000, progress_bar=False
     )
+
+
+@cache
+def towns(num_predictors=1):
+    """Unequal groups, one of them a single row and one without rows."""
+    return draw_unequal_data(num_predictors, sizes=(5, 1, 9, 0, 3))
+
+
+@cache
+def towns_fit(model="hierarchical", num_predictors=1, *, statistics_only=False, **options):
+    """A fit of :func:`towns`, started in closed form: a second or two."""
+    data = towns(num_predictors)
+    data = GroupStatistics.from_data(data) if statistics_only else data
+    options = {"draws": 400, "num_warmup": 200} | options
+    return fit(data, model, num_advi_steps=0, progress_bar=False, **options)
 
 
 def assert_moments(draws, mean, sd, rounding=0.0):

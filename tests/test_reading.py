@@ -1,83 +1,196 @@
-"""A result gives back what it was made of, fresh or from its file."""
+"""What went into a fit comes back from its tree, to the last digit, also through a file."""
 
-from dataclasses import fields, replace
+import json
+from dataclasses import replace
 
-import arviz as az
+import jax
 import numpy as np
+import pandas as pd
 import pytest
-from conftest import draw_unequal_data
+import xarray as xr
+from fits import towns, towns_fit
 
-from radon_numpyro import GroupStatistics, Priors, fit
+from radon_numpyro import GroupedData, GroupStatistics, Normal, Priors, fit
+from radon_numpyro.labels import match, stored
 from radon_numpyro.reading import (
+    read_coefficients,
     read_data,
+    read_draws,
     read_labels,
     read_priors,
     read_scales,
     read_statistics,
 )
 
-SETTINGS = {"draws": 20, "chains": 2, "num_advi_steps": 0, "progress_bar": False}
+MODELS = ("hierarchical", "individual", "pooled")
 
 
-@pytest.fixture(params=["fresh", "file"])
-def through(request, tmp_path):
-    """Hand a result on as it is, or by way of a netCDF file."""
+@pytest.fixture(params=["fresh", "loaded"])
+def back(request, tmp_path):
+    """The tree as it is made, or from a file."""
 
-    def pass_on(tree):
+    def through(tree):
         if request.param == "fresh":
             return tree
-        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.nc"
-        tree.to_netcdf(path)
-        return az.from_netcdf(path)
+        tree.to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
+        return xr.load_datatree(tmp_path / "fit.nc", engine="h5netcdf")
 
-    return pass_on
+    return through
 
 
-@pytest.mark.parametrize("num_predictors", [0, 2])
-def test_data_statistics_and_priors_come_back(through, num_predictors):
-    data = replace(draw_unequal_data(num_predictors), left_out=(("no date", 3),))
-    priors = replace(Priors.weakly_informative(data), eps=Priors.tutorial().eps)
-    tree = through(fit(data, "individual", priors=priors, **SETTINGS))
-    back = read_data(tree)
-    assert back.fingerprint() == data.fingerprint()
-    assert back.left_out == data.left_out
-    assert not back.y.flags.writeable
-    assert back.group.dtype == np.int32
+def assert_same_leaves(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for value, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert np.shape(value) == np.shape(wanted)
+        np.testing.assert_array_equal(value, wanted)
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 3])
+def test_data_statistics_and_priors(back, num_predictors):
+    data, tree = towns(num_predictors), back(towns_fit("pooled", num_predictors))
     assert read_labels(tree) == data.labels
-    assert read_priors(tree).to_json() == priors.to_json()
-    found, expected = read_statistics(tree), GroupStatistics.from_data(data)
-    assert found.labels == expected.labels
-    for field in fields(GroupStatistics):
-        if field.name != "labels":
-            got, want = getattr(found, field.name), getattr(expected, field.name)
-            np.testing.assert_array_equal(got, want, err_msg=field.name)
+    assert_same_leaves(read_statistics(tree), GroupStatistics.from_data(data))
+    assert_same_leaves(read_data(tree), data)
+    assert read_data(tree).fingerprint() == data.fingerprint() == tree.attrs["data_fingerprint"]
+    assert not read_data(tree).y.flags.writeable
+    assert_same_leaves(read_priors(tree), Priors.weakly_informative(data))
 
 
-def test_scales_are_the_draws_chain_by_chain(through):
-    tree = through(fit(draw_unequal_data(2), num_warmup=50, **SETTINGS))
+def test_priors_of_any_family(back):
+    data = towns(3)
+    priors = replace(Priors.tutorial(), beta=Normal([0.1, -1 / 3, 7.0], [1e-3, 2.0, 5.0]))
+    tree = back(fit(data, "pooled", priors=priors, draws=4, num_advi_steps=0, progress_bar=False))
+    assert_same_leaves(read_priors(tree), priors)
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 3])
+@pytest.mark.parametrize("model", MODELS)
+def test_draws_have_the_chains_in_one_axis(back, model, num_predictors):
+    tree = back(towns_fit(model, num_predictors))
+    posterior, c, k = tree["posterior"], 5, num_predictors
     scales = read_scales(tree)
-    assert {name: v.shape for name, v in scales.items()} == {
-        "sigma_alpha": (40,),
-        "sigma_beta": (40, 2),
-        "eps": (40,),
-    }
+    names = {"eps"}
+    if model == "hierarchical":
+        names |= {"sigma_alpha"} | ({"sigma_beta"} if k else set())
+        assert k == 0 or scales["sigma_beta"].shape == (1600, k)
+    assert set(scales) == names
+    assert scales["eps"].shape == ((1600, c) if model == "individual" else (1600,))
     for name, values in scales.items():
-        np.testing.assert_array_equal(values[:20], tree["posterior"][name].values[0])
-        np.testing.assert_array_equal(values[20:], tree["posterior"][name].values[1])
         assert values.dtype == np.float64
+        np.testing.assert_array_equal(values[400:800], posterior[name].values[1])
+
+    chosen = [2, 0, 2]
+    theta = read_coefficients(tree, chosen)
+    everything = read_coefficients(tree)
+    groups = 1 if model == "pooled" else c
+    assert everything.shape == (1600, groups, k + 1)
+    np.testing.assert_array_equal(theta, everything[:, [0] if groups == 1 else chosen])
+    alpha = posterior["alpha"].values.reshape(1600, groups)
+    np.testing.assert_array_equal(everything[..., 0], alpha)
+    if k:
+        beta = posterior["beta"].values.reshape(1600, groups, k)
+        np.testing.assert_array_equal(everything[..., 1:], beta)
 
 
-def test_labels_that_are_whole_numbers_stay_so_and_others_become_text(through):
-    data = draw_unequal_data(1)
-    numbered = replace(data, labels=replace(data.labels, groups=(7, 11, -3, 0)))
-    assert read_labels(through(fit(numbered, "pooled", **SETTINGS))).groups == (7, 11, -3, 0)
-    mixed = replace(data, labels=replace(data.labels, groups=(7, "x", 1.5, ("a", 2))))
-    found = read_labels(through(fit(mixed, "pooled", **SETTINGS))).groups
-    assert found == ("7", "x", "1.5", "('a', 2)")
+def test_thinned_and_turned_trees_are_read_by_name(back):
+    tree = back(towns_fit(num_predictors=3))
+    thinned = tree.isel(draw=slice(None, None, 4))
+    assert read_scales(thinned)["sigma_beta"].shape == (400, 3)
+    turned = tree.copy()
+    posterior = tree["posterior"].to_dataset().transpose("predictor", "town", "draw", "chain")
+    turned["posterior"] = xr.DataTree(posterior)
+    np.testing.assert_array_equal(read_coefficients(turned), read_coefficients(tree))
+    found, expected = (read_draws(t, ["mu_beta", "tau"]) for t in (turned, tree))
+    assert set(found) == {"mu_beta"}
+    np.testing.assert_array_equal(found["mu_beta"], expected["mu_beta"])
 
 
-def test_statistics_alone_have_no_rows(through):
-    tree = through(fit(GroupStatistics.from_data(draw_unequal_data(1)), "pooled", **SETTINGS))
-    with pytest.raises(ValueError, match="Expected a fit with rows; got one of statistics only"):
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [((27, -1, 3, 4, 5), (27, -1, 3, 4, 5)), ((1.5, 2.0, True, "a", None), None)],
+)
+def test_labels_come_back_as_integers_or_text(back, labels, expected):
+    data = towns()
+    data = replace(data, labels=replace(data.labels, groups=labels))
+    tree = back(fit(data, "pooled", draws=4, num_advi_steps=0, progress_bar=False))
+    groups = expected or tuple(str(label) for label in labels)
+    assert read_labels(tree).groups == groups
+    assert [type(g) for g in read_labels(tree).groups] == [type(g) for g in groups]
+    assert read_data(tree).labels.groups == read_statistics(tree).labels.groups == groups
+
+
+def test_rows_left_out_come_back(back):
+    data = replace(towns(), left_out=(("floor not recorded", 4), ("no y", 1)))
+    tree = back(fit(data, "pooled", draws=4, num_advi_steps=0, progress_bar=False))
+    assert read_data(tree).left_out == data.left_out
+
+
+def test_a_fit_of_statistics_has_no_rows(back):
+    tree = back(towns_fit("pooled", statistics_only=True))
+    with pytest.raises(ValueError, match="a fit with rows; got one of statistics only"):
         read_data(tree)
-    assert read_statistics(tree).num_rows == 18
+    assert_same_leaves(read_statistics(tree), GroupStatistics.from_data(towns()))
+
+
+@pytest.mark.parametrize(
+    "read", [read_labels, read_statistics, read_data, read_priors, read_scales]
+)
+def test_something_else_is_refused(read):
+    with pytest.raises(TypeError, match="tree to be an xarray DataTree; got Dataset"):
+        read(xr.Dataset())
+    other = xr.DataTree.from_dict({"/posterior": xr.Dataset({"theta": ("draw", [1.0])})})
+    with pytest.raises(ValueError, match=r"a fit of this package; got .*\['posterior'\]"):
+        read(other)
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    ("groups", "asked", "expected"),
+    [
+        (
+            (27, 3, -5),
+            [3, 27.0, "27", np.int64(-5), 4, 3.5, "x", "3.0"],
+            [1, 0, 0, 2, -1, -1, -1, -1],
+        ),
+        (("27", "03"), [27, 27.0, "27", 3, "03", "3"], [0, 0, 0, -1, 1, -1]),
+        ((27.0, 1.5), [27, 27.0, 1.5, "27.0", "27"], [0, 0, 1, 0, -1]),
+        (("a", "A", ""), ["A", "a", "", "b"], [1, 0, 2, -1]),
+        ((True, False), [True, False, "True", 1], [0, 1, 0, -1]),
+        (
+            tuple(pd.date_range("2024-01-30", periods=2)),
+            [pd.Timestamp("2024-01-31"), "2024-01-30 00:00:00", "2024-01-30"],
+            [1, 0, -1],
+        ),
+        ((("a", 1), ("a", 2)), [("a", 2), "a"], [1, -1]),
+        (("a",), [], []),
+    ],
+)
+def test_labels_are_matched_as_text_and_whole_numbers_by_value(groups, asked, expected):
+    kept = stored(groups).tolist()
+    assert match(asked, kept).tolist() == expected
+    assert match(groups, kept).tolist() == list(range(len(groups)))
+
+
+def test_labels_that_differ_in_type_alone_are_told_apart_no_more():
+    kept = stored((1, "1", "b")).tolist()
+    assert match(["b"], kept).tolist() == [2]
+    with pytest.raises(ValueError, match="differ as text; got '1' for more than one"):
+        match(["b", "1"], kept)
+
+
+def test_arrays_of_labels_are_of_one_type():
+    assert stored([3, -1]).dtype == np.int64
+    for labels in ([3, True], [2**63, 1], ["b", 1], [1.0], []):
+        expected = "U" if labels else "i"
+        assert stored(labels).dtype.kind == expected
+    assert json.dumps(stored(["b", 1, None]).tolist()) == '["b", "1", "None"]'
+
+
+def test_data_read_back_can_be_fitted_again(back):
+    tree = back(towns_fit("pooled"))
+    data = read_data(tree)
+    assert isinstance(data, GroupedData)
+    again = fit(data, "pooled", num_advi_steps=0, draws=400, num_warmup=200, progress_bar=False)
+    np.testing.assert_array_equal(again["posterior"]["alpha"], tree["posterior"]["alpha"])
