@@ -18,13 +18,12 @@ from pandas.api.types import (
 
 
 def check_columns(
-    columns: Sequence[Hashable], y: str, x: str | Sequence[str], group: str
-) -> tuple[str, ...]:
-    """Refuse names that do not each mean one column of their own; list the predictors."""
-    if not isinstance(x, Sequence):
-        raise TypeError(f"Expected x to be a str or a sequence of str; got {type(x).__name__}")
-    predictors = (x,) if isinstance(x, str) else tuple(x)
-    used = [("y", y), *(("x", name) for name in predictors), ("group", group)]
+    frame: pd.DataFrame, y: str | None, predictors: tuple[str, ...], group: str
+) -> None:
+    """Refuse names that do not each mean one column of their own; new rows have no outcome."""
+    used = [("x", name) for name in predictors] + [("group", group)]
+    if y is not None:
+        used.insert(0, ("y", y))
     for argument, name in used:
         if not isinstance(name, str):
             raise TypeError(f"Expected {argument} to be named by a str; got {name!r}")
@@ -65,11 +64,13 @@ def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
     return values
 
 
-def group_codes(column: pd.Series) -> tuple[NDArray[np.int32], tuple[Hashable, ...]]:
-    """Give each row the code of its group, and list the labels."""
+def group_codes(
+    column: pd.Series, *, gaps: bool = False
+) -> tuple[NDArray[np.int32], tuple[Hashable, ...]]:
+    """Give each row the code of its group, and list the labels; with gaps allowed, theirs is -1."""
     where = f"column {column.name!r} (group)"
     missing = column.isna().to_numpy()
-    if missing.any():
+    if missing.any() and not gaps:
         raise ValueError(f"Expected {where} without gaps; got {_rows(missing, column)} missing")
     if isinstance(column.dtype, pd.CategoricalDtype):
         used = column.cat.remove_unused_categories().cat

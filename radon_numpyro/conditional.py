@@ -33,6 +33,7 @@ from radon_numpyro.equations import NormalEquations
 from radon_numpyro.marginal import (
     GroupTerms,
     PopulationMean,
+    coefficients,
     group_terms,
     individual_prior,
     population_mean,
@@ -89,24 +90,18 @@ def line(
     if model == "pooled":
         equations, group = equations.pooled(), np.zeros(len(x), dtype=int)
     used, position = np.unique(group, return_inverse=True)
-    present = used >= 0
-    gram, moment, rss, count, offset = equations.take(used)
-    # What no row speaks for has normal equations of zeros.
-    taken = NormalEquations(
-        gram * present, moment * present, rss * present, count * present, offset
-    )
+    taken = _of_groups(equations, used)
     if model == "hierarchical":
         means = population_means(equations, priors, scales) if means is None else means
+        mu = [m[:, None] for m in means.mean]
         terms = _hierarchical_terms(taken, scales)
-        mean, variance = prediction(
-            terms, [m[:, None] for m in means.mean], design, position, means
-        )
+        mean, variance = prediction(terms, mu, design, position, means)
     else:
         eps = scales["eps"]
         scale, mu = individual_prior(taken, priors)
         terms = group_terms(taken, scale, eps[:, used] if eps.ndim == 2 else eps[:, None])
         mean, variance = prediction(terms, mu, design, position)
-    return mean + sum(o * z for o, z in zip(offset, design, strict=True)), variance
+    return mean + sum(o * z for o, z in zip(equations.offset, design, strict=True)), variance
 
 
 def line_blocks(
@@ -169,6 +164,44 @@ def population_means(equations: NormalEquations, priors: Priors, scales: Scales)
     return joined
 
 
+def draw_groups(
+    rng: np.random.Generator,
+    equations: NormalEquations,
+    scales: Scales,
+    mu: np.ndarray,
+    group: np.ndarray,
+) -> np.ndarray:
+    r"""One draw of the coefficients of groups for each draw of the scales and of :math:`\mu`.
+
+    Parameters
+    ----------
+    rng
+        Source of the noise.
+    equations, scales
+        As in :func:`line`, of the hierarchical model.
+    mu
+        Draws of the population means, shape (S, P), intercept first, in the units of the model.
+    group
+        Codes of G groups. Each -1 is a group of its own, drawn from the population.
+
+    Returns
+    -------
+    array
+        Shape (S, G, P), intercept first, in the units of the model.
+    """
+    num_draws, size = mu.shape
+    relative = [m[:, None] for m in (mu - equations.offset).T]
+    out = np.empty((num_draws, len(group), size))
+    step = _fitting(num_draws, size)
+    for start in range(0, len(group), step):
+        some = group[start : start + step]
+        terms = _hierarchical_terms(_of_groups(equations, some), scales)
+        noise = rng.standard_normal((size, num_draws, len(some)))
+        theta = coefficients(terms, relative, list(noise))
+        out[:, start : start + step] = np.stack(theta, axis=-1) + equations.offset
+    return out
+
+
 def residual_variance(model: str, scales: Scales, group: np.ndarray) -> np.ndarray:
     r"""Variance :math:`\epsilon^2` of the outcome about the line, which ``line`` leaves out.
 
@@ -184,6 +217,13 @@ def residual_variance(model: str, scales: Scales, group: np.ndarray) -> np.ndarr
     """
     eps = scales["eps"]
     return np.square(eps[:, group] if model == "individual" else eps[:, None])
+
+
+def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:
+    """Equations of some groups; those of -1, for which no row speaks, are zeros."""
+    gram, moment, rss, count, offset = equations.take(group)
+    seen = group >= 0
+    return NormalEquations(gram * seen, moment * seen, rss * seen, count * seen, offset)
 
 
 def _hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
