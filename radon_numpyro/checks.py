@@ -18,9 +18,15 @@ from pandas.api.types import (
 
 
 def check_columns(
-    frame: pd.DataFrame, y: str | None, predictors: tuple[str, ...], group: str
-) -> None:
-    """Refuse names that do not each mean one column of their own; new rows have no outcome."""
+    columns: Sequence[Hashable], y: str | None, x: str | Sequence[str], group: str
+) -> tuple[str, ...]:
+    """Refuse names that do not each mean one column of their own; list the predictors.
+
+    New rows, to be predicted, have no outcome.
+    """
+    if not isinstance(x, Sequence):
+        raise TypeError(f"Expected x to be a str or a sequence of str; got {type(x).__name__}")
+    predictors = (x,) if isinstance(x, str) else tuple(x)
     used = [("x", name) for name in predictors] + [("group", group)]
     if y is not None:
         used.insert(0, ("y", y))

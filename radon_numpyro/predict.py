@@ -222,7 +222,7 @@ def _new_rows(tree: xr.DataTree, frame: pd.DataFrame, new_groups: str) -> _Rows:
     _check_choice("new_groups", new_groups, NEW_GROUPS)
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"Expected frame to be a pandas DataFrame; got {type(frame).__name__}")
-    check_columns(frame, None, labels.predictors, labels.group)
+    check_columns(frame.columns.tolist(), None, labels.predictors, labels.group)
     if len(frame) == 0:
         raise ValueError("Expected frame to have at least one row; got 0 rows")
     columns = [numeric_column(frame[name], "x") for name in labels.predictors]

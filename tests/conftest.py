@@ -24,6 +24,16 @@ def x64():
         yield
 
 
+@pytest.fixture
+def agg():
+    """Matplotlib without a screen, and no figure left open."""
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
 def draw_unequal_data(num_predictors, sizes=(5, 1, 9, 3), seed=0):
     """Rows in mixed order, with means that are not zero and scales that differ.
 

@@ -68,6 +68,11 @@ def radon_nuts(method):
 
 
 @cache
+def radon_tree(model):
+    return fit(load_radon(), model, priors=TUTORIAL, draws=250, progress_bar=False)
+
+
+@cache
 def three_counties_nuts():
     return sample_nuts(
         three_counties(), three_counties_advi(), priors=TUTORIAL, draws=2000, progress_bar=False
