@@ -20,6 +20,8 @@ from radon_numpyro.diagnostics import diagnose
 from radon_numpyro.fit import fit
 from radon_numpyro.models import hierarchical, individual, pooled
 from radon_numpyro.nuts import sample_nuts
+from radon_numpyro.on_demand import with_groups
+from radon_numpyro.predict import predict
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.simulate import simulate
 from radon_numpyro.statistics import GroupStatistics
@@ -39,6 +41,8 @@ __all__ = [
     "diagnose",
     "compare",
     "compare_pooling",
+    "predict",
+    "with_groups",
     "hierarchical",
     "individual",
     "pooled",

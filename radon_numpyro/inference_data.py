@@ -217,6 +217,37 @@ def predictions_to_datatree(
     return made
 
 
+def add_groups(
+    tree: xr.DataTree, contents: Mapping[str, Mapping[str, np.ndarray]], labels: Labels
+) -> xr.DataTree:
+    """A copy of a fit with more groups of draws.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    contents
+        Draws by group and site, or ``y`` by row, shapes (chains, draws, ...).
+    labels
+        Names of the data.
+
+    Returns
+    -------
+    xarray.DataTree
+    """
+    dims: dict[Any, Any] = {**site_dims(tree.attrs["model"], labels), "y": ["row"]}
+    coords: dict[Any, Any] = {
+        group_dim(labels): stored(labels.groups),
+        PREDICTOR: np.array(labels.predictors, dtype=str),
+    }
+    out = tree.copy()
+    for group, sites in contents.items():
+        ordered = {name: sites[name] for name in (*SITES, "y") if name in sites}
+        dataset = arviz_base.dict_to_dataset(ordered, dims=dims, coords=coords)
+        out[group] = xr.DataTree(dataset)
+    return out
+
+
 def describe_call(function: str, **arguments: Any) -> str:
     """The call that made a result, as Python would write it.
 

@@ -34,7 +34,7 @@ LAYERS = [
     {"nuts"},
     {"inference_data"},
     {"reading"},
-    {"diagnostics", "fit", "predict"},
+    {"diagnostics", "fit", "predict", "on_demand"},
     {"held_out"},
     {"crossval"},
     {"loo", "rmsd"},
