@@ -8,15 +8,6 @@ from matplotlib.lines import Line2D
 
 from radon_numpyro.axes import LEGEND, MODEL_STYLES, STYLES, Look, dress, new_axes
 
-COLUMNS = (
-    "elpd_diff",
-    "elpd_diff_se",
-    "elpd_kfold_diff",
-    "elpd_kfold_diff_se",
-    "rmsd_in_sample",
-    "rmsd_kfold",
-    "rmsd_kfold_se",
-)
 LOO: Look = {"marker": "o", "ms": 4.5}
 KFOLD: Look = {"marker": "s", "ms": 4.5, "mfc": "white"}
 
@@ -33,9 +24,8 @@ def plot_comparison(table: pd.DataFrame, *, outcome: str = "outcome") -> np.ndar
     Parameters
     ----------
     table
-        A row a model, with columns ``elpd_diff`` (leave-one-out), ``elpd_kfold_diff`` and their
-        ``_se``: the model less the best, in nats; ``rmsd_in_sample``, ``rmsd_kfold`` and
-        ``rmsd_kfold_se``, in the unit of y. Other columns are left alone; a gap is not drawn.
+        ``Comparison.table``: a row a model, columns as its ``definitions`` say. K-fold is shown if
+        it is there, else leave-one-out alone. A gap is not drawn.
     outcome
         Word for the outcome, with its unit.
 
@@ -49,41 +39,42 @@ def plot_comparison(table: pd.DataFrame, *, outcome: str = "outcome") -> np.ndar
     ValueError
         If the table has no row or lacks a column.
     """
-    missing = [name for name in COLUMNS if name not in table]
+    folds = "elpd_kfold_diff" in table
+    schemes = {"elpd_diff": LOO} | ({"elpd_kfold_diff": KFOLD} if folds else {})
+    rmsd, way = ("rmsd_kfold", "K-fold") if folds else ("rmsd_loo", "LOO")
+    needed = [*schemes, *(f"{name}_se" for name in schemes), "rmsd_in_sample", rmsd, f"{rmsd}_se"]
+    missing = [name for name in needed if name not in table]
     if missing:
-        raise ValueError(f"Expected table with columns {', '.join(COLUMNS)}; got no {missing[0]}")
+        raise ValueError(f"Expected table with columns {', '.join(needed)}; got no {missing[0]}")
     if table.empty:
         raise ValueError("Expected table with a row for each model; got none")
     table = table.sort_values("elpd_diff", ascending=False, kind="stable")
     spare = cycle(STYLES[len(MODEL_STYLES) :])
-    styles = [MODEL_STYLES.get(model) or next(spare) for model in table.index]
     left, right = axes = new_axes(2, 2, 2.3)
     left.axvline(0, color="black", lw=0.8, zorder=0)
-    for k, (row, (colour, style)) in enumerate(zip(table.itertuples(), styles, strict=True)):
-        differences = (
-            (k - 0.14, row.elpd_diff, row.elpd_diff_se, LOO),
-            (k + 0.14, row.elpd_kfold_diff, row.elpd_kfold_diff_se, KFOLD),
-        )
-        for y, difference, se, marker in differences:
+    for k, (model, row) in enumerate(table.iterrows()):
+        colour, style = MODEL_STYLES.get(model) or next(spare)
+        for (name, marker), shift in zip(schemes.items(), (-0.14, 0.14), strict=False):
+            y, difference, se = k + shift * folds, row[name], row[f"{name}_se"]
             for times, width in ((2, 0.8), (1, 2.4)):
                 ends = difference - times * se, difference + times * se
                 left.hlines(y, *ends, color=colour, lw=width)
             left.plot(difference, y, color=colour, **marker)
         # Side by side, so that the bars can be told apart.
         x = 0, 1 + 0.06 * (k - (len(table) - 1) / 2)
-        look = {"color": colour, "ls": style, "lw": 1.4, "marker": "o", "ms": 4}
-        right.plot(x, (row.rmsd_in_sample, row.rmsd_kfold), label=str(row.Index), **look)
-        right.errorbar(x[1], row.rmsd_kfold, row.rmsd_kfold_se, color=colour, lw=1)
+        look: Look = {"color": colour, "ls": style, "lw": 1.4, "marker": "o", "ms": 4}
+        right.plot(x, (row["rmsd_in_sample"], row[rmsd]), label=str(model), **look)
+        right.errorbar(x[1], row[rmsd], row[f"{rmsd}_se"], color=colour, lw=1)
     left.set_yticks(range(len(table)), table.index.astype(str))
     left.set_ylim(len(table) - 0.5, -0.5)
-    right.set_xticks((0, 1), ("rows seen", "rows left out (K-fold)"))
+    right.set_xticks((0, 1), ("rows seen", f"rows left out ({way})"))
     right.set_xlim(-0.2, 1.3)
     dress(left, "", "elpd less that of the best (nats)", "")
-    dress(right, "", "", f"RMSD, {outcome}")
+    rows = table.get(rmsd.replace("rmsd", "rows"))
+    note = "" if rows is None else f"left out: {rows.max():.0f} rows that every model can predict"
+    dress(right, note, "", f"RMSD, {outcome}")
     keys = right.get_legend_handles_labels()[0]
-    keys += [
-        Line2D([], [], color="0.3", lw=1.4, label="LOO, 1 and 2 se", **LOO),
-        Line2D([], [], color="0.3", lw=1.4, label="K-fold, 1 and 2 se", **KFOLD),
-    ]
+    for words, marker in zip(("LOO", "K-fold"), schemes.values(), strict=False):
+        keys.append(Line2D([], [], color="0.3", lw=1.4, label=f"{words}, 1 and 2 se", **marker))
     left.figure.legend(handles=keys, **LEGEND)
     return axes

@@ -12,10 +12,10 @@ import xarray as xr
 from trees import add_draws, make_tree
 
 from radon_numpyro import Priors, plots
-from radon_numpyro.plots_comparison import COLUMNS
 
 pytestmark = pytest.mark.usefixtures("agg")
 
+COLUMNS = ("elpd_diff", "elpd_diff_se", "rmsd_in_sample", "rmsd_loo", "rmsd_loo_se")
 TABLE = pd.DataFrame(dict.fromkeys(COLUMNS, (1.0, 0.5)), index=["hierarchical", "pooled"])
 FIGURES = {
     "plot_elbo": plots.plot_elbo,

@@ -91,6 +91,7 @@ def test_rmsd_runs_from_the_rows_seen_to_the_rows_left_out(table):
         "rows left out (K-fold)",
     ]
     assert right.get_ylabel() == "RMSD, log radon"
+    assert right.get_title(loc="left") == ""
     assert legend_texts(right.figure.legends[0]) == [
         "hierarchical",
         "pooled",
@@ -116,6 +117,22 @@ def test_models_by_any_name_have_a_colour_of_their_own(table):
     assert len(set(colours)) == 3
 
 
+def test_the_number_of_rows_left_out_is_said(table):
+    _, right = plot_comparison(table.assign(rows_kfold=844.0, rows_loo=857.0))
+    assert right.get_title(loc="left") == "left out: 844 rows that every model can predict"
+
+
+def test_without_folds_the_rows_left_out_are_those_of_leave_one_out(table):
+    folds = [name for name in table if "kfold" in name]
+    alone = table.drop(columns=folds).assign(rmsd_loo=[0.81, 0.85, 0.76], rmsd_loo_se=0.03)
+    left, right = plot_comparison(alone)
+    assert bars(left, BLUE) == {(-147, -103, 2, 2.4), (-169, -81, 2, 0.8)}
+    (line,) = (line for line in right.lines if line.get_label() == "individual")
+    np.testing.assert_allclose(line.get_ydata(), (0.66, 0.85))
+    assert [tick.get_text() for tick in right.get_xticklabels()][1] == "rows left out (LOO)"
+    assert legend_texts(left.figure.legends[0])[3:] == ["LOO, 1 and 2 se"]
+
+
 def test_a_gap_is_not_drawn(table):
     table.loc["individual", ["elpd_kfold_diff", "elpd_kfold_diff_se", "rmsd_kfold"]] = np.nan
     left, right = plot_comparison(table)
@@ -128,5 +145,8 @@ def test_tables_without_meaning_are_refused(table):
     match = r"Expected table with columns elpd_diff, .*, rmsd_kfold_se; got no rmsd_in_sample"
     with pytest.raises(ValueError, match=match):
         plot_comparison(table.drop(columns="rmsd_in_sample"))
+    folds = [name for name in table if "kfold" in name]
+    with pytest.raises(ValueError, match=r"rmsd_in_sample, rmsd_loo, rmsd_loo_se; got no rmsd_loo"):
+        plot_comparison(table.drop(columns=folds))
     with pytest.raises(ValueError, match=r"Expected table with a row for each model; got none"):
         plot_comparison(table.iloc[:0])
