@@ -28,6 +28,7 @@ from radon_numpyro.axes import (
 )
 from radon_numpyro.inference_data import PREDICTOR
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.reading import read_priors
 
 MOST_BINS, WIDE = 50, 20
 GREY = "0.75"
@@ -152,7 +153,7 @@ def plot_prior_predictive(
 
 
 def plot_prior_posterior(
-    tree: DataTree, priors: Priors, *, outcome: str | None = None
+    tree: DataTree, priors: Priors | None = None, *, outcome: str | None = None
 ) -> np.ndarray:
     """Plot what the data added to the priors of the population and of the residual sd.
 
@@ -164,7 +165,7 @@ def plot_prior_posterior(
     tree
         A hierarchical or pooled fit.
     priors
-        Its priors.
+        Priors to draw; default its own.
     outcome
         Words for the outcome with its unit, default its column.
 
@@ -182,6 +183,7 @@ def plot_prior_posterior(
     sites = {name: draws for name, draws in sites.items() if draws.ndim == 2}
     if not sites:
         raise ValueError(f"Expected a hierarchical or pooled fit; got {tree.attrs['model']!r}")
+    priors = read_priors(tree) if priors is None else priors
     axes = new_axes(len(sites), 2, 1.85)
     for ax, (name, site) in zip(axes, sites.items(), strict=True):
         known = tree["posterior"].to_dataset().indexes

@@ -6,7 +6,7 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 import xarray as xr
-from fits import TUTORIAL, radon_tree
+from fits import radon_tree
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.patches import StepPatch
@@ -184,6 +184,13 @@ def test_bins_are_few_however_the_data_are_spread():
         assert (np.diff(edges) > 0).all()
 
 
+def test_bins_are_narrower_the_more_rows_there_are():
+    tree = predicted(counts=(400, 500, 60, 40))
+    (line,) = steps(plot_ppc(tree)[0], filled=False)
+    expected = np.histogram_bin_edges(tree["observed_data"]["y"].values, "fd")
+    assert np.diff(line.get_data().edges)[0] == pytest.approx(np.diff(expected)[0], rel=0.05)
+
+
 def test_fits_without_rows_or_draws_are_refused():
     match = r"Expected a fit with the group 'posterior_predictive'; got none "
     match += r"\(with_groups\(tree, 'posterior_predictive'\) adds it\)"
@@ -312,6 +319,16 @@ def test_the_axis_follows_the_posterior_and_a_flat_prior_lies_in_it():
     assert ax.get_title(loc="left").startswith("sigma_alpha ~ Uniform(0, 100)\nsd: prior 28.9, ")
 
 
+def test_the_priors_are_those_of_the_fit_unless_others_are_given():
+    tree = make_tree()
+    tree.attrs["priors"] = PRIORS.to_json()
+    titles = [ax.get_title(loc="left") for ax in plot_prior_posterior(tree)]
+    assert titles[0].startswith("mu_alpha ~ Normal(1, 3)")
+    assert titles == [ax.get_title(loc="left") for ax in plot_prior_posterior(tree, PRIORS)]
+    other = plot_prior_posterior(tree, Priors.tutorial())[0].get_title(loc="left")
+    assert other.startswith("mu_alpha ~ Normal(0, 10000)")
+
+
 def test_a_scale_near_zero_is_not_shown_below_it():
     tree = make_tree()
     tree["posterior"]["sigma_alpha"][...] = np.abs(tree["posterior"]["sigma_alpha"] - 5)
@@ -355,7 +372,7 @@ def test_radon_pooled_misses_the_means_of_counties_that_the_hierarchical_model_h
         tree["posterior_predictive"] = xr.DataTree(xr.Dataset({"y": drawn}))
         axes = plot_ppc(tree, unit="houses")
         inside[model] = int(axes[1].get_title(loc="left").split()[0])
-        title = plot_prior_posterior(radon_tree(model), TUTORIAL)[-1].get_title(loc="left")
+        title = plot_prior_posterior(radon_tree(model))[-1].get_title(loc="left")
         assert title.startswith("eps ~ Uniform(0, 100)")
     assert inside["hierarchical"] > 80
     assert inside["pooled"] < 70
