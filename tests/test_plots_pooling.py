@@ -12,6 +12,7 @@ from matplotlib.patches import Ellipse
 from trees import BLUE, COUNTIES, GREEN, VERMILION, legend_texts, make_tree, posterior
 
 from radon_numpyro.axes import size_axis
+from radon_numpyro.identification import identify
 from radon_numpyro.plots import plot_shrinkage
 
 pytestmark = pytest.mark.usefixtures("agg")
@@ -143,6 +144,20 @@ def test_what_rows_identify_is_read_off_their_statistics(values, slope, intercep
     assert np.isclose(moves(by_size)[:, 0, 1], alpha).any() == intercept
 
 
+def test_the_audit_finds_the_same_slopes():
+    trees = make_trees(predictors=("floor", "age", "rooms"))
+    constants = trees["individual"]["constant_data"].to_dataset()
+    y, x = trees["individual"]["observed_data"]["y"].values, constants["x"].values
+    known = identify(y, x, constants["group_index"].values, len(COUNTIES)).slopes
+    # CASS has no floor, ANOKA a single house.
+    assert known.tolist() == [[False, True, True], [True] * 3, [True] * 3, [False] * 3]
+    for k, predictor in enumerate(("floor", "age", "rooms")):
+        plane, _ = plot_shrinkage(trees, predictor=predictor)
+        named = np.array(COUNTIES)[known[:, k]]
+        expected = medians(trees["individual"], "alpha", named)
+        np.testing.assert_allclose(moves(plane)[:, 0, 0], expected)
+
+
 def test_the_pooled_fit_is_marked_if_it_is_given():
     trees = make_trees() | {"pooled": make_tree("pooled")}
     plane, by_size = plot_shrinkage(trees)
@@ -185,22 +200,21 @@ def test_without_predictors_there_is_no_plane():
     assert legend_texts(axes[0].figure.legends[0]) == names
 
 
-def make_spread(estimates, counts, **arguments):
-    """Trees of many groups without predictors; the individual estimates are given."""
-    groups = [f"town {k:03}" for k in range(len(estimates))]
-    trees = make_trees(predictors=(), groups=groups, counts=counts, **arguments)
-    for tree in trees.values():
-        tree["posterior"]["alpha"][...] -= tree["posterior"]["alpha"].median(("chain", "draw"))
-    trees["individual"]["posterior"]["alpha"][...] += np.asarray(estimates)
-    trees["hierarchical"]["posterior"]["alpha"][...] += 2 + 0.1 * (np.asarray(estimates) - 2)
+def make_spread(alone, counts, shared=None, groups=None):
+    """Trees without predictors at the estimates given; by default 90 % pulled."""
+    alone = np.asarray(alone)
+    groups = groups or [f"town {k:03}" for k in range(len(alone))]
+    trees = make_trees(predictors=(), groups=groups, counts=counts)
+    shared = 2 + 0.1 * (alone - 2) if shared is None else np.asarray(shared)
+    for tree, estimates in zip(trees.values(), (alone, shared), strict=True):
+        alpha = tree["posterior"]["alpha"]
+        alpha[...] += estimates - alpha.median(("chain", "draw"))
     return trees
 
 
 def test_estimates_far_out_run_off_the_axis_and_are_counted():
     estimates = np.array([0.0, 1, 1, 2, 2, 3, 3, 4, 1000, -500])
-    trees = make_spread(estimates, range(1, 11))
-    trees["hierarchical"]["posterior"]["alpha"][..., -2:] = 2.0
-    (ax,) = plot_shrinkage(trees)
+    (ax,) = plot_shrinkage(make_spread(estimates, range(1, 11), shared=np.full(10, 2.0)))
     assert ax.get_title(loc="left") == "2 off the scale: 'town 008', 'town 009'"
     low, high = ax.get_ylim()
     # The population, 2 +- 2.6 * 5, is wider than the estimates.
@@ -209,15 +223,16 @@ def test_estimates_far_out_run_off_the_axis_and_are_counted():
     assert moves(ax)[8][0][1] == pytest.approx(1000)
 
 
-def test_far_but_within_three_interquartile_ranges_stays_on_the_axis():
-    # Quartiles 1.25 and 41; 160.25 is the outer fence.
-    estimates = np.array([1.0, 1, 1, 2, 2, 40, 42, 50])
-    for far, off in ((150, False), (175, True)):
-        (ax,) = plot_shrinkage(make_spread([*estimates[:-1], far], range(1, 9)))
-        low, high = np.quantile([*estimates[:-1], far], (0.25, 0.75))
-        assert (far > high + 3 * (high - low)) == off
-        assert (far > ax.get_ylim()[1]) == off
-        assert bool(ax.get_title(loc="left")) == off
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("far", "off"), [(150, False), (175, True)])
+def test_far_but_within_three_interquartile_ranges_stays_on_the_axis(sign, far, off):
+    estimates = np.array([1.0, 1, 1, 2, 2, 40, 42, far])
+    low, high = np.quantile(estimates, (0.25, 0.75))
+    assert high + 2 * (high - low) < 150 < high + 3 * (high - low) < 175
+    (ax,) = plot_shrinkage(make_spread(sign * estimates, range(1, 9), shared=np.full(8, 2.0)))
+    bottom, top = ax.get_ylim()
+    assert (not bottom < sign * far < top) == off
+    assert bool(ax.get_title(loc="left")) == off
 
 
 # Names
@@ -242,18 +257,22 @@ def test_groups_wanted_are_named_at_their_individual_estimate():
 
 
 def test_three_that_move_far_are_named_where_there_is_room():
-    estimates = np.array([-8.0, 1.9, 2, 2, 2.1, 2, 12, 11.99])
-    counts = [1, 3, 9, 27, 81, 243, 729, 730]
-    trees = make_spread(estimates, counts)
-    trees["individual"]["posterior"]["alpha"][..., 4] += 6
-    (ax,) = plot_shrinkage(trees)
-    # The last stands where the seventh is, and would cover it.
-    assert set(annotations(ax)) < {"town 000", "town 006", "town 004", "town 007"}
-    assert len(annotations(ax)) == 3
+    places = {
+        "first": (1, 12.85, 2.0),
+        # No mark is in the way of its name, but the first's name is.
+        "below it": (2, 12.0, 2.0),
+        "hemmed in": (30, -8.0, 1.0),
+        "to the left": (22, -8.3, -8.3),
+        "to the right": (40, -8.3, -8.3),
+        "third": (200, 8.0, 2.0),
+        "second": (4, -5.0, 2.0),
+        "fourth": (1000, -1.0, 2.0),
+    }
+    counts, alone, shared = zip(*places.values(), strict=True)
+    (ax,) = plot_shrinkage(make_spread(alone, counts, shared=shared, groups=tuple(places)))
+    assert list(annotations(ax)) == ["first", "second", "third"]
     ax.figure.canvas.draw()
-    boxes = [text.get_window_extent() for text in ax.texts]
-    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
-    frame = ax.get_window_extent()
+    frame, boxes = ax.get_window_extent(), [text.get_window_extent() for text in ax.texts]
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
 
 
@@ -272,13 +291,14 @@ def test_labels_in_any_script_stay_as_they_are():
 
 def test_groups_of_one_size_stand_side_by_side_near_it():
     _, ax = plt.subplots()
-    sizes = pd.Series([4, 4, 4, 5, 100, 100, 1])
-    places = size_axis(ax, sizes)
+    places = size_axis(ax, pd.Series([4, 4, 4, 5, 5, 5, 100, 100, 1]))
     assert len(set(places)) == len(places)
-    np.testing.assert_allclose(places[[1, 3, 6]], (4, 5, 1))
+    np.testing.assert_allclose(places[[1, 4, 8]], (4, 5, 1))
     # Nobody crosses half the way to the next size.
-    assert 4 * (4 / 5) ** 0.5 < min(places[:3]) < 4 < max(places[:3]) < 4 * (5 / 4) ** 0.5
-    assert np.prod(places[4:6]) == pytest.approx(1e4)
+    half = (5 / 4) ** 0.5
+    assert 4 / half < min(places[:3]) < 3.9 < 4.1 < max(places[:3]) < 4 * half
+    assert 5 / half < min(places[3:6]) < 4.9 < 5.1 < max(places[3:6]) < 5 * half
+    assert np.prod(places[6:8]) == pytest.approx(1e4)
     low, high = ax.get_xlim()
     assert low < 1
     assert high > places.max()
