@@ -54,7 +54,7 @@ def plot_ppc(
     Parameters
     ----------
     tree
-        A fit with rows and the group ``posterior_predictive``.
+        A fit with rows and the group ``posterior_predictive``, of ``with_groups``.
     ci_prob, ci_kind
         Probability of the intervals; ``"eti"`` (equal tails) or ``"hdi"`` (highest density).
     outcome, unit
@@ -112,8 +112,7 @@ def plot_prior_predictive(
     Parameters
     ----------
     tree
-        A fit with rows and the group ``prior_predictive``, whose ``y`` has the dimensions chain,
-        draw and row.
+        A fit with rows and the group ``prior_predictive``, of ``with_groups(tree, "prior")``.
     ax
         Where to draw; default a new figure, one column wide.
     outcome
@@ -214,8 +213,9 @@ def _outcomes(tree: DataTree, group: str) -> tuple[DataArray, DataArray]:
     if "observed_data" not in tree.children:
         raise ValueError("Expected a fit with rows; got one of statistics only")
     if group not in tree.children:
-        how = f" (with_groups(tree, {group!r}) adds it)" if group == "posterior_predictive" else ""
-        raise ValueError(f"Expected a fit with the group {group!r}; got none{how}")
+        name = {"prior_predictive": "prior"}.get(group, group)
+        how = f"with_groups(tree, {name!r}) adds it"
+        raise ValueError(f"Expected a fit with the group {group!r}; got none ({how})")
     drawn = tree[group].to_dataset()["y"].transpose("chain", "draw", "row")
     return tree["observed_data"].to_dataset()["y"], drawn
 

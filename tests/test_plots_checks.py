@@ -5,7 +5,6 @@ import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
 import pytest
-import xarray as xr
 from fits import radon_tree
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
@@ -24,6 +23,7 @@ from trees import (
 )
 
 from radon_numpyro import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.on_demand import with_groups
 from radon_numpyro.plots import plot_ppc, plot_prior_posterior, plot_prior_predictive
 
 pytestmark = pytest.mark.usefixtures("agg")
@@ -199,7 +199,8 @@ def test_fits_without_rows_or_draws_are_refused():
     for plot in (plot_ppc, plot_prior_predictive):
         with pytest.raises(ValueError, match=r"Expected a fit with rows; got one of statistics"):
             plot(make_tree(rows=False))
-    with pytest.raises(ValueError, match=r"Expected a fit with the group 'prior_predictive'; got"):
+    match = r"'prior_predictive'; got none \(with_groups\(tree, 'prior'\) adds it\)"
+    with pytest.raises(ValueError, match=match):
         plot_prior_predictive(make_tree())
     with pytest.raises(ValueError, match=r"Expected ci_prob between 0 and 1; got 1.5"):
         plot_ppc(predicted(), ci_prob=1.5)
@@ -360,19 +361,12 @@ def test_the_individual_model_has_no_such_parameter():
 def test_radon_pooled_misses_the_means_of_counties_that_the_hierarchical_model_has():
     inside = {}
     for model in ("pooled", "hierarchical"):
-        tree = radon_tree(model).copy()
-        constants = tree["constant_data"].to_dataset()
-        sites = tree["posterior"].to_dataset()
-        if model == "hierarchical":
-            sites = sites.isel(county=constants["group_index"])
-        line = sites["alpha"] + (sites["beta"] * constants["x"]).sum("predictor")
-        line = line.transpose("chain", "draw", "row")
-        noise = line.copy(data=np.random.default_rng(0).normal(size=line.shape))
-        drawn = (line + sites["eps"] * noise).reset_coords(drop=True)
-        tree["posterior_predictive"] = xr.DataTree(xr.Dataset({"y": drawn}))
+        tree = with_groups(radon_tree(model), "posterior_predictive", "prior")
         axes = plot_ppc(tree, unit="houses")
         inside[model] = int(axes[1].get_title(loc="left").split()[0])
-        title = plot_prior_posterior(radon_tree(model))[-1].get_title(loc="left")
+        title = plot_prior_posterior(tree)[-1].get_title(loc="left")
         assert title.startswith("eps ~ Uniform(0, 100)")
+        # The tutorial's priors allow log radon of 10 000 either way.
+        assert plot_prior_predictive(tree).get_xscale() == "asinh"
     assert inside["hierarchical"] > 80
     assert inside["pooled"] < 70
