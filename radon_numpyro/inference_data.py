@@ -161,6 +161,31 @@ def to_datatree(
     return tree
 
 
+def add_draws(
+    tree: xr.DataTree, name: str, values: Mapping[str, Any], labels: Labels, **attributes: Any
+) -> None:
+    """Put draws of sites, or of ``y`` by row, into a group of a fit.
+
+    Parameters
+    ----------
+    tree
+        The fit, which is changed.
+    name
+        Name of the group, which is replaced if it is there.
+    values
+        Arrays of shape (chains, draws, ...), dimensions as in the posterior.
+    labels
+        Names of the data.
+    **attributes
+        Attributes of the group.
+    """
+    dims: dict[Any, Any] = {**site_dims(tree.attrs["model"], labels), "y": ["row"]}
+    arrays = {site: np.asarray(values[site]) for site in (*SITES, "y") if site in values}
+    coords: dict[Any, Any] = {n: c.values for n, c in tree["posterior"].coords.items()}
+    dataset = arviz_base.dict_to_dataset(arrays, dims=dims, coords=coords, attrs=attributes)
+    tree[name] = xr.DataTree(dataset)
+
+
 def predictions_to_datatree(
     tree: xr.DataTree,
     labels: Labels,
@@ -215,37 +240,6 @@ def predictions_to_datatree(
     made.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
     made.attrs.update(attributes)
     return made
-
-
-def add_groups(
-    tree: xr.DataTree, contents: Mapping[str, Mapping[str, np.ndarray]], labels: Labels
-) -> xr.DataTree:
-    """A copy of a fit with more groups of draws.
-
-    Parameters
-    ----------
-    tree
-        A fit.
-    contents
-        Draws by group and site, or ``y`` by row, shapes (chains, draws, ...).
-    labels
-        Names of the data.
-
-    Returns
-    -------
-    xarray.DataTree
-    """
-    dims: dict[Any, Any] = {**site_dims(tree.attrs["model"], labels), "y": ["row"]}
-    coords: dict[Any, Any] = {
-        group_dim(labels): stored(labels.groups),
-        PREDICTOR: np.array(labels.predictors, dtype=str),
-    }
-    out = tree.copy()
-    for group, sites in contents.items():
-        ordered = {name: sites[name] for name in (*SITES, "y") if name in sites}
-        dataset = arviz_base.dict_to_dataset(ordered, dims=dims, coords=coords)
-        out[group] = xr.DataTree(dataset)
-    return out
 
 
 def describe_call(function: str, **arguments: Any) -> str:

@@ -1,19 +1,27 @@
-"""Groups of a fit that are made when they are wanted, so that ArviZ's functions run on it.
+r"""Groups that a fit has on demand, by ArviZ's names, so that its functions run on it.
 
-======================== =====================================================================
-name                     adds
-======================== =====================================================================
-``prior``                ``prior`` and ``prior_predictive``: draws of the model without data
-``posterior_predictive`` ``y`` of new measurements at the rows of the data
-``log_likelihood``       log density of each row given its coefficients and eps
-``log_prior``            log density of the draws under the model's own priors
-======================== =====================================================================
+========================  =====================================================================
+group                     content
+========================  =====================================================================
+``prior``                 draws of every site from the prior
+``prior_predictive``      ``y`` of each row for each of these draws
+``posterior_predictive``  ``y`` of each row for each draw of the posterior
+``log_likelihood``        log density of ``y`` by row, given the coefficients and eps of a draw
+``log_prior``             log density of a draw under the prior of each top-level parameter
+========================  =====================================================================
 
-``log_prior`` holds the top-level priors alone: of the means, the scales and eps in the hierarchical
-model. The population distribution of alpha and beta is the part of the model that partial pooling
-consists of; to scale its power would be to ask another question (Kallioinen, Paananen, Buerkner and
-Vehtari 2024, Detecting and diagnosing prior and likelihood sensitivity with power-scaling,
-doi:10.1007/s11222-023-10366-5).
+The first four come from NumPyro's ``Predictive`` and ``log_likelihood`` on the models as written
+(``models.py``). Top-level are ``mu_*``, ``sigma_*`` and ``eps`` in the hierarchical model,
+``alpha``, ``beta`` and ``eps`` in the others. The population :math:`N(\mu, \sigma)` of the
+hierarchical model is left out of ``log_prior``. Power-scaling asks how the posterior would move if
+what was assumed before the data weighed more or less. But the coefficients are what the population
+is learnt from, the data of its hyperparameters: its density to the power of 1.01 would pretend
+that there were more groups.
+
+References
+----------
+Kallioinen, Paananen, Buerkner and Vehtari (2024), Detecting and diagnosing prior and likelihood
+sensitivity with power-scaling, doi:10.1007/s11222-023-10366-5.
 """
 
 from __future__ import annotations
@@ -27,100 +35,119 @@ import numpy as np
 import xarray as xr
 from numpyro.infer import Predictive, log_likelihood
 
-from radon_numpyro.checks import suggest
 from radon_numpyro.data import GroupedData
-from radon_numpyro.inference_data import add_groups
+from radon_numpyro.inference_data import SITES, add_draws
 from radon_numpyro.models import MODELS
-from radon_numpyro.priors import Priors
 from radon_numpyro.programs import precision
-from radon_numpyro.reading import read_data, read_priors
+from radon_numpyro.reading import read_data, read_labels, read_priors
 
-GROUPS = ("prior", "posterior_predictive", "log_likelihood", "log_prior")
+GROUPS = ("prior", "prior_predictive", "posterior_predictive", "log_likelihood", "log_prior")
 TOP_LEVEL = {
-    "hierarchical": ("mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps"),
+    "hierarchical": ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "eps"),
     "individual": ("alpha", "beta", "eps"),
     "pooled": ("alpha", "beta", "eps"),
 }
-Draws = Mapping[str, np.ndarray]
 
 
 def with_groups(tree: xr.DataTree, *names: str, seed: int = 0) -> xr.DataTree:
-    """Add groups to a copy of a fit.
+    """A copy of a fit with more groups.
 
     Parameters
     ----------
     tree
-        A fit with rows, its coefficients drawn.
+        A fit with rows, fresh or loaded from a file; for ``log_prior`` alone statistics will do.
     *names
-        ``"prior"``, ``"posterior_predictive"``, ``"log_likelihood"``, ``"log_prior"``.
+        Which groups to add, of the table at the head of this module; those that are there are
+        made anew.
     seed
-        Seed of what is drawn.
+        Seed of what is drawn: prior and predictions.
 
     Returns
     -------
     xarray.DataTree
-        With as many draws and chains as the fit.
+        The fit, which shares its numbers with ``tree``, and the groups, with as many chains and
+        draws as the posterior.
 
     Raises
     ------
+    TypeError
+        If ``tree`` is something else.
     ValueError
-        If a name is unknown, or the fit kept no rows or no draws of the coefficients.
+        If there is no such group, the fit saw statistics only, or ``posterior_predictive`` or
+        ``log_likelihood`` is asked of a fit whose coefficients were summarised.
 
     Examples
     --------
-    >>> tree = with_groups(tree, "log_likelihood", "log_prior")  # doctest: +SKIP
-    >>> arviz.psense_summary(tree)  # doctest: +SKIP
+    >>> arviz.psense_summary(with_groups(tree, "log_prior", "log_likelihood"))  # doctest: +SKIP
     """
-    for name in names:
-        if name not in GROUPS:
-            hint = suggest(name, GROUPS)
-            raise ValueError(f"Expected names among {', '.join(GROUPS)}; got {name!r} ({hint})")
-    data, priors, model = read_data(tree), read_priors(tree), str(tree.attrs["model"])
-    posterior = tree["posterior"].to_dataset()
-    if "alpha" not in posterior:
-        raise ValueError(
-            "Expected draws of the coefficients; got a fit that kept none: fit with "
-            "coefficients='draws'"
-        )
-    shape = posterior.sizes["chain"], posterior.sizes["draw"]
-    draws = {
-        name: values.transpose("chain", "draw", ...).values.reshape(-1, *values.shape[2:])
-        for name, values in posterior.items()
-    }
-    contents: dict[str, dict[str, Any]] = {}
+    unknown = [name for name in names if name not in GROUPS]
+    if unknown or not names:
+        raise ValueError(f"Expected names among {', '.join(GROUPS)}; got {unknown or 'none'}")
+    labels = read_labels(tree)
+    out = tree.copy()
+    keys = dict(zip(("prior", "posterior"), jax.random.split(jax.random.key(seed)), strict=True))
     with precision("float64"):
-        prior_key, posterior_key = jax.random.split(jax.random.key(seed))
-        if "prior" in names:
-            drawn = _draw_prior(prior_key, model, data, priors, int(np.prod(shape)))
-            contents["prior_predictive"] = {"y": drawn.pop("y")}
-            contents["prior"] = drawn
-        if "posterior_predictive" in names:
-            unseen = replace(data, y=None)  # type: ignore[arg-type]
-            predictive = Predictive(MODELS[model], dict(draws), batch_ndims=1)
-            contents["posterior_predictive"] = {"y": predictive(posterior_key, unseen, priors)["y"]}
-        if "log_likelihood" in names:
-            contents["log_likelihood"] = dict(
-                log_likelihood(MODELS[model], dict(draws), data, priors, batch_ndims=1)
-            )
         if "log_prior" in names:
-            contents["log_prior"] = {
-                name: getattr(priors, name).distribution().log_prob(draws[name])
-                for name in TOP_LEVEL[model]
-                if name in draws
-            }
-    arrays = {
-        group: {
-            name: np.asarray(values).reshape(*shape, *np.shape(values)[1:])
-            for name, values in sites.items()
-        }
-        for group, sites in contents.items()
-    }
-    return add_groups(tree, arrays, data.labels)
+            add_draws(out, "log_prior", _log_prior(tree), labels)
+        if "prior" in names or "prior_predictive" in names:
+            sites = _prior(tree, keys["prior"])
+            y = {"y": sites.pop("y")}
+            for name, values in (("prior", sites), ("prior_predictive", y)):
+                if name in names:
+                    add_draws(out, name, values, labels, seed=seed)
+        if "posterior_predictive" in names:
+            drawn = _posterior_predictive(tree, keys["posterior"])
+            add_draws(out, "posterior_predictive", drawn, labels, seed=seed)
+        if "log_likelihood" in names:
+            add_draws(out, "log_likelihood", _log_likelihood(tree), labels)
+    return out
 
 
-def _draw_prior(
-    key: Any, model: str, data: GroupedData, priors: Priors, num_draws: int
-) -> dict[str, Any]:
-    unseen = replace(data, y=None)  # type: ignore[arg-type]
-    predictive = Predictive(MODELS[model], num_samples=num_draws)
-    return dict(predictive(key, unseen, priors))
+def _draws(tree: xr.DataTree) -> dict[str, np.ndarray]:
+    """Draws of every site, shape (chains, draws, ...)."""
+    posterior = tree["posterior"].to_dataset().transpose("chain", "draw", ...)
+    return {n: posterior[n].values.astype(np.float64) for n in SITES if n in posterior}
+
+
+def _coefficients_too(tree: xr.DataTree, name: str) -> dict[str, np.ndarray]:
+    draws = _draws(tree)
+    if "alpha" not in draws:
+        raise ValueError(
+            f"Expected a fit whose coefficients were drawn for {name}; got one that summarised "
+            "them: fit with coefficients='draws'"
+        )
+    return draws
+
+
+def _without_outcome(tree: xr.DataTree) -> GroupedData:
+    """The rows, of which the models sample the outcome."""
+    return replace(read_data(tree), y=None)  # type: ignore[arg-type]
+
+
+def _log_prior(tree: xr.DataTree) -> dict[str, Any]:
+    priors, draws = read_priors(tree), _draws(tree)
+    sites = [site for site in TOP_LEVEL[tree.attrs["model"]] if site in draws]
+    return {s: getattr(priors, s).distribution().log_prob(draws[s]) for s in sites}
+
+
+def _prior(tree: xr.DataTree, key: Any) -> dict[str, Any]:
+    sizes = tree["posterior"].sizes
+    shape = sizes["chain"], sizes["draw"]
+    model = Predictive(MODELS[tree.attrs["model"]], num_samples=shape[0] * shape[1])
+    drawn = model(key, _without_outcome(tree), read_priors(tree))
+    return {name: value.reshape(*shape, *value.shape[1:]) for name, value in drawn.items()}
+
+
+def _posterior_predictive(tree: xr.DataTree, key: Any) -> Mapping[str, Any]:
+    draws = _coefficients_too(tree, "posterior_predictive")
+    model = Predictive(MODELS[tree.attrs["model"]], draws, batch_ndims=2)
+    drawn: Mapping[str, Any] = model(key, _without_outcome(tree), read_priors(tree))
+    return drawn
+
+
+def _log_likelihood(tree: xr.DataTree) -> Mapping[str, Any]:
+    draws = _coefficients_too(tree, "log_likelihood")
+    found: Mapping[str, Any] = log_likelihood(
+        MODELS[tree.attrs["model"]], draws, read_data(tree), read_priors(tree), batch_ndims=2
+    )
+    return found

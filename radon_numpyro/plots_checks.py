@@ -112,7 +112,7 @@ def plot_prior_predictive(
     Parameters
     ----------
     tree
-        A fit with rows and the group ``prior_predictive``, of ``with_groups(tree, "prior")``.
+        A fit with rows and the group ``prior_predictive`` (``with_groups`` adds it).
     ax
         Where to draw; default a new figure, one column wide.
     outcome

@@ -361,7 +361,7 @@ def test_the_individual_model_has_no_such_parameter():
 def test_radon_pooled_misses_the_means_of_counties_that_the_hierarchical_model_has():
     inside = {}
     for model in ("pooled", "hierarchical"):
-        tree = with_groups(radon_tree(model), "posterior_predictive", "prior")
+        tree = with_groups(radon_tree(model), "posterior_predictive", "prior_predictive")
         axes = plot_ppc(tree, unit="houses")
         inside[model] = int(axes[1].get_title(loc="left").split()[0])
         title = plot_prior_posterior(tree)[-1].get_title(loc="left")

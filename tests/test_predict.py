@@ -101,11 +101,13 @@ def test_what_the_fit_kept_does_not_matter(tmp_path):
         pd.testing.assert_frame_equal(predict(tree, new_rows()), expected, rtol=1e-12)
 
 
-def test_a_fit_in_float32_is_predicted_from():
-    expected = predict(towns_fit("pooled"), new_rows())
-    found = predict(towns_fit("pooled", dtype="float32"), new_rows())
-    np.testing.assert_allclose(found["mean"], expected["mean"], rtol=1e-3)
-    assert found["mean"].dtype == np.float64
+def test_a_fit_in_float32_is_predicted_from_in_float64():
+    tree, frame = towns_fit(dtype="float32"), new_rows(labels=["town 2", "town 0"])
+    assert tree["posterior"]["eps"].dtype == np.float32
+    table, draws = predict(tree, frame), posterior_draws(tree, frame, "outcome")
+    for r in range(2):
+        assert_moments(draws[..., r], table["mean"].iloc[r], table["sd"].iloc[r])
+    assert table["mean"].dtype == np.float64
 
 
 def test_an_outcome_scatters_about_the_line_by_eps():
@@ -549,7 +551,7 @@ def test_intervals_of_the_hierarchical_model_cover_at_their_rate_in_brief():
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_intervals_cover_at_their_rate(model):
-    assert_nominal(model, 1000, seed=3)
+    assert_nominal(model, 600, seed=3)
 
 
 def test_the_test_sees_intervals_that_are_too_narrow():
