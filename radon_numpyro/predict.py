@@ -105,9 +105,8 @@ def predict(
 
     Notes
     -----
-    Time grows with distinct rows times draws: some minutes for a million distinct rows and 4000
-    draws, in bounded memory. ``predict(tree.isel(draw=slice(None, None, 10)), ...)`` uses every
-    tenth draw.
+    Time grows with distinct rows times draws, memory does not. For a million distinct rows,
+    ``predict(tree.isel(draw=slice(None, None, 10)), frame)`` uses every tenth draw.
 
     Examples
     --------
