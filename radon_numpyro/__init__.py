@@ -2,11 +2,12 @@
 
 Start here::
 
-    from radon_numpyro import GroupedData, diagnose, fit
+    from radon_numpyro import GroupedData, diagnose, fit, predict
 
     data = GroupedData.from_frame(frame, y="score", x=["hours"], group="school")
     tree = fit(data)          # ADVI, then NUTS started and scaled by it: an ArviZ DataTree
     print(diagnose(tree))     # can it be trusted, and if not, what to try
+    predict(tree, new_rows)   # means and intervals of rows of known and, if asked, new groups
 
 ``load_radon()`` has the data of the tutorial that the package grew from, ``models`` its three
 regressions as plain NumPyro model functions, ``plots`` the figures. Importing the package sets

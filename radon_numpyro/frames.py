@@ -30,16 +30,20 @@ def known_frame(frame: Any) -> pd.DataFrame | nw.DataFrame[Any] | nw.LazyFrame[A
         ) from None
 
 
-def to_pandas(frame: nw.DataFrame[Any], y: str, predictors: tuple[str, ...], group: str) -> Any:
-    """Take columns of a frame in memory into pandas, numbers as float64."""
-    columns = frame.select(y, *predictors, group)
+def to_pandas(
+    frame: nw.DataFrame[Any], y: str | None, predictors: tuple[str, ...], group: str
+) -> pd.DataFrame:
+    """Take columns of a frame in memory into pandas, numbers as float64; y may be absent."""
+    numbers = predictors if y is None else (y, *predictors)
+    columns = frame.select(*numbers, group)
     schema = columns.schema
     convertible = [name for name in predictors if schema[name] == nw.Boolean]
-    convertible += [name for name in (y, *predictors) if schema[name].is_numeric()]
+    convertible += [name for name in numbers if schema[name].is_numeric()]
     # The categories that a Polars Categorical lists are those of the whole process.
     if frame.implementation.is_polars() and schema[group] == nw.Categorical:
         columns = columns.with_columns(nw.col(group).cast(nw.String))
     # Before pandas, which would make objects of decimals and of booleans with gaps.
     columns = columns.with_columns(nw.col(name).cast(nw.Float64) for name in convertible)
     # By way of Arrow, so that a date is the same label from every library.
-    return columns.to_arrow().to_pandas()
+    converted: pd.DataFrame = columns.to_arrow().to_pandas()
+    return converted

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -32,6 +33,7 @@ from radon_numpyro.checks import (
 )
 from radon_numpyro.conditional import Scales, draw_groups, line_blocks, residual_variance
 from radon_numpyro.equations import NormalEquations
+from radon_numpyro.frames import known_frame, to_pandas
 from radon_numpyro.inference_data import predictions_to_datatree
 from radon_numpyro.labels import Labels, match
 from radon_numpyro.reading import (
@@ -50,7 +52,7 @@ CI_KINDS = ("eti", "hdi")
 
 def predict(
     tree: xr.DataTree,
-    frame: pd.DataFrame,
+    frame: Any,
     *,
     kind: str = "outcome",
     new_groups: str = "error",
@@ -74,8 +76,8 @@ def predict(
         A fit, fresh or loaded from a file, of any model and method; its coefficients need not
         have been drawn, and it may have seen statistics only.
     frame
-        One row a prediction, with the columns of the predictors and of the group; others are
-        ignored.
+        A pandas or Polars DataFrame or a PyArrow Table, one row a prediction, with the columns of
+        the predictors and of the group; others are ignored.
     kind
         ``"outcome"``: a new measurement. ``"mean"``: the regression line, without the scatter
         eps of single measurements.
@@ -90,10 +92,10 @@ def predict(
     Returns
     -------
     pandas.DataFrame
-        With the index of ``frame`` and the columns: the group (``_group`` behind its name if that
-        is one of the following), ``mean``, ``sd``, ``lower``, ``upper`` in the unit of the
-        outcome, and ``new_group``, whether the fit has not seen the group. Its ``attrs`` record
-        ``kind``, ``ci_prob`` and ``ci_kind``.
+        With the index of ``frame``, if it is of pandas, and the columns: the group (``_group``
+        behind its name if that is one of the following), ``mean``, ``sd``, ``lower``, ``upper`` in
+        the unit of the outcome, and ``new_group``, whether the fit has not seen the group. Its
+        ``attrs`` record ``kind``, ``ci_prob`` and ``ci_kind``.
 
     Raises
     ------
@@ -121,8 +123,7 @@ def predict(
     equations = NormalEquations.from_statistics(read_statistics(tree))
 
     # Each distinct row once, and the rows of a group side by side, so that a block has few groups.
-    known = rows.group
-    keys, place = np.unique(np.column_stack([known, rows.x]), axis=0, return_inverse=True)
+    keys, place = np.unique(np.column_stack([rows.group, rows.x]), axis=0, return_inverse=True)
     x, group = keys[:, 1:], keys[:, 0].astype(int)
     columns = np.empty((4, len(keys)))
     for block, mean, variance in line_blocks(model, equations, read_priors(tree), scales, x, group):
@@ -135,7 +136,7 @@ def predict(
     label = rows.labels.group
     label = f"{label}_group" if label in (*named, "new_group") else label
     table = pd.DataFrame(
-        {label: frame[rows.labels.group], **named, "new_group": known < 0}, index=frame.index
+        {label: rows.label, **named, "new_group": rows.group < 0}, index=rows.label.index
     )
     table.attrs = {"kind": kind, "ci_prob": ci_prob, "ci_kind": ci_kind}
     return table
@@ -143,7 +144,7 @@ def predict(
 
 def predictive_draws(
     tree: xr.DataTree,
-    frame: pd.DataFrame,
+    frame: Any,
     *,
     kind: str = "outcome",
     new_groups: str = "error",
@@ -186,7 +187,7 @@ def predictive_draws(
     if kind == "outcome":
         sd = np.sqrt(residual_variance(model, scales, rows.group))
         draws += sd * rng.standard_normal(draws.shape)
-    label = frame[rows.labels.group]
+    label = rows.label
     return predictions_to_datatree(
         tree,
         rows.labels,
@@ -194,61 +195,64 @@ def predictive_draws(
         x=rows.x,
         groups=["" if gap else group for group, gap in zip(label, label.isna(), strict=True)],
         new_group=rows.group < 0,
-        index=frame.index.tolist(),
+        index=label.index.tolist(),
         attributes={"kind": kind, "new_groups": new_groups, "seed": seed},
     )
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """New rows: x (R, K) and the group of each, (R,): known ones by code, others from C on."""
+    """New rows.
+
+    Predictors (R, K), label of the group under the index of the frame, code of the group with -1
+    for one not seen (R,), and a number that rows of one group share: its code, or, for those not
+    seen, one from C on (R,).
+    """
 
     labels: Labels
     x: np.ndarray
+    label: pd.Series
+    group: np.ndarray
     identity: np.ndarray
 
-    def known(self, identity: np.ndarray) -> np.ndarray:
-        """Codes of groups, -1 for those that the fit has not seen."""
-        return np.where(identity < len(self.labels.groups), identity, -1)
 
-    @property
-    def group(self) -> np.ndarray:
-        return self.known(self.identity)
-
-
-def _new_rows(tree: xr.DataTree, frame: pd.DataFrame, new_groups: str) -> _Rows:
+def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
     labels = read_labels(tree)
     _check_choice("new_groups", new_groups, NEW_GROUPS)
-    if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"Expected frame to be a pandas DataFrame; got {type(frame).__name__}")
-    check_columns(frame.columns.tolist(), None, labels.predictors, labels.group)
-    if len(frame) == 0:
+    rows = known_frame(frame)
+    if isinstance(rows, nw.LazyFrame):
+        raise TypeError(f"Expected frame to be in memory; got {type(frame).__name__}: collect it")
+    check_columns(list(rows.columns), None, labels.predictors, labels.group)
+    if not isinstance(rows, pd.DataFrame):
+        rows = to_pandas(rows, None, labels.predictors, labels.group)
+    if len(rows) == 0:
         raise ValueError("Expected frame to have at least one row; got 0 rows")
-    columns = [numeric_column(frame[name], "x") for name in labels.predictors]
-    codes, given = group_codes(frame[labels.group], gaps=new_groups == "population")
+    columns = [numeric_column(rows[name], "x") for name in labels.predictors]
+    label = rows[labels.group]
+    alone = tree.attrs["model"] == "individual"
+    admitted = new_groups == "population" and not alone
+    codes, given = group_codes(label, gaps=admitted)
     known = match(given, labels.groups)
-    unknown = [label for label, code in zip(given, known, strict=True) if code < 0]
-    if unknown and new_groups == "error":
-        _refuse_unknown(unknown, labels)
-    # Each unknown label is a group, and each row without one.
-    identity = np.where(codes < 0, len(given) + np.arange(len(codes)), codes) + len(labels.groups)
-    seen = np.append(known, -1)[codes] >= 0
-    identity[seen] = known[codes[seen]]
-    if tree.attrs["model"] == "individual" and not seen.all():
+    unknown = [name for name, code in zip(given, known, strict=True) if code < 0]
+    if unknown and not admitted:
+        hints = [f"{name!r} ({suggest(name, labels.groups)})" for name in unknown[:3]]
+        hints += ["..."] * (len(unknown) > 3)
+        advice = "new_groups='population' predicts them from the population"
+        if alone:
+            advice = "The individual model knows nothing of other groups: fit the hierarchical one"
         raise ValueError(
-            f"Expected groups of the fit; got {plural(int((~seen).sum()), 'row')} of others, of "
-            "which the individual model knows nothing: fit the hierarchical one"
+            f"Expected column {labels.group!r} to hold groups of the fit; got "
+            f"{plural(len(unknown), 'unknown label')}: {'; '.join(hints)}. {advice}"
         )
-    return _Rows(labels, np.column_stack([np.empty((len(frame), 0)), *columns]), identity)
-
-
-def _refuse_unknown(unknown: list[Any], labels: Labels) -> None:
-    hints = [f"{label!r} ({suggest(label, labels.groups)})" for label in unknown[:3]]
-    more = ["..."] * (len(unknown) > 3)
-    raise ValueError(
-        f"Expected column {labels.group!r} to hold groups of the fit; got "
-        f"{plural(len(unknown), 'unknown label')}: {'; '.join(hints + more)}. "
-        "new_groups='population' predicts them from the population"
+    group = np.append(known, -1)[codes]
+    # Each unknown label is a group, and each row without one.
+    newcomer = np.where(codes < 0, len(given) + np.arange(len(codes)), codes)
+    return _Rows(
+        labels,
+        x=np.column_stack([np.empty((len(label), 0)), *columns]),
+        label=label,
+        group=group,
+        identity=np.where(group < 0, len(labels.groups) + newcomer, group),
     )
 
 
@@ -258,9 +262,9 @@ def _coefficients(
     """Draws of the coefficients of the groups in use, (S, G, P), and the group of each row (R,)."""
     if tree.attrs["model"] == "pooled":
         return read_coefficients(tree), np.zeros(len(rows.x), dtype=int)
-    used, column = np.unique(rows.identity, return_inverse=True)
-    group = rows.known(used)
+    _, first, column = np.unique(rows.identity, return_index=True, return_inverse=True)
     # In order, so that those not seen come last.
+    group = rows.group[first]
     kept = group[group >= 0] if "alpha" in tree["posterior"] else group[:0]
     parts = [read_coefficients(tree, kept)] if len(kept) else []
     if len(kept) < len(group):

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import xarray as xr
 from conftest import X_MEAN, X_SD
@@ -133,6 +135,20 @@ def test_the_table_keeps_index_and_labels_and_says_what_it_is():
     assert (table["mean"] < table["upper"]).all()
 
 
+@pytest.mark.parametrize("other", [pl.from_pandas, pa.Table.from_pandas], ids=["Polars", "Arrow"])
+def test_frames_of_other_libraries_are_predicted_alike(other):
+    frame = strangers().reset_index(drop=True)
+    made = other(frame.assign(unused=frame.index))
+    options = {"new_groups": "population"}
+    table, expected = (predict(towns_fit(), f, **options) for f in (made, frame))
+    pd.testing.assert_frame_equal(table.drop(columns="town"), expected.drop(columns="town"))
+    assert table["town"].fillna("").tolist() == expected["town"].fillna("").tolist()
+    draws, same = (
+        predictive_draws(towns_fit(), f, **options)["predictions"] for f in (made, frame)
+    )
+    assert draws.to_dataset().equals(same.to_dataset())
+
+
 @pytest.mark.parametrize("name", ["mean", "sd", "new_group"])
 def test_a_group_named_like_a_column_of_the_table(name):
     data = towns()
@@ -214,14 +230,13 @@ def test_an_unseen_group_of_the_pooled_model_has_the_one_line():
 
 @pytest.mark.parametrize("new_groups", ["error", "population"])
 def test_the_individual_model_refuses_what_it_has_not_seen(new_groups):
-    frame = strangers().dropna().iloc[:2]
-    message = {
-        "error": r"1 unknown label: 'town 9' \(close: 'town",
-        "population": "1 row of others, of which the individual model knows nothing",
-    }
+    tree, options = towns_fit("individual"), {"new_groups": new_groups}
     for function in (predict, predictive_draws):
-        with pytest.raises(ValueError, match=message[new_groups]):
-            function(towns_fit("individual"), frame, new_groups=new_groups)
+        advice = r"'town 9' \(close: .* knows nothing of other groups: fit the hierarchical one"
+        with pytest.raises(ValueError, match=advice):
+            function(tree, strangers().dropna(), **options)
+        with pytest.raises(ValueError, match=r"without gaps; got 2 rows \(index 3, 23\) missing"):
+            function(tree, strangers(), **options)
 
 
 @pytest.mark.parametrize("function", [predict, predictive_draws])
@@ -419,9 +434,10 @@ def test_a_gap_among_integers_makes_them_floats_and_they_are_still_found():
         (lambda f: f.assign(x1=[1, 2, np.nan, 4, np.nan]), ValueError, r"2 rows \(index 13, 33\)"),
         (lambda f: f.assign(x1=[1, np.inf, 3, 4, 5]), ValueError, r"1 row \(index 3\) infinite"),
         (lambda f: f.assign(x1=list("12a45")), TypeError, r"1 row \(index 13\) not a number"),
-        (lambda f: f.to_dict(), TypeError, "frame to be a pandas DataFrame; got dict"),
+        (lambda f: f.to_dict(), TypeError, "frame to be a pandas or Polars DataFrame.*; got dict"),
+        (lambda f: pl.from_pandas(f).lazy(), TypeError, "in memory; got LazyFrame: collect it"),
     ],
-    ids=["empty", "no predictor", "no group", "missing", "infinite", "text", "no frame"],
+    ids=["empty", "no predictor", "no group", "missing", "infinite", "text", "no frame", "lazy"],
 )
 def test_frames_that_are_refused(function, change, error, match):
     with pytest.raises(error, match=match):
