@@ -7,7 +7,13 @@ import pytest
 from dense import Dense, design_of, equations_of, make_priors
 
 from radon_numpyro import conditional
-from radon_numpyro.conditional import line, line_blocks, population_means, residual_variance
+from radon_numpyro.conditional import (
+    draw_groups,
+    line,
+    line_blocks,
+    population_means,
+    residual_variance,
+)
 from radon_numpyro.priors import Priors
 
 SIZES = (5, 1, 0, 9, 3)
@@ -190,6 +196,63 @@ def test_a_block_holds_its_own_groups_only(monkeypatch, unequal_data):
     whole = population_means(many, make_priors(1), scales)
     np.testing.assert_allclose(np.array(means.mean), np.array(whole.mean), rtol=1e-12)
     np.testing.assert_allclose(means.cholesky[1][0], whole.cholesky[1][0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("num_predictors", [0, 2])
+def test_drawn_groups_have_the_dense_conditional(unequal_data, monkeypatch, num_predictors):
+    """Given mu: mean and covariance of 20 000 draws, within five of their standard errors."""
+    data, size, num_draws = unequal_data(num_predictors, sizes=SIZES), num_predictors + 1, 20_000
+    priors, equations = make_priors(num_predictors), equations_of(data)
+    sigma, eps = SIGMA[1, :size], EPS[0]
+    mu = np.array([9.0, 1.5, -0.3])[:size]
+    group = np.array([3, -1, 1, -1])
+    scales = {"sigma_alpha": np.full(num_draws, sigma[0]), "eps": np.full(num_draws, eps)}
+    if num_predictors:
+        scales["sigma_beta"] = np.tile(sigma[1:], (num_draws, 1))
+    # Some groups at a time.
+    monkeypatch.setattr(conditional, "BLOCK", 2 * num_draws * (2 * size + 1) ** 2)
+    rng = np.random.default_rng(6)
+    theta = draw_groups(rng, equations, scales, np.tile(mu, (num_draws, 1)), group)
+    assert theta.shape == (num_draws, 4, size)
+
+    mean, cov = Dense(data, priors, sigma, eps).given(data.y)
+    gain = np.linalg.solve(cov[:size, :size], cov[:size]).T
+    mean = (mean + gain @ (mu - mean[:size])).reshape(-1, size)
+    cov = (cov - gain @ cov[:size]).reshape(6, size, 6, size)
+    error = 1 / np.sqrt(num_draws)
+    white = []
+    for k, c in enumerate(group):
+        centre = mu if c < 0 else mean[c + 1]
+        spread = np.diag(sigma**2) if c < 0 else cov[c + 1, :, c + 1]
+        white.append(np.linalg.solve(np.linalg.cholesky(spread), (theta[:, k] - centre).T))
+    # Given mu, groups are independent: also the two that were not seen.
+    white = np.concatenate(white)
+    assert np.abs(white.mean(axis=1)).max() < 5 * error
+    found = np.cov(white)
+    assert np.abs(np.diag(found) - 1).max() < 5 * np.sqrt(2) * error
+    assert np.abs(found - np.diag(np.diag(found))).max() < 5 * error
+
+
+@pytest.mark.parametrize("model", ["hierarchical", "individual", "pooled"])
+def test_a_change_of_units_changes_lines_as_units_demand(unequal_data, model):
+    """And priors, which follow the data; a predictor is not moved, for its origin has a meaning."""
+    data, x = unequal_data(2, sizes=SIZES), new_rows(2)
+    a, b, s = -1000.0, 7.0, np.array([0.01, -40.0])
+    changed = replace(data, y=a * data.y + b, x=data.x * s)
+    scales = hierarchical_scales(2) if model == "hierarchical" else {"eps": EPS}
+    if model == "individual":
+        scales = {"eps": individual_eps(5)}
+    other = {name: np.abs(a) * draws for name, draws in scales.items()}
+    if model == "hierarchical":
+        other["sigma_beta"] = other["sigma_beta"] / np.abs(s)
+    mean, variance = line(
+        model, equations_of(data), Priors.weakly_informative(data), scales, x, GROUP
+    )
+    found = line(
+        model, equations_of(changed), Priors.weakly_informative(changed), other, x * s, GROUP
+    )
+    np.testing.assert_allclose(found[0], a * mean + b, rtol=1e-8)
+    np.testing.assert_allclose(found[1], a**2 * variance, rtol=1e-8)
 
 
 def test_residual_variance_belongs_to_the_groups_of_the_individual_model_alone():

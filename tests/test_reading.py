@@ -1,17 +1,14 @@
 """What went into a fit comes back from its tree, to the last digit, also through a file."""
 
-import json
 from dataclasses import replace
 
 import jax
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 from fits import towns, towns_fit
 
 from radon_numpyro import GroupedData, GroupStatistics, Normal, Priors, fit
-from radon_numpyro.labels import match, stored
 from radon_numpyro.reading import (
     read_coefficients,
     read_data,
@@ -141,51 +138,6 @@ def test_something_else_is_refused(read):
     other = xr.DataTree.from_dict({"/posterior": xr.Dataset({"theta": ("draw", [1.0])})})
     with pytest.raises(ValueError, match=r"a fit of this package; got .*\['posterior'\]"):
         read(other)
-
-
-# Labels
-
-
-@pytest.mark.parametrize(
-    ("groups", "asked", "expected"),
-    [
-        (
-            (27, 3, -5),
-            [3, 27.0, "27", np.int64(-5), 4, 3.5, "x", "3.0"],
-            [1, 0, 0, 2, -1, -1, -1, -1],
-        ),
-        (("27", "03"), [27, 27.0, "27", 3, "03", "3"], [0, 0, 0, -1, 1, -1]),
-        ((27.0, 1.5), [27, 27.0, 1.5, "27.0", "27"], [0, 0, 1, 0, -1]),
-        (("a", "A", ""), ["A", "a", "", "b"], [1, 0, 2, -1]),
-        ((True, False), [True, False, "True", 1], [0, 1, 0, -1]),
-        (
-            tuple(pd.date_range("2024-01-30", periods=2)),
-            [pd.Timestamp("2024-01-31"), "2024-01-30 00:00:00", "2024-01-30"],
-            [1, 0, -1],
-        ),
-        ((("a", 1), ("a", 2)), [("a", 2), "a"], [1, -1]),
-        (("a",), [], []),
-    ],
-)
-def test_labels_are_matched_as_text_and_whole_numbers_by_value(groups, asked, expected):
-    kept = stored(groups).tolist()
-    assert match(asked, kept).tolist() == expected
-    assert match(groups, kept).tolist() == list(range(len(groups)))
-
-
-def test_labels_that_differ_in_type_alone_are_told_apart_no_more():
-    kept = stored((1, "1", "b")).tolist()
-    assert match(["b"], kept).tolist() == [2]
-    with pytest.raises(ValueError, match="differ as text; got '1' for more than one"):
-        match(["b", "1"], kept)
-
-
-def test_arrays_of_labels_are_of_one_type():
-    assert stored([3, -1]).dtype == np.int64
-    for labels in ([3, True], [2**63, 1], ["b", 1], [1.0], []):
-        expected = "U" if labels else "i"
-        assert stored(labels).dtype.kind == expected
-    assert json.dumps(stored(["b", 1, None]).tolist()) == '["b", "1", "None"]'
 
 
 def test_data_read_back_can_be_fitted_again(back):
