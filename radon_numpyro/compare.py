@@ -3,7 +3,7 @@ r"""Which model predicts better? One table, every number with its definition and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import arviz_stats
@@ -69,8 +69,6 @@ class Comparison:
         without its group; the last two are empty if not asked for.
     fits
         The fits that were compared.
-    definitions
-        What each column is, in words.
     """
 
     table: pd.DataFrame
@@ -78,7 +76,11 @@ class Comparison:
     kfold: Mapping[str, HeldOut]
     logo: Mapping[str, HeldOut]
     fits: Mapping[str, xr.DataTree]
-    definitions: Mapping[str, str] = field(default_factory=lambda: dict(DEFINITIONS))
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """What each column of the table is, in words."""
+        return {str(column): _define(str(column)) for column in self.table}
 
     def __str__(self) -> str:
         shown = pd.DataFrame(index=self.table.index)
@@ -97,14 +99,7 @@ class Comparison:
         return ["-" if np.isnan(v) else f"{form.format(v)} +- {form.format(se)}" for v, se in pairs]
 
 
-def define(column: str) -> str:
-    """What a column of :attr:`Comparison.table` is, in words.
-
-    Parameters
-    ----------
-    column
-        Name of the column; with ``_se`` or ``_sd`` behind it, of its error or spread.
-    """
+def _define(column: str) -> str:
     for suffix, words in _SUFFIXES.items():
         if column.endswith(suffix):
             return words + column.removesuffix(suffix)

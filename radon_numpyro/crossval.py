@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from radon_numpyro import mixture
 from radon_numpyro.advi import fit_advi
 from radon_numpyro.checks import read_only
 from radon_numpyro.conditional import Scales, line, residual_variance
 from radon_numpyro.data import GroupedData
 from radon_numpyro.equations import NormalEquations
-from radon_numpyro.held_out import HeldOut, identified, mixture
+from radon_numpyro.held_out import HeldOut, identified
 from radon_numpyro.inversion import eps_quadrature, residual_freedom
 from radon_numpyro.models import MODELS
 from radon_numpyro.nuts import sample_nuts
@@ -162,7 +163,7 @@ def refitting(
         return lambda train, test: refit_individual(
             in_one_group(train), in_one_group(test), priors=priors
         )
-    # Every fold starts from the closed-form guide of all the data: 80 % of it or more is theirs.
+    # Every fold starts from the closed-form guide of all the data, which is near its own.
     guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
     sample = partial(
         sample_nuts,
@@ -247,4 +248,4 @@ def _predict(
 ) -> tuple[np.ndarray, np.ndarray]:
     mean, variance = line(model, equations, priors, scales, test.x, test.group)
     variance = variance + residual_variance(model, scales, test.group)
-    return mixture(test.y, mean, variance, log_weight)
+    return mixture.score(test.y, mean, variance, log_weight)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.inversion import COLLINEAR, about_the_means, residual_freedom
@@ -115,30 +114,6 @@ def se_of_sum(values: np.ndarray, cluster: np.ndarray) -> float:
     if len(sums) < 2:
         return float("nan")
     return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()))
-
-
-def mixture(
-    y: np.ndarray, mean: np.ndarray, variance: np.ndarray, log_weight: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and log density at ``y`` of a mixture of Normals.
-
-    Parameters
-    ----------
-    y
-        Outcomes, shape (R,).
-    mean, variance
-        Of each component, shape (S, R).
-    log_weight
-        Logarithms of the weights, which sum to 1 over S; broadcasts with (S, R).
-
-    Returns
-    -------
-    mean, log_density
-        Shapes (R,).
-    """
-    log_density = -0.5 * ((y - mean) ** 2 / variance + np.log(2.0 * np.pi * variance))
-    weight = np.broadcast_to(np.exp(log_weight), mean.shape)
-    return (weight * mean).sum(0), logsumexp(log_density + log_weight, axis=0)
 
 
 def identified(equations: NormalEquations, x: np.ndarray, group: np.ndarray) -> np.ndarray:

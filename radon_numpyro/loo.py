@@ -38,11 +38,12 @@ import numpy as np
 import xarray as xr
 from arviz_stats.utils import ELPDDataLOO
 
+from radon_numpyro import mixture
 from radon_numpyro.conditional import line_blocks, residual_variance
 from radon_numpyro.crossval import in_one_group, refit_individual, refitting
 from radon_numpyro.data import GroupedData
 from radon_numpyro.equations import NormalEquations
-from radon_numpyro.held_out import HeldOut, mixture
+from radon_numpyro.held_out import HeldOut
 from radon_numpyro.priors import Priors
 from radon_numpyro.reading import read_data, read_priors, read_scales
 from radon_numpyro.statistics import GroupStatistics
@@ -198,13 +199,13 @@ def _importance_sampled(
         "hierarchical", equations, priors, scales, data.x, data.group
     ):
         y, eps_squared = data.y[rows], residual_variance("hierarchical", scales, data.group[rows])
-        seen = mixture(y, mean, variance + eps_squared, equal)[1]
+        seen = mixture.score(y, mean, variance + eps_squared, equal)[1]
         location, variance = left_out(y, mean, variance, eps_squared)
         log_density = -0.5 * ((y - location) ** 2 / variance + np.log(2.0 * np.pi * variance))
         found = _psis(tree, log_density.reshape(chains, -1, len(y)))
         log_weight = found.log_weights.transpose("chain", "draw", "row").values
         log_weight = log_weight.reshape(num_draws, -1)
-        held = mixture(y, location, variance, log_weight)[0]
+        held = mixture.score(y, location, variance, log_weight)[0]
         blocks.append((held, found.elpd_i.values, seen, found.pareto_k.values))
     mean, score, seen, pareto_k = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     each, bad = np.arange(data.num_rows), pareto_k > GOOD_K

@@ -1,4 +1,4 @@
-r"""Moments, quantiles and intervals of mixtures of Normals, without simulation.
+r"""Moments, densities, quantiles and intervals of mixtures of Normals, without simulation.
 
 .. math:: F(q) = \tfrac1S\sum_s \Phi\Big(\frac{q - m_s}{\sigma_s}\Big), \qquad f(q) = F'(q)
 
@@ -12,7 +12,7 @@ bracket, and every fourth step, bisects it.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import logsumexp, ndtr, ndtri
 
 # Of log F(q) - log p.
 TOLERANCE = 1e-8
@@ -36,6 +36,30 @@ def moments(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndar
         Shape (R,).
     """
     return mean.mean(0), np.sqrt(variance.mean(0) + mean.var(0))
+
+
+def score(
+    y: np.ndarray, mean: np.ndarray, variance: np.ndarray, log_weight: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and log density at ``y`` of each mixture, whose components may have weights.
+
+    Parameters
+    ----------
+    y
+        Where to take the density, shape (R,).
+    mean, variance
+        Of the S components of R mixtures, shape (S, R).
+    log_weight
+        Logarithms of the weights, which sum to 1 over S; broadcasts with (S, R).
+
+    Returns
+    -------
+    mean, log_density
+        Shapes (R,).
+    """
+    log_density = -0.5 * ((y - mean) ** 2 / variance + np.log(2.0 * np.pi * variance))
+    weight = np.broadcast_to(np.exp(log_weight), mean.shape)
+    return (weight * mean).sum(0), logsumexp(log_density + log_weight, axis=0)
 
 
 def interval(

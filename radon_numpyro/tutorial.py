@@ -21,11 +21,12 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import spearmanr
 
-from radon_numpyro.compare import Comparison, compare, define
-from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.compare import Comparison, compare
+from radon_numpyro.data import GroupedData
 from radon_numpyro.diagnostics import Diagnosis, diagnose
 from radon_numpyro.fit import fit
 from radon_numpyro.priors import Priors
+from radon_numpyro.radon import load_radon
 from radon_numpyro.rmsd import rmsd_per_draw
 
 COUNTIES = ("CASS", "CROW WING", "FREEBORN")
@@ -146,7 +147,7 @@ class Reproduction:
             "parameters": _plain(self.parameters),
             "rmsd": _plain(self.rmsd),
             "comparison": _plain(self.comparison.table),
-            "definitions": {name: define(name) for name in self.comparison.table},
+            "definitions": self.comparison.definitions,
             "diagnoses": {
                 name: {
                     "ok": d.ok,

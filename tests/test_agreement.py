@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from fits import TUTORIAL, assert_moments, radon_advi
 
-from radon_numpyro.data import load_radon
 from radon_numpyro.fit import fit
 from radon_numpyro.nuts import sample_nuts
+from radon_numpyro.radon import load_radon
 
 # The mass beyond these bounds is below 1e-6.
 BOUNDS = {"sigma_alpha": (0.08, 0.65), "sigma_beta": (0.0, 1.3), "eps": (0.62, 0.84)}

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import radon_numpyro
-from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.data import GroupedData
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.inversion import draw_exact, residual_freedom
 from radon_numpyro.labels import Labels
 from radon_numpyro.miscoding import look_alike_labels, missing_code
+from radon_numpyro.radon import load_radon
 from radon_numpyro.simulate import simulate
 from radon_numpyro.statistics import GroupStatistics
 

@@ -6,8 +6,9 @@ from fits import TUTORIAL
 from scipy import stats
 
 from radon_numpyro.crossval import in_one_group, kfold, leave_one_group_out, refit_individual
-from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.data import GroupedData
 from radon_numpyro.priors import Priors
+from radon_numpyro.radon import load_radon
 from radon_numpyro.simulate import simulate
 
 ALL = {model: (model, TUTORIAL) for model in ("pooled", "individual", "hierarchical")}

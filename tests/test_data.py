@@ -19,8 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import radon_numpyro
-from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.data import GroupedData
 from radon_numpyro.labels import Labels
+from radon_numpyro.radon import load_radon
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -567,7 +568,7 @@ def test_fingerprint_tells_labels_of_different_type_apart():
 
 
 def test_fingerprint_is_the_same_in_another_process():
-    code = "from radon_numpyro.data import load_radon; print(load_radon().fingerprint())"
+    code = "from radon_numpyro.radon import load_radon; print(load_radon().fingerprint())"
     root = Path(radon_numpyro.__file__).parents[1]
     environment = os.environ | {"PYTHONHASHSEED": "17"}
     there = subprocess.run(

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from radon_numpyro.data import GroupedData
 from radon_numpyro.equations import NormalEquations
-from radon_numpyro.held_out import HeldOut, identified, mixture, root_mean_square, se_of_sum
+from radon_numpyro.held_out import HeldOut, identified, root_mean_square, se_of_sum
 from radon_numpyro.statistics import GroupStatistics
 
 
@@ -54,19 +53,6 @@ def test_standard_error_of_the_root_is_that_of_repeated_samples():
     found = [root_mean_square(e, np.arange(50)) for e in errors]
     spread = np.std([f.value for f in found])
     assert np.mean([f.se for f in found]) == pytest.approx(spread, rel=0.05)
-
-
-def test_mixture_against_scipy():
-    rng = np.random.default_rng(2)
-    mean, variance = rng.normal(5, 2, (3, 4)), rng.uniform(0.5, 3, (3, 4))
-    weight = rng.dirichlet([1, 2, 3], 4).T
-    y = rng.normal(5, 2, 4)
-    got_mean, got_density = mixture(y, mean, variance, np.log(weight))
-    np.testing.assert_allclose(got_mean, (weight * mean).sum(0))
-    density = (weight * stats.norm.pdf(y, mean, np.sqrt(variance))).sum(0)
-    np.testing.assert_allclose(got_density, np.log(density))
-    equal = mixture(y, mean, variance, -np.log(3))
-    np.testing.assert_allclose(equal[0], mean.mean(0))
 
 
 def test_what_the_rows_of_a_group_identify():

@@ -5,10 +5,11 @@ import pytest
 from scipy import stats
 from scipy.integrate import quad
 
-from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.data import GroupedData
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.inversion import draw_eps, draw_exact, residual_freedom
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.radon import load_radon
 from radon_numpyro.statistics import GroupStatistics
 
 DRAWS = 20_000

@@ -14,9 +14,10 @@ from scipy.special import logsumexp
 from radon_numpyro import fit
 from radon_numpyro.conditional import line, residual_variance
 from radon_numpyro.crossval import in_one_group, refitting
-from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.data import GroupedData
 from radon_numpyro.loo import exact_leave_one_out, leave_one_out, left_out, without_each
 from radon_numpyro.marginal import individual_log_density
+from radon_numpyro.radon import load_radon
 from radon_numpyro.statistics import GroupStatistics
 
 

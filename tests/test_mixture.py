@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from scipy.optimize import minimize_scalar
 
-from radon_numpyro.mixture import interval, moments, quantile
+from radon_numpyro.mixture import interval, moments, quantile, score
 
 PROBS = (1e-8, 0.003, 0.05, 0.3, 0.5, 0.77, 0.95, 1 - 1e-6)
 
@@ -132,3 +132,16 @@ def test_a_change_of_units_changes_intervals_as_units_demand(case):
     lower, upper = interval(mean, sd**2, 0.9, "eti")
     turned = interval(5.0 - 1000.0 * mean, (1000.0 * sd) ** 2, 0.9, "eti")
     np.testing.assert_allclose(turned, [5.0 - 1000.0 * upper, 5.0 - 1000.0 * lower], rtol=1e-6)
+
+
+def test_score_of_weighted_components_against_scipy():
+    rng = np.random.default_rng(2)
+    mean, variance = rng.normal(5, 2, (3, 4)), rng.uniform(0.5, 3, (3, 4))
+    weight = rng.dirichlet([1, 2, 3], 4).T
+    y = rng.normal(5, 2, 4)
+    got_mean, got_density = score(y, mean, variance, np.log(weight))
+    np.testing.assert_allclose(got_mean, (weight * mean).sum(0))
+    density = (weight * stats.norm.pdf(y, mean, np.sqrt(variance))).sum(0)
+    np.testing.assert_allclose(got_density, np.log(density))
+    equal = score(y, mean, variance, -np.log(3))
+    np.testing.assert_allclose(equal[0], mean.mean(0))

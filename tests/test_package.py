@@ -18,7 +18,7 @@ LAYERS = [
     {"checks", "labels", "finding", "moments", "frames"},
     {"identification", "miscoding"},
     {"audit"},
-    {"data", "simulate"},
+    {"data", "simulate", "radon"},
     {"engines"},
     {"statistics"},
     {"priors"},

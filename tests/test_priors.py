@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.data import GroupedData
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.radon import load_radon
 from radon_numpyro.statistics import GroupStatistics
 
 LOCATIONS = ("mu_alpha", "mu_beta", "alpha", "beta")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_loo import radon_fit
 
-from radon_numpyro.data import load_radon
+from radon_numpyro.radon import load_radon
 from radon_numpyro.rmsd import rmsd_in_sample, rmsd_per_draw
 
 

@@ -9,10 +9,11 @@ import pytest
 from mean_field import LOG_2PI, mean_field_optimum, negative_elbo
 from numpyro.infer.util import log_density, potential_energy
 
-from radon_numpyro.data import GroupedData, load_radon
+from radon_numpyro.data import GroupedData
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.models import MODELS, hierarchical
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.radon import load_radon
 from radon_numpyro.start import mean_field_start
 from radon_numpyro.statistics import GroupStatistics
 

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from radon_numpyro import cli, tutorial
-from radon_numpyro.data import load_radon
+from radon_numpyro.radon import load_radon
 
 matplotlib.use("Agg")
 pytestmark = pytest.mark.slow
