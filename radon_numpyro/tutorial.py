@@ -7,7 +7,6 @@ what it concludes: each conclusion beside what the exact posterior says, and whe
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from scipy.stats import spearmanr
 from radon_numpyro.compare import Comparison, compare
 from radon_numpyro.data import GroupedData
 from radon_numpyro.diagnostics import Diagnosis, diagnose
+from radon_numpyro.files import write_whole
 from radon_numpyro.fit import fit
 from radon_numpyro.priors import Priors
 from radon_numpyro.radon import load_radon
@@ -107,16 +107,15 @@ class Reproduction:
         list
             The files, in the order written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         written = [
-            _whole(folder / "hierarchical.nc", self.hierarchical.to_netcdf),
-            _whole(folder / "individual.nc", self.individual.to_netcdf),
+            write_whole(folder / "hierarchical.nc", self.hierarchical.to_netcdf),
+            write_whole(folder / "individual.nc", self.individual.to_netcdf),
         ]
         for name, axes in self.figures().items():
             figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
-            written.append(_whole(folder / f"{name}.png", partial(figure.savefig, dpi=200)))
+            written.append(write_whole(folder / f"{name}.png", partial(figure.savefig, dpi=200)))
         text = json.dumps(self.summary(), indent=2, allow_nan=False) + "\n"
-        written.append(_whole(folder / "summary.json", lambda path: path.write_text(text)))
+        written.append(write_whole(folder / "summary.json", lambda path: path.write_text(text)))
         return written
 
     def figures(self) -> dict[str, Any]:
@@ -380,14 +379,3 @@ def _plain(frame: pd.DataFrame) -> dict[str, dict[str, float | None]]:
         }
         for row, values in frame.to_dict(orient="index").items()
     }
-
-
-def _whole(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Write aside, then rename: the file is there whole or not at all."""
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return path

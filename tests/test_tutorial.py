@@ -121,16 +121,3 @@ def test_the_installed_command_shows_its_help(tmp_path):
     for option in ("--out", "--seed", "--draws", "--chains", "--quick"):
         assert option in shown.stdout
     assert not (tmp_path / "radon-numpyro").exists(), "asking for help must not write a cache"
-
-
-def test_a_failed_write_leaves_no_partial_file(tmp_path):
-    def fail(path):
-        path.write_text("half")
-        raise OSError("disk full")
-
-    target = tmp_path / "summary.json"
-    target.write_text("old")
-    with pytest.raises(OSError, match="disk full"):
-        tutorial._whole(target, fail)
-    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
-    assert target.read_text() == "old"
