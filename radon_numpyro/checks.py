@@ -106,7 +106,8 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 def _rows(mask: NDArray[np.bool_], column: pd.Series) -> str:
     """Name rows by number and index label: ``2 rows (index 3, 8)``."""
-    return f"{plural(int(mask.sum()), 'row')} (index {first_few(column.index[mask].tolist())})"
+    named = column.index.name if isinstance(column.index.name, str) else "index"
+    return f"{plural(int(mask.sum()), 'row')} ({named} {first_few(column.index[mask].tolist())})"
 
 
 def first_few(items: Iterable[Any], count: int = 5) -> str:

@@ -5,7 +5,7 @@
 """
 
 import hashlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ from radon_numpyro.checks import (
 )
 from radon_numpyro.frames import known_frame, to_pandas
 from radon_numpyro.labels import Labels
+from radon_numpyro.missing import LeftOut, at_least_one_row, check_missing, leave_out
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,7 +61,16 @@ class GroupedData:
     left_out: tuple[tuple[str, int], ...] = ()
 
     @classmethod
-    def from_frame(cls, frame: Any, *, y: str, x: str | Sequence[str] = (), group: str) -> Self:
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        y: str,
+        x: str | Sequence[str] = (),
+        group: str,
+        missing: Mapping[str, Any] | None = None,
+        drop_missing: bool = False,
+    ) -> Self:
         """Take the columns of a data frame, which is left as it is.
 
         Groups are numbered in order of first appearance; those of a pandas Categorical, a Polars
@@ -77,6 +87,12 @@ class GroupedData:
             Columns of the predictors, one name or a sequence of names.
         group
             Column of the group labels, of any hashable type.
+        missing
+            Codes that stand for a missing value, one or a list by column: ``{"floor": 9}``. Rows
+            that have one are left out and counted in ``left_out``.
+        drop_missing
+            Leave out rows with a blank or NaN in a column that is used, and count them. If not,
+            they are refused.
 
         Returns
         -------
@@ -98,10 +114,20 @@ class GroupedData:
                 "yet: collect it, or reduce it where it is with GroupStatistics.from_frame"
             )
         predictors = check_columns(list(known.columns), y, x, group)
+        codes_by_column = check_missing(missing, (y, *predictors, group))
         if not isinstance(known, pd.DataFrame):
             known = to_pandas(known, y, predictors, group)
-        if len(known) == 0:
-            raise ValueError("Expected frame to have at least one row; got 0 rows")
+        left_out: LeftOut = ()
+        if codes_by_column or drop_missing:
+            used = [y, *predictors, group]
+            known, left_out = leave_out(
+                nw.from_native(known[used], eager_only=True),
+                dict(zip(used, used, strict=True)),
+                codes_by_column,
+                drop_missing=drop_missing,
+            )
+            known = known.to_native()
+        at_least_one_row(len(known), left_out)
         columns = [numeric_column(known[name], "x") for name in predictors]
         codes, groups = group_codes(known[group])
         return cls(
@@ -109,6 +135,7 @@ class GroupedData:
             x=read_only(np.column_stack([np.empty((len(known), 0)), *columns])),
             group=read_only(codes),
             labels=Labels(y, predictors, group, groups),
+            left_out=left_out,
         )
 
     @classmethod

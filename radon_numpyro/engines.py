@@ -6,7 +6,7 @@ the groups lie far apart beside their own scatter, and could not tell a predicto
 in a group from one that nearly is. What the first pass rounds, the sums of the second make good.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from radon_numpyro.checks import check_columns, plural
 from radon_numpyro.labels import Labels
+from radon_numpyro.missing import LeftOut, at_least_one_row, check_missing, leave_out
 
 # Names of the columns in the engine's queries, whatever the user's are called.
 GROUP, ROW, COUNT, FINITE, FIRST = "label", "row", "count", "finite", "first"
@@ -38,16 +39,25 @@ class GroupSums:
         Shape (C, P), in the units of the columns.
     products
         Centred sums of products, shape (C, P, P).
+    left_out
+        Pairs (reason, count) of rows that were left out.
     """
 
     labels: Labels
     count: NDArray[np.float64]
     means: NDArray[np.float64]
     products: NDArray[np.float64]
+    left_out: LeftOut = ()
 
 
 def reduce_rows(
-    frame: nw.LazyFrame[Any], *, y: str, x: str | Sequence[str], group: str
+    frame: nw.LazyFrame[Any],
+    *,
+    y: str,
+    x: str | Sequence[str],
+    group: str,
+    missing: Mapping[str, Any] | None = None,
+    drop_missing: bool = False,
 ) -> GroupSums:
     """Reduce the rows of an engine by two passes over their columns.
 
@@ -57,6 +67,8 @@ def reduce_rows(
         The rows.
     y, x, group
         Names of the outcome, of the predictors and of the group column.
+    missing, drop_missing
+        As in ``GroupedData.from_frame``.
 
     Returns
     -------
@@ -71,15 +83,20 @@ def reduce_rows(
     """
     predictors = check_columns(frame.columns, y, x, group)
     names = (*predictors, y)
-    columns = _renamed(frame, {group: GROUP} | {n: f"value {j}" for j, n in enumerate(names)})
+    codes = check_missing(missing, (*names, group))
+    aliases = {group: GROUP} | {n: f"value {j}" for j, n in enumerate(names)}
+    columns = _renamed(frame, aliases)
     schema = columns.collect_schema()
     for j, name in enumerate(names):
         _check_dtype(schema[f"value {j}"], name, "y" if name == y else "x")
+    own = {aliases[name]: name for name in (y, *predictors, group)}
+    if ROW in schema:
+        own[ROW] = ROW
+    columns, left_out = leave_out(columns, own, codes, drop_missing=drop_missing)
     rows = columns.with_columns(nw.col(f"value {j}").cast(nw.Float64) for j in range(len(names)))
     table = _collect(_sums_about_means(rows, len(names)))
     labels = table[GROUP].to_list()
-    if not labels:
-        raise ValueError("Expected frame to have at least one row; got 0 rows")
+    at_least_one_row(len(labels), left_out)
     numbers = {name: table[name].to_numpy() for name in table.columns if name != GROUP}
     count = numbers[COUNT].astype(np.float64)
     if np.nansum(numbers[FINITE]) < count.sum():
@@ -101,6 +118,7 @@ def reduce_rows(
         count=count[order],
         means=means[order],
         products=products[order],
+        left_out=left_out,
     )
 
 

@@ -277,6 +277,7 @@ def _provenance(
         "outcome": labels.outcome,
         "predictors": json.dumps(labels.predictors),
         "group": labels.group,
+        "left_out": json.dumps(data.left_out),
         "priors": priors.to_json(),
         "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
         "dtype": str(np.asarray(advi.elbo).dtype),
@@ -286,5 +287,4 @@ def _provenance(
     }
     if isinstance(data, GroupedData):
         attributes["data_fingerprint"] = data.fingerprint()
-        attributes["left_out"] = json.dumps(data.left_out)
     return attributes

@@ -103,7 +103,7 @@ def unlabelled(statistics: GroupStatistics) -> GroupStatistics:
     statistics
         Statistics by group.
     """
-    return replace(statistics, labels=Labels("", (), "", ()))
+    return replace(statistics, labels=Labels("", (), "", ()), left_out=())
 
 
 def latent_sites(model: Model, data: Any, priors: Priors) -> dict[str, Any]:

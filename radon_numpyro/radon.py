@@ -1,6 +1,5 @@
 """The radon surveys: measurements in houses of the United States, by county."""
 
-from dataclasses import replace
 from importlib import resources
 from typing import Literal
 
@@ -42,7 +41,7 @@ def load_radon(which: Literal["minnesota", "us"] = "minnesota") -> GroupedData:
         frame = pd.read_csv(stream, dtype={"fips": "str"}, converters=exact)
     if which == "minnesota":
         return GroupedData.from_frame(frame, y="log_radon", x="floor", group="county")
-    recorded = frame["floor"] != 9
-    frame = frame.assign(log_radon=np.log(frame["activity"] + 0.1))[recorded]
-    data = GroupedData.from_frame(frame, y="log_radon", x="floor", group="fips")
-    return replace(data, left_out=(("floor not recorded (code 9)", int((~recorded).sum())),))
+    frame = frame.assign(log_radon=np.log(frame["activity"] + 0.1))
+    return GroupedData.from_frame(
+        frame, y="log_radon", x="floor", group="fips", missing={"floor": 9}
+    )

@@ -17,6 +17,7 @@ from radon_numpyro.checks import read_only
 from radon_numpyro.data import GroupedData
 from radon_numpyro.inference_data import PREDICTOR, STATISTICS
 from radon_numpyro.labels import Labels
+from radon_numpyro.missing import LeftOut
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
 
@@ -59,11 +60,11 @@ def read_statistics(tree: xr.DataTree) -> GroupStatistics:
     c, k = len(labels.groups), len(labels.predictors)
     # Without predictors a tree has no empty arrays, which netCDF does not keep.
     empty = {"mean_x": (c, 0), "sxx": (c, 0, 0), "sxy": (c, 0)} if k == 0 else {}
-    values = {
+    values: dict[str, Any] = {
         name: np.zeros(empty[name]) if name in empty else _numbers(constants[name])
         for name in STATISTICS
     }
-    return GroupStatistics(**values, labels=labels)
+    return GroupStatistics(**values, labels=labels, left_out=_left_out(tree))
 
 
 def read_data(tree: xr.DataTree) -> GroupedData:
@@ -84,13 +85,12 @@ def read_data(tree: xr.DataTree) -> GroupedData:
         raise ValueError("Expected a fit with rows; got one of statistics only")
     y = _numbers(tree["observed_data"].to_dataset()["y"])
     x = _numbers(constants["x"]) if labels.predictors else np.empty((len(y), 0))
-    left_out = json.loads(tree.attrs["left_out"])
     return GroupedData(
         y=read_only(y),
         x=read_only(x),
         group=read_only(constants["group_index"].values.astype(np.int32)),
         labels=labels,
-        left_out=tuple((reason, count) for reason, count in left_out),
+        left_out=_left_out(tree),
     )
 
 
@@ -195,6 +195,10 @@ def _constants(tree: Any) -> xr.Dataset:
             f"attributes or without constant_data; groups: {sorted(tree.children)}"
         )
     return tree["constant_data"].to_dataset()
+
+
+def _left_out(tree: xr.DataTree) -> LeftOut:
+    return tuple((reason, count) for reason, count in json.loads(tree.attrs["left_out"]))
 
 
 def _numbers(values: xr.DataArray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from radon_numpyro.data import GroupedData
 from radon_numpyro.engines import GroupSums, reduce_rows
 from radon_numpyro.frames import known_frame
 from radon_numpyro.labels import Labels
+from radon_numpyro.missing import LeftOut
 from radon_numpyro.moments import group_moments
 
 
@@ -41,6 +42,8 @@ class GroupStatistics:
         Centred sums of products, shapes (C, K, K), (C, K) and (C,).
     labels
         Names of the columns and of the groups.
+    left_out
+        Pairs (reason, count) of rows that were left out.
 
     References
     ----------
@@ -55,6 +58,7 @@ class GroupStatistics:
     sxy: Any
     syy: Any
     labels: Labels = field(metadata={"static": True})
+    left_out: LeftOut = field(default=(), metadata={"static": True})
 
     @classmethod
     def from_data(cls, data: GroupedData) -> GroupStatistics:
@@ -72,11 +76,18 @@ class GroupStatistics:
         """
         columns = np.column_stack([data.x, data.y]).astype(np.float64)
         count, means, products = group_moments(columns, data.group, data.num_groups)
-        return cls._of_columns(GroupSums(data.labels, count, means, products))
+        return cls._of_columns(GroupSums(data.labels, count, means, products, data.left_out))
 
     @classmethod
     def from_frame(
-        cls, frame: Any, *, y: str, x: str | Sequence[str] = (), group: str
+        cls,
+        frame: Any,
+        *,
+        y: str,
+        x: str | Sequence[str] = (),
+        group: str,
+        missing: Mapping[str, Any] | None = None,
+        drop_missing: bool = False,
     ) -> GroupStatistics:
         r"""Reduce the rows of a data frame where they are, in memory or in an engine.
 
@@ -100,6 +111,8 @@ class GroupStatistics:
         y, x, group
             Columns of the outcome, of the predictors (one name, a sequence of names, or none)
             and of the group labels.
+        missing, drop_missing
+            Rows to leave out, as in :meth:`GroupedData.from_frame`.
 
         Returns
         -------
@@ -125,9 +138,11 @@ class GroupStatistics:
         >>> GroupStatistics.from_frame(spark.read.parquet("radon"), **columns)
         """
         known = known_frame(frame)
+        columns: dict[str, Any] = {"y": y, "x": x, "group": group}
+        columns |= {"missing": missing, "drop_missing": drop_missing}
         if isinstance(known, nw.LazyFrame):
-            return cls._of_columns(reduce_rows(known, y=y, x=x, group=group))
-        return cls.from_data(GroupedData.from_frame(frame, y=y, x=x, group=group))
+            return cls._of_columns(reduce_rows(known, **columns))
+        return cls.from_data(GroupedData.from_frame(frame, **columns))
 
     @classmethod
     def _of_columns(cls, sums: GroupSums) -> GroupStatistics:
@@ -140,6 +155,7 @@ class GroupStatistics:
             sxy=sums.products[:, :-1, -1],
             syy=sums.products[:, -1, -1],
             labels=sums.labels,
+            left_out=sums.left_out,
         )
 
     @property
@@ -223,6 +239,7 @@ class GroupStatistics:
             sxy=a.sxy + b.sxy + weight[:, None] * dx * dy[:, None],
             syy=a.syy + b.syy + weight * dy**2,
             labels=replace(self.labels, groups=tuple(index)),
+            left_out=_added(self.left_out, other.left_out),
         )
 
     def update(self, rows: Any) -> GroupStatistics:
@@ -262,6 +279,13 @@ class GroupStatistics:
             return out
 
         return jax.tree.map(spread, self)
+
+
+def _added(a: LeftOut, b: LeftOut) -> LeftOut:
+    counts = dict(a)
+    for reason, count in b:
+        counts[reason] = counts.get(reason, 0) + count
+    return tuple(counts.items())
 
 
 def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:

@@ -81,7 +81,7 @@ def test_log_radon_of_the_minnesota_file_is_log_of_activity_plus_a_tenth():
 def test_us_keeps_the_rows_with_a_recorded_floor_and_counts_the_others():
     data = load_radon("us")
     assert (data.num_rows, data.num_groups) == (12_490, 471)
-    assert data.left_out == (("floor not recorded (code 9)", 287),)
+    assert data.left_out == (("floor is 9 (missing)", 287),)
     assert (data.labels.outcome, data.labels.predictors) == ("log_radon", ("floor",))
     assert data.labels.group == "fips"
     assert data.labels.groups[0] == "04001"
@@ -526,7 +526,7 @@ def test_to_frame_goes_back(frame, data):
 def test_repr_says_what_it_is(data):
     assert repr(load_radon()) == "GroupedData(919 rows, 85 groups; log_radon ~ floor | county)"
     assert "12490 rows, 471 groups" in repr(load_radon("us"))
-    assert "left out 287: floor not recorded (code 9)" in repr(load_radon("us"))
+    assert "left out 287: floor is 9 (missing)" in repr(load_radon("us"))
     assert repr(data.select("c")) == "GroupedData(1 row, 1 group; level ~ floor + warm | town)"
     assert "y ~ 1 | group" in repr(GroupedData.from_arrays([1], None, [1]))
 
