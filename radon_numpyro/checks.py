@@ -42,8 +42,7 @@ def check_columns(
         count = columns.count(name)
         if count == 0:
             raise ValueError(
-                f"Expected {argument} to be a column of frame; got {name!r} "
-                f"({suggest(name, columns)})"
+                f"Expected {argument} to name a column; got {name!r} ({suggest(name, columns)})"
             )
         if count > 1:
             raise ValueError(f"Expected one column named {name!r} ({argument}); got {count}")
@@ -55,10 +54,11 @@ def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
     dtype, where = column.dtype, f"column {column.name!r} ({argument})"
     if is_object_dtype(dtype) or isinstance(dtype, pd.StringDtype):
         text = pd.to_numeric(column.astype("str"), errors="coerce").isna().to_numpy()
-        what = f"with {_rows(text, column)} not a number" if text.any() else "with numbers as text"
-        raise TypeError(
-            f"Expected {where} to be numeric; got dtype {dtype} {what}; pandas.to_numeric converts"
-        )
+        what = "with numbers as text; pandas.to_numeric converts"
+        if text.any():
+            values = first_few(column[text].tolist(), 3)
+            what = f"with {_rows(text, column)} not a number: {values}"
+        raise TypeError(f"Expected {where} to be numeric; got dtype {dtype} {what}")
     if not is_numeric_dtype(dtype) or is_complex_dtype(dtype):
         raise TypeError(f"Expected {where} to be numeric; got dtype {dtype}")
     if argument == "y" and is_bool_dtype(dtype):

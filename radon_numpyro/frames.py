@@ -45,5 +45,7 @@ def to_pandas(
     # Before pandas, which would make objects of decimals and of booleans with gaps.
     columns = columns.with_columns(nw.col(name).cast(nw.Float64) for name in convertible)
     # By way of Arrow, so that a date is the same label from every library.
-    converted: pd.DataFrame = columns.to_arrow().to_pandas()
-    return converted
+    table = columns.to_arrow()
+    converted: pd.DataFrame = table.to_pandas()
+    # Else a gap among whole numbers would make them floats, and labels of 27 into 27.0.
+    return converted.assign(**{group: table[group].to_pandas(integer_object_nulls=True)})

@@ -280,9 +280,9 @@ def test_a_lazy_frame_is_sent_to_the_statistics():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ({"y": "levle"}, r"Expected y to be a column of frame; got 'levle' \(close: 'level'"),
+        ({"y": "levle"}, r"Expected y to name a column; got 'levle' \(close: 'level'"),
         ({"y": "LEVEL"}, r"got 'LEVEL' \(close: 'level'"),
-        ({"x": ["floor", "flor"]}, r"Expected x to be .* got 'flor' \(close: 'floor'"),
+        ({"x": ["floor", "flor"]}, r"Expected x to name a column; got 'flor' \(close: 'floor'"),
         ({"group": "zzz"}, r"Expected group .* got 'zzz' \(known: 'level', 'floor', 'warm'"),
         ({"y": "floor", "x": "floor"}, "Expected y, x and group to be different.* got 'floor' rep"),
         ({"x": ["floor", "floor"]}, "to be different columns; got 'floor' repeated"),

@@ -297,7 +297,7 @@ def test_frames_in_memory_are_reduced_as_grouped_data():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ({"y": "levle"}, r"Expected y to be a column of frame; got 'levle' \(close: 'level'"),
+        ({"y": "levle"}, r"Expected y to name a column; got 'levle' \(close: 'level'"),
         ({"x": ["floor", "WARM"]}, r"Expected x to be .* got 'WARM' \(close: 'warm'"),
         ({"group": "zzz"}, r"Expected group .* got 'zzz' \(known: 'town', 'level', 'height'"),
         ({"x": ["floor", "floor"]}, "to be different columns; got 'floor' repeated"),
@@ -384,7 +384,7 @@ def test_statistics_of_several_engines_add_up(duckdb_frames):
 
 def test_an_update_needs_the_columns_of_the_statistics():
     statistics = GroupStatistics.from_frame(towns(50), **NAMES)
-    with pytest.raises(ValueError, match="Expected x to be a column of frame; got 'warm'"):
+    with pytest.raises(ValueError, match="Expected x to name a column; got 'warm'"):
         statistics.update(towns(50).drop_columns("warm"))
     other = GroupStatistics.from_frame(towns(50), **NAMES | {"x": "floor"})
     with pytest.raises(ValueError, match="the same outcome, predictors and group"):

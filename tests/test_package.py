@@ -21,6 +21,8 @@ LAYERS = [
     {"data", "simulate", "radon"},
     {"engines"},
     {"statistics"},
+    {"tables"},
+    {"loading"},
     {"priors"},
     {"models"},
     {"equations", "unrolled", "mixture"},

@@ -429,7 +429,7 @@ def test_a_gap_among_integers_makes_them_floats_and_they_are_still_found():
     ("change", "error", "match"),
     [
         (lambda f: f.iloc[:0], ValueError, "at least one row; got 0 rows"),
-        (lambda f: f.drop(columns="x1"), ValueError, "x to be a column of frame; got 'x1'"),
+        (lambda f: f.drop(columns="x1"), ValueError, "x to name a column; got 'x1'"),
         (lambda f: f.rename(columns={"town": "Town"}), ValueError, r"'town' \(close: 'Town'\)"),
         (lambda f: f.assign(x1=[1, 2, np.nan, 4, np.nan]), ValueError, r"2 rows \(index 13, 33\)"),
         (lambda f: f.assign(x1=[1, np.inf, 3, 4, 5]), ValueError, r"1 row \(index 3\) infinite"),
