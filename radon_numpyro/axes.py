@@ -4,7 +4,10 @@ Sizes and colours are given to each artist: matplotlib's settings and backend st
 Text is 7 or 8 points when a figure is printed as wide as it is made, 3.4 or 7 inches.
 """
 
-from collections.abc import Hashable, Iterable
+import textwrap
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import arviz as az
@@ -13,6 +16,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from xarray import DataArray, DataTree
 
 from radon_numpyro.checks import first_few, suggest
@@ -35,6 +40,7 @@ WORDS = {
     "eps": "residual sd, {y}",
 }
 INTERVALS = {"eti": "equal-tailed", "hdi": "highest-density"}
+_make_figure: ContextVar[Callable[..., Figure]] = ContextVar("_make_figure", default=plt.figure)
 
 
 def group_sizes(tree: DataTree) -> pd.Series:
@@ -109,21 +115,39 @@ def on_scale(low: np.ndarray, high: np.ndarray, labels: Groups) -> tuple[np.ndar
     return np.flatnonzero(~wide), (low[~wide].min(), high[~wide].max()), note
 
 
+@contextmanager
+def apart_from_pyplot() -> Iterator[None]:
+    """New figures need no display, and pyplot neither keeps nor shows them."""
+    token = _make_figure.set(Figure)
+    try:
+        yield
+    finally:
+        _make_figure.reset(token)
+
+
 def new_axes(number: int, columns: int, height: float) -> np.ndarray:
     """Axes of a new figure, row by row; `height` of each row in inches."""
     rows, width = -(-number // columns), 3.4 if number == 1 else 7.0
-    figure = plt.figure(figsize=(width, 0.3 + height * rows), layout="constrained")
+    size = width, 0.3 + height * rows
+    figure = _make_figure.get()(figsize=size, layout="constrained")
     return np.array([figure.add_subplot(rows, columns, k + 1) for k in range(number)], object)
 
 
 def dress(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    """Give an axis its words and the look of the house; a dollar in a title is a dollar."""
+    """Give an axis its words, lines broken, and the look of the house; a dollar is a dollar."""
     ax.set_title(title, loc="left", fontsize=8, parse_math=False)
-    ax.set_xlabel(xlabel, fontsize=8)
-    ax.set_ylabel(ylabel, fontsize=8)
+    for put, words in ((ax.set_xlabel, xlabel), (ax.set_ylabel, ylabel)):
+        put(textwrap.fill(words, 48), fontsize=8, parse_math=False)
     ax.tick_params(labelsize=7, width=0.6, length=3)
     plt.setp([ax.xaxis.get_offset_text(), ax.yaxis.get_offset_text()], fontsize=7)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def add_legend(of: Axes | Figure, *keys: Any, **look: Any) -> Legend:
+    """A legend in which a dollar is a dollar."""
+    legend = of.legend(*keys, **look)
+    plt.setp(legend.get_texts(), parse_math=False)
+    return legend
 
 
 def size_axis(ax: Axes, sizes: pd.Series) -> np.ndarray:

@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from radon_numpyro.axes import LEGEND, MODEL_STYLES, STYLES, Look, dress, new_axes
+from radon_numpyro.axes import (
+    LEGEND,
+    MODEL_STYLES,
+    STYLES,
+    Look,
+    add_legend,
+    dress,
+    new_axes,
+)
 
 LOO: Look = {"marker": "o", "ms": 4.5}
 KFOLD: Look = {"marker": "s", "ms": 4.5, "mfc": "white"}
@@ -65,7 +73,7 @@ def plot_comparison(table: pd.DataFrame, *, outcome: str = "outcome") -> np.ndar
         look: Look = {"color": colour, "ls": style, "lw": 1.4, "marker": "o", "ms": 4}
         right.plot(x, (row["rmsd_in_sample"], row[rmsd]), label=str(model), **look)
         right.errorbar(x[1], row[rmsd], row[f"{rmsd}_se"], color=colour, lw=1)
-    left.set_yticks(range(len(table)), table.index.astype(str))
+    left.set_yticks(range(len(table)), table.index.astype(str), parse_math=False)
     left.set_ylim(len(table) - 0.5, -0.5)
     right.set_xticks((0, 1), ("rows seen", f"rows left out ({way})"))
     right.set_xlim(-0.2, 1.3)
@@ -76,5 +84,5 @@ def plot_comparison(table: pd.DataFrame, *, outcome: str = "outcome") -> np.ndar
     keys = right.get_legend_handles_labels()[0]
     for words, marker in zip(("LOO", "K-fold"), schemes.values(), strict=False):
         keys.append(Line2D([], [], color="0.3", lw=1.4, label=f"{words}, 1 and 2 se", **marker))
-    left.figure.legend(handles=keys, **LEGEND)
+    add_legend(left.figure, handles=keys, **LEGEND)
     return axes

@@ -22,6 +22,7 @@ from radon_numpyro.axes import (
     LEGEND,
     STYLES,
     Groups,
+    add_legend,
     check_labels,
     dress,
     group_name,
@@ -122,7 +123,8 @@ def plot_advi_vs_nuts(
         ax.set(xlim=limits, ylim=(0, None), yticks=[])
         if not alone:
             ax.set_ylim(top=1.6 * ax.get_ylim()[1])
-            ax.legend(*ax.get_legend_handles_labels(), loc="upper right", fontsize=7, frameon=False)
+            keys = ax.get_legend_handles_labels()[0]
+            add_legend(ax, handles=keys, loc="upper right", fontsize=7, frameon=False)
         spread = f"sd: ADVI {np.median(sd):.3g}, NUTS {np.median(draws.std(1)):.3g}"
         title = f"{name}, {'' if alone else 'median '}{spread}\n{note}"
         dress(ax, title.strip(), site.attrs["long_name"], "density")
@@ -261,7 +263,7 @@ def plot_group_lines(
             if tree.attrs["model"] == "individual" and len(set(values[row])) < 2:
                 text = f"{label} slope\nnot identified:\n{predictor} does not vary"
                 how = {"ha": "center", "va": "top", "fontsize": 7, "color": colour}
-                ax.text(0.5, 0.98, text, transform=ax.transAxes, **how)
+                ax.text(0.5, 0.98, text, transform=ax.transAxes, parse_math=False, **how)
             else:
                 heights.append(lines.mean(0))
         # Multiples of the golden ratio spread rows that share a value, the same at each call.
@@ -271,11 +273,12 @@ def plot_group_lines(
         dress(ax, group_name(source, group, unit), predictor, outcome if first else "")
         ax.tick_params(labelleft=first)
         if ticks:
-            ax.set_xticks(list(ticks), list(ticks.values()))
+            ax.set_xticks(list(ticks), list(ticks.values()), parse_math=False)
     low, high = np.min(np.concatenate(heights)), np.max(np.concatenate(heights))
     plt.setp(list(axes), ylim=(low - 0.1 * (high - low), high + 0.1 * (high - low)))
     if own:
-        axes[0].figure.legend(handles=axes[0].get_legend_handles_labels()[0], **LEGEND)
+        keys = axes[0].get_legend_handles_labels()[0]
+        add_legend(axes[0].figure, handles=keys, **LEGEND)
     return axes
 
 

@@ -15,7 +15,7 @@ FOLDER = Path(radon_numpyro.__file__).parent
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # A module imports those of earlier lines, or of its own line as long as that makes no cycle.
 LAYERS = [
-    {"checks", "labels", "finding", "moments", "frames", "files"},
+    {"checks", "labels", "finding", "moments", "frames", "files", "page"},
     {"missing", "identification", "miscoding"},
     {"audit"},
     {"data", "simulate", "radon"},
@@ -44,12 +44,17 @@ LAYERS = [
     {"axes"},
     {"plots_fit", "plots_pooling", "plots_forest", "plots_comparison", "plots_checks"},
     {"plots"},
+    {"report_numbers"},
+    {"report_words"},
+    {"report_figures"},
+    {"report_groups", "report_sections"},
+    {"report"},
     {"tutorial"},
     {"cli"},
 ]
 
 
-FIGURES = ("axes", "plots")
+FIGURES = ("axes", "plots", "report")
 
 
 def test_public_names_resolve_and_are_few():

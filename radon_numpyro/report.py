@@ -1,0 +1,188 @@
+"""One page about a fit, for a reader who knows the question but not the statistics.
+
+The page is a single file without scripts, which needs no network: it can be mailed, printed and
+archived. It opens with the question, says whether the numbers can be trusted, then answers.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import xarray as xr
+
+from radon_numpyro.checks import plural
+from radon_numpyro.compare import Comparison
+from radon_numpyro.diagnostics import Diagnosis, diagnose
+from radon_numpyro.page import Html, element, page, section, table, words
+from radon_numpyro.report_groups import groups, predictions
+from radon_numpyro.report_numbers import Numbers
+from radon_numpyro.report_sections import (
+    advi,
+    data,
+    findings,
+    model,
+    results,
+)
+from radon_numpyro.report_sections import (
+    comparison as compared,
+)
+from radon_numpyro.report_words import answer, name, percent, question
+
+
+def html_report(
+    tree: xr.DataTree,
+    *,
+    comparison: Comparison | None = None,
+    title: str | None = None,
+    ci_prob: float = 0.9,
+) -> str:
+    """A page about a fit: question, verdict, answer, and all that stands behind it.
+
+    Parameters
+    ----------
+    tree
+        A fit, fresh or loaded from a file, of any model; it may have seen statistics only.
+    comparison
+        The fit's model beside others, of the same rows.
+    title
+        Heading of the page; default made of the names of the columns.
+    ci_prob
+        Probability of the intervals, which have equal tails.
+
+    Returns
+    -------
+    str
+        HTML, to be written in UTF-8. The same fit gives the same page.
+
+    Raises
+    ------
+    TypeError
+        If ``tree`` or ``comparison`` is something else.
+    ValueError
+        If ``ci_prob`` is not between 0 and 1, or the comparison is of other data.
+
+    Examples
+    --------
+    >>> Path("report.html").write_text(html_report(tree), encoding="utf-8")  # doctest: +SKIP
+    """
+    if not 0.0 < ci_prob < 1.0:
+        raise ValueError(f"Expected ci_prob between 0 and 1; got {ci_prob!r}")
+    numbers = Numbers(tree, ci_prob)
+    labels = numbers.labels
+    _check_comparison(tree, comparison)
+    diagnosis = diagnose(tree)
+    columns = [name(labels.outcome), " by ", name(labels.group)]
+    parts = {
+        "verdict": ("Verdict", _verdict(diagnosis, tree)),
+        "answer": ("Answer", _answer(numbers, diagnosis)),
+        "data": ("Data", data(numbers)),
+        "model": ("Model", model(numbers)),
+        "results": ("Results", results(numbers, diagnosis)),
+        "groups": ("Groups", groups(numbers)),
+        "predictions": ("Predictions", predictions(numbers)),
+        "advi": ("ADVI", advi(numbers)),
+        "comparison": ("Comparison", compared(numbers, comparison)),
+        "made": ("How it was made", _made(numbers)),
+    }
+    kept = {key: (link, part) for key, (link, part) in parts.items() if part}
+    header = [element("h1", title or columns), question(numbers)]
+    package = json.loads(tree.attrs["versions"])["radon-numpyro"]
+    return page(
+        title or f"{labels.outcome} by {labels.group}",
+        header,
+        {key: part for key, (_, part) in kept.items()},
+        {key: link for key, (link, _) in kept.items()},
+        element("p", f"Made by radon_numpyro {package}. This page needs no network."),
+    )
+
+
+def _check_comparison(tree: xr.DataTree, comparison: Comparison | None) -> None:
+    if comparison is None:
+        return
+    if not isinstance(comparison, Comparison):
+        raise TypeError(f"Expected comparison to be a Comparison; got {type(comparison).__name__}")
+    prints = {fit.attrs["data_fingerprint"] for fit in comparison.fits.values()}
+    if prints != {tree.attrs.get("data_fingerprint")}:
+        raise ValueError("Expected comparison of the rows of tree; got one of other data")
+
+
+def _verdict(diagnosis: Diagnosis, tree: xr.DataTree) -> Html:
+    """Whether the numbers can be trusted, in words, and what to try if they cannot."""
+    exact = "sample_stats" not in tree.children
+    told = [
+        f"{diagnosis.num_draws:,} draws",
+        f"largest R-hat {diagnosis.max_rhat:.4f}",
+        f"smallest effective sample size {diagnosis.min_ess:,.0f}",
+        "independent and exact" if exact else plural(diagnosis.num_divergences, "divergence"),
+    ]
+    if diagnosis.ok:
+        said = [
+            element("p", element("strong", "The draws can be trusted."), role="status"),
+            element(
+                "p",
+                "They represent what the model and its priors say given the data. Whether the "
+                "model suits the data is another question, for which see the data and the check "
+                "of predictions.",
+            ),
+        ]
+    else:
+        said = [
+            element("p", element("strong", "Do not rely on these numbers yet."), role="status"),
+            element("p", "The draws may not represent what the model says given the data:"),
+            findings(diagnosis.findings),
+        ]
+    body = [*said, element("p", f"{', '.join(told)}.", class_="soft")]
+    kind = "good" if diagnosis.ok else "bad"
+    return element(
+        "div",
+        section("verdict", "Can these numbers be trusted?", body),
+        class_=f"verdict {kind}",
+    )
+
+
+def _answer(numbers: Numbers, diagnosis: Diagnosis) -> Html:
+    warning = None if diagnosis.ok else element("p", element("strong", "Not yet to be relied on:"))
+    about = (
+        f"A {percent(numbers.prob)} interval holds the true value with that probability, if the "
+        "model and its priors are right. What goes with what need not cause it."
+    )
+    return section(
+        "answer", "The answer", warning, answer(numbers), element("p", about, class_="soft")
+    )
+
+
+def _made(numbers: Numbers) -> Html:
+    """What it takes to make the fit again."""
+    attrs, tree = numbers.tree.attrs, numbers.tree
+    sizes = tree["posterior"].sizes
+    facts: dict[str, Any] = {
+        "model, method": f"{attrs['model']}, {attrs['method']}",
+        "draws": f"{sizes['draw']} of each of {plural(sizes['chain'], 'chain')}",
+        "warm-up": attrs.get("num_warmup"),
+        "gradients, warm-up and draws": _pair(attrs, "warmup_gradients", "sampling_gradients"),
+        "seed": attrs["seed"],
+        "device": f"{attrs['device']}, {attrs['dtype']}",
+        "seconds": _json(attrs.get("timings", "{}")),
+        "versions": _json(attrs["versions"]),
+        "fingerprint of the data": attrs.get("data_fingerprint"),
+        "priors": attrs["priors"],
+    }
+    rows = [[fact, words(value)] for fact, value in facts.items() if value is not None]
+    commands = [
+        element("pre", element("code", attrs[key])) for key in ("command", "call") if key in attrs
+    ]
+    return section(
+        "made",
+        "How it was made",
+        commands,
+        table("The run.", ["fact", "value"], rows, label="The run"),
+    )
+
+
+def _pair(attrs: Any, first: str, second: str) -> str | None:
+    return f"{attrs[first]:,} and {attrs[second]:,}" if first in attrs else None
+
+
+def _json(text: str) -> str:
+    return ", ".join(f"{key} {value}" for key, value in json.loads(text).items())
