@@ -83,6 +83,7 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); font-size: .9rem; 
 @media print { :root { color-scheme: light; --paper: #fff; --ink: #000; --soft: #444;
   --line: #bbb; --link: #000; --tint: #fff; --good: #fff; --bad: #fff; }
   nav, .skip { display: none; } body { max-width: none; padding: 0; font-size: 10pt; }
+  table { font-size: 8pt; } th, td { padding-right: .4rem; } td { white-space: normal; }
   .scroll { overflow: visible; } figure, .verdict, tr { break-inside: avoid; }
   h2, h3, caption { break-after: avoid; } thead { display: table-header-group; }
   figure img { border: 0; padding: 0; min-width: 0; } }

@@ -15,7 +15,6 @@ import xarray as xr
 from scipy.special import ndtri
 
 from radon_numpyro import mixture
-from radon_numpyro.axes import shorten
 from radon_numpyro.inference_data import PREDICTOR, group_dim
 from radon_numpyro.labels import Labels
 from radon_numpyro.priors import Priors
@@ -249,15 +248,23 @@ class Numbers:
 
 
 def display(labels: Iterable[Hashable]) -> list[str]:
-    """Labels in one line of at most 24 letters, numbered where they would be alike."""
+    """Labels in one line of at most 24 letters, cut in the middle, numbered if they are alike."""
     found: dict[str, None] = {}
     for label in labels:
-        plain = "".join(
+        letters = (
             c if category(c) not in UNFIT else "\N{REPLACEMENT CHARACTER}" for c in str(label)
         )
-        text, number = shorten(plain), 1
+        plain = "".join(letters)
+        text, number = _cut(plain, 24), 1
         while text in found:
             number += 1
-            text = f"{shorten(plain)} {number}"
+            text = f"{_cut(plain, 18)} {number}"
         found[text] = None
     return list(found)
+
+
+def _cut(text: str, most: int) -> str:
+    tail = most // 2 - 2
+    if len(text) <= most:
+        return text
+    return f"{text[: most - tail - 1]}\N{HORIZONTAL ELLIPSIS}{text[-tail:]}"

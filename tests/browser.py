@@ -91,8 +91,9 @@ class Browser:
         )
 
     def evaluate(self, expression):
-        """Value of JavaScript in the page, which itself has none."""
-        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """Value of JavaScript in the page, which itself has none; of a promise, what it becomes."""
+        how = {"returnByValue": True, "awaitPromise": True}
+        result = self.call("Runtime.evaluate", expression=expression, **how)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 

@@ -94,6 +94,40 @@ def towns_fit(model="hierarchical", num_predictors=1, *, statistics_only=False, 
     return fit(data, model, num_advi_steps=0, progress_bar=False, **options)
 
 
+# What a column or a label may be, and markup, mathematics, another direction, or no letter at all.
+STRANGE_COLUMNS = ("$y$ <b>&amp;", "</title><script>document.title = 'x'</script>", "a/b \"'>")
+STRANGE_LABELS = (
+    "<script>document.title = 'label'</script>",
+    '"><img src=x onerror="document.title = 1">',
+    r"$\frac$ & $x_{1}^{$",
+    "שלום עולם",
+    "東京都千代田区",
+    "long" * 60,
+    "long" * 60 + "er",
+    "two\nlines\x00\x0b",
+    "]]> --> <!-- &amp;",
+    "\N{RIGHT-TO-LEFT OVERRIDE}turned",
+)
+TAME_COLUMNS = ("height", "age", "village")
+TAME_LABELS = tuple(f"village {c}" for c in range(len(STRANGE_LABELS)))
+
+
+@cache
+def labelled_fit(columns=TAME_COLUMNS, labels=TAME_LABELS):
+    """The same numbers under any names, with a few draws."""
+    rng = np.random.default_rng(7)
+    code = np.repeat(np.arange(len(labels)), np.arange(2, len(labels) + 2))
+    x = rng.normal(5.0, 2.0, size=len(code))
+    y = 3.0 + rng.normal(0.0, 1.0, len(labels))[code] - 0.6 * x + rng.normal(0.0, 0.5, len(code))
+    outcome, predictor, group = columns
+    data = GroupedData.from_arrays(
+        y, x, [labels[c] for c in code], outcome=outcome, predictors=predictor, group_name=group
+    )
+    tree = fit(data, num_advi_steps=0, draws=100, num_warmup=200, progress_bar=False)
+    tree.attrs["command"] = f"radon-numpyro fit rows.csv --y '{outcome}'"
+    return tree
+
+
 def assert_moments(draws, mean, sd, rounding=0.0):
     """Mean and sd of draws (chain, draw) lie within 4.5 Monte Carlo standard errors.
 

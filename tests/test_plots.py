@@ -12,6 +12,7 @@ import xarray as xr
 from trees import add_draws, make_tree
 
 from radon_numpyro import Priors, plots
+from radon_numpyro.axes import apart_from_pyplot
 
 pytestmark = pytest.mark.usefixtures("agg")
 
@@ -85,3 +86,41 @@ def test_nothing_is_cut_off(name, tree):
     box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert 0 <= box.x0 < box.x1 <= width
     assert 0 <= box.y0 < box.y1 <= height
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_dollar_in_a_name_is_a_dollar(name):
+    """Between two of them matplotlib would read mathematics, here broken."""
+    names = {"groups": ("$\\frac$", "B", "FREEBORN", "CASS"), "predictors": ("$x_{$",)}
+
+    def make(model="hierarchical"):
+        tree = make_tree(model, **names)
+        tree.attrs |= {"outcome": "$y^$", "group": "$g^$"}
+        return tree
+
+    tree = add_draws(add_draws(make(), "posterior_predictive"), "prior_predictive", scale=1e4)
+    table = TABLE.set_axis(["$a^$", "$b^$"])
+    own = {
+        "plot_shrinkage": lambda: plots.plot_shrinkage(
+            {"individual": make("individual"), "hierarchical": tree}
+        ),
+        "plot_group_lines": lambda: plots.plot_group_lines(
+            {"$m^$": tree}, ["$\\frac$", "B"], x_labels={0: "$no^$", 1: "$yes^$"}
+        ),
+        "plot_comparison": lambda: plots.plot_comparison(table, outcome="$y^$"),
+    }
+    axes = own.get(name, lambda: FIGURES[name](tree))()
+    figure = np.ravel(np.array(axes, dtype=object))[0].figure
+    figure.canvas.draw()
+    texts = [text for text in figure.findobj(plt.Text) if text.get_text().count("$") > 1]
+    assert bool(texts) == (name != "plot_elbo")
+    assert not any(text.get_parse_math() for text in texts if "mathdefault" not in text.get_text())
+
+
+def test_figures_can_be_made_apart_from_pyplot(tree):
+    with apart_from_pyplot():
+        ax = plots.plot_forest(tree)[0]
+    assert plt.get_fignums() == []
+    assert not hasattr(ax.figure, "number")
+    plots.plot_forest(tree)
+    assert len(plt.get_fignums()) == 1

@@ -367,14 +367,42 @@ def test_test_leaves_no_test_out_and_hands_on_its_arguments(checkout):
     assert not {"-m", "-k", "--deselect", "--ignore"}.intersection(options)
 
 
-def test_ci_calls_the_tests_and_nothing_else(checkout):
-    executable(checkout / "scripts/test", '#!/bin/sh\necho "ran in $PWD"; exit 7\n')
+def ci(checkout, **options):
+    return run(checkout.parent, BASH, checkout / ".ci/run", **options)
+
+
+def test_ci_ends_with_the_tests_and_leaves_none_out(checkout):
+    executable(checkout / "scripts/test", '#!/bin/sh\necho "$CI: ran $* in $PWD"; exit 7\n')
     for cwd in [checkout, checkout.parent]:
-        result = run(checkout.parent, BASH, checkout / ".ci/run", cwd=cwd)
-        assert (result.returncode, result.stdout) == (7, f"ran in {checkout}\n")
-    lines = (ROOT / ".ci/run").read_text().splitlines()
-    commands = [line for line in lines if not line.startswith(("#", "set ", "cd "))]
-    assert commands == ["exec ./scripts/test"]
+        result = ci(checkout, cwd=cwd)
+        assert (result.returncode, result.stdout) == (7, f"true: ran  in {checkout}\n")
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "exec ./scripts/test"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs")
+def test_ci_installs_the_browser_where_it_is_missing(checkout):
+    executable(checkout / "scripts/test", "#!/bin/sh\nchromium\n")
+    apt_get = """#!/bin/sh
+        echo "$*" >>"$LOG"
+        case "$1" in install)
+            echo noise
+            printf '#!/bin/sh\\necho browser\\n' >"$HOME/bin/chromium"
+            chmod +x "$HOME/bin/chromium" ;;
+        esac
+    """
+    executable(checkout.parent / "bin/apt-get", apt_get)
+    for asked in (["update -qq", "install -yqq --no-install-recommends chromium"], []):
+        result = ci(checkout)
+        assert (result.returncode, result.stdout) == (0, "browser\n")
+        assert commands(checkout) == asked
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs")
+def test_an_install_that_fails_fails_ci(checkout):
+    executable(checkout / "scripts/test", "#!/bin/sh\necho ran\n")
+    executable(checkout.parent / "bin/apt-get", '#!/bin/sh\n[ "$1" = update ]\n')
+    result = ci(checkout)
+    assert (result.returncode, result.stdout) == (1, "")
 
 
 @pytest.mark.parametrize(
