@@ -7,7 +7,7 @@ become markup, wherever it is put. A page needs no network, no script and no oth
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 VOID = ("img", "link", "meta")
@@ -110,7 +110,12 @@ def element(name: str, /, *children: Any, **attributes: Any) -> Html:
 
 
 def table(
-    caption: Any, columns: Sequence[Any], rows: Iterable[Sequence[Any]], *, label: str
+    caption: Any,
+    columns: Sequence[Any],
+    rows: Iterable[Sequence[Any]],
+    *,
+    label: str,
+    words: Collection[int] = (),
 ) -> Html:
     """A table whose rows begin with their heading, in a region that scrolls on its own.
 
@@ -121,48 +126,26 @@ def table(
     columns
         Headings of the columns.
     rows
-        Cells of each row; the first is its heading. Cells made by :func:`words` may break lines.
+        Cells of each row; the first is its heading.
     label
         Name of the region, for those who cannot see it.
+    words
+        Which columns hold words, that may break lines, instead of numbers.
     """
-    body, wordy = [], [False] * (len(columns) - 1)
+    kinds = ["words" if k in words else None for k in range(len(columns))]
+    head = (element("th", c, scope="col", class_=k) for c, k in zip(columns, kinds, strict=True))
+    body = []
     for first, *others in rows:
-        cells = [c if _is_cell(c) else element("td", c) for c in others]
-        wordy = [c.startswith(_WORDS) for c in cells]
+        cells = (element("td", c, class_=k) for c, k in zip(others, kinds[1:], strict=True))
         body.append(element("tr", element("th", first, scope="row"), cells))
-    classes = [None, *("words" if is_wordy else None for is_wordy in wordy)]
-    head = element(
-        "tr",
-        (
-            element("th", column, scope="col", class_=kind)
-            for column, kind in zip(columns, classes, strict=True)
-        ),
-    )
     whole = element(
         "table",
+        # The span stays in view while the columns scroll.
         element("caption", element("span", caption)),
-        element("thead", head),
+        element("thead", element("tr", head)),
         element("tbody", body),
     )
     return element("div", whole, class_="scroll", role="region", aria_label=label, tabindex=0)
-
-
-def words(*content: Any) -> Html:
-    """A cell of words instead of a number.
-
-    Parameters
-    ----------
-    *content
-        As of :func:`element`.
-    """
-    return element("td", *content, class_="words")
-
-
-_WORDS = '<td class="words">'
-
-
-def _is_cell(content: Any) -> bool:
-    return isinstance(content, Html) and content.startswith("<td")
 
 
 def section(key: str, heading: str, *content: Any) -> Html:

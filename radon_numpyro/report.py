@@ -11,22 +11,12 @@ from typing import Any
 
 import xarray as xr
 
+from radon_numpyro import report_groups, report_sections
 from radon_numpyro.checks import plural
 from radon_numpyro.compare import Comparison
 from radon_numpyro.diagnostics import Diagnosis, diagnose
-from radon_numpyro.page import Html, element, page, section, table, words
-from radon_numpyro.report_groups import groups, predictions
+from radon_numpyro.page import Html, element, page, section, table
 from radon_numpyro.report_numbers import Numbers
-from radon_numpyro.report_sections import (
-    advi,
-    data,
-    findings,
-    model,
-    results,
-)
-from radon_numpyro.report_sections import (
-    comparison as compared,
-)
 from radon_numpyro.report_words import answer, name, percent, question
 
 
@@ -76,13 +66,13 @@ def html_report(
     parts = {
         "verdict": ("Verdict", _verdict(diagnosis, tree)),
         "answer": ("Answer", _answer(numbers, diagnosis)),
-        "data": ("Data", data(numbers)),
-        "model": ("Model", model(numbers)),
-        "results": ("Results", results(numbers, diagnosis)),
-        "groups": ("Groups", groups(numbers)),
-        "predictions": ("Predictions", predictions(numbers)),
-        "advi": ("ADVI", advi(numbers)),
-        "comparison": ("Comparison", compared(numbers, comparison)),
+        "data": ("Data", report_sections.data(numbers)),
+        "model": ("Model", report_sections.model(numbers)),
+        "results": ("Results", report_sections.results(numbers, diagnosis)),
+        "groups": ("Groups", report_groups.groups(numbers)),
+        "predictions": ("Predictions", report_groups.predictions(numbers)),
+        "advi": ("ADVI", report_sections.advi(numbers)),
+        "comparison": ("Comparison", report_sections.comparison(numbers, comparison)),
         "made": ("How it was made", _made(numbers)),
     }
     kept = {key: (link, part) for key, (link, part) in parts.items() if part}
@@ -93,7 +83,7 @@ def html_report(
         header,
         {key: part for key, (_, part) in kept.items()},
         {key: link for key, (link, _) in kept.items()},
-        element("p", f"Made by radon_numpyro {package}. This page needs no network."),
+        element("p", f"Made by radon_numpyro {package}."),
     )
 
 
@@ -130,7 +120,7 @@ def _verdict(diagnosis: Diagnosis, tree: xr.DataTree) -> Html:
         said = [
             element("p", element("strong", "Do not rely on these numbers yet."), role="status"),
             element("p", "The draws may not represent what the model says given the data:"),
-            findings(diagnosis.findings),
+            report_sections.findings(diagnosis.findings),
         ]
     body = [*said, element("p", f"{', '.join(told)}.", class_="soft")]
     kind = "good" if diagnosis.ok else "bad"
@@ -168,7 +158,7 @@ def _made(numbers: Numbers) -> Html:
         "fingerprint of the data": attrs.get("data_fingerprint"),
         "priors": attrs["priors"],
     }
-    rows = [[fact, words(value)] for fact, value in facts.items() if value is not None]
+    rows = [[fact, value] for fact, value in facts.items() if value is not None]
     commands = [
         element("pre", element("code", attrs[key])) for key in ("command", "call") if key in attrs
     ]
@@ -176,7 +166,7 @@ def _made(numbers: Numbers) -> Html:
         "made",
         "How it was made",
         commands,
-        table("The run.", ["fact", "value"], rows, label="The run"),
+        table("The run.", ["fact", "value"], rows, label="The run", words=[1]),
     )
 
 

@@ -28,8 +28,7 @@ def groups(numbers: Numbers) -> Html | None:
         cells: list[Any] = [name(numbers.group(code)), f"{count[code]:,.0f}"]
         for k in range(1 + len(predictors)):
             one = Estimate(*(part[code, k] for part in found))
-            span = element("span", ends(one), class_="range")
-            cells.append(element("td", middle(one), " (", span, ")"))
+            cells.append([middle(one), " (", element("span", ends(one), class_="range"), ")"])
         rows.append(cells)
     left_out = total - len(rows)
     if left_out:
@@ -64,10 +63,8 @@ def predictions(numbers: Numbers) -> Html:
     given = [(new, None)] if numbers.model != "individual" else []
     shown = [*given, *((numbers.group(code), numbers.group(code)) for code in codes)]
     group = numbers.labels.group
-    frame = pd.concat(
-        [at.assign(**{group: pd.Series([label] * len(at), dtype=object)}) for _, label in shown],
-        ignore_index=True,
-    )
+    frame = pd.concat([at] * len(shown), ignore_index=True)
+    frame[group] = pd.Series([label for _, label in shown for _ in at.index], dtype=object)
     admit = {} if numbers.model == "individual" else {"new_groups": "population"}
     line, row = (
         predict(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
@@ -81,8 +78,7 @@ def predictions(numbers: Numbers) -> Html:
         cells += [short(frame[x].iloc[i]) for x in predictors]
         for part in (line, row):
             one = Estimate(*(part[c].iloc[i] for c in ("mean", "sd", "lower", "upper")))
-            span = element("span", ends(one), class_="range")
-            cells.append(element("td", middle(one), " (", span, ")"))
+            cells.append([middle(one), " (", element("span", ends(one), class_="range"), ")"])
         rows.append(cells)
     prob = percent(numbers.prob)
     caption = (

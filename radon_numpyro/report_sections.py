@@ -14,7 +14,7 @@ from radon_numpyro.checks import plural
 from radon_numpyro.compare import Comparison
 from radon_numpyro.diagnostics import Diagnosis
 from radon_numpyro.finding import Finding
-from radon_numpyro.page import Html, element, section, table, words
+from radon_numpyro.page import Html, element, section, table
 from radon_numpyro.reading import read_data
 from radon_numpyro.report_numbers import SITES, Estimate, Numbers
 from radon_numpyro.report_words import (
@@ -75,14 +75,14 @@ def data(numbers: Numbers) -> Html:
     rows = [
         [
             name(column),
-            words(role),
+            role,
             *(number(row[key], row["sd"]) for key in ("mean", "sd")),
             *(number(v, row["sd"]) for v in extremes.loc[column]),
         ]
         for (column, row), role in zip(columns.iterrows(), roles, strict=True)
     ]
     headings = ["column", "role", "mean", "sd", *extremes.columns]
-    content.append(table("The columns, over all rows.", headings, rows, label="Columns"))
+    content.append(table("The columns, over all rows.", headings, rows, label="Columns", words=[1]))
     if numbers.has_rows and numbers.has_draws and statistics.num_rows <= figures.MOST_ROWS:
         content.append(figures.predictive_check(numbers))
     return section("data", "The data", content)
@@ -104,7 +104,7 @@ def model(numbers: Numbers) -> Html:
         for k, x in enumerate(numbers.labels.predictors if slopes else [""]):
             prior, means = prior_words(getattr(numbers.priors, site), k, numbers.prob)
             key = f"{site}[{x}]" if slopes else site
-            rows.append([_parameter(numbers, key), words(prior), words(means)])
+            rows.append([_parameter(numbers, key), prior, means])
     content = [
         element("p", told[numbers.model]),
         formulas(numbers),
@@ -113,6 +113,7 @@ def model(numbers: Numbers) -> Html:
             ["parameter", "prior", "in words"],
             rows,
             label="Priors",
+            words=(1, 2),
         ),
     ]
     if numbers.model != "individual":
