@@ -37,6 +37,15 @@ def _lists_to_arrays(record: Any) -> None:
             object.__setattr__(record, f.name, np.asarray(value, dtype=float))
 
 
+def _as_numbers(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what JSON has beside numbers and lists of them."""
+    for value in parameters.values():
+        for number in value if isinstance(value, list) else [value]:
+            if type(number) not in (int, float):
+                raise TypeError(f"Expected a number; got {number!r}")
+    return parameters
+
+
 def _or_one(sd: Any, mean: Any) -> Any:
     """1 for a constant column, whose standard deviation is only the rounding of its mean."""
     return np.where(sd > 1e-14 * np.abs(mean), sd, 1.0)
@@ -251,9 +260,16 @@ class Priors:
         families: dict[str, Any] = {f.__name__: f for f in (Normal, HalfNormal, Uniform)}
         try:
             priors: dict[str, Any] = {
-                site: families[prior.pop("family")](**prior)
+                site: families[prior.pop("family")](**_as_numbers(prior))
                 for site, prior in json.loads(text).items()
             }
             return cls(**priors)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"Expected priors as to_json writes them; got {text}") from error
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+            json.JSONDecodeError,
+        ) as error:
+            raise ValueError(f"Expected priors as to_json writes them; got {text[:500]}") from error

@@ -28,6 +28,7 @@ from radon_numpyro.fit import fit
 from radon_numpyro.priors import Priors
 from radon_numpyro.radon import load_radon
 from radon_numpyro.rmsd import rmsd_per_draw
+from radon_numpyro.stored import save_fit
 
 COUNTIES = ("CASS", "CROW WING", "FREEBORN")
 PUBLISHED_RMSD = {"individual": 0.13, "hierarchical": 0.08}
@@ -108,8 +109,8 @@ class Reproduction:
             The files, in the order written.
         """
         written = [
-            write_whole(folder / "hierarchical.nc", self.hierarchical.to_netcdf),
-            write_whole(folder / "individual.nc", self.individual.to_netcdf),
+            save_fit(self.hierarchical, folder / "hierarchical.nc"),
+            save_fit(self.individual, folder / "individual.nc"),
         ]
         for name, axes in self.figures().items():
             figure = np.ravel(np.asarray(axes, dtype=object))[0].figure

@@ -15,7 +15,7 @@ FOLDER = Path(radon_numpyro.__file__).parent
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # A module imports those of earlier lines, or of its own line as long as that makes no cycle.
 LAYERS = [
-    {"checks", "labels", "finding", "moments", "frames", "files", "page"},
+    {"checks", "labels", "finding", "moments", "frames", "files", "page", "hdf5"},
     {"missing", "identification", "miscoding"},
     {"audit"},
     {"data", "simulate", "radon"},
@@ -36,6 +36,7 @@ LAYERS = [
     {"nuts"},
     {"inference_data"},
     {"reading"},
+    {"stored"},
     {"diagnostics", "fit", "predict", "on_demand"},
     {"held_out"},
     {"crossval"},
