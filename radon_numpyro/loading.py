@@ -62,7 +62,7 @@ def load(source: str, columns: Columns, *, reduce: bool | None) -> GroupedData |
             codes = _codes(columns, types[columns.group] != "VARCHAR")
             return GroupStatistics.from_frame(relation, **chosen, missing=codes)
     frame = read_table(source, columns)
-    numeric = bool(pd.api.types.is_numeric_dtype(frame[columns.group].dtype))
+    numeric = pd.api.types.infer_dtype(frame[columns.group]) in ("integer", "floating")
     return GroupedData.from_frame(frame, **chosen, missing=_codes(columns, numeric))
 
 

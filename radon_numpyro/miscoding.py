@@ -51,7 +51,8 @@ def missing_code(name: str, values: NDArray[np.float64]) -> Finding | None:
         f"{name!r} is {' or '.join(map(str, found))} in {counts[codes].sum()} of "
         f"{plural(len(values), 'row')}, apart from the other values, {_number(rest[0])} to "
         f"{_number(rest[-1])}: it looks like a code for a missing value.",
-        f"if it is one, leave these rows out: frame[~frame[{name!r}].isin({found})]",
+        f"if it is one, leave these rows out: missing={{{name!r}: {found}}} of from_frame, or "
+        f"{' '.join(f'--missing {name}={code}' for code in found)}",
     )
 
 

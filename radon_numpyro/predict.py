@@ -237,7 +237,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
     if unknown and not admitted:
         hints = [f"{name!r} ({suggest(name, labels.groups)})" for name in unknown[:3]]
         hints += ["..."] * (len(unknown) > 3)
-        advice = "new_groups='population' predicts them from the population"
+        advice = "new_groups='population' draws them from the population"
         if alone:
             advice = "The individual model knows nothing of other groups: fit the hierarchical one"
         raise ValueError(

@@ -232,11 +232,10 @@ def _read_text(source: str, stream: IO[str], columns: Columns) -> pd.DataFrame:
                 dtype={columns.group: "str"},
                 keep_default_na=False,
                 na_values=blanks,
-                float_precision="round_trip",
                 low_memory=False,
             )
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            what = str(error).removeprefix("Error tokenizing data. ").strip()
+            what = str(error).rpartition("C error: ")[2].strip()
             raise ValueError(
                 f"Expected every line of {name_of(source)} to have the {len(header)} fields of its "
                 f"first; got: {what}"

@@ -268,7 +268,7 @@ def test_the_national_file_has_a_code_for_floors_that_nobody_noted():
         "'floor' is 9 in 287 of 12777 rows, apart from the other values, 0 to 3: it looks like a "
         "code for a missing value."
     )
-    assert finding.advice.endswith("frame[~frame['floor'].isin([9])]")
+    assert finding.advice.endswith("missing={'floor': [9]} of from_frame, or --missing floor=9")
     recorded = frame[~frame["floor"].isin([9])]
     assert GroupedData.from_frame(recorded, **names).audit().ok
     assert load_radon("us").audit().ok

@@ -51,6 +51,9 @@ LAYERS = [
     {"report_groups", "report_sections"},
     {"report"},
     {"tutorial"},
+    {"summary", "doctor", "terminal"},
+    {"cli_options"},
+    {"commands_data", "commands_fit", "commands_self"},
     {"cli"},
 ]
 

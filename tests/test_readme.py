@@ -1,8 +1,12 @@
 """The README's examples run as printed, and its commands and files exist."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +34,29 @@ def test_it_opens_with_the_two_commands_and_a_figure():
         "./scripts/test",
     ]
     assert README.index("./scripts/test") < README.index("![") < README.index("## ")
+
+
+@pytest.mark.slow
+def test_the_commands_lead_from_a_file_to_an_answer(tmp_path):
+    """All but the installation, in a folder where the package lies, as in a checkout."""
+    block = re.findall(r"```console\n(.*?)```", README, flags=re.S)[1]
+    install, *commands = [line.removeprefix("$ ") for line in block.splitlines()]
+    assert install.startswith("pip install")
+    assert sum(command.startswith("radon-numpyro") for command in commands) == 4
+    (tmp_path / "radon_numpyro").symlink_to(ROOT / "radon_numpyro")
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    for command in commands:
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    predictions = pd.read_csv(tmp_path / "predictions.csv")
+    assert predictions["county"].tolist() == ["CASS", "HENNEPIN", "ELSEWHERE"]
+    assert predictions["new_group"].tolist() == [False, False, True]
+    assert "can be trusted" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:figures|scripts)/[\w./]*\w", README))))

@@ -1,0 +1,114 @@
+"""Arguments and options that several commands take, and what they mean for the data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from radon_numpyro.data import GroupedData
+from radon_numpyro.loading import load
+from radon_numpyro.priors import Priors
+from radon_numpyro.statistics import GroupStatistics
+from radon_numpyro.tables import Columns
+from radon_numpyro.terminal import Terminal
+
+File = Annotated[str, typer.Argument(help="CSV, TSV or Parquet; - is CSV on standard input.")]
+Fit = Annotated[str, typer.Argument(help="fit.nc, as the command fit writes it.")]
+Y = Annotated[str, typer.Option("--y", metavar="COLUMN", help="The outcome.")]
+X = Annotated[
+    list[str] | None, typer.Option("--x", metavar="COLUMN", help="A predictor; may be repeated.")
+]
+Group = Annotated[str, typer.Option("--group", metavar="COLUMN", help="The groups.")]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--missing",
+        metavar="COLUMN=CODE",
+        help="A code for a missing value: rows that have it are left out and counted. May be "
+        "repeated.",
+    ),
+]
+DropMissing = Annotated[
+    bool,
+    typer.Option("--drop-missing", help="Leave out, and count, rows with a blank in one of them."),
+]
+Reduce = Annotated[
+    bool | None,
+    typer.Option(
+        "--reduce/--no-reduce",
+        help="Have DuckDB reduce the rows to statistics, never holding them in memory. Default: "
+        "from 2 million rows of Parquet or 100 MiB of text on.",
+        show_default=False,
+    ),
+]
+PriorsName = Annotated[
+    Literal["weakly-informative", "tutorial"],
+    typer.Option("--priors", help="Scaled by the data, or those of the radon tutorial."),
+]
+Draws = Annotated[int, typer.Option(min=4, help="Draws kept of each chain.")]
+Chains = Annotated[int, typer.Option(min=1, help="Chains.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Probability = Annotated[
+    float, typer.Option("--ci-prob", min=0.01, max=0.999, help="Probability of the intervals.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+def columns(
+    y: str | None, x: list[str] | None, group: str, missing: list[str] | None, drop_missing: bool
+) -> Columns:
+    """The columns that options name.
+
+    Parameters
+    ----------
+    y, x, group, missing, drop_missing
+        The options.
+
+    Raises
+    ------
+    ValueError
+        A code is not given as COLUMN=CODE.
+    """
+    codes: dict[str, list[str]] = {}
+    for given in missing or ():
+        # A name may have an equals sign, a code not.
+        name, equals, code = given.rpartition("=")
+        if not (equals and name and code):
+            raise ValueError(f"Expected --missing COLUMN=CODE, such as floor=9; got {given!r}")
+        codes.setdefault(name, []).append(code)
+    return Columns(y, tuple(x or ()), group, codes, drop_missing)
+
+
+def load_rows(
+    terminal: Terminal, file: str, used: Columns, *, reduce: bool | None
+) -> GroupedData | GroupStatistics:
+    """Load a file and say what came of it.
+
+    Parameters
+    ----------
+    terminal
+        Where to say it.
+    file, used, reduce
+        As in :func:`radon_numpyro.loading.load`.
+    """
+    data = load(file, used, reduce=reduce)
+    reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
+    terminal.note(f"{data.num_rows:,} rows in {data.num_groups:,} groups{reduced}.")
+    for reason, count in data.left_out:
+        terminal.note(f"Left out {count:,}: {reason}.")
+    return data
+
+
+def priors_of(name: str, data: GroupedData | GroupStatistics) -> Priors:
+    """The priors of an option.
+
+    Parameters
+    ----------
+    name
+        As on the command line.
+    data
+        What the weakly informative ones are scaled by.
+    """
+    return Priors.tutorial() if name == "tutorial" else Priors.weakly_informative(data)

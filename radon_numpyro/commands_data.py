@@ -1,0 +1,240 @@
+"""Commands that take a file of rows: audit, fit, compare."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from radon_numpyro.cli_options import (
+    AsJSON,
+    Chains,
+    Draws,
+    DropMissing,
+    File,
+    Group,
+    Missing,
+    PriorsName,
+    Probability,
+    Quiet,
+    Reduce,
+    Seed,
+    X,
+    Y,
+    columns,
+    load_rows,
+    priors_of,
+)
+from radon_numpyro.compare import compare_pooling
+from radon_numpyro.data import GroupedData
+from radon_numpyro.diagnostics import Diagnosis, diagnose
+from radon_numpyro.files import check_writable, write_whole
+from radon_numpyro.fit import fit
+from radon_numpyro.stored import save_fit
+from radon_numpyro.summary import group_table, parameter_table
+from radon_numpyro.terminal import (
+    Terminal,
+    command_line,
+    plain,
+    refusals,
+    table,
+    use_compilation_cache,
+)
+
+
+def audit_command(
+    file: File,
+    y: Y,
+    group: Group,
+    x: X = None,
+    missing: Missing = None,
+    drop_missing: DropMissing = False,
+    quiet: Quiet = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Look at a file before fitting it.
+
+    Says which groups tell little on their own, and what looks wrong: codes for missing values,
+    labels that differ in spelling, predictors that say the same. Exit status 3 if anything does.
+
+    Example: radon-numpyro audit radon.csv --y log_radon --x floor --group county
+    """
+    terminal = Terminal(quiet, as_json)
+    with refusals():
+        used = columns(y, x, group, missing, drop_missing)
+        data = load_rows(terminal, file, used, reduce=False)
+    assert isinstance(data, GroupedData)
+    found = data.audit()
+    terminal.show(str(found))
+    record = {
+        "summary": found.summary,
+        "findings": [asdict(finding) for finding in found.findings],
+        "left_out": dict(data.left_out),
+        "groups": plain(found.table),
+    }
+    terminal.finish(record, good=found.ok)
+
+
+def fit_command(
+    context: typer.Context,
+    file: File,
+    y: Y,
+    group: Group,
+    x: X = None,
+    model: Annotated[
+        Literal["hierarchical", "individual", "pooled"],
+        typer.Option(help="Partial pooling, each group on its own, or all rows in one."),
+    ] = "hierarchical",
+    priors: PriorsName = "weakly-informative",
+    method: Annotated[
+        Literal["marginal", "noncentered", "centered"] | None,
+        typer.Option(help="Parametrisation. Default: the coefficients are integrated out."),
+    ] = None,
+    draws: Draws = 1000,
+    chains: Chains = 4,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder for fit.nc and the tables.")] = Path("results"),
+    ci_prob: Probability = 0.9,
+    missing: Missing = None,
+    drop_missing: DropMissing = False,
+    reduce: Reduce = None,
+    quiet: Quiet = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Fit a regression to a file, and check it.
+
+    Prints the parameters and whether they can be trusted, and writes fit.nc (for predict, report
+    and ArviZ), parameters.csv and groups.csv; earlier files of these names are replaced. Exit
+    status 3 if the draws are not to be trusted.
+
+    Example: radon-numpyro fit radon.csv --y log_radon --x floor --group county --out results
+    """
+    terminal = Terminal(quiet, as_json)
+    with refusals():
+        check_writable(out / "fit.nc")
+        used = columns(y, x, group, missing, drop_missing)
+        data = load_rows(terminal, file, used, reduce=reduce)
+    use_compilation_cache()
+    terminal.note(f"Fitting the {model} model: ADVI, then {chains} x {draws} draws.")
+    started = time.perf_counter()
+    with refusals():
+        tree = fit(
+            data,
+            model,
+            method=method,
+            priors=priors_of(priors, data),
+            draws=draws,
+            chains=chains,
+            seed=seed,
+            progress_bar=terminal.progress_bar,
+        )
+    terminal.note(f"Fitted in {time.perf_counter() - started:.1f} s.")
+    tree.attrs["command"] = command_line(context)
+    diagnosis = diagnose(tree)
+    parameters, groups = parameter_table(tree, ci_prob), group_table(tree, ci_prob)
+    with refusals():
+        files = [
+            save_fit(tree, out / "fit.nc"),
+            write_whole(out / "parameters.csv", parameters.to_csv),
+            write_whole(out / "groups.csv", lambda path: groups.to_csv(path, index=False)),
+        ]
+    if len(parameters):
+        title = f"{model.capitalize()} model of {y}, {ci_prob:.0%} intervals"
+        ess = parameters[["ess_bulk", "ess_tail"]].min(axis=1)
+        terminal.show(table(title, parameters.iloc[:, :5].assign(ess=ess)))
+    terminal.show(str(diagnosis))
+    for path in files:
+        terminal.note(f"Wrote {path}")
+    record = {
+        "model": model,
+        "rows": data.num_rows,
+        "groups": data.num_groups,
+        "left_out": dict(data.left_out),
+        "parameters": plain(parameters),
+        "diagnosis": _diagnosis(diagnosis),
+        "files": files,
+    }
+    terminal.finish(record, good=diagnosis.ok)
+
+
+def compare_command(
+    file: File,
+    y: Y,
+    group: Group,
+    x: X = None,
+    priors: PriorsName = "weakly-informative",
+    folds: Annotated[int, typer.Option(min=0, help="Folds of a cross-validation; 0: none.")] = 10,
+    leave_group_out: Annotated[
+        bool, typer.Option("--leave-group-out", help="Predict each group from the others, too.")
+    ] = False,
+    draws: Draws = 1000,
+    chains: Chains = 4,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file for the whole table. Default: none.")
+    ] = None,
+    missing: Missing = None,
+    drop_missing: DropMissing = False,
+    quiet: Quiet = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Which model predicts rows best that it has not seen?
+
+    Fits the pooled, the individual and the hierarchical model and scores each on rows left out,
+    one at a time (LOO) and in folds. The best comes first. Exit status 3 if one of the fits is not
+    to be trusted.
+
+    Example: radon-numpyro compare radon.csv --y log_radon --x floor --group county
+    """
+    terminal = Terminal(quiet, as_json)
+    with refusals():
+        if out is not None:
+            check_writable(out)
+        used = columns(y, x, group, missing, drop_missing)
+        data = load_rows(terminal, file, used, reduce=False)
+        assert isinstance(data, GroupedData)
+        use_compilation_cache()
+        terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
+        comparison = compare_pooling(
+            data,
+            priors=priors_of(priors, data),
+            folds=folds,
+            leave_group_out=leave_group_out,
+            draws=draws,
+            chains=chains,
+            seed=seed,
+            progress_bar=terminal.progress_bar,
+        )
+        if out is not None:
+            write_whole(out, comparison.table.to_csv)
+    diagnoses = {model: diagnose(tree) for model, tree in comparison.fits.items()}
+    terminal.show(str(comparison))
+    for model, diagnosis in diagnoses.items():
+        if not diagnosis.ok:
+            terminal.show(f"{model}: {diagnosis}")
+    if out is not None:
+        terminal.note(f"Wrote {out}")
+    record = {
+        "table": plain(comparison.table),
+        "definitions": comparison.definitions,
+        "diagnoses": {model: _diagnosis(diagnosis) for model, diagnosis in diagnoses.items()},
+    }
+    terminal.finish(record, good=all(diagnosis.ok for diagnosis in diagnoses.values()))
+
+
+def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
+    def finite(value: float) -> float | None:
+        return value if abs(value) < float("inf") else None
+
+    return {
+        "ok": diagnosis.ok,
+        "findings": [asdict(finding) for finding in diagnosis.findings],
+        "num_draws": diagnosis.num_draws,
+        "max_rhat": finite(diagnosis.max_rhat),
+        "min_ess": finite(diagnosis.min_ess),
+        "num_divergences": diagnosis.num_divergences,
+        "advi": diagnosis.advi_verdict,
+    }

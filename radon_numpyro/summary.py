@@ -1,0 +1,72 @@
+"""A fit as two tables: its parameters, and what it says of each group."""
+
+from __future__ import annotations
+
+import arviz_stats
+import pandas as pd
+import xarray as xr
+
+from radon_numpyro.report_numbers import Numbers
+
+
+def parameter_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
+    """Parameters that no group has for itself; of the individual model there are none.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    ci_prob
+        Probability of the equal-tailed intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``mean``, ``sd``, ``lower``, ``upper``, ``r_hat``, ``ess_bulk``, ``ess_tail``.
+    """
+    names = list(dict.fromkeys(n.partition("[")[0] for n in Numbers(tree, ci_prob).parameters()))
+    columns = ["mean", "sd", "lower", "upper", "r_hat", "ess_bulk", "ess_tail"]
+    if not names:
+        return pd.DataFrame(columns=columns, dtype=float)
+    found = arviz_stats.summary(
+        tree, var_names=names, kind="all", ci_prob=ci_prob, ci_kind="eti", round_to="none"
+    )
+    lower, upper = (name for name in found if name.startswith("eti"))
+    return found.rename(columns={lower: "lower", upper: "upper"})[columns].astype(float)
+
+
+def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
+    """Intercept and slopes of every group; of the pooled model those of all rows.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    ci_prob
+        Probability of the equal-tailed intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a group and coefficient: the group, ``rows``, ``coefficient``, ``mean``, ``sd``,
+        ``lower``, ``upper``. Where the coefficients were summarised, not drawn, the intervals are
+        those of Normals.
+    """
+    numbers = Numbers(tree, ci_prob)
+    labels, estimate = numbers.labels, numbers.coefficients
+    pooled = numbers.model == "pooled"
+    groups = ["all"] if pooled else list(labels.groups)
+    rows = [numbers.statistics.num_rows] if pooled else numbers.statistics.count.astype(int)
+    size = estimate.mean.shape[1]
+    name = labels.group if labels.group not in ("rows", "coefficient") else f"{labels.group}_group"
+    return pd.DataFrame(
+        {
+            name: [g for g in groups for _ in range(size)],
+            "rows": [n for n in rows for _ in range(size)],
+            "coefficient": ["intercept", *labels.predictors] * len(groups),
+            "mean": estimate.mean.ravel(),
+            "sd": estimate.sd.ravel(),
+            "lower": estimate.low.ravel(),
+            "upper": estimate.high.ravel(),
+        }
+    )

@@ -1,0 +1,276 @@
+"""The commands, as a user types them: from a file to an answer, exit statuses, what goes where."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import radon_numpyro
+from radon_numpyro import Priors, cli, commands_data, fit, load_radon, predict, terminal
+from radon_numpyro.stored import load_fit
+
+DATASETS = Path(radon_numpyro.__file__).parent / "datasets"
+MINNESOTA = [str(DATASETS / "radon_minnesota.csv"), "--y", "log_radon", "--x", "floor"]
+MINNESOTA += ["--group", "county"]
+US = [str(DATASETS / "radon_us.csv"), "--y", "activity", "--x", "floor", "--group", "fips"]
+
+
+def run(*arguments, **settings):
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments], **settings)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A fit of the radon data by the command, and where its files are."""
+    out = tmp_path_factory.mktemp("cli") / "my results"
+    options = ["--priors", "tutorial", "--seed", "3", "--out", out, "--ci-prob", "0.8"]
+    return run("fit", *MINNESOTA, *options), out
+
+
+def test_fit_prints_the_answer_and_writes_whole_files(fitted):
+    result, out = fitted
+    assert result.exit_code == 0, result.stderr
+    assert "mu_beta[floor]" in result.stdout
+    assert "80% intervals" in result.stdout
+    assert "Good: the draws can be trusted." in result.stdout
+    assert "919 rows in 85 groups." in result.stderr
+    assert {path.name for path in out.iterdir()} == {"fit.nc", "parameters.csv", "groups.csv"}
+
+
+def test_the_fit_is_that_of_python_and_knows_its_command(fitted):
+    tree = load_fit(fitted[1] / "fit.nc")
+    same = fit(load_radon(), priors=Priors.tutorial(), seed=3, progress_bar=False)
+    np.testing.assert_array_equal(tree["posterior"]["beta"], same["posterior"]["beta"])
+    command = tree.attrs["command"]
+    assert command.startswith("radon-numpyro fit ")
+    assert f"--out '{fitted[1]}' --ci-prob 0.8" in command
+    for option in ("--y log_radon", "--x floor", "--group county", "--priors tutorial", "--seed 3"):
+        assert option in command
+    # What was not typed is not in it.
+    assert "--draws" not in command
+
+
+def test_the_tables_are_the_posterior(fitted):
+    out = fitted[1]
+    posterior = load_fit(out / "fit.nc")["posterior"].to_dataset()
+    parameters = pd.read_csv(out / "parameters.csv", index_col=0)
+    draws = posterior["mu_beta"].values.ravel()
+    row = parameters.loc["mu_beta[floor]"]
+    assert row["mean"] == pytest.approx(draws.mean(), rel=1e-9)
+    assert row["lower"] == pytest.approx(np.quantile(draws, 0.1), rel=1e-6)
+    assert row["upper"] == pytest.approx(np.quantile(draws, 0.9), rel=1e-6)
+    groups = pd.read_csv(out / "groups.csv").set_index(["county", "coefficient"])
+    assert len(groups) == 85 * 2
+    assert groups.loc[("CASS", "floor"), "rows"] == 5
+    slope = posterior["beta"].sel(county="CASS", predictor="floor").values.ravel()
+    assert groups.loc[("CASS", "floor"), "mean"] == pytest.approx(slope.mean(), rel=1e-9)
+    assert groups.loc[("CASS", "floor"), "upper"] == pytest.approx(np.quantile(slope, 0.9))
+    intercept = posterior["alpha"].sel(county="CASS").values.ravel()
+    assert groups.loc[("CASS", "intercept"), "sd"] == pytest.approx(intercept.std())
+
+
+def test_arviz_reads_the_file(fitted):
+    tree = az.from_netcdf(fitted[1] / "fit.nc")
+    assert float(az.summary(tree, var_names=["eps"], round_to="none")["mean"].iloc[0]) > 0.6
+
+
+def test_json_is_all_of_standard_output(tmp_path):
+    options = ["--model", "pooled", "--out", tmp_path, "--json"]
+    result = run("fit", *MINNESOTA, *options)
+    record = json.loads(result.stdout)
+    assert record["ok"] is (result.exit_code == 0) is True
+    assert record["rows"] == 919
+    assert set(record["parameters"]) == {"alpha", "beta[floor]", "eps"}
+    assert record["parameters"]["eps"]["mean"] == pytest.approx(0.79, abs=0.05)
+    assert record["diagnosis"]["ok"] is True
+    assert record["files"][0] == str(tmp_path / "fit.nc")
+
+
+def test_quiet_prints_nothing(tmp_path):
+    result = run("fit", *MINNESOTA, "--model", "individual", "--out", tmp_path, "--quiet")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    assert (tmp_path / "fit.nc").exists()
+
+
+def test_draws_that_cannot_be_trusted_are_exit_status_3_and_are_kept(tmp_path):
+    options = ["--method", "centered", "--draws", "20", "--chains", "2", "--out", tmp_path]
+    result = run("fit", *MINNESOTA, *options)
+    assert result.exit_code == 3
+    assert "Do not trust these draws yet." in result.stdout
+    assert "Try: " in result.stdout
+    assert load_fit(tmp_path / "fit.nc")["posterior"].sizes["draw"] == 20
+
+
+def test_a_fault_of_the_program_is_not_called_bad_input(tmp_path, monkeypatch):
+    def broken(*args, **kwargs):
+        raise ValueError("operands could not be broadcast")
+
+    monkeypatch.setattr(commands_data, "fit", broken)
+    result = run("fit", *MINNESOTA, "--out", tmp_path)
+    assert isinstance(result.exception, ValueError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_is_one_sentence(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(commands_data, "save_fit", full)
+    result = run("fit", *MINNESOTA, "--model", "pooled", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "Error: [Errno 28] No space left on device" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# Audit
+
+
+def test_audit_finds_the_code_in_the_national_file():
+    result = run("audit", *US)
+    assert result.exit_code == 3
+    assert "'floor' is 9 in 287 of 12777 rows" in result.stdout
+    assert "--missing floor=9" in result.stdout
+    clean = run("audit", *US, "--missing", "floor=9", "--json")
+    assert clean.exit_code == 0
+    record = json.loads(clean.stdout)
+    assert (record["ok"], record["findings"]) == (True, [])
+    assert record["left_out"] == {"floor is 9 (missing)": 287}
+    assert record["groups"]["04001"]["slope[floor]"] == "identified"
+    assert len(record["groups"]) == 471
+
+
+# Predict
+
+
+def write_new(path, rows):
+    path.write_text("county,floor,note\n" + "".join(f"{r}\n" for r in rows), encoding="utf-8")
+    return path
+
+
+def test_predict_writes_a_line_for_each_row(fitted, tmp_path):
+    new = write_new(tmp_path / "new.csv", ["CASS,1,a", "AITKIN,0,b", "CASS,0,c"])
+    out = tmp_path / "predictions.csv"
+    result = run("predict", fitted[1] / "fit.nc", new, "--out", out)
+    assert (result.exit_code, result.stdout) == (0, ""), result.stderr
+    found = pd.read_csv(out)
+    assert found["county"].tolist() == ["CASS", "AITKIN", "CASS"]
+    assert found["floor"].tolist() == [1, 0, 0]
+    expected = predict(load_fit(fitted[1] / "fit.nc"), pd.read_csv(new))
+    for name in ("mean", "sd", "lower", "upper"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
+
+
+def test_predict_writes_to_standard_output_and_reads_standard_input(fitted):
+    options = ["--new-groups", "population", "--kind", "mean", "--ci-kind", "hdi"]
+    rows = "floor,county\n0,NOWHERE\n1,\n"
+    result = run("predict", fitted[1] / "fit.nc", "-", *options, input=rows)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "county,floor,mean,sd,lower,upper,new_group"
+    assert [line.split(",")[0] for line in lines[1:]] == ["NOWHERE", ""]
+    assert all(line.endswith("True") for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["CASS,1,", "NOWHERE,0,"], "got 1 unknown label: 'NOWHERE' .*new_groups='population'"),
+        (["CASS,,"], r"'floor' \(x\) to be finite; got 1 row \(row 1\) missing"),
+        (["CASS,up,"], r"1 row \(row 1\) not a number: 'up'"),
+        ([], "at least one row; got 0 rows"),
+    ],
+)
+def test_predict_refuses_bad_rows_and_keeps_what_was_there(fitted, tmp_path, rows, message):
+    new, out = write_new(tmp_path / "new.csv", rows), tmp_path / "predictions.csv"
+    out.write_text("earlier")
+    result = run("predict", fitted[1] / "fit.nc", new, "--out", out)
+    assert result.exit_code == 2
+    assert re.search(message, result.stderr), result.stderr
+    assert out.read_text() == "earlier"
+
+
+def test_predict_refuses_what_is_no_fit(tmp_path):
+    new = write_new(tmp_path / "new.csv", ["CASS,1,"])
+    result = run("predict", new, new)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: Expected ")
+
+
+# Compare
+
+
+@pytest.mark.slow
+def test_compare_ranks_the_models(tmp_path):
+    out = tmp_path / "comparison.csv"
+    options = ["--folds", "2", "--draws", "500", "--out", out, "--json"]
+    result = run("compare", *MINNESOTA, *options)
+    assert result.exit_code == 0, result.stderr
+    record = json.loads(result.stdout)
+    assert list(record["table"]) == ["hierarchical", "pooled", "individual"]
+    assert record["table"]["hierarchical"]["elpd_diff"] == 0
+    assert set(record["definitions"]) >= {"elpd_loo", "rmsd_kfold"}
+    assert pd.read_csv(out, index_col=0).index.tolist() == list(record["table"])
+
+
+# The program
+
+
+def test_every_command_shows_its_help_with_an_example():
+    commands = [command.name for command in cli.app.registered_commands]
+    assert commands == ["audit", "fit", "compare", "predict", "report", "doctor", "reproduce"]
+    for name in commands:
+        result = run(name, "--help", env={"COLUMNS": "200"})
+        assert result.exit_code == 0
+        assert f"Example: radon-numpyro {name}" in result.stdout
+
+
+def test_the_version_is_that_of_the_package():
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, "radon-numpyro 0.1.0\n")
+
+
+def test_completion_is_offered():
+    environment = os.environ | {"_RADON_NUMPYRO_COMPLETE": "complete_bash"}
+    environment |= {"COMP_WORDS": "radon-numpyro pre", "COMP_CWORD": "1"}
+    command = Path(sys.executable).with_name("radon-numpyro")
+    found = subprocess.run([command], capture_output=True, text=True, env=environment)
+    assert found.stdout.split() == ["predict"]
+
+
+def test_the_cache_can_be_placed_and_switched_off(tmp_path):
+    code = (
+        "from radon_numpyro.terminal import use_compilation_cache as use; import jax; "
+        "print(use(), jax.config.jax_compilation_cache_dir)"
+    )
+
+    def found(**settings):
+        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **settings}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        )
+        return done.stdout.split()
+
+    assert found()[0] == str(tmp_path / ".cache" / "radon-numpyro" / "jax")
+    assert found(XDG_CACHE_HOME="/x")[0] == "/x/radon-numpyro/jax"
+    assert found(JAX_COMPILATION_CACHE_DIR="/y")[0] == "/y"
+    assert found(JAX_ENABLE_COMPILATION_CACHE="false")[0] == "None"
+
+
+def test_labels_with_markup_are_shown_as_they_are(capsys):
+    frame = pd.DataFrame({"[red]mean": [1.0, float("nan")]}, index=["mu_beta[floor]", "[/]"])
+    terminal.Terminal().show(terminal.table("[b]title", frame))
+    shown = capsys.readouterr().out
+    for text in ("[b]title", "[red]mean", "mu_beta[floor]", "[/]", "-"):
+        assert text in shown
