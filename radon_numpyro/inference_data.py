@@ -45,13 +45,16 @@ STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
 SITES = ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps")
 _DIMS = {"chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
 _TAKEN = _DIMS.union(SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
+# Arguments of functions of xarray that ArviZ calls with dimensions as keywords.
+_KEYWORDS = ("self", "coords")
 _PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "arviz", "numpy")
 
 
 def group_dim(labels: Labels) -> str:
     """Dimension that bears the groups: the user's column name.
 
-    A name that another dimension or variable has already gets ``_group`` behind it; a slash,
+    A name that another dimension or variable has already, or that xarray cannot take as one, gets
+    ``_group`` behind it; a slash,
     which in a DataTree is a path, becomes an underscore.
 
     Parameters
@@ -60,7 +63,7 @@ def group_dim(labels: Labels) -> str:
         Names of the data.
     """
     name = labels.group.replace("/", "_") or "group"
-    return f"{name}_group" if name in _TAKEN else name
+    return f"{name}_group" if name in _TAKEN or name in _KEYWORDS else name
 
 
 def site_dims(model: str, labels: Labels) -> dict[str, list[str]]:

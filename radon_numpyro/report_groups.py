@@ -55,13 +55,15 @@ def groups(numbers: Numbers) -> Html | None:
     return section("groups", "The groups", content)
 
 
-def predictions(numbers: Numbers) -> Html:
+def predictions(numbers: Numbers) -> Html | None:
     """New rows of a group not seen, and of a few known ones."""
     at = numbers.typical_rows()
     new = "any group" if numbers.model == "pooled" else "a new group"
     codes = [] if numbers.model == "pooled" else numbers.examples()
     given = [(new, None)] if numbers.model != "individual" else []
     shown = [*given, *((numbers.group(code), numbers.group(code)) for code in codes)]
+    if not shown:
+        return None
     group = numbers.labels.group
     frame = pd.concat([at] * len(shown), ignore_index=True)
     frame[group] = pd.Series([label for _, label in shown for _ in at.index], dtype=object)
@@ -88,7 +90,12 @@ def predictions(numbers: Numbers) -> Html:
     headings = ["group", *map(name, predictors), "line", "new row"]
     content: list[Any] = [table(caption, headings, rows, label="Predictions")]
     drawable = numbers.has_rows and numbers.has_draws and numbers.labels.predictors
-    if drawable and numbers.model != "pooled" and numbers.statistics.num_rows <= figures.MOST_ROWS:
+    if (
+        codes
+        and drawable
+        and numbers.model != "pooled"
+        and numbers.statistics.num_rows <= figures.MOST_ROWS
+    ):
         content.append(figures.lines(numbers))
     return section("predictions", "Predictions", content)
 

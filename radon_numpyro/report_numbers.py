@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -214,10 +215,17 @@ class Numbers:
         return np.sort(by_size[every.round().astype(int)])
 
     def examples(self) -> list[int]:
-        """Codes of the largest, the median and the smallest group with rows."""
-        count = np.asarray(self.statistics.count)
-        by_size = np.argsort(-count, kind="stable")[: np.count_nonzero(count)]
-        return list(dict.fromkeys(by_size[[0, len(by_size) // 2, -1]].tolist()))
+        """Codes of the largest, the median and the smallest group with rows.
+
+        Labels that differed in type alone, and no longer do, name no one group.
+        """
+        count, times = np.asarray(self.statistics.count), Counter(map(str, self.labels.groups))
+        by_size = [
+            code
+            for code in np.argsort(-count, kind="stable").tolist()
+            if count[code] and times[str(self.group(code))] == 1
+        ]
+        return list(dict.fromkeys(by_size[k] for k in (0, len(by_size) // 2, -1) if by_size))
 
     def group(self, code: int) -> Hashable:
         """Label of a group."""

@@ -174,6 +174,8 @@ def test_sites_stand_in_the_order_of_the_model():
         ("alpha", "alpha_group"),
         ("eps", "eps_group"),
         ("count", "count_group"),
+        ("self", "self_group"),
+        ("coords", "coords_group"),
         ("syy", "syy_group"),
         ("x", "x_group"),
         ("y", "y_group"),

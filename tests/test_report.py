@@ -510,6 +510,18 @@ def test_names_in_figures_are_short_distinct_and_in_one_line():
     assert display(["a\x00", "a\x01", "a\x02"]) == ["a\ufffd", "a\ufffd 2", "a\ufffd 3"]
 
 
+@pytest.mark.parametrize("model", ["hierarchical", "individual"])
+def test_labels_that_differ_in_type_alone_are_both_reported(model):
+    rng = np.random.default_rng(1)
+    label = np.resize(np.array([27, "27"], dtype=object), 40)
+    data = GroupedData.from_arrays(rng.normal(size=40), rng.normal(size=40), label)
+    tree = fit(data, model, num_advi_steps=0, draws=100, num_warmup=100, progress_bar=False)
+    page = Page(html_report(tree))
+    assert [row[0] for row in page.rows("Groups")[1:]] == ["27", "27"]
+    predicted = [row[0] for row in page.rows("Predictions")[1:]] if model == "hierarchical" else []
+    assert set(predicted) <= {"a new group"}
+
+
 # Comparison and refusals
 
 
