@@ -15,8 +15,8 @@ from radon_numpyro import report_groups, report_sections
 from radon_numpyro.checks import plural
 from radon_numpyro.compare import Comparison
 from radon_numpyro.diagnostics import Diagnosis, diagnose
+from radon_numpyro.estimates import Numbers
 from radon_numpyro.page import Html, element, page, section, table
-from radon_numpyro.report_numbers import Numbers
 from radon_numpyro.report_words import answer, name, percent, question
 
 

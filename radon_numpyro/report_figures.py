@@ -18,12 +18,12 @@ from radon_numpyro import plots
 from radon_numpyro.axes import apart_from_pyplot
 from radon_numpyro.checks import plural
 from radon_numpyro.compare import Comparison
+from radon_numpyro.estimates import Numbers, display
 from radon_numpyro.fit import fit
 from radon_numpyro.inference_data import group_dim
 from radon_numpyro.on_demand import with_groups
 from radon_numpyro.page import Html, element
 from radon_numpyro.reading import read_labels, read_statistics
-from radon_numpyro.report_numbers import Numbers, display
 from radon_numpyro.report_words import percent
 
 # Whatever the caller's settings are, the same page. Text stays text: a browser has letters of

@@ -13,10 +13,10 @@ from radon_numpyro.axes import split_sites
 from radon_numpyro.checks import plural
 from radon_numpyro.compare import Comparison
 from radon_numpyro.diagnostics import Diagnosis
+from radon_numpyro.estimates import SITES, Estimate, Numbers
 from radon_numpyro.finding import Finding
 from radon_numpyro.page import Html, element, section, table
 from radon_numpyro.reading import read_data
-from radon_numpyro.report_numbers import SITES, Estimate, Numbers
 from radon_numpyro.report_words import (
     ends,
     formulas,

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.special import ndtri
 
 from radon_numpyro.checks import plural
+from radon_numpyro.estimates import Estimate, Numbers
 from radon_numpyro.page import Html, element
 from radon_numpyro.priors import HalfNormal, Normal, Uniform
-from radon_numpyro.report_numbers import Estimate, Numbers
 
 MOST_NAMED, LONGEST = 5, 60
 ALPHA, BETA, EPSILON = "\N{GREEK SMALL LETTER ALPHA}", "β", "ε"

@@ -6,7 +6,7 @@ import arviz_stats
 import pandas as pd
 import xarray as xr
 
-from radon_numpyro.report_numbers import Numbers
+from radon_numpyro.estimates import Numbers
 
 
 def parameter_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 import radon_numpyro
 from radon_numpyro import GroupedData, compare, diagnose, fit, predict
+from radon_numpyro.estimates import ALL_GROUPS, CHOSEN_GROUPS, Numbers, display
 from radon_numpyro.page import VOID, Html, element, table
 from radon_numpyro.report import html_report
-from radon_numpyro.report_numbers import ALL_GROUPS, CHOSEN_GROUPS, Numbers, display
 from radon_numpyro.report_words import number
 
 # Other fits of the same towns say other things.

@@ -1,4 +1,4 @@
-"""What a report says in numbers: estimates with intervals, of parameters and of groups."""
+"""A fit in numbers: estimates with intervals, of parameters and of groups."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Numbers:
-    """A fit as a report reads it.
+    """A fit as tables and reports read it.
 
     Attributes
     ----------
