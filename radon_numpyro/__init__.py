@@ -18,7 +18,7 @@ from radon_numpyro.advi import fit_advi
 from radon_numpyro.compare import compare, compare_pooling
 from radon_numpyro.data import GroupedData
 from radon_numpyro.diagnostics import diagnose
-from radon_numpyro.fit import fit
+from radon_numpyro.fit import fit, resume
 from radon_numpyro.models import hierarchical, individual, pooled
 from radon_numpyro.nuts import sample_nuts
 from radon_numpyro.on_demand import with_groups
@@ -38,6 +38,7 @@ __all__ = [
     "HalfNormal",
     "Uniform",
     "fit",
+    "resume",
     "fit_advi",
     "sample_nuts",
     "diagnose",

@@ -20,36 +20,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import numpyro
-import numpyro.distributions as dist
-import optax
 from arviz_stats.base.array import array_stats
-from jax.flatten_util import ravel_pytree
 from numpyro import handlers
-from numpyro.infer import SVI, init_to_value
-from numpyro.infer.autoguide import AutoNormal
-from numpyro.infer.util import potential_energy
 from tqdm.auto import tqdm
 
+from radon_numpyro import windows
+from radon_numpyro.arrays import Arrays
 from radon_numpyro.data import GroupedData
-from radon_numpyro.elbo import LatticeELBO
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import latent_transforms, precision, program, strong_types, unlabelled
-from radon_numpyro.start import Start, mean_field_start
+from radon_numpyro.programs import latent_transforms, precision, unlabelled
+from radon_numpyro.run import Run
+from radon_numpyro.start import mean_field_start
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 from radon_numpyro.stopping import average_of, levelled, movement, settled
+from radon_numpyro.windows import WINDOW
 
-WINDOW = 500
 FIRST_STEP = 0.02
 LAST_STEP = 0.0025
 MIN_WINDOWS, MAX_WINDOWS = 8, 24
 PRIMES = (2, 3, 5, 7, 11, 13, 17)
 MAX_KHAT_DRAWS = 4000
 CONVERGED = "the ELBO is level and the parameters have stopped moving"
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 
 
 @dataclass(frozen=True)
@@ -164,8 +158,44 @@ def fit_advi(
         If the bound is not finite; the message names the site.
     """
     _check_arguments(model, num_steps, num_particles, tolerance)
-    statistics = unlabelled(as_statistics(data))
-    priors = Priors.weakly_informative(statistics) if priors is None else priors
+    statistics = as_statistics(data)
+    return fit_guide(
+        statistics,
+        model,
+        Priors.weakly_informative(statistics) if priors is None else priors,
+        Run(),
+        num_steps=num_steps,
+        seed=seed,
+        num_particles=num_particles,
+        tolerance=tolerance,
+        dtype=dtype,
+        progress_bar=progress_bar,
+    )
+
+
+def fit_guide(
+    statistics: GroupStatistics,
+    model: str,
+    priors: Priors,
+    run: Run,
+    *,
+    num_steps: int,
+    seed: int,
+    num_particles: int | None = None,
+    tolerance: float = 0.05,
+    dtype: str,
+    progress_bar: bool,
+) -> ADVIResult:
+    """:func:`fit_advi` as a part of a run.
+
+    Parameters
+    ----------
+    statistics, model, priors, num_steps, seed, num_particles, tolerance, dtype, progress_bar
+        As in :func:`fit_advi`, in range.
+    run
+        What keeps the windows and may end them.
+    """
+    statistics = unlabelled(statistics)
     function = MODELS[model]
     start = mean_field_start(statistics, model, priors)
     num_parameters = sum(np.size(site.mean) for site in start.values())
@@ -174,16 +204,16 @@ def fit_advi(
     with precision(dtype):
         start_key, khat_key = jax.random.split(jax.random.key(seed))
         fixed = {"model": function, "num_particles": num_particles}
-        state, units, first = _begin(start_key, start, statistics, priors, **fixed)
+        state, units, first = windows.begin(start_key, start, statistics, priors, **fixed)
         params, elbo, reason = first, np.zeros(0), "it stands at its start, not optimised"
         if num_steps:
             with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="ADVI") as bar:
                 params, elbo, reason = _optimise(
-                    state, units, num_steps, tolerance, bar, statistics, priors, fixed
+                    state, units, num_steps, tolerance, run, bar, statistics, priors, fixed
                 )
         # Of a large model fewer draws: its k-hat is far above any threshold.
         khat_draws = int(np.clip(20_000_000 // num_parameters, 500, MAX_KHAT_DRAWS))
-        locs, scales, means, sds, log_ratios = _summarise(
+        locs, scales, means, sds, log_ratios = windows.summarise(
             khat_key, params, statistics, priors, model=function, num_draws=khat_draws
         )
     return ADVIResult(
@@ -207,6 +237,7 @@ def _optimise(
     units: Any,
     num_steps: int,
     tolerance: float,
+    run: Run,
     bar: Any,
     statistics: GroupStatistics,
     priors: Priors,
@@ -220,16 +251,24 @@ def _optimise(
     step_size, reason = FIRST_STEP, ""
     elbo: list[np.ndarray] = []
     averages: list[Any] = []  # of the windows at the last step and of the one before them
+
+    def advance(state: Any) -> tuple[Any, Arrays]:
+        state, average, losses = windows.advance(
+            state, units, step_size, statistics, priors, **fixed
+        )
+        return state, {"elbo": -np.asarray(losses)} | jax.tree.map(np.asarray, average)
+
     while len(elbo) * WINDOW < num_steps and not reason:
-        state, average, losses = _window(state, units, step_size, statistics, priors, **fixed)
-        elbo.append(-np.asarray(losses))
+        state, record = run.step("advi", state, advance)
+        average = {name: values for name, values in record.items() if name != "elbo"}
+        elbo.append(record["elbo"])
         if not np.isfinite(elbo[-1]).any():
             _raise_non_finite(fixed["model"], average, statistics, priors)
         bar.set_postfix_str(f"average ELBO {np.nanmean(elbo[-1]):,.1f}", refresh=False)
         bar.update(WINDOW)
         if step_size > LAST_STEP:
             averages.clear()
-        averages.append(jax.tree.map(np.asarray, average))
+        averages.append(average)
         level = len(elbo) > 1 and levelled(elbo)
         if step_size > LAST_STEP:
             step_size = max(step_size / 2.0, LAST_STEP) if level else step_size
@@ -258,115 +297,6 @@ def _check_arguments(
         raise ValueError(f"Expected num_particles to be at least 1; got {num_particles}")
     if not tolerance > 0:
         raise ValueError(f"Expected tolerance to be positive; got {tolerance}")
-
-
-def _svi(
-    model: Model, num_particles: int, units: Any, step_size: Any, values: Mapping[str, Any]
-) -> SVI:
-    """SVI whose optimiser steps in units of each parameter.
-
-    Made anew inside each traced function: a guide remembers the trace that set it up.
-    """
-
-    def in_units(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        return jax.tree.map(jnp.multiply, updates, units), state
-
-    optimiser = optax.chain(
-        optax.scale_by_adam(b1=0.9, b2=0.999),
-        optax.GradientTransformation(lambda params: optax.EmptyState(), in_units),
-        optax.scale_by_learning_rate(step_size),
-    )
-    guide = AutoNormal(model, init_loc_fn=init_to_value(values=dict(values)))
-    return SVI(model, guide, optimiser, LatticeELBO(num_particles))
-
-
-@program("model", "num_particles")
-def _begin(
-    key: Any,
-    start: dict[str, Start],
-    statistics: GroupStatistics,
-    priors: Priors,
-    *,
-    model: Model,
-    num_particles: int,
-) -> tuple[Any, Any, Any]:
-    """State of the optimiser at the start, and unit and value of each guide parameter."""
-    params, units = {}, {}
-    for name, transform in latent_transforms(model, statistics, priors).items():
-        mean, sd = jnp.asarray(start[name].mean), jnp.asarray(start[name].sd)
-        loc, scale = jax.jvp(transform.inv, (mean,), (sd,))
-        params[f"{name}_auto_loc"], params[f"{name}_auto_scale"] = loc, scale
-        units[f"{name}_auto_loc"] = scale
-        # Scales are optimised through a softplus: this unit is a relative change of one.
-        units[f"{name}_auto_scale"] = scale / -jnp.expm1(-scale)
-    values = {name: s.mean for name, s in start.items()}
-    svi = _svi(model, num_particles, units, 1.0, values)
-    state = svi.init(key, statistics, priors, init_params=params)
-    first = svi.optim.get_params(state.optim_state)
-    return strong_types(state), strong_types(units), first
-
-
-@program("model", "num_particles")
-def _window(
-    state: Any,
-    units: Any,
-    step_size: Any,
-    statistics: GroupStatistics,
-    priors: Priors,
-    *,
-    model: Model,
-    num_particles: int,
-) -> tuple[Any, Any, Any]:
-    """One window of steps: new state, average parameters, losses."""
-    values = {
-        name: transform(jnp.zeros_like(units[f"{name}_auto_loc"]))
-        for name, transform in latent_transforms(model, statistics, priors).items()
-    }
-    svi = _svi(model, num_particles, units, step_size, values)
-    svi.init(jax.random.key(0), statistics, priors)
-
-    def step(carry: Any, _: None) -> tuple[Any, Any]:
-        state, total = carry
-        state, loss = svi.stable_update(state, statistics, priors)
-        total = jax.tree.map(jnp.add, total, svi.optim.get_params(state.optim_state))
-        return (state, total), loss
-
-    zero = jax.tree.map(jnp.zeros_like, svi.optim.get_params(state.optim_state))
-    (state, total), losses = jax.lax.scan(step, (state, zero), None, length=WINDOW)
-    return strong_types(state), jax.tree.map(lambda t: t / WINDOW, total), losses
-
-
-@program("model", "num_draws")
-def _summarise(
-    key: Any,
-    params: Any,
-    statistics: GroupStatistics,
-    priors: Priors,
-    *,
-    model: Model,
-    num_draws: int,
-) -> tuple[Any, Any, Any, Any, Any]:
-    """Guide, its moments in the constrained space, and log importance ratios."""
-    transforms = latent_transforms(model, statistics, priors)
-    locs = {name: params[f"{name}_auto_loc"] for name in transforms}
-    scales = {name: jax.nn.softplus(params[f"{name}_auto_scale"]) for name in transforms}
-    means, sds = {}, {}
-    for name, transform in transforms.items():
-        nodes = NODES.reshape(-1, *[1] * jnp.ndim(locs[name]))
-        values = transform(locs[name] + scales[name] * nodes)
-        weights = (WEIGHTS / WEIGHTS.sum()).reshape(nodes.shape)
-        means[name] = (weights * values).sum(0)
-        sds[name] = jnp.sqrt((weights * (values - means[name]) ** 2).sum(0))
-
-    def log_ratio(key: Any) -> Any:
-        flat, unravel = ravel_pytree(locs)
-        noise = unravel(jax.random.normal(key, flat.shape, flat.dtype))
-        z = {n: locs[n] + scales[n] * noise[n] for n in locs}
-        log_q = sum(dist.Normal(locs[n], scales[n]).log_prob(z[n]).sum() for n in locs)
-        return -potential_energy(model, (statistics, priors), {}, z) - log_q
-
-    log_ratios = jax.lax.map(log_ratio, jax.random.split(key, num_draws), batch_size=100)
-    return locs, scales, means, sds, log_ratios
 
 
 def _raise_non_finite(

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 from numpyro.infer import NUTS
 from numpyro.infer.util import potential_energy
@@ -21,7 +22,42 @@ from radon_numpyro.priors import Priors
 from radon_numpyro.programs import program, strong_types, unraveller
 
 BLOCK = 100
+PATIENCE = 1.0
 _FIXED = ("model", "chain_method", "num_warmup", "target_accept_prob", "max_tree_depth")
+
+
+class Pace:
+    """How long the next block is: BLOCK iterations, or what takes about a second if that is less.
+
+    An interrupt waits for the end of a block. Of a large model the first one is short.
+
+    Parameters
+    ----------
+    num_groups
+        Groups of the data.
+
+    Attributes
+    ----------
+    length
+        Iterations of the next block.
+    """
+
+    def __init__(self, num_groups: int) -> None:
+        self.length = min(BLOCK, max(1, 10_000 // num_groups))
+        self._compiled = False
+
+    def took(self, iterations: int, seconds: float) -> None:
+        """Learn from a block; the first one, which compiles, says nothing.
+
+        Parameters
+        ----------
+        iterations, seconds
+            How long it was, and what it took.
+        """
+        if self._compiled:
+            fitting = iterations * PATIENCE / max(seconds, 1e-6)
+            self.length = int(np.clip(fitting, 1, BLOCK))
+        self._compiled = True
 
 
 @program(*_FIXED)

@@ -179,7 +179,10 @@ def refitting(
 
     def refit(train: GroupedData, test: GroupedData) -> tuple[np.ndarray, np.ndarray, Any]:
         statistics = GroupStatistics.from_data(train)
-        drawn = sample(statistics).draws
+        found = sample(statistics)
+        if not found.complete:
+            raise KeyboardInterrupt
+        drawn = found.draws
         scales = {
             name: values.reshape(-1, *values.shape[2:])
             for name, values in drawn.items()

@@ -17,6 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from radon_numpyro.finding import Finding
+from radon_numpyro.run import INTERRUPTED, MAX_SECONDS
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
@@ -134,9 +135,11 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
 def _incomplete(tree: xr.DataTree) -> Finding | None:
     if tree.attrs["complete"]:
         return None
+    ends = {INTERRUPTED: "was interrupted", MAX_SECONDS: "ran out of max_seconds"}
+    end = ends.get(tree.attrs.get("stopped_by", ""), "ended")
     return Finding(
-        f"The run was interrupted after {tree['posterior'].sizes['draw']} draws a chain.",
-        "run it again if the effective sample sizes are too small",
+        f"The run is incomplete: it {end} after {tree['posterior'].sizes['draw']} draws a chain.",
+        "resume(checkpoint) if the fit kept one, else fit again with more time",
     )
 
 

@@ -1,19 +1,27 @@
-"""From data to a checked posterior: statistics, ADVI, draws, DataTree."""
+"""From data to a checked posterior: statistics, ADVI, draws, DataTree; and on from a checkpoint."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from typing import Any
 
 import xarray as xr
 
-from radon_numpyro.advi import fit_advi
+from radon_numpyro import checkpoint as checkpoints
+from radon_numpyro.advi import fit_guide
+from radon_numpyro.checkpoint import Checkpoint
 from radon_numpyro.data import GroupedData
+from radon_numpyro.identity import check_same, data_arrays, describe, go_further, restore
 from radon_numpyro.inference_data import describe_call, to_datatree
 from radon_numpyro.inversion import ExactResult, draw_exact
-from radon_numpyro.nuts import NUTSResult, check_arguments, sample_nuts
-from radon_numpyro.parametrisation import METHODS
+from radon_numpyro.nuts import NUTSResult, draw_nuts
 from radon_numpyro.priors import Priors
+from radon_numpyro.run import Run
+from radon_numpyro.settings import Settings
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
 
@@ -33,6 +41,9 @@ def fit(
     chain_method: str | None = None,
     coefficients: str = "auto",
     dtype: str = "float64",
+    target_ess: float | None = None,
+    max_seconds: float | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress_bar: bool = True,
 ) -> xr.DataTree:
     """Fit a regression: ADVI on the sufficient statistics, then draws from the posterior.
@@ -53,7 +64,8 @@ def fit(
         Default: :meth:`Priors.weakly_informative` of the data. :meth:`Priors.tutorial` has
         those of the radon tutorial.
     draws, chains, num_warmup
-        Draws kept of each chain, number of chains, and warm-up iterations of each.
+        Draws kept of each chain (at the most, with the stop rules below), number of chains, and
+        warm-up iterations of each.
     seed
         Seed of everything random.
     num_advi_steps
@@ -67,6 +79,16 @@ def fit(
         summary where the draws would take more than 1 GiB.
     dtype
         ``"float64"`` or ``"float32"``. The caller's own JAX setting is left alone.
+    target_ess
+        Stop when the smallest bulk or tail effective sample size reaches this; see
+        :func:`sample_nuts`. Exact draws, which are independent, are all taken.
+    max_seconds
+        Stop after this time by the clock, ADVI included, and keep what is drawn.
+    checkpoint
+        A folder in which the run is kept as it goes, so that :func:`resume`, or the same call
+        again, goes on from where it ended, however it ended. If it holds a fit of the same data,
+        priors, settings, versions and device, that fit goes on, up to the ``draws``, ``target_ess``
+        and ``max_seconds`` given now; a fit of others is refused.
     progress_bar
         Show bars on a terminal.
 
@@ -74,59 +96,32 @@ def fit(
     -------
     xarray.DataTree
         Groups ``posterior``, ``sample_stats``, ``advi``, ``observed_data``, ``constant_data``;
-        see ``inference_data.py``. Pass it to :func:`diagnose` before reading it.
+        see ``inference_data.py``. Pass it to :func:`diagnose` before reading it. The attribute
+        ``stopped_by`` says why it ended: ``"all draws taken"``, ``"target_ess reached"``,
+        ``"max_seconds"`` or ``"interrupted"`` (Ctrl-C or SIGTERM; what is drawn is kept).
 
     Raises
     ------
     TypeError
         If ``data`` is neither rows nor statistics.
     ValueError
-        If an argument is out of range.
+        If an argument is out of range, or ``checkpoint`` holds another fit, is damaged, or is open
+        in another process.
     FloatingPointError
         If the log density is not finite.
+    KeyboardInterrupt, TimeoutError
+        On Ctrl-C or SIGTERM, or after ``max_seconds``, before the first draw. A checkpoint has the
+        steps of ADVI and of the warm-up.
+    OSError
+        If ``checkpoint`` cannot be written at the start. Later that is a warning, the run goes on
+        in memory, and the attribute ``checkpoint_failure`` of the result says what was wrong if it
+        never came right.
 
     Examples
     --------
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
     """
-    check_arguments(model, method, chain_method, draws, chains, num_warmup)
-    started = time.perf_counter()
-    statistics = as_statistics(data)
-    used = Priors.weakly_informative(statistics) if priors is None else priors
-    advi = fit_advi(
-        statistics,
-        model,
-        num_steps=num_advi_steps,
-        seed=seed,
-        priors=used,
-        dtype=dtype,
-        progress_bar=progress_bar,
-    )
-    advi_done = time.perf_counter()
-    method = METHODS[model][0] if method is None else method
-    drawn: NUTSResult | ExactResult
-    if method == "marginal" and model != "hierarchical":
-        drawn = draw_exact(statistics, model, priors=used, draws=draws, chains=chains, seed=seed)
-    else:
-        drawn = sample_nuts(
-            statistics,
-            advi,
-            method=method,
-            priors=used,
-            draws=draws,
-            chains=chains,
-            num_warmup=num_warmup,
-            seed=seed,
-            target_accept_prob=target_accept_prob,
-            max_tree_depth=max_tree_depth,
-            chain_method=chain_method,
-            coefficients=coefficients,
-            dtype=dtype,
-            progress_bar=progress_bar,
-        )
-    timings = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
-    call = describe_call(
-        "fit",
+    settings = Settings(
         model=model,
         method=method,
         draws=draws,
@@ -139,12 +134,142 @@ def fit(
         chain_method=chain_method,
         coefficients=coefficients,
         dtype=dtype,
+        target_ess=target_ess,
+        max_seconds=max_seconds,
     )
-    return to_datatree(
-        data,
-        statistics,
-        used,
-        advi,
-        drawn,
-        {"timings": json.dumps({k: round(v, 3) for k, v in timings.items()}), "call": call},
-    )
+    with Run(max_seconds=max_seconds) as run:
+        statistics = as_statistics(data)
+        used = Priors.weakly_informative(statistics) if priors is None else priors
+        with _kept(checkpoint, data, used, settings) as run.checkpoint:
+            return _go(run, data, statistics, used, settings, progress_bar=progress_bar)
+
+
+def resume(
+    checkpoint: str | os.PathLike[str],
+    *,
+    draws: int | None = None,
+    target_ess: float | None = None,
+    max_seconds: float | None = None,
+    progress_bar: bool = True,
+) -> xr.DataTree:
+    """Go on with a fit from its checkpoint, in whatever process.
+
+    The draws are those of a fit that was never interrupted, bit for bit, on the same kind of device
+    with the same versions. A fit that has all its draws comes back without a further step.
+
+    Parameters
+    ----------
+    checkpoint
+        Folder that :func:`fit` was given.
+    draws, target_ess, max_seconds
+        How far to go, where not as far as the fit was asked to: as in :func:`fit`, the time counted
+        anew. More draws, for one, extend a fit that has ended; ``float("inf")`` lifts a rule.
+    progress_bar
+        Show bars on a terminal.
+
+    Returns
+    -------
+    xarray.DataTree
+        As from :func:`fit`. Timings are those of this process, and ``resumed`` is 1. Labels of
+        groups are as a file has them: integers as integers, all others as text.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no fit, is damaged, is open in another process, or was made with other
+        versions or on another device.
+    KeyboardInterrupt, TimeoutError
+        As :func:`fit`.
+
+    Examples
+    --------
+    >>> tree = resume("run.checkpoint")  # doctest: +SKIP
+    """
+    with Run(max_seconds=max_seconds) as run, Checkpoint.open(checkpoint) as run.checkpoint:
+        kept = run.checkpoint
+        data, priors, begun = kept.read(restore)
+        settings = go_further(begun, draws=draws, target_ess=target_ess, max_seconds=max_seconds)
+        run.allow(settings.max_seconds)
+        description = describe(data, priors, settings)
+        # Labels may have become text, which the fingerprint tells apart; the numbers are the kept.
+        description["fingerprint"] = kept.header["fingerprint"]
+        check_same(kept.path, kept.header, description)
+        kept.header = description
+        return _go(run, data, as_statistics(data), priors, settings, progress_bar=progress_bar)
+
+
+def _kept(
+    checkpoint: str | os.PathLike[str] | None,
+    data: GroupedData | GroupStatistics,
+    priors: Priors,
+    settings: Settings,
+) -> AbstractContextManager[Checkpoint | None]:
+    """The checkpoint asked for: none, a new one, or one of the same fit."""
+    if checkpoint is None:
+        return nullcontext()
+    description = describe(data, priors, settings)
+    if not checkpoints.exists(checkpoint):
+        return Checkpoint.create(checkpoint, description, data_arrays(data))
+    kept = Checkpoint.open(checkpoint)
+    try:
+        check_same(kept.path, kept.header, description)
+    except ValueError:
+        kept.close()
+        raise
+    kept.header = description
+    return kept
+
+
+def _go(
+    run: Run,
+    data: GroupedData | GroupStatistics,
+    statistics: GroupStatistics,
+    priors: Priors,
+    settings: Settings,
+    *,
+    progress_bar: bool,
+) -> xr.DataTree:
+    started = time.perf_counter()
+    drawn: NUTSResult | ExactResult
+    try:
+        advi = fit_guide(
+            statistics,
+            settings.model,
+            priors,
+            run,
+            num_steps=settings.num_advi_steps,
+            seed=settings.seed,
+            dtype=settings.dtype,
+            progress_bar=progress_bar,
+        )
+        advi_done = time.perf_counter()
+        if settings.is_exact:
+            drawn = draw_exact(
+                statistics,
+                settings.model,
+                priors=priors,
+                draws=settings.draws,
+                chains=settings.chains,
+                seed=settings.seed,
+            )
+        else:
+            drawn = draw_nuts(statistics, advi, priors, settings, run, progress_bar=progress_bar)
+    except (KeyboardInterrupt, TimeoutError) as end:
+        if run.checkpoint is None:
+            raise
+        what = str(end) or "interrupted before the first draw"
+        raise type(end)(f"{what}; resume({str(run.checkpoint.path)!r}) goes on") from None
+    timings = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
+    attributes: dict[str, Any] = {
+        "dtype": settings.dtype,
+        "timings": json.dumps({k: round(v, 3) for k, v in timings.items()}),
+        "call": describe_call("fit", **asdict(settings)),
+        "resumed": int(run.resumed),
+    }
+    if run.checkpoint is not None:
+        run.checkpoint.write()
+        if run.checkpoint.failure:
+            attributes["checkpoint_failure"] = run.checkpoint.failure
+        if isinstance(data, GroupedData):
+            attributes["data_fingerprint"] = run.checkpoint.header["fingerprint"]
+    return to_datatree(data, statistics, priors, advi, drawn, attributes)

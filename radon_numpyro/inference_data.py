@@ -24,7 +24,6 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Hashable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import arviz_base
@@ -34,20 +33,19 @@ import xarray as xr
 
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.data import GroupedData
+from radon_numpyro.identity import package_versions
 from radon_numpyro.inversion import ExactResult
 from radon_numpyro.labels import Labels, stored
 from radon_numpyro.nuts import NUTSResult
 from radon_numpyro.priors import Priors
-from radon_numpyro.statistics import GroupStatistics
+from radon_numpyro.statistics import STATISTICS, GroupStatistics
 
 PREDICTOR = "predictor"
-STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
 SITES = ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps")
 _DIMS = {"chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
 _TAKEN = _DIMS.union(SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
 # Arguments of functions of xarray that ArviZ calls with dimensions as keywords.
 _KEYWORDS = ("self", "coords")
-_PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "arviz", "numpy")
 
 
 def group_dim(labels: Labels) -> str:
@@ -283,10 +281,7 @@ def _provenance(
         "left_out": json.dumps(data.left_out),
         "priors": priors.to_json(),
         "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
-        "dtype": str(np.asarray(advi.elbo).dtype),
-        "versions": json.dumps(
-            {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-        ),
+        "versions": json.dumps({"python": platform.python_version(), **package_versions()}),
     }
     if isinstance(data, GroupedData):
         attributes["data_fingerprint"] = data.fingerprint()

@@ -27,6 +27,7 @@ from radon_numpyro.marginal import (
     individual_prior,
 )
 from radon_numpyro.priors import Priors, Uniform
+from radon_numpyro.run import ALL_DRAWS
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
 GRID = 2048
@@ -57,7 +58,12 @@ class ExactResult:
 
     def attributes(self) -> dict[str, Any]:
         """What a result records of how it was drawn."""
-        return {"method": self.method, "seed": self.seed, "complete": 1}
+        return {
+            "method": self.method,
+            "seed": self.seed,
+            "complete": 1,
+            "stopped_by": ALL_DRAWS,
+        }
 
 
 def draw_exact(

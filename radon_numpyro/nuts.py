@@ -1,7 +1,10 @@
 """The No-U-Turn sampler, started and mass-scaled by ADVI, in resumable blocks.
 
-The sampler runs in compiled blocks (``blocks.py``). Between them, in Python, the bar moves and an
-interrupt is noticed. Draws depend neither on the size of the blocks nor on the bar.
+The sampler runs in compiled blocks (``blocks.py``). Between them, in Python, the bar moves, an
+interrupt is noticed, the stop rules are looked at and the state is kept. On the CPU, draws depend
+neither on the size of the blocks nor on the bar nor on the devices; chains that run
+``"vectorized"`` differ from chains one after another by roundings, which a chain enlarges until it
+is another draw from the same posterior.
 
 References
 ----------
@@ -10,39 +13,30 @@ Hoffman and Gelman (2014), The No-U-Turn sampler, JMLR 15, 1593-1623.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
-from numpyro.infer.util import constrain_fn
 from tqdm.auto import tqdm
 
 from radon_numpyro import blocks
 from radon_numpyro.advi import ADVIResult
+from radon_numpyro.arrays import Arrays
+from radon_numpyro.constrain import constrain, sampled
 from radon_numpyro.data import GroupedData
-from radon_numpyro.equations import NormalEquations
-from radon_numpyro.marginal import coefficient_moments
-from radon_numpyro.models import MODELS, Model
-from radon_numpyro.parametrisation import METHODS, Parametrisation, parametrisation
+from radon_numpyro.ess import EssTarget
+from radon_numpyro.parametrisation import parametrisation
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import (
-    latent_transforms,
-    precision,
-    program,
-    unlabelled,
-    unraveller,
-)
+from radon_numpyro.programs import precision, unlabelled
+from radon_numpyro.rao_blackwell import posterior_moments
+from radon_numpyro.run import ALL_DRAWS, INTERRUPTED, MAX_SECONDS, TARGET_ESS, Run, is_complete
+from radon_numpyro.settings import Settings
 from radon_numpyro.statistics import GroupStatistics, as_statistics
-
-GUIDE_DRAWS = 1000
-OVERDISPERSION = 2.0
-MAX_DRAWS_BYTES = 2**30
-CHAIN_METHODS = ("sequential", "parallel", "vectorized")
+from radon_numpyro.warm_start import warm_start
 
 
 @dataclass(frozen=True)
@@ -59,8 +53,9 @@ class NUTSResult:
         Adapted diagonal in the sampler's coordinates, shape (chains, D).
     warmup_gradients
         Gradient evaluations spent on warm-up, all chains.
-    complete
-        Whether all draws asked for were taken.
+    stopped_by
+        Why sampling ended: ``"all draws taken"``, ``"target_ess reached"``, ``"max_seconds"`` or
+        ``"interrupted"``.
     method, chain_method
         Parametrisation, and how the chains were run.
     num_warmup, max_tree_depth, seed
@@ -73,7 +68,7 @@ class NUTSResult:
     stats: Mapping[str, np.ndarray]
     inverse_mass_matrix: np.ndarray
     warmup_gradients: int
-    complete: bool
+    stopped_by: str
     method: str
     chain_method: str
     num_warmup: int
@@ -81,12 +76,18 @@ class NUTSResult:
     seed: int
     coefficients: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
+    @property
+    def complete(self) -> bool:
+        """Whether the draws asked for were taken, or as many as reach ``target_ess``."""
+        return is_complete(self.stopped_by)
+
     def attributes(self) -> dict[str, Any]:
         """What a result records of how it was drawn."""
         return {
             "method": self.method,
             "seed": self.seed,
             "complete": int(self.complete),
+            "stopped_by": self.stopped_by,
             "num_warmup": self.num_warmup,
             "warmup_gradients": self.warmup_gradients,
             "sampling_gradients": int(self.stats["n_steps"].sum()),
@@ -109,6 +110,8 @@ def sample_nuts(
     max_tree_depth: int = 10,
     chain_method: str | None = None,
     coefficients: str = "auto",
+    target_ess: float | None = None,
+    max_seconds: float | None = None,
     use_guide: bool = True,
     dtype: str = "float64",
     progress_bar: bool = True,
@@ -127,7 +130,8 @@ def sample_nuts(
     priors
         Default: :meth:`Priors.weakly_informative` of the data.
     draws, chains, num_warmup
-        Draws kept of each chain, number of chains, and warm-up iterations of each.
+        Draws kept of each chain (at the most, with the stop rules below), number of chains, and
+        warm-up iterations of each.
     seed
         Seed of the starting points and of the chains.
     target_accept_prob
@@ -143,6 +147,13 @@ def sample_nuts(
         standard deviations alone, averaged over the draws of the scales in closed form, ``"none"``
         leaves them out (both by the marginal method). ``"auto"``: a summary where the draws would
         take more than 1 GiB.
+    target_ess
+        Stop when the smallest bulk or tail effective sample size reaches this. By the marginal
+        method that of the scales and eps, given which all others are drawn exactly; by the other
+        methods of every site. Looked at after 100 draws of each chain, then ever more rarely
+        (``ess.py``).
+    max_seconds
+        Stop after this time by the clock, and keep what is drawn.
     use_guide
         Start and scale by the guide. If not, as NumPyro does by default: uniform on (-2, 2) and
         an identity mass matrix, for comparison.
@@ -154,7 +165,8 @@ def sample_nuts(
     Returns
     -------
     NUTSResult
-        With fewer draws, and ``complete`` false, after Ctrl-C during sampling.
+        ``stopped_by`` says why it ended. With fewer draws, and ``complete`` false, after
+        ``max_seconds``, Ctrl-C or SIGTERM.
 
     Raises
     ------
@@ -162,86 +174,117 @@ def sample_nuts(
         If an argument is out of range.
     FloatingPointError
         If the log density is not finite where a chain starts.
-    KeyboardInterrupt
-        On Ctrl-C before the first draw is kept.
+    KeyboardInterrupt, TimeoutError
+        On Ctrl-C or SIGTERM, or after ``max_seconds``, before the first draw is kept.
     """
-    method = default_method(advi.model) if method is None else method
-    check_arguments(advi.model, method, chain_method, draws, chains, num_warmup)
-    if (advi.model, method) in (("individual", "marginal"), ("pooled", "marginal")):
+    if method is None:
+        method = "marginal" if advi.model == "hierarchical" else "centered"
+    settings = Settings(
+        model=advi.model,
+        method=method,
+        draws=draws,
+        chains=chains,
+        num_warmup=num_warmup,
+        seed=seed,
+        target_accept_prob=target_accept_prob,
+        max_tree_depth=max_tree_depth,
+        chain_method=chain_method,
+        coefficients=coefficients,
+        dtype=dtype,
+        target_ess=target_ess,
+        max_seconds=max_seconds,
+    )
+    if settings.is_exact:
         raise ValueError(
             f"Expected a method that NUTS samples; got 'marginal' of the {advi.model} model, "
             "which draw_exact draws"
         )
-    statistics = unlabelled(as_statistics(data))
-    priors = Priors.weakly_informative(statistics) if priors is None else priors
-    kept = _kept(coefficients, method, statistics, draws * chains, dtype)
+    with Run(max_seconds=max_seconds) as run:
+        statistics = as_statistics(data)
+        priors = Priors.weakly_informative(statistics) if priors is None else priors
+        return draw_nuts(
+            statistics,
+            advi,
+            priors,
+            settings,
+            run,
+            use_guide=use_guide,
+            progress_bar=progress_bar,
+        )
+
+
+def draw_nuts(
+    statistics: GroupStatistics,
+    advi: ADVIResult,
+    priors: Priors,
+    settings: Settings,
+    run: Run,
+    *,
+    use_guide: bool = True,
+    progress_bar: bool,
+) -> NUTSResult:
+    """:func:`sample_nuts` as a part of a run.
+
+    Parameters
+    ----------
+    statistics, advi, priors, use_guide, progress_bar
+        As in :func:`sample_nuts`.
+    settings
+        Those of the run.
+    run
+        What keeps the blocks and may end them.
+    """
+    statistics = unlabelled(statistics)
+    kept = settings.coefficients_kept(statistics.num_groups, statistics.num_predictors)
+    method = str(settings.method)
     coordinates = parametrisation(advi.model, method if kept == "draws" else f"{method} means")
     target = coordinates.data(statistics)
-    if target_accept_prob is None:
-        target_accept_prob = 0.8 if method == "marginal" else 0.9
-    fixed: dict[str, Any] = {
-        "model": coordinates.model,
-        "chain_method": default_chain_method(chains) if chain_method is None else chain_method,
-        "num_warmup": num_warmup,
-        "target_accept_prob": target_accept_prob,
-        "max_tree_depth": max_tree_depth,
-    }
-    with precision(dtype):
-        warm_key, chain_key, draw_key = jax.random.split(jax.random.key(seed), 3)
+    fixed = {"model": coordinates.model, **settings.sampler()}
+    with precision(settings.dtype):
+        warm_key, chain_key, draw_key = jax.random.split(jax.random.key(settings.seed), 3)
         position, variance = warm_start(
-            warm_key, advi, statistics, priors, method=method, chains=chains
+            warm_key, advi, statistics, priors, method=method, chains=settings.chains
         )
         if not use_guide:
             position = jax.random.uniform(warm_key, position.shape, minval=-2.0, maxval=2.0)
             variance = jnp.ones_like(variance)
-        keys = jax.random.split(chain_key, chains)
+        keys = jax.random.split(chain_key, settings.chains)
         unit = jnp.sqrt(variance)
         state = blocks.begin(keys, position, target, priors, unit, **fixed)
         _check_start(state)
-        progress = tqdm(
-            total=num_warmup + draws, disable=not progress_bar, unit="draw", desc="NUTS"
-        )
-        with progress as bar:
-            state, records, warmup_gradients = _run_blocks(
-                state, draws, bar, (target, priors, unit), fixed
+
+        def watched(position: np.ndarray) -> dict[str, np.ndarray]:
+            sites = sampled(position, target, priors, coordinates=coordinates)
+            return {name: np.asarray(v) for name, v in sites.items() if name in advi.means}
+
+        total = settings.num_warmup + settings.draws
+        with tqdm(total=total, disable=not progress_bar, unit="draw", desc="NUTS") as bar:
+            state, records, warmup_gradients, stopped_by = _run_blocks(
+                state,
+                settings,
+                run,
+                bar,
+                (target, priors, unit),
+                fixed,
+                blocks.Pace(statistics.num_groups),
+                None if settings.target_ess is None else EssTarget(settings.target_ess, watched),
             )
         stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0]}
-        sites = _constrain(draw_key, stats.pop("position"), target, priors, coordinates=coordinates)
-        moments = _coefficient_moments(sites, target, priors) if kept == "summary" else {}
+        sites = constrain(draw_key, stats.pop("position"), target, priors, coordinates=coordinates)
+        moments = posterior_moments(sites, target, priors) if kept == "summary" else {}
     return NUTSResult(
         draws={name: np.asarray(sites[name]) for name in advi.means if name in sites},
         coefficients=moments,
         stats=stats,
         inverse_mass_matrix=np.asarray(state.adapt_state.inverse_mass_matrix * variance),
         warmup_gradients=warmup_gradients,
-        complete=stats["lp"].shape[1] == draws,
+        stopped_by=stopped_by,
         method=method,
         chain_method=fixed["chain_method"],
-        num_warmup=num_warmup,
-        max_tree_depth=max_tree_depth,
-        seed=seed,
+        num_warmup=settings.num_warmup,
+        max_tree_depth=settings.max_tree_depth,
+        seed=settings.seed,
     )
-
-
-def _kept(
-    coefficients: str, method: str, statistics: GroupStatistics, num_draws: int, dtype: str
-) -> str:
-    """What is kept of the coefficients: draws, a summary or none."""
-    if coefficients not in ("auto", "draws", "summary", "none"):
-        raise ValueError(
-            "Expected coefficients to be 'auto', 'draws', 'summary' or 'none'; "
-            f"got {coefficients!r}"
-        )
-    if coefficients in ("summary", "none") and method != "marginal":
-        raise ValueError(
-            "Expected method='marginal' of the hierarchical model for "
-            f"coefficients={coefficients!r}; got {method!r}"
-        )
-    if coefficients != "auto":
-        return coefficients
-    size = statistics.num_groups * (statistics.num_predictors + 1)
-    too_many = num_draws * size * np.dtype(dtype).itemsize > MAX_DRAWS_BYTES
-    return "summary" if method == "marginal" and too_many else "draws"
 
 
 def _check_start(state: Any) -> None:
@@ -255,236 +298,56 @@ def _check_start(state: Any) -> None:
 
 def _run_blocks(
     state: Any,
-    draws: int,
+    settings: Settings,
+    run: Run,
     bar: Any,
     arguments: tuple[Any, Priors, Any],
     fixed: dict[str, Any],
-) -> tuple[Any, list[dict[str, np.ndarray]], int]:
-    """Warm up and sample; an interrupt ends sampling and keeps what is drawn."""
-    num_warmup = fixed["num_warmup"]
+    pace: blocks.Pace,
+    target: EssTarget | None,
+) -> tuple[Any, list[dict[str, np.ndarray]], int, str]:
+    """Warm up and sample; whatever ends sampling early keeps what is drawn."""
+    num_warmup, total = settings.num_warmup, settings.num_warmup + settings.draws
     records: list[dict[str, np.ndarray]] = []
     done, warmup_gradients, diverging = 0, 0, 0
+
+    def advance(state: Any) -> tuple[Any, Arrays]:
+        started = time.monotonic()
+        length = min(pace.length, left)
+        state, buffers = blocks.advance(state, length, *arguments, **fixed)
+        # Of the warm-up nothing else is used. A copy, for the buffers may be far longer.
+        names = ("n_steps",) if done < num_warmup else tuple(buffers)
+        record = {name: np.asarray(buffers[name])[:, :length].copy() for name in names}
+        pace.took(length, time.monotonic() - started)
+        return state, record
+
     try:
-        while done < num_warmup + draws:
+        while done < total:
             warming = done < num_warmup
-            length = min(blocks.BLOCK, (num_warmup if warming else num_warmup + draws) - done)
-            state, buffers = blocks.advance(state, length, *arguments, **fixed)
-            record = {name: np.asarray(value)[:, :length] for name, value in buffers.items()}
+            left = (num_warmup if warming else total) - done
+            state, kept = run.step("nuts", state, advance)
+            # A kept block may reach beyond the draws asked for now.
+            record = {name: values[:, :left] for name, values in kept.items()}
+            length = record["n_steps"].shape[1]
             done += length
+            phase = "warm-up"
             if warming:
                 warmup_gradients += int(record["n_steps"].sum())
-                phase = "warm-up"
             else:
                 records.append(record)
                 diverging += int(record["diverging"].sum())
                 phase = f"{diverging} divergences"
             bar.set_postfix_str(f"{phase}, tree size {record['n_steps'].mean():.0f}", refresh=False)
             bar.update(length)
-    except KeyboardInterrupt:
+            if target is not None and not warming:
+                enough = target.reached(record["position"])
+                if enough is not None:
+                    surplus = done - num_warmup - enough
+                    records[-1] = {name: v[:, : length - surplus] for name, v in record.items()}
+                    return state, records, warmup_gradients, TARGET_ESS
+    except (KeyboardInterrupt, TimeoutError) as end:
         if not records:
             raise
-    return state, records, warmup_gradients
-
-
-def default_method(model: str) -> str:
-    """The method that NUTS samples a model by if none is asked for.
-
-    Parameters
-    ----------
-    model
-        Name of the model.
-    """
-    return "marginal" if model == "hierarchical" else "centered"
-
-
-def default_chain_method(chains: int) -> str:
-    """How to run chains on the devices there are.
-
-    On a GPU all at once. On CPU devices spread over them where they divide the chains, else
-    one after the other: a vectorised NUTS waits for the longest trajectory of all chains.
-
-    Parameters
-    ----------
-    chains
-        Number of chains.
-    """
-    if jax.default_backend() != "cpu":
-        return "vectorized"
-    devices = jax.local_device_count()
-    return "parallel" if devices > 1 and chains % devices == 0 else "sequential"
-
-
-def warm_start(
-    key: Any,
-    advi: ADVIResult,
-    statistics: GroupStatistics,
-    priors: Priors,
-    *,
-    method: str,
-    chains: int,
-) -> tuple[Any, Any]:
-    """Starting points and inverse mass matrix from a guide, in the sampler's coordinates.
-
-    Draws of the guide are carried into the coordinates that the sampler moves in, whatever
-    its parametrisation, and their variance is taken there: the diagonal inverse mass matrix
-    is made of variances (squared standard deviations), in the sampler's own order. A chain
-    starts from one of the draws, moved away from the mean by a factor of 2.
-
-    Parameters
-    ----------
-    key
-        Random key.
-    advi
-        The fitted guide.
-    statistics, priors
-        What the model is conditioned on.
-    method
-        Parametrisation.
-    chains
-        Number of chains.
-
-    Returns
-    -------
-    position, variance
-        Shapes (chains, D) and (D,).
-    """
-    coordinates = parametrisation(advi.model, method)
-    return _warm_start(
-        key,
-        dict(advi.locs),
-        dict(advi.scales),
-        statistics,
-        coordinates.data(statistics),
-        priors,
-        model=MODELS[advi.model],
-        coordinates=coordinates,
-        chains=chains,
-    )
-
-
-def check_arguments(
-    model: str,
-    method: str | None,
-    chain_method: str | None,
-    draws: int,
-    chains: int,
-    num_warmup: int,
-) -> None:
-    """Refuse arguments of :func:`sample_nuts` that are out of range, before any work.
-
-    Parameters
-    ----------
-    model, method, chain_method, draws, chains, num_warmup
-        As in :func:`sample_nuts`.
-
-    Raises
-    ------
-    ValueError
-        Naming the argument.
-    """
-    if model not in METHODS:
-        raise ValueError(f"Expected model to be one of {', '.join(METHODS)}; got {model!r}")
-    if method is not None and method not in METHODS[model]:
-        raise ValueError(
-            f"Expected method of the {model} model to be one of {', '.join(METHODS[model])}; "
-            f"got {method!r}"
-        )
-    if chain_method is not None and chain_method not in CHAIN_METHODS:
-        raise ValueError(
-            f"Expected chain_method to be one of {', '.join(CHAIN_METHODS)}; got {chain_method!r}"
-        )
-    least = {"draws": (draws, 4), "chains": (chains, 1), "num_warmup": (num_warmup, 20)}
-    for name, (value, minimum) in least.items():
-        if not isinstance(value, Integral) or value < minimum:
-            raise ValueError(f"Expected {name} to be an integer of at least {minimum}; got {value}")
-    if chain_method == "parallel" and chains % jax.local_device_count():
-        raise ValueError(
-            f"Expected chains to be a multiple of the {jax.local_device_count()} devices for "
-            f"chain_method='parallel'; got {chains}"
-        )
-
-
-@program("model", "coordinates", "chains")
-def _warm_start(
-    key: Any,
-    locs: Any,
-    scales: Any,
-    statistics: GroupStatistics,
-    target: Any,
-    priors: Priors,
-    *,
-    model: Model,
-    coordinates: Parametrisation,
-    chains: int,
-) -> tuple[Any, Any]:
-    guide = latent_transforms(model, statistics, priors)
-    sampler = latent_transforms(coordinates.model, target, priors)
-
-    def draw(key: Any) -> Any:
-        keys = jax.random.split(key, len(guide))
-        values = {
-            name: transform(locs[name] + scales[name] * jax.random.normal(k, locs[name].shape))
-            for k, (name, transform) in zip(keys, guide.items(), strict=True)
-        }
-        values = coordinates.to_sampler(values)
-        return ravel_pytree({name: t.inv(values[name]) for name, t in sampler.items()})[0]
-
-    draws = jax.vmap(draw)(jax.random.split(key, GUIDE_DRAWS))
-    mean = draws.mean(0)
-    return mean + OVERDISPERSION * (draws[:chains] - mean), draws.var(0, ddof=1)
-
-
-@program("coordinates")
-def _constrain(
-    key: Any, position: Any, target: Any, priors: Priors, *, coordinates: Parametrisation
-) -> dict[str, Any]:
-    """Draws of the sites of the model as written from positions of the sampler."""
-    model = coordinates.model
-    unravel = unraveller(model, target, priors)
-
-    def sites(draw: Any) -> Any:
-        key, position = draw
-        values = constrain_fn(
-            model, (target, priors), {}, unravel(position), return_deterministic=True
-        )
-        return coordinates.from_sampler(key, values, target, priors)
-
-    shape = position.shape[:2]
-    flat = position.reshape(-1, position.shape[-1])
-    out = jax.lax.map(
-        sites, (jax.random.split(key, len(flat)), flat), batch_size=min(100, len(flat))
-    )
-    return {name: value.reshape(*shape, *value.shape[1:]) for name, value in out.items()}
-
-
-def _coefficient_moments(
-    sites: Mapping[str, Any], equations: NormalEquations, priors: Priors
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    names = [n for n in ("sigma_alpha", "sigma_beta", "eps") if n in sites]
-    scales = {n: sites[n].reshape(-1, *sites[n].shape[2:]) for n in names}
-    mean, sd = (np.asarray(moment) for moment in _mean_and_sd(scales, equations, priors))
-    moments = {"alpha": (mean[:, 0], sd[:, 0])}
-    if equations.size > 1:
-        moments["beta"] = (mean[:, 1:], sd[:, 1:])
-    return moments
-
-
-@program()
-def _mean_and_sd(scales: Any, equations: NormalEquations, priors: Priors) -> tuple[Any, Any]:
-    """Rao-Blackwell: mean of the conditional means, total variance, over draws of the scales."""
-
-    def add(sums: Any, draw: Any) -> Any:
-        scale = [draw["sigma_alpha"], *draw.get("sigma_beta", ())]
-        mean, variance = coefficient_moments(equations, scale, draw["eps"], priors)
-        centred = mean - centre
-        new = (centred, centred**2, variance)
-        return jax.tree.map(jnp.add, sums, new), None
-
-    # About the first draw's mean, so that the squares do not cancel.
-    first = jax.tree.map(lambda v: v[0], scales)
-    scale = [first["sigma_alpha"], *first.get("sigma_beta", ())]
-    centre = coefficient_moments(equations, scale, first["eps"], priors)[0]
-    zero = (jnp.zeros_like(centre),) * 3
-    sums = jax.lax.scan(add, zero, scales)[0]
-    shift, square, variance = (s / len(scales["eps"]) for s in sums)
-    return centre + shift, jnp.sqrt(square - shift**2 + variance)
+        stopped_by = INTERRUPTED if isinstance(end, KeyboardInterrupt) else MAX_SECONDS
+        return state, records, warmup_gradients, stopped_by
+    return state, records, warmup_gradients, ALL_DRAWS

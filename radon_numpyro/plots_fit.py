@@ -16,7 +16,6 @@ from matplotlib.patches import Patch
 from scipy.stats import norm
 from xarray import DataArray, DataTree
 
-from radon_numpyro.advi import WINDOW
 from radon_numpyro.axes import (
     BLUE,
     LEGEND,
@@ -32,6 +31,7 @@ from radon_numpyro.axes import (
     split_sites,
 )
 from radon_numpyro.inference_data import PREDICTOR
+from radon_numpyro.windows import WINDOW
 
 
 def plot_elbo(tree: DataTree, ax: Axes | None = None) -> Axes:

@@ -33,10 +33,26 @@ def precision(dtype: str) -> AbstractContextManager[Any]:
     ValueError
         If it is neither.
     """
-    if dtype not in ("float64", "float32"):
-        raise ValueError(f"Expected dtype to be 'float64' or 'float32'; got {dtype!r}")
+    check_dtype(dtype)
     context: AbstractContextManager[Any] = jax.enable_x64(dtype == "float64")
     return context
+
+
+def check_dtype(dtype: str) -> None:
+    """Refuse a precision that there is not.
+
+    Parameters
+    ----------
+    dtype
+        ``"float64"`` or ``"float32"``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f"Expected dtype to be 'float64' or 'float32'; got {dtype!r}")
 
 
 def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Any]:

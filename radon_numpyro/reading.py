@@ -15,11 +15,11 @@ import xarray as xr
 
 from radon_numpyro.checks import read_only
 from radon_numpyro.data import GroupedData
-from radon_numpyro.inference_data import PREDICTOR, STATISTICS
+from radon_numpyro.inference_data import PREDICTOR
 from radon_numpyro.labels import Labels
 from radon_numpyro.missing import LeftOut
 from radon_numpyro.priors import Priors
-from radon_numpyro.statistics import GroupStatistics
+from radon_numpyro.statistics import STATISTICS, GroupStatistics
 
 SCALES = ("sigma_alpha", "sigma_beta", "eps")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,8 @@ from radon_numpyro.frames import known_frame
 from radon_numpyro.labels import Labels
 from radon_numpyro.missing import LeftOut
 from radon_numpyro.moments import group_moments
+
+STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
 
 
 @jax.tree_util.register_dataclass
@@ -172,6 +175,21 @@ class GroupStatistics:
     def num_rows(self) -> int:
         """Number of rows behind the statistics, N."""
         return int(np.sum(self.count))
+
+    def fingerprint(self) -> str:
+        """Hash names, labels and numbers, as :meth:`GroupedData.fingerprint` does for rows.
+
+        Returns
+        -------
+        str
+            SHA-256 as 64 hexadecimal digits.
+        """
+        groups = [(type(label).__name__, label) for label in self.labels.groups]
+        names = (self.labels.outcome, self.labels.predictors, self.labels.group, groups)
+        digest = hashlib.sha256(ascii((names, np.shape(self.mean_x))).encode())
+        for values in jax.tree.leaves(self):
+            digest.update(np.asarray(values, dtype="<f8").tobytes())
+        return digest.hexdigest()
 
     def sum_of_squares(self, alpha: Any, beta: Any) -> Any:
         """Residual sum of squares of each group about a line.

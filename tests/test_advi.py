@@ -26,7 +26,16 @@ from numpyro import handlers
 from scipy.optimize import minimize
 from scipy.stats import genpareto
 
-from radon_numpyro import GroupStatistics, Priors, advi, fit_advi, models, simulate, stopping
+from radon_numpyro import (
+    GroupStatistics,
+    Priors,
+    advi,
+    fit_advi,
+    models,
+    simulate,
+    stopping,
+    windows,
+)
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.start import Start
@@ -424,7 +433,7 @@ def test_rows_and_their_statistics_give_the_same_bits():
 
 def test_one_compilation_serves_all_data_of_a_shape():
     line_advi()
-    programs = (advi._begin, advi._window, advi._summarise)
+    programs = (windows.begin, windows.advance, windows.summarise)
     before = [program.compiled()._cache_size() for program in programs]
     other = line(300)
     renamed = replace(

@@ -170,10 +170,18 @@ def test_one_chain():
     assert finding.advice == "chains=4"
 
 
-def test_an_interrupted_run():
-    finding = only_finding(make_tree(complete=0))
-    assert finding.what == "The run was interrupted after 500 draws a chain."
-    assert finding.advice.startswith("run it again")
+@pytest.mark.parametrize(
+    ("stopped_by", "words"),
+    [("interrupted", "was interrupted"), ("max_seconds", "ran out of max_seconds")],
+)
+def test_an_incomplete_run(stopped_by, words):
+    tree = make_tree(complete=0)
+    tree.attrs["stopped_by"] = stopped_by
+    finding = only_finding(tree)
+    assert finding.what == f"The run is incomplete: it {words} after 500 draws a chain."
+    assert finding.advice.startswith("resume(checkpoint)")
+    # Of a tree that does not say why.
+    assert "it ended after 500 draws" in only_finding(make_tree(complete=0)).what
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

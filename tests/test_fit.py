@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import jax
 import numpy as np
@@ -73,7 +73,8 @@ def test_the_record_is_true(line_tree):
     assert attrs["call"] == (
         "fit(data, model='pooled', method='centered', draws=500, chains=4, num_warmup=150, "
         "seed=0, num_advi_steps=100000, target_accept_prob=None, max_tree_depth=10, "
-        "chain_method=None, coefficients='auto', dtype='float64')"
+        "chain_method=None, coefficients='auto', dtype='float64', "
+        "target_ess=None, max_seconds=None)"
     )
     assert attrs["model"] == "pooled"
     assert attrs["method"] == "centered"
@@ -141,34 +142,40 @@ def test_a_fit_survives_its_file(line_tree, tmp_path):
 
 def test_every_setting_is_handed_on(monkeypatch):
     """None of these is a default, so one that is left out would show."""
-    data = line()
-    shared = {"seed": 7, "priors": TUTORIAL, "dtype": "float32", "progress_bar": False}
-    sampler = {
+    given = {
         "method": "centered",
-        "coefficients": "draws",
         "draws": 11,
         "chains": 3,
         "num_warmup": 77,
+        "seed": 7,
+        "num_advi_steps": 1234,
         "target_accept_prob": 0.6,
         "max_tree_depth": 4,
         "chain_method": "vectorized",
+        "coefficients": "draws",
+        "dtype": "float32",
+        "target_ess": 300.0,
+        "max_seconds": 600.0,
     }
-    given = []
+    calls = []
 
     def record(result):
-        return lambda *args, **kwargs: given.append((args, kwargs)) or result
+        return lambda *args, **kwargs: calls.append((args, kwargs)) or result
 
     module = sys.modules["radon_numpyro.fit"]
-    monkeypatch.setattr(module, "fit_advi", record(line_advi()))
-    monkeypatch.setattr(module, "sample_nuts", record(line_nuts()))
-    fit(data, "hierarchical", num_advi_steps=1234, **shared, **sampler)
-    (advi_args, advi), (nuts_args, nuts) = given
-    assert advi == {"num_steps": 1234, **shared}
-    assert nuts == {**shared, **sampler}
-    assert advi_args[1] == "hierarchical"
-    assert nuts_args[1] is line_advi()
-    for statistics in (advi_args[0], nuts_args[0]):
-        np.testing.assert_array_equal(statistics.syy, GroupStatistics.from_data(data).syy)
+    monkeypatch.setattr(module, "fit_guide", record(line_advi()))
+    monkeypatch.setattr(module, "draw_nuts", record(line_nuts()))
+    fit(line(), "hierarchical", priors=TUTORIAL, progress_bar=False, **given)
+    (advi_args, advi), (nuts_args, nuts) = calls
+    assert advi == {"num_steps": 1234, "seed": 7, "dtype": "float32", "progress_bar": False}
+    assert nuts == {"progress_bar": False}
+    statistics, model, priors, run = advi_args
+    assert (model, priors) == ("hierarchical", TUTORIAL)
+    assert nuts_args[0] is statistics
+    assert nuts_args[1:3] == (line_advi(), TUTORIAL)
+    assert asdict(nuts_args[3]) == {"model": "hierarchical", **given}
+    assert nuts_args[4] is run
+    np.testing.assert_array_equal(statistics.syy, GroupStatistics.from_data(line()).syy)
 
 
 def test_counties_keep_their_names(radon_tree):
@@ -238,6 +245,12 @@ def test_float32_on_request():
     assert diagnose(tree).ok
 
 
+def test_the_precision_asked_for_is_recorded_without_a_step_of_advi():
+    tree = fit(line(), **{**LINE, "draws": 20}, dtype="float32", num_advi_steps=0)
+    assert tree.attrs["dtype"] == "float32"
+    assert {v.dtype for v in tree["posterior"].data_vars.values()} == {np.dtype("float32")}
+
+
 def test_both_bars_are_shown_on_request_alone(capsys):
     fit(line(), **{**LINE, "draws": 20, "progress_bar": True})
     text = capsys.readouterr().err
@@ -273,7 +286,7 @@ def test_an_interrupted_fit_is_returned_and_found_wanting(monkeypatch):
     assert tree.attrs["complete"] == 0
     assert tree["posterior"].sizes["draw"] == 100
     findings = [f.what for f in diagnose(tree).findings]
-    assert findings[0] == "The run was interrupted after 100 draws a chain."
+    assert findings[0] == "The run is incomplete: it was interrupted after 100 draws a chain."
 
 
 # Refused before any work
@@ -289,13 +302,13 @@ def test_an_interrupted_fit_is_returned_and_found_wanting(monkeypatch):
         ({"chains": 1.5}, "Expected chains to be an integer of at least 1; got 1.5"),
         ({"num_warmup": 5}, "Expected num_warmup to be an integer of at least 20; got 5"),
         ({"chain_method": "loop"}, "Expected chain_method to be one of .*; got 'loop'"),
-        ({"num_advi_steps": 10}, "Expected num_steps to be 0 or at least 1000; got 10"),
+        ({"num_advi_steps": 10}, "Expected num_advi_steps to be 0 or at least 1000; got 10"),
         ({"dtype": "int8"}, "Expected dtype to be 'float64' or 'float32'; got 'int8'"),
     ],
 )
 def test_arguments_out_of_range(monkeypatch, arguments, message):
     # The guide is not even begun.
-    monkeypatch.setattr("radon_numpyro.advi._begin", None)
+    monkeypatch.setattr("radon_numpyro.windows.begin", None)
     with pytest.raises(ValueError, match=message):
         fit(line(), progress_bar=False, **arguments)
 

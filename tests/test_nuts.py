@@ -35,11 +35,14 @@ from radon_numpyro import (
     GroupStatistics,
     Priors,
     blocks,
+    constrain,
     fit_advi,
     models,
     nuts,
     sample_nuts,
+    settings,
     simulate,
+    warm_start,
 )
 from radon_numpyro.parametrisation import parametrisation
 from radon_numpyro.programs import unraveller
@@ -91,7 +94,7 @@ def warm_start_by_site(advi, statistics, method, chains):
     """Starting points and variances of each site, by the order that the sampler itself uses."""
     coordinates = parametrisation(advi.model, method)
     with jax.enable_x64(True):
-        position, variance = nuts.warm_start(
+        position, variance = warm_start.warm_start(
             jax.random.key(3), advi, statistics, TUTORIAL, method=method, chains=chains
         )
         unravel = unraveller(coordinates.model, coordinates.data(statistics), TUTORIAL)
@@ -115,7 +118,7 @@ def test_the_warm_start_is_the_guide_in_the_coordinates_of_the_sampler(method):
         kurtosis = ((draws - draws.mean(0)) ** 4).mean(0) / variance**2
         # Variances, not standard deviations: here they differ by up to a factor of 40.
         error = variances[name] / variance - 1
-        allowed = 4.5 * np.sqrt((kurtosis - 1) / nuts.GUIDE_DRAWS)
+        allowed = 4.5 * np.sqrt((kurtosis - 1) / warm_start.GUIDE_DRAWS)
         assert (np.abs(error) < allowed).all(), name
         # Starting points: the guide's centre, and twice its spread.
         position = positions[name]
@@ -438,7 +441,7 @@ def test_chains_spread_over_devices_draw_the_same_bits():
 def test_chains_run_as_suits_the_devices(monkeypatch, backend, devices, chains, expected):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setattr(jax, "local_device_count", lambda: devices)
-    assert nuts.default_chain_method(chains) == expected
+    assert settings.default_chain_method(chains) == expected
 
 
 def test_the_size_of_the_blocks_changes_nothing(monkeypatch):
@@ -456,7 +459,7 @@ def test_the_size_of_the_blocks_changes_nothing(monkeypatch):
 
 
 def test_one_compilation_serves_warm_up_sampling_and_all_data_of_a_shape():
-    programs = (nuts._warm_start, blocks.begin, blocks.advance, nuts._constrain)
+    programs = (warm_start._warm_start, blocks.begin, blocks.advance, constrain.constrain)
     for program in programs:
         program.compiled().clear_cache()
     line_run(draws=210)
@@ -589,7 +592,10 @@ def test_a_start_that_is_not_finite_is_an_error(bad):
         ({"draws": 100.0}, "Expected draws to be an integer of at least 4; got 100.0"),
         ({"chains": 0}, "Expected chains to be an integer of at least 1; got 0"),
         ({"num_warmup": 19}, "Expected num_warmup to be an integer of at least 20; got 19"),
-        ({"coefficients": "all"}, "Expected coefficients to be 'auto', 'draws', 'summary' or 'no"),
+        (
+            {"coefficients": "all"},
+            "Expected coefficients to be one of auto, draws, summary, none; got 'all",
+        ),
         ({"coefficients": "summary"}, "Expected method='marginal' of the hierarchical model for"),
         ({"coefficients": "none"}, "Expected method='marginal' of the hierarchical model for"),
         ({"dtype": "double"}, "Expected dtype to be 'float64' or 'float32'; got 'double'"),

@@ -16,6 +16,9 @@ MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__in
 # A module imports those of earlier lines, or of its own line as long as that makes no cycle.
 LAYERS = [
     {"checks", "labels", "finding", "moments", "frames", "files", "page", "hdf5"},
+    {"locks", "interrupts", "arrays"},
+    {"checkpoint"},
+    {"run"},
     {"missing", "identification", "miscoding"},
     {"audit"},
     {"data", "simulate", "radon"},
@@ -31,9 +34,12 @@ LAYERS = [
     {"start"},
     {"programs"},
     {"elbo", "stopping"},
+    {"windows"},
+    {"settings"},
     {"advi"},
-    {"blocks"},
+    {"warm_start", "blocks", "constrain", "rao_blackwell", "ess"},
     {"nuts"},
+    {"identity"},
     {"inference_data"},
     {"reading"},
     {"stored"},

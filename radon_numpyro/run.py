@@ -1,0 +1,118 @@
+"""What happens between the compiled blocks of a run: keeping, interrupts and the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self
+
+from radon_numpyro.arrays import Arrays
+from radon_numpyro.checkpoint import Checkpoint
+from radon_numpyro.interrupts import Interrupts, noted_interrupts
+
+ALL_DRAWS = "all draws taken"
+TARGET_ESS = "target_ess reached"
+MAX_SECONDS = "max_seconds"
+INTERRUPTED = "interrupted"
+
+
+def is_complete(stopped_by: str) -> bool:
+    """Whether a run that ended so has what it was asked for.
+
+    Parameters
+    ----------
+    stopped_by
+        Why it ended, in one of the words above.
+    """
+    return stopped_by in (ALL_DRAWS, TARGET_ESS)
+
+
+class Run:
+    """A run of one or more parts, each a loop of steps.
+
+    In its context Ctrl-C and SIGTERM end the run between two steps.
+
+    Parameters
+    ----------
+    max_seconds
+        Time allowed, from now on.
+
+    Attributes
+    ----------
+    checkpoint
+        Where the steps are kept, if they are.
+    resumed
+        Whether steps were taken from there.
+    """
+
+    def __init__(self, *, max_seconds: float | None = None) -> None:
+        self.checkpoint: Checkpoint | None = None
+        self.resumed = False
+        self._started = time.monotonic()
+        self.allow(max_seconds)
+        self._interrupts = Interrupts()
+        self._noting: AbstractContextManager[Interrupts] = noted_interrupts()
+
+    def __enter__(self) -> Self:
+        self._interrupts = self._noting.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._noting.__exit__(kind, error, trace)
+
+    def allow(self, max_seconds: float | None) -> None:
+        """Set the time allowed, since the run was begun.
+
+        Parameters
+        ----------
+        max_seconds
+            None: as long as it takes.
+        """
+        self._max_seconds = float("inf") if max_seconds is None else max_seconds
+
+    def step(
+        self, part: str, state: Any, advance: Callable[[Any], tuple[Any, Arrays]]
+    ) -> tuple[Any, Arrays]:
+        """The next step of a part: from the checkpoint if it has it, else computed and kept.
+
+        Parameters
+        ----------
+        part
+            Name of the part, in lower-case letters.
+        state
+            State before the step.
+        advance
+            From a state to the next one and a record of arrays.
+
+        Returns
+        -------
+        state, record
+            As ``advance`` gives them; of steps from the checkpoint, always the latest state.
+
+        Raises
+        ------
+        KeyboardInterrupt, TimeoutError
+            Instead of computing a step, when it is time to end.
+        """
+        if self.checkpoint is not None:
+            kept = self.checkpoint.replay(part, state)
+            if kept is not None:
+                self.resumed = True
+                return kept
+        self._interrupts.check()
+        if time.monotonic() - self._started > self._max_seconds:
+            raise TimeoutError(
+                f"Expected the first draw within max_seconds={self._max_seconds:g}; got none yet. "
+                "Allow more, or fewer steps of ADVI and of warm-up"
+            )
+        state, record = advance(state)
+        if self.checkpoint is not None:
+            self.checkpoint.add(part, state, record)
+        return state, record

@@ -1,0 +1,148 @@
+"""Settings of a fit: checked before any work, completed, and written down with the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import jax
+import numpy as np
+
+from radon_numpyro.parametrisation import METHODS
+from radon_numpyro.programs import check_dtype
+from radon_numpyro.windows import WINDOW
+
+CHAIN_METHODS = ("sequential", "parallel", "vectorized")
+MAX_DRAWS_BYTES = 2**30
+COEFFICIENTS = ("auto", "draws", "summary", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a fit is asked for but data and priors.
+
+    Attributes
+    ----------
+    model, method
+        Names of the model and of the method; without a name the model's default one.
+    draws, chains, num_warmup, seed, num_advi_steps, target_accept_prob, max_tree_depth
+        As in :func:`radon_numpyro.fit`.
+    chain_method, coefficients, dtype, target_ess, max_seconds
+        As in :func:`radon_numpyro.fit`.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range; the message names it.
+    """
+
+    model: str
+    method: str | None
+    draws: int
+    chains: int
+    num_warmup: int
+    seed: int
+    num_advi_steps: int = 0
+    target_accept_prob: float | None
+    max_tree_depth: int
+    chain_method: str | None
+    coefficients: str
+    dtype: str
+    target_ess: float | None
+    max_seconds: float | None
+
+    def __post_init__(self) -> None:
+        _check_one_of("model", self.model, tuple(METHODS))
+        if self.method is None:
+            object.__setattr__(self, "method", METHODS[self.model][0])
+        _check_one_of("method", self.method, METHODS[self.model], f" of the {self.model} model")
+        if self.chain_method is not None:
+            _check_one_of("chain_method", self.chain_method, CHAIN_METHODS)
+        _check_one_of("coefficients", self.coefficients, COEFFICIENTS)
+        least = {"draws": 4, "chains": 1, "num_warmup": 20, "max_tree_depth": 1}
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < minimum:
+                raise ValueError(
+                    f"Expected {name} to be an integer of at least {minimum}; got {value}"
+                )
+        if self.num_advi_steps != 0 and self.num_advi_steps < 2 * WINDOW:
+            raise ValueError(
+                f"Expected num_advi_steps to be 0 or at least {2 * WINDOW}; "
+                f"got {self.num_advi_steps}"
+            )
+        if self.chain_method == "parallel" and self.chains % jax.local_device_count():
+            raise ValueError(
+                f"Expected chains to be a multiple of the {jax.local_device_count()} devices for "
+                f"chain_method='parallel'; got {self.chains}"
+            )
+        if self.coefficients in ("summary", "none") and (self.model, self.method) != (
+            "hierarchical",
+            "marginal",
+        ):
+            raise ValueError(
+                "Expected method='marginal' of the hierarchical model for "
+                f"coefficients={self.coefficients!r}; got {self.method!r} of the {self.model} model"
+            )
+        accept = self.target_accept_prob
+        if accept is not None and not 0 < accept < 1:
+            raise ValueError(f"Expected target_accept_prob to be between 0 and 1; got {accept}")
+        for name in ("target_ess", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Real) and float(value) > 0):
+                raise ValueError(f"Expected {name} to be positive; got {value}")
+        check_dtype(self.dtype)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the posterior is drawn from without a Markov chain."""
+        return self.method == "marginal" and self.model != "hierarchical"
+
+    def sampler(self) -> dict[str, Any]:
+        """What the blocks of NUTS are told, defaults filled in."""
+        accept = 0.8 if self.method == "marginal" else 0.9
+        return {
+            "chain_method": self.chain_method or default_chain_method(self.chains),
+            "num_warmup": self.num_warmup,
+            "target_accept_prob": (
+                accept if self.target_accept_prob is None else self.target_accept_prob
+            ),
+            "max_tree_depth": self.max_tree_depth,
+        }
+
+    def coefficients_kept(self, num_groups: int, num_predictors: int) -> str:
+        """What is kept of alpha and beta: ``"draws"``, ``"summary"`` or ``"none"``.
+
+        Parameters
+        ----------
+        num_groups, num_predictors
+            Those of the data.
+        """
+        if self.coefficients != "auto":
+            return self.coefficients
+        numbers = self.draws * self.chains * num_groups * (num_predictors + 1)
+        too_many = numbers * np.dtype(self.dtype).itemsize > MAX_DRAWS_BYTES
+        return "summary" if self.method == "marginal" and too_many else "draws"
+
+
+def default_chain_method(chains: int) -> str:
+    """How to run chains on the devices there are.
+
+    On a GPU all at once. On CPU devices spread over them where they divide the chains, else
+    one after the other: a vectorised NUTS waits for the longest trajectory of all chains.
+
+    Parameters
+    ----------
+    chains
+        Number of chains.
+    """
+    if jax.default_backend() != "cpu":
+        return "vectorized"
+    devices = jax.local_device_count()
+    return "parallel" if devices > 1 and chains % devices == 0 else "sequential"
+
+
+def _check_one_of(name: str, value: Any, known: tuple[str, ...], owner: str = "") -> None:
+    if value not in known:
+        raise ValueError(f"Expected {name}{owner} to be one of {', '.join(known)}; got {value!r}")
