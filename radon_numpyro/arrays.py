@@ -25,7 +25,7 @@ def write_arrays(path: Path, arrays: Arrays) -> dict[str, str]:
     path
         The file.
     arrays
-        By name, none of objects.
+        By name (not ``file``), none of objects.
 
     Returns
     -------

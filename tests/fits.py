@@ -4,6 +4,7 @@ from functools import cache
 
 import arviz as az
 import numpy as np
+import xarray as xr
 from conftest import draw_unequal_data
 
 from radon_numpyro import (
@@ -126,6 +127,21 @@ def labelled_fit(columns=TAME_COLUMNS, labels=TAME_LABELS):
     tree = fit(data, num_advi_steps=0, draws=100, num_warmup=200, progress_bar=False)
     tree.attrs["command"] = f"radon-numpyro fit rows.csv --y '{outcome}'"
     return tree
+
+
+def assert_same_tree(a, b):
+    """Bit for bit, attributes included; how long it took and whether it was resumed aside."""
+    assert set(a.groups) == set(b.groups)
+    for group in a.groups:
+        x, y = a[group].to_dataset(), b[group].to_dataset()
+        xr.testing.assert_equal(x, y)
+        assert {n: v.dtype for n, v in x.variables.items()} == {
+            n: v.dtype for n, v in y.variables.items()
+        }
+        aside = {"timings", "resumed"}
+        assert {n: v for n, v in x.attrs.items() if n not in aside} == {
+            n: v for n, v in y.attrs.items() if n not in aside
+        }
 
 
 def assert_moments(draws, mean, sd, rounding=0.0):
