@@ -60,7 +60,7 @@ class Settings:
         if self.chain_method is not None:
             _check_one_of("chain_method", self.chain_method, CHAIN_METHODS)
         _check_one_of("coefficients", self.coefficients, COEFFICIENTS)
-        least = {"draws": 4, "chains": 1, "num_warmup": 20, "max_tree_depth": 1}
+        least = {"draws": 4, "chains": 1, "num_warmup": 20, "seed": 0, "max_tree_depth": 1}
         for name, minimum in least.items():
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < minimum:
