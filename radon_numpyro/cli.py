@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from radon_numpyro.commands_data import audit_command, compare_command, fit_command
+from radon_numpyro.commands_data import audit_command, compare_command, fit_command, resume_command
 from radon_numpyro.commands_fit import predict_command, report_command
 from radon_numpyro.commands_self import doctor_command, reproduce_command
 from radon_numpyro.terminal import GOOD
@@ -45,6 +45,7 @@ def main(
 
 app.command(name="audit")(audit_command)
 app.command(name="fit")(fit_command)
+app.command(name="resume")(resume_command)
 app.command(name="compare")(compare_command)
 app.command(name="predict")(predict_command)
 app.command(name="report")(report_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -49,6 +50,14 @@ PriorsName = Annotated[
 Draws = Annotated[int, typer.Option(min=4, help="Draws kept of each chain.")]
 Chains = Annotated[int, typer.Option(min=1, help="Chains.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+TargetESS = Annotated[
+    float | None,
+    typer.Option(help="Stop when the worst effective sample size reaches this."),
+]
+MaxSeconds = Annotated[
+    float | None, typer.Option(help="Stop after this time, and keep what is drawn.")
+]
+Out = Annotated[Path, typer.Option(help="Folder for fit.nc and the tables.")]
 Probability = Annotated[
     float, typer.Option("--ci-prob", min=0.01, max=0.999, help="Probability of the intervals.")
 ]

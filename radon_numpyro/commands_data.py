@@ -1,13 +1,13 @@
-"""Commands that take a file of rows: audit, fit, compare."""
+"""Commands that make fits of a file of rows, and look at it: audit, fit, resume, compare."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from xarray import DataTree
 
 from radon_numpyro.cli_options import (
     AsJSON,
@@ -16,12 +16,15 @@ from radon_numpyro.cli_options import (
     DropMissing,
     File,
     Group,
+    MaxSeconds,
     Missing,
+    Out,
     PriorsName,
     Probability,
     Quiet,
     Reduce,
     Seed,
+    TargetESS,
     X,
     Y,
     columns,
@@ -32,7 +35,8 @@ from radon_numpyro.compare import compare_pooling
 from radon_numpyro.data import GroupedData
 from radon_numpyro.diagnostics import Diagnosis, diagnose
 from radon_numpyro.files import check_writable, write_whole
-from radon_numpyro.fit import fit
+from radon_numpyro.fit import fit, resume
+from radon_numpyro.reading import read_statistics
 from radon_numpyro.stored import save_fit
 from radon_numpyro.summary import group_table, parameter_table
 from radon_numpyro.terminal import (
@@ -96,7 +100,13 @@ def fit_command(
     draws: Draws = 1000,
     chains: Chains = 4,
     seed: Seed = 0,
-    out: Annotated[Path, typer.Option(help="Folder for fit.nc and the tables.")] = Path("results"),
+    target_ess: TargetESS = None,
+    max_seconds: MaxSeconds = None,
+    out: Out = Path("results"),
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Folder to keep the run in as it goes, from which resume goes on."),
+    ] = None,
     ci_prob: Probability = 0.9,
     missing: Missing = None,
     drop_missing: DropMissing = False,
@@ -110,6 +120,8 @@ def fit_command(
     and ArviZ), parameters.csv and groups.csv; earlier files of these names are replaced. Exit
     status 3 if the draws are not to be trusted.
 
+    Ctrl-C during sampling keeps what is drawn.
+
     Example: radon-numpyro fit radon.csv --y log_radon --x floor --group county --out results
     """
     terminal = Terminal(quiet, as_json)
@@ -119,8 +131,7 @@ def fit_command(
         data = load_rows(terminal, file, used, reduce=reduce)
     use_compilation_cache()
     terminal.note(f"Fitting the {model} model: ADVI, then {chains} x {draws} draws.")
-    started = time.perf_counter()
-    with refusals():
+    with refusals(), terminal.timed("Fitted"):
         tree = fit(
             data,
             model,
@@ -129,10 +140,54 @@ def fit_command(
             draws=draws,
             chains=chains,
             seed=seed,
+            target_ess=target_ess,
+            max_seconds=max_seconds,
+            checkpoint=checkpoint,
             progress_bar=terminal.progress_bar,
         )
-    terminal.note(f"Fitted in {time.perf_counter() - started:.1f} s.")
     tree.attrs["command"] = command_line(context)
+    _deliver(terminal, tree, out, ci_prob)
+
+
+def resume_command(
+    context: typer.Context,
+    checkpoint: Annotated[str, typer.Argument(help="Folder that fit --checkpoint was given.")],
+    draws: Annotated[
+        int | None, typer.Option(min=4, help="Draws of each chain, if others than at first.")
+    ] = None,
+    target_ess: TargetESS = None,
+    max_seconds: MaxSeconds = None,
+    out: Out = Path("results"),
+    ci_prob: Probability = 0.9,
+    quiet: Quiet = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Go on with a fit that was interrupted, or ended too soon.
+
+    The draws are those of a run that was never interrupted, to the last bit. Writes what fit
+    writes.
+
+    Example: radon-numpyro resume run.checkpoint --out results
+    """
+    terminal = Terminal(quiet, as_json)
+    with refusals():
+        check_writable(out / "fit.nc")
+    use_compilation_cache()
+    terminal.note(f"Going on from {checkpoint}.")
+    with refusals(), terminal.timed("Fitted"):
+        tree = resume(
+            checkpoint,
+            draws=draws,
+            target_ess=target_ess,
+            max_seconds=max_seconds,
+            progress_bar=terminal.progress_bar,
+        )
+    tree.attrs["command"] = command_line(context)
+    _deliver(terminal, tree, out, ci_prob)
+
+
+def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> None:
+    """Write a fit and its tables, show what they say, and end."""
     diagnosis = diagnose(tree)
     parameters, groups = parameter_table(tree, ci_prob), group_table(tree, ci_prob)
     with refusals():
@@ -141,8 +196,9 @@ def fit_command(
             write_whole(out / "parameters.csv", parameters.to_csv),
             write_whole(out / "groups.csv", lambda path: groups.to_csv(path, index=False)),
         ]
+    model, statistics = tree.attrs["model"], read_statistics(tree)
     if len(parameters):
-        title = f"{model.capitalize()} model of {y}, {ci_prob:.0%} intervals"
+        title = f"{model.capitalize()} model of {tree.attrs['outcome']}, {ci_prob:.0%} intervals"
         ess = parameters[["ess_bulk", "ess_tail"]].min(axis=1)
         terminal.show(table(title, parameters.iloc[:, :5].assign(ess=ess)))
     terminal.show(str(diagnosis))
@@ -150,9 +206,9 @@ def fit_command(
         terminal.note(f"Wrote {path}")
     record = {
         "model": model,
-        "rows": data.num_rows,
-        "groups": data.num_groups,
-        "left_out": dict(data.left_out),
+        "rows": statistics.num_rows,
+        "groups": statistics.num_groups,
+        "left_out": dict(statistics.left_out),
         "parameters": plain(parameters),
         "diagnosis": _diagnosis(diagnosis),
         "files": files,

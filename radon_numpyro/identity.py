@@ -51,7 +51,7 @@ def describe(
         "data": "rows" if rows else "statistics",
         "fingerprint": data.fingerprint(),
         "labels": [labels.outcome, list(labels.predictors), labels.group],
-        "left_out": [list(pair) for pair in data.left_out] if isinstance(data, GroupedData) else [],
+        "left_out": [list(pair) for pair in data.left_out],
         "priors": priors.to_json(),
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
         "versions": package_versions(),
@@ -114,13 +114,14 @@ def restore(
     """
     outcome, predictors, group = description["labels"]
     labels = Labels(outcome, tuple(predictors), group, tuple(arrays["groups"].tolist()))
+    left_out = tuple((reason, count) for reason, count in description["left_out"])
     data: GroupedData | GroupStatistics
     if description["data"] == "rows":
-        left_out = tuple((reason, count) for reason, count in description["left_out"])
         rows = {name: read_only(arrays[name]) for name in ROWS}
         data = GroupedData(**rows, labels=labels, left_out=left_out)
     else:
-        data = GroupStatistics(**{name: arrays[name] for name in STATISTICS}, labels=labels)
+        sums = {name: arrays[name] for name in STATISTICS}
+        data = GroupStatistics(**sums, labels=labels, left_out=left_out)
     return data, Priors.from_json(description["priors"]), dict(description["settings"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-GOOD, BAD_INPUT, NOT_TRUSTED = 0, 2, 3
+GOOD, BAD_INPUT, NOT_TRUSTED, INTERRUPTED = 0, 2, 3, 130
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,19 @@ class Terminal:
         """
         if not self.quiet:
             self.err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Say how long something took, once it is done.
+
+        Parameters
+        ----------
+        what
+            What was done.
+        """
+        started = time.perf_counter()
+        yield
+        self.note(f"{what} in {time.perf_counter() - started:.1f} s.")
 
     def show(self, result: Any) -> None:
         """Show a part of the result.
@@ -99,9 +113,15 @@ def refusals() -> Iterator[None]:
         own = str(error).startswith("Expected")
         if not own and not isinstance(error, OSError):
             raise
-        console = Console(stderr=True)
-        console.print(f"Error: {error}", markup=False, highlight=False, soft_wrap=True)
+        _print_error(f"Error: {error}")
         raise typer.Exit(BAD_INPUT) from None
+    except KeyboardInterrupt as error:
+        _print_error(f"Interrupted: {str(error) or 'nothing is written'}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _print_error(text: str) -> None:
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def command_line(context: typer.Context) -> str:

@@ -130,6 +130,48 @@ def test_a_disk_that_is_full_is_one_sentence(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_was_kept_goes_on_to_the_same_draws(tmp_path):
+    kept = tmp_path / "run.checkpoint"
+    options = ["--out", tmp_path / "a", "--draws", "100", "--checkpoint", kept, "--quiet"]
+    assert run("fit", *MINNESOTA, *options).exit_code == 3, "so few draws are not to be trusted"
+    result = run("resume", kept, "--draws", "400", "--out", tmp_path / "b")
+    assert result.exit_code == 0, result.stderr
+    assert "mu_beta[floor]" in result.stdout
+    options = ["--out", tmp_path / "c", "--draws", "400", "--quiet"]
+    assert run("fit", *MINNESOTA, *options).exit_code == 0
+    gone_on, at_once = (load_fit(tmp_path / name / "fit.nc")["posterior"] for name in "bc")
+    assert gone_on.to_dataset().equals(at_once.to_dataset())
+
+
+def test_a_checkpoint_of_another_fit_is_refused_with_the_difference(tmp_path):
+    kept = tmp_path / "run.checkpoint"
+    options = ["--model", "pooled", "--out", tmp_path, "--checkpoint", kept, "--quiet"]
+    assert run("fit", *MINNESOTA, *options).exit_code == 0
+    result = run("fit", *MINNESOTA, *options, "--seed", "1")
+    assert result.exit_code == 2
+    assert re.search(r"of seed 0; got seed 1", result.stderr)
+    assert run("resume", tmp_path / "fit.nc").exit_code == 2
+
+
+def test_an_interrupt_before_the_first_draw_says_that_nothing_is_written(tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands_data, "fit", interrupted)
+    result = run("fit", *MINNESOTA, "--out", tmp_path)
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert "Interrupted: nothing is written" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_ends_the_run(tmp_path):
+    options = ["--target-ess", "400", "--draws", "10000", "--out", tmp_path, "--quiet"]
+    assert run("fit", *MINNESOTA, *options).exit_code == 0
+    tree = load_fit(tmp_path / "fit.nc")
+    assert tree.attrs["stopped_by"] == "target_ess reached"
+    assert tree["posterior"].sizes["draw"] < 2000
+
+
 # Audit
 
 
@@ -226,7 +268,16 @@ def test_compare_ranks_the_models(tmp_path):
 
 def test_every_command_shows_its_help_with_an_example():
     commands = [command.name for command in cli.app.registered_commands]
-    assert commands == ["audit", "fit", "compare", "predict", "report", "doctor", "reproduce"]
+    assert commands == [
+        "audit",
+        "fit",
+        "resume",
+        "compare",
+        "predict",
+        "report",
+        "doctor",
+        "reproduce",
+    ]
     for name in commands:
         result = run(name, "--help", env={"COLUMNS": "200"})
         assert result.exit_code == 0
