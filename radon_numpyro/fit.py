@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +20,7 @@ from radon_numpyro.identity import check_same, data_arrays, describe, go_further
 from radon_numpyro.inference_data import describe_call, to_datatree
 from radon_numpyro.inversion import ExactResult, draw_exact
 from radon_numpyro.nuts import NUTSResult, draw_nuts
+from radon_numpyro.prior_conflict import prior_conflicts
 from radon_numpyro.priors import Priors
 from radon_numpyro.run import Run
 from radon_numpyro.settings import Settings
@@ -117,6 +119,11 @@ def fit(
         in memory, and the attribute ``checkpoint_failure`` of the result says what was wrong if it
         never came right.
 
+    Warns
+    -----
+    UserWarning
+        If the priors cut off what the data say; see ``prior_conflict.py``.
+
     Examples
     --------
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
@@ -140,6 +147,8 @@ def fit(
     with Run(max_seconds=max_seconds) as run:
         statistics = as_statistics(data)
         used = Priors.weakly_informative(statistics) if priors is None else priors
+        for conflict in prior_conflicts(used, statistics, model):
+            warnings.warn(f"{conflict.what} Try: {conflict.advice}", UserWarning, stacklevel=2)
         with _kept(checkpoint, data, used, settings) as run.checkpoint:
             return _go(run, data, statistics, used, settings, progress_bar=progress_bar)
 

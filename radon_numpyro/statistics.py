@@ -11,6 +11,7 @@ import jax
 import narwhals.stable.v2 as nw
 import numpy as np
 
+from radon_numpyro.consistency import check_statistics
 from radon_numpyro.data import GroupedData
 from radon_numpyro.engines import GroupSums, reduce_rows
 from radon_numpyro.frames import known_frame
@@ -281,8 +282,10 @@ class GroupStatistics:
         TypeError, ValueError
             As :meth:`from_frame` and :meth:`merge`.
         """
-        if isinstance(rows, GroupedData | GroupStatistics):
-            return self.merge(as_statistics(rows))
+        if isinstance(rows, GroupedData):
+            rows = self.from_data(rows)
+        if isinstance(rows, GroupStatistics):
+            return self.merge(rows)
         names = self.labels
         return self.merge(
             self.from_frame(rows, y=names.outcome, x=names.predictors, group=names.group)
@@ -307,7 +310,7 @@ def _added(a: LeftOut, b: LeftOut) -> LeftOut:
 
 
 def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
-    """Statistics of ``data``, which may be statistics already.
+    """Statistics of ``data``, which may be statistics already, and are checked.
 
     Parameters
     ----------
@@ -318,12 +321,15 @@ def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
     ------
     TypeError
         If it is neither.
+    ValueError
+        If no rows can have these statistics, or their units are extreme.
     """
-    if isinstance(data, GroupStatistics):
-        return data
     if isinstance(data, GroupedData):
-        return GroupStatistics.from_data(data)
-    raise TypeError(
-        f"Expected data to be a GroupedData or GroupStatistics; got {type(data).__name__}. "
-        "Make one with GroupedData.from_frame(frame, y=..., x=[...], group=...)"
-    )
+        data = GroupStatistics.from_data(data)
+    if not isinstance(data, GroupStatistics):
+        raise TypeError(
+            f"Expected data to be a GroupedData or GroupStatistics; got {type(data).__name__}. "
+            "Make one with GroupedData.from_frame(frame, y=..., x=[...], group=...)"
+        )
+    check_statistics(data)
+    return data

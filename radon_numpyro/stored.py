@@ -24,6 +24,7 @@ from radon_numpyro.labels import Labels
 from radon_numpyro.models import MODELS
 from radon_numpyro.parametrisation import METHODS
 from radon_numpyro.reading import read_priors, read_statistics
+from radon_numpyro.statistics import as_statistics
 
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
 _JSON = ("predictors", "left_out", "versions", "timings")
@@ -306,7 +307,7 @@ def _check_variable(array: xr.DataArray, where: str, wanted: Variable) -> None:
 def _check_numbers(tree: xr.DataTree, name: str, labels: Labels) -> None:
     """What no single variable shows: the readers must make sense of it, and rows of groups."""
     try:
-        priors, statistics = read_priors(tree), read_statistics(tree)
+        priors, statistics = read_priors(tree), as_statistics(read_statistics(tree))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Expected {name} to be a fit; {error}") from error
     for site in fields(priors):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -23,10 +24,12 @@ LAYERS = [
     {"audit"},
     {"data", "simulate", "radon"},
     {"engines"},
+    {"consistency"},
     {"statistics"},
     {"tables"},
     {"loading"},
     {"priors"},
+    {"prior_conflict"},
     {"models"},
     {"equations", "unrolled", "mixture"},
     {"marginal", "parametrisation", "inversion"},
@@ -148,6 +151,56 @@ def test_only_the_command_line_prints_and_sets(module):
     assert calls(module) & forbidden == set()
 
 
+# Data are data
+
+UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load"}
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+
+
+def unsafe(tree):
+    """What could run code that comes in with a file: calls, modules, and settings of calls."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name in UNSAFE_MODULES]
+        elif isinstance(node, ast.ImportFrom) and node.module in UNSAFE_MODULES:
+            found.append(node.module)
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name in UNSAFE_CALLS or name.rpartition(".")[2] in ("read_pickle", "to_pickle"):
+                found.append(name)
+            for keyword in node.keywords:
+                value = ast.unparse(keyword.value)
+                if keyword.arg in ("shell", "allow_pickle") and value != "False":
+                    found.append(f"{keyword.arg}={value}")
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_that_comes_in_is_run(module):
+    assert unsafe(parse(module)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("import pickle", ["pickle"]),
+        ("from dill import loads", ["dill"]),
+        ("value = eval(text)", ["eval"]),
+        ("yaml.load(file)", ["yaml.load"]),
+        ("pd.read_pickle(path)", ["read_pickle"]),
+        ("np.load(path, allow_pickle=True)", ["allow_pickle=True"]),
+        ("subprocess.run(text, shell=flag)", ["shell=flag"]),
+        ("np.load(path, allow_pickle=False)", []),
+        ("model.eval()", []),
+    ],
+)
+def test_the_search_for_what_is_unsafe_finds_it(line, found):
+    got = unsafe(ast.parse(line))
+    assert len(got) == len(found)
+    assert all(g.endswith(f) for g, f in zip(got, found, strict=True))
+
+
 # Who may import whom
 
 
@@ -177,6 +230,12 @@ def test_the_layers_are_of_modules_that_exist():
     assert set().union(*LAYERS) <= set(MODULES)
     assert sum(map(len, LAYERS)) == len(set().union(*LAYERS))
     assert imported("fit") >= {"advi", "nuts", "inference_data"}
+
+
+def test_the_map_in_the_readme_has_every_module_once():
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    table = readme[readme.index("| what | modules |") :].split("\n\n")[0]
+    assert sorted(re.findall(r"`(\w+)`", table)) == MODULES
 
 
 @pytest.mark.parametrize("module", MODULES)

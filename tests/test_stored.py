@@ -245,6 +245,10 @@ REFUSALS = {
         variable("constant_data", "count", entry(-5.0)),
         "/constant_data/count of .* to be finite and at least 0; got 1 of 5 others: -5",
     ),
+    "sums that no rows have": (
+        variable("constant_data", "syy", entry(-1.0)),
+        "to be a fit; Expected sxx, sxy and syy to be centred sums .* in 1 group: 'town 0'",
+    ),
     "an infinite outcome": (
         variable("observed_data", "y", entry(np.inf)),
         "/observed_data/y of .* to be finite; got 1 of 18 others: inf",
