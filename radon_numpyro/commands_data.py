@@ -131,7 +131,7 @@ def fit_command(
         data = load_rows(terminal, file, used, reduce=reduce)
     use_compilation_cache()
     terminal.note(f"Fitting the {model} model: ADVI, then {chains} x {draws} draws.")
-    with refusals(), terminal.timed("Fitted"):
+    with refusals(), terminal.working("Fitted"):
         tree = fit(
             data,
             model,
@@ -174,7 +174,7 @@ def resume_command(
         check_writable(out / "fit.nc")
     use_compilation_cache()
     terminal.note(f"Going on from {checkpoint}.")
-    with refusals(), terminal.timed("Fitted"):
+    with refusals(), terminal.working("Fitted"):
         tree = resume(
             checkpoint,
             draws=draws,

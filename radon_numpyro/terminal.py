@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,17 +57,20 @@ class Terminal:
             self.err.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        """Say how long something took, once it is done.
+    def working(self, done: str) -> Iterator[None]:
+        """Note warnings as they come, and in the end how long it took.
 
         Parameters
         ----------
-        what
+        done
             What was done.
         """
         started = time.perf_counter()
-        yield
-        self.note(f"{what} in {time.perf_counter() - started:.1f} s.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda message, *_, **__: self.note(f"Warning: {message}")
+            yield
+        self.note(f"{done} in {time.perf_counter() - started:.1f} s.")
 
     def show(self, result: Any) -> None:
         """Show a part of the result.

@@ -172,6 +172,17 @@ def test_a_target_ends_the_run(tmp_path):
     assert tree["posterior"].sizes["draw"] < 2000
 
 
+def test_priors_that_cut_off_the_data_are_said(tmp_path):
+    frame = pd.read_csv(MINNESOTA[0])
+    path = tmp_path / "rows.csv"
+    frame.assign(log_radon=1e4 * frame["log_radon"]).to_csv(path, index=False)
+    options = ["--model", "pooled", "--priors", "tutorial", "--out", tmp_path]
+    result = run("fit", path, *MINNESOTA[1:], *options)
+    assert re.search(r"Warning: The prior of eps, Uniform", result.stderr), result.stderr
+    ours = run("fit", path, *MINNESOTA[1:], "--model", "pooled", "--out", tmp_path)
+    assert "Warning" not in ours.stderr
+
+
 # Audit
 
 
