@@ -7,13 +7,15 @@ data set of the same shape, and draws do not depend on where blocks begin or end
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, PartitionSpec
 from numpyro.infer import NUTS
 from numpyro.infer.util import potential_energy
 
@@ -23,7 +25,7 @@ from radon_numpyro.programs import program, strong_types, unraveller
 
 BLOCK = 100
 PATIENCE = 1.0
-_FIXED = ("model", "chain_method", "num_warmup", "target_accept_prob", "max_tree_depth")
+_FIXED = ("model", "num_warmup", "target_accept_prob", "max_tree_depth")
 
 
 class Pace:
@@ -60,7 +62,6 @@ class Pace:
         self._compiled = True
 
 
-@program(*_FIXED)
 def begin(
     keys: Any,
     position: Any,
@@ -69,8 +70,7 @@ def begin(
     unit: Any,
     *,
     chain_method: str,
-    num_warmup: int,
-    **settings: Any,
+    **fixed: Any,
 ) -> Any:
     """State of every chain before its first iteration.
 
@@ -82,20 +82,34 @@ def begin(
         Arguments of the model.
     unit
         Unit of each coordinate, shape (D,).
-    chain_method, num_warmup, **settings
-        As in :func:`radon_numpyro.nuts.sample_nuts`, and the model.
+    chain_method, **fixed
+        From :meth:`radon_numpyro.settings.Settings.sampler`, and the model.
     """
+    vectorized = chain_method == "vectorized"
+    return _begin(keys, position, target, priors, unit, vectorized=vectorized, **fixed)
 
-    def start(mine: Any, shared: Any) -> Any:
+
+@program("vectorized", *_FIXED)
+def _begin(
+    keys: Any,
+    position: Any,
+    target: Any,
+    priors: Priors,
+    unit: Any,
+    *,
+    vectorized: bool,
+    num_warmup: int,
+    **settings: Any,
+) -> Any:
+    def start(mine: Any) -> Any:
         key, position = mine
-        target, priors, unit = shared
         kernel = _kernel(target, priors, unit, **settings)
         return strong_types(kernel.init(key, num_warmup, init_params=position / unit))
 
-    return _over_chains(start, chain_method, (keys, position), (target, priors, unit))
+    over_chains = jax.vmap(start) if vectorized else partial(jax.lax.map, start)
+    return over_chains((keys, position))
 
 
-@program(*_FIXED)
 def advance(
     state: Any,
     length: int,
@@ -104,10 +118,12 @@ def advance(
     unit: Any,
     *,
     chain_method: str,
-    num_warmup: int,
-    **settings: Any,
+    **fixed: Any,
 ) -> tuple[Any, dict[str, Any]]:
     """Take ``length`` iterations of every chain, at most BLOCK.
+
+    Chains in parallel run in threads, one for each core, that call the same compiled program as
+    chains one after another, each for its own range of them. So they draw the same bits.
 
     Parameters
     ----------
@@ -115,7 +131,7 @@ def advance(
         From :func:`begin` or an earlier block.
     length
         Iterations to take.
-    target, priors, unit, chain_method, num_warmup, **settings
+    target, priors, unit, chain_method, **fixed
         As in :func:`begin`.
 
     Returns
@@ -124,9 +140,61 @@ def advance(
         The new state, and arrays of shape (chains, BLOCK, ...) of which the first ``length``
         iterations count.
     """
+    x64 = bool(jax.config.jax_enable_x64)
 
-    def run(state: Any, shared: Any) -> tuple[Any, dict[str, Any]]:
-        length, target, priors, unit = shared
+    def run(first: int, end: int) -> Any:
+        # The setting is one of the thread.
+        with jax.enable_x64(x64):
+            return jax.block_until_ready(
+                _advance(
+                    state,
+                    length,
+                    target,
+                    priors,
+                    unit,
+                    first,
+                    end,
+                    vectorized=chain_method == "vectorized",
+                    **fixed,
+                )
+            )
+
+    chains = len(state.potential_energy)
+    threads = min(chains, num_cores()) if chain_method == "parallel" else 1
+    if threads == 1:
+        return cast("tuple[Any, dict[str, Any]]", run(0, chains))
+    # Of no chain: compiles, if need be, once and not in every thread.
+    run(0, 0)
+    ends = np.linspace(0, chains, threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(run, ends[:-1], ends[1:]))
+    return cast("tuple[Any, dict[str, Any]]", _join(parts, ends=tuple(ends)))
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@program("vectorized", *_FIXED)
+def _advance(
+    state: Any,
+    length: int,
+    target: Any,
+    priors: Priors,
+    unit: Any,
+    first: int,
+    end: int,
+    *,
+    vectorized: bool,
+    num_warmup: int,
+    **settings: Any,
+) -> tuple[Any, dict[str, Any]]:
+    """A block of the chains from ``first`` to ``end`` - 1; of the others anything."""
+
+    def run(state: Any) -> tuple[Any, dict[str, Any]]:
         kernel = _kernel(target, priors, unit, **settings)
         kernel.init(jax.random.key(0), num_warmup, init_params=state.z)
 
@@ -143,7 +211,27 @@ def advance(
         }
         return jax.lax.fori_loop(0, length, iterate, (state, buffers))
 
-    return _over_chains(run, chain_method, state, (length, target, priors, unit))
+    if vectorized:
+        return jax.vmap(run)(state)
+
+    def of_chain(c: Any, chains: Any) -> Any:
+        done = run(jax.tree.map(lambda x: x[c], state))
+        return jax.tree.map(lambda all_, mine: all_.at[c].set(mine), chains, done)
+
+    buffers = {
+        name: jnp.zeros((value.shape[0], BLOCK, *value.shape[1:]), value.dtype)
+        for name, value in _record(state, unit).items()
+    }
+    return jax.lax.fori_loop(first, end, of_chain, (state, buffers))
+
+
+@program("ends")
+def _join(parts: list[Any], *, ends: tuple[int, ...]) -> Any:
+    """Each range of chains from the part that ran it."""
+    ranges = list(pairwise(ends))
+    return jax.tree.map(
+        lambda *xs: jnp.concatenate([x[a:b] for x, (a, b) in zip(xs, ranges, strict=True)]), *parts
+    )
 
 
 def _kernel(
@@ -173,27 +261,6 @@ def _kernel(
         target_accept_prob=target_accept_prob,
         max_tree_depth=max_tree_depth,
     )
-
-
-def _over_chains(
-    function: Callable[..., Any], chain_method: str, by_chain: Any, shared: Any
-) -> Any:
-    """Apply ``function(by_chain, shared)`` to each chain."""
-    if chain_method == "vectorized":
-        return jax.vmap(lambda mine: function(mine, shared))(by_chain)
-
-    def one_after_the_other(by_chain: Any, shared: Any) -> Any:
-        return jax.lax.map(lambda mine: function(mine, shared), by_chain)
-
-    if chain_method == "sequential":
-        return one_after_the_other(by_chain, shared)
-    return jax.shard_map(
-        one_after_the_other,
-        mesh=jax.make_mesh((jax.local_device_count(),), ("chain",), (AxisType.Auto,)),
-        in_specs=(PartitionSpec("chain"), PartitionSpec()),
-        out_specs=PartitionSpec("chain"),
-        check_vma=False,
-    )(by_chain, shared)
 
 
 def _record(state: Any, unit: Any) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def fit(
     target_accept_prob, max_tree_depth
         Settings of NUTS; see :func:`sample_nuts`.
     chain_method
-        ``"sequential"``, ``"parallel"`` or ``"vectorized"``; default by the devices there are.
+        ``"sequential"``, ``"parallel"`` or ``"vectorized"``; default by the machine.
     coefficients
         ``"draws"`` or ``"summary"`` of alpha and beta in the hierarchical model; ``"auto"``: a
         summary where the draws would take more than 1 GiB.

@@ -2,7 +2,7 @@
 
 The sampler runs in compiled blocks (``blocks.py``). Between them, in Python, the bar moves, an
 interrupt is noticed, the stop rules are looked at and the state is kept. On the CPU, draws depend
-neither on the size of the blocks nor on the bar nor on the devices; chains that run
+neither on the size of the blocks nor on the bar nor on the cores and devices; chains that run
 ``"vectorized"`` differ from chains one after another by roundings, which a chain enlarges until it
 is another draw from the same posterior.
 
@@ -140,8 +140,8 @@ def sample_nuts(
     max_tree_depth
         Doublings of a trajectory at the most.
     chain_method
-        ``"sequential"`` (one after the other), ``"parallel"`` (spread over the devices) or
-        ``"vectorized"`` (all at once, for a GPU). Default: by the devices there are.
+        ``"sequential"`` (one after the other), ``"parallel"`` (side by side in threads, with the
+        same draws) or ``"vectorized"`` (all at once, for a GPU). Default: by the machine.
     coefficients
         ``"draws"`` keeps draws of alpha and beta, ``"summary"`` their posterior means and
         standard deviations alone, averaged over the draws of the scales in closed form, ``"none"``

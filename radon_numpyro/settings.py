@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from radon_numpyro.blocks import num_cores
 from radon_numpyro.parametrisation import METHODS
 from radon_numpyro.programs import check_dtype
 from radon_numpyro.windows import WINDOW
@@ -72,11 +73,6 @@ class Settings:
                 f"Expected num_advi_steps to be 0 or at least {2 * WINDOW}; "
                 f"got {self.num_advi_steps}"
             )
-        if self.chain_method == "parallel" and self.chains % jax.local_device_count():
-            raise ValueError(
-                f"Expected chains to be a multiple of the {jax.local_device_count()} devices for "
-                f"chain_method='parallel'; got {self.chains}"
-            )
         if self.coefficients in ("summary", "none") and (self.model, self.method) != (
             "hierarchical",
             "marginal",
@@ -127,10 +123,10 @@ class Settings:
 
 
 def default_chain_method(chains: int) -> str:
-    """How to run chains on the devices there are.
+    """How to run chains on the machine there is.
 
-    On a GPU all at once. On CPU devices spread over them where they divide the chains, else
-    one after the other: a vectorised NUTS waits for the longest trajectory of all chains.
+    On a GPU all at once. On the CPU side by side where there are several cores, and not all at
+    once: a vectorised NUTS waits for the longest trajectory of all chains.
 
     Parameters
     ----------
@@ -139,8 +135,7 @@ def default_chain_method(chains: int) -> str:
     """
     if jax.default_backend() != "cpu":
         return "vectorized"
-    devices = jax.local_device_count()
-    return "parallel" if devices > 1 and chains % devices == 0 else "sequential"
+    return "parallel" if min(chains, num_cores()) > 1 else "sequential"
 
 
 def _check_one_of(name: str, value: Any, known: tuple[str, ...], owner: str = "") -> None:

@@ -87,6 +87,12 @@ def towns(num_predictors=1):
 
 
 @cache
+def towns_guide():
+    """The closed-form guide of :func:`towns`."""
+    return fit_advi(towns(), priors=TUTORIAL, num_steps=0, progress_bar=False)
+
+
+@cache
 def towns_fit(model="hierarchical", num_predictors=1, *, statistics_only=False, **options):
     """A fit of :func:`towns`, started in closed form: a second or two."""
     data = towns(num_predictors)

@@ -22,6 +22,7 @@ from fits import (
 )
 
 from radon_numpyro import GroupStatistics, Priors, diagnose, fit, load_radon, nuts
+from radon_numpyro.settings import default_chain_method
 
 LINE = {
     "model": "pooled",
@@ -78,7 +79,7 @@ def test_the_record_is_true(line_tree):
     )
     assert attrs["model"] == "pooled"
     assert attrs["method"] == "centered"
-    assert attrs["chain_method"] == "sequential"
+    assert attrs["chain_method"] == default_chain_method(4)
     assert attrs["complete"] == 1
     assert attrs["warmup_gradients"] == line_nuts().warmup_gradients
     assert attrs["data_fingerprint"] == line().fingerprint()
