@@ -100,6 +100,12 @@ def fit_command(
     draws: Draws = 1000,
     chains: Chains = 4,
     seed: Seed = 0,
+    advi_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Steps of ADVI at the most. Default: 100000, or 0 for very many groups."
+        ),
+    ] = None,
     target_ess: TargetESS = None,
     max_seconds: MaxSeconds = None,
     out: Out = Path("results"),
@@ -140,6 +146,7 @@ def fit_command(
             draws=draws,
             chains=chains,
             seed=seed,
+            num_advi_steps=advi_steps,
             target_ess=target_ess,
             max_seconds=max_seconds,
             checkpoint=checkpoint,

@@ -20,10 +20,11 @@ from radon_numpyro.identity import check_same, data_arrays, describe, go_further
 from radon_numpyro.inference_data import describe_call, to_datatree
 from radon_numpyro.inversion import ExactResult, draw_exact
 from radon_numpyro.nuts import NUTSResult, draw_nuts
+from radon_numpyro.parametrisation import METHODS
 from radon_numpyro.prior_conflict import prior_conflicts
 from radon_numpyro.priors import Priors
 from radon_numpyro.run import Run
-from radon_numpyro.settings import Settings
+from radon_numpyro.settings import Settings, default_advi_steps
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
 
@@ -37,7 +38,7 @@ def fit(
     chains: int = 4,
     num_warmup: int = 500,
     seed: int = 0,
-    num_advi_steps: int = 100_000,
+    num_advi_steps: int | None = None,
     target_accept_prob: float | None = None,
     max_tree_depth: int = 10,
     chain_method: str | None = None,
@@ -71,7 +72,9 @@ def fit(
     seed
         Seed of everything random.
     num_advi_steps
-        Steps of ADVI at the most; it stops earlier when it has converged.
+        Steps of ADVI at the most; it stops earlier when it has converged. Default: 100 000, or 0
+        (the guide stays at its closed-form start) where the marginal method integrates more than
+        2000 coefficients out; see :func:`radon_numpyro.settings.default_advi_steps`.
     target_accept_prob, max_tree_depth
         Settings of NUTS; see :func:`sample_nuts`.
     chain_method
@@ -128,6 +131,10 @@ def fit(
     --------
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
     """
+    statistics = as_statistics(data)
+    if num_advi_steps is None and model in METHODS:
+        size = statistics.num_groups * (statistics.num_predictors + 1)
+        num_advi_steps = default_advi_steps(model, method, size)
     settings = Settings(
         model=model,
         method=method,
@@ -135,7 +142,7 @@ def fit(
         chains=chains,
         num_warmup=num_warmup,
         seed=seed,
-        num_advi_steps=num_advi_steps,
+        num_advi_steps=num_advi_steps or 0,
         target_accept_prob=target_accept_prob,
         max_tree_depth=max_tree_depth,
         chain_method=chain_method,
@@ -145,7 +152,6 @@ def fit(
         max_seconds=max_seconds,
     )
     with Run(max_seconds=max_seconds) as run:
-        statistics = as_statistics(data)
         used = Priors.weakly_informative(statistics) if priors is None else priors
         for conflict in prior_conflicts(used, statistics, model):
             warnings.warn(f"{conflict.what} Try: {conflict.advice}", UserWarning, stacklevel=2)

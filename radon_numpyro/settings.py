@@ -16,6 +16,7 @@ from radon_numpyro.windows import WINDOW
 
 CHAIN_METHODS = ("sequential", "parallel", "vectorized")
 MAX_DRAWS_BYTES = 2**30
+MAX_ADVI_STEPS, MANY_COEFFICIENTS = 100_000, 2000
 COEFFICIENTS = ("auto", "draws", "summary", "none")
 
 
@@ -120,6 +121,25 @@ class Settings:
         numbers = self.draws * self.chains * num_groups * (num_predictors + 1)
         too_many = numbers * np.dtype(self.dtype).itemsize > MAX_DRAWS_BYTES
         return "summary" if self.method == "marginal" and too_many else "draws"
+
+
+def default_advi_steps(model: str, method: str | None, num_coefficients: int) -> int:
+    """Steps of ADVI at the most, if the caller does not say.
+
+    None, the guide staying at its closed-form start, where the marginal method has more than 2000
+    coefficients to integrate out. Its draws do not depend on the guide, of which they need the
+    scales alone; ADVI would move all coefficients, for minutes, and of many small groups its
+    optimum collapses to scales of 0.
+
+    Parameters
+    ----------
+    model, method
+        As in :func:`radon_numpyro.fit`.
+    num_coefficients
+        Intercepts and slopes of all groups.
+    """
+    marginal = method == "marginal" or (method is None and METHODS[model][0] == "marginal")
+    return 0 if marginal and num_coefficients > MANY_COEFFICIENTS else MAX_ADVI_STEPS
 
 
 def default_chain_method(chains: int) -> str:

@@ -21,8 +21,8 @@ from fits import (
     three_counties,
 )
 
-from radon_numpyro import GroupStatistics, Priors, diagnose, fit, load_radon, nuts
-from radon_numpyro.settings import default_chain_method
+from radon_numpyro import GroupStatistics, Priors, diagnose, fit, load_radon, nuts, simulate
+from radon_numpyro.settings import default_advi_steps, default_chain_method
 
 LINE = {
     "model": "pooled",
@@ -324,3 +324,36 @@ def test_a_log_density_that_is_not_finite_is_an_error_that_names_the_site():
     tiny = replace(line(), y=1e-25 * line().y)
     with pytest.raises(FloatingPointError, match="Sites with a log density that is not finite"):
         fit(tiny, "pooled", dtype="float32", progress_bar=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "size", "steps"),
+    [
+        ("hierarchical", None, 2000, 100_000),
+        ("hierarchical", None, 2001, 0),
+        ("individual", "marginal", 2001, 0),
+        ("hierarchical", "noncentered", 10**6, 100_000),
+    ],
+)
+def test_advi_stays_at_its_start_where_draws_need_no_more(model, method, size, steps):
+    assert default_advi_steps(model, method, size) == steps
+
+
+@pytest.mark.slow
+def test_of_many_groups_the_truth_is_found_without_a_step_of_advi():
+    truth = simulate(
+        num_groups=1100,
+        rows_per_group=[1, 5] * 550,
+        mu_alpha=2.0,
+        mu_beta=-0.7,
+        sigma_alpha=0.5,
+        sigma_beta=0.3,
+        eps=0.8,
+        seed=2,
+    )
+    tree = fit(truth.data, progress_bar=False)
+    assert tree["advi"].attrs["num_steps"] == 0
+    assert diagnose(tree).ok
+    for name in ("mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps"):
+        draws = tree["posterior"][name].values
+        assert abs(draws.mean() - np.squeeze(getattr(truth, name))) < 4 * draws.std(), name

@@ -17,7 +17,7 @@ def test_the_python_examples_run_as_printed(capsys, monkeypatch, tmp_path):
     """One after another, as a reader types them."""
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
