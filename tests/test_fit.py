@@ -21,7 +21,7 @@ from fits import (
     three_counties,
 )
 
-from radon_numpyro import GroupStatistics, Priors, diagnose, fit, load_radon, nuts, simulate
+from radon_numpyro import GroupStatistics, Priors, blocks, diagnose, fit, load_radon, nuts, simulate
 from radon_numpyro.settings import default_advi_steps, default_chain_method
 
 LINE = {
@@ -31,6 +31,12 @@ LINE = {
     "num_warmup": 150,
     "progress_bar": False,
 }
+
+
+@pytest.fixture(autouse=True)
+def whole_blocks(monkeypatch):
+    """A hundred iterations, however busy the machine is."""
+    monkeypatch.setattr(blocks, "PATIENCE", float("inf"))
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,12 @@ from radon_numpyro.programs import unraveller
 SLOW = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def whole_blocks(monkeypatch):
+    """A hundred iterations, however busy the machine is."""
+    monkeypatch.setattr(blocks, "PATIENCE", float("inf"))
+
+
 def assert_same_draws(a, b):
     assert set(a.draws) == set(b.draws)
     for name, values in a.draws.items():
@@ -504,6 +510,46 @@ def test_the_size_of_the_blocks_changes_nothing(monkeypatch):
         blocks._advance.compiled().clear_cache()
 
 
+def test_a_block_takes_about_a_second_at_the_most(monkeypatch):
+    monkeypatch.setattr(blocks, "PATIENCE", 1.0)
+    pace = blocks.Pace(num_groups=85)
+    assert pace.length == 100
+    pace.took(100, 30.0)  # with the time to compile
+    assert pace.length == 100
+    pace.took(100, 20.0)
+    assert pace.length == 5
+    pace.took(5, 0.02)
+    assert pace.length == 100
+    pace.took(100, 1000.0)
+    assert pace.length == 1
+    pace.took(1, 0.0)
+    assert pace.length == 100
+    assert blocks.Pace(num_groups=1000).length == 10
+    assert blocks.Pace(num_groups=10**6).length == 1
+
+
+def test_the_clock_keeps_what_is_drawn(monkeypatch):
+    now = 0.0
+    advance = blocks.advance
+
+    def slow(*args, **kwargs):
+        nonlocal now
+        now += 10.0
+        return advance(*args, **kwargs)
+
+    monkeypatch.setattr(blocks, "advance", slow)
+    monkeypatch.setattr("radon_numpyro.run.time.monotonic", lambda: now)
+    result = line_run(max_seconds=45.0)
+    # Two blocks of warm-up, three of draws, the last of which begins in time.
+    assert result.stopped_by == "max_seconds"
+    assert not result.complete
+    assert result.stats["lp"].shape == (4, 300)
+    for name, values in result.draws.items():
+        np.testing.assert_array_equal(values, line_nuts().draws[name][:, :300])
+    with pytest.raises(TimeoutError, match="within max_seconds=15; got none yet"):
+        line_run(max_seconds=15)
+
+
 # Compiled once
 
 
@@ -641,6 +687,13 @@ def test_a_start_that_is_not_finite_is_an_error(bad):
         ({"draws": 100.0}, "Expected draws to be an integer of at least 4; got 100.0"),
         ({"chains": 0}, "Expected chains to be an integer of at least 1; got 0"),
         ({"num_warmup": 19}, "Expected num_warmup to be an integer of at least 20; got 19"),
+        ({"seed": -1}, "Expected seed to be an integer of at least 0; got -1"),
+        ({"seed": 0.5}, "Expected seed to be an integer of at least 0; got 0.5"),
+        ({"max_tree_depth": 0}, "Expected max_tree_depth to be an integer of at least 1; got 0"),
+        ({"target_accept_prob": 1.0}, "Expected target_accept_prob to be between 0 and 1; got 1.0"),
+        ({"target_ess": -1}, "Expected target_ess to be positive; got -1"),
+        ({"target_ess": "many"}, "Expected target_ess to be positive; got many"),
+        ({"max_seconds": 0}, "Expected max_seconds to be positive; got 0"),
         (
             {"coefficients": "all"},
             "Expected coefficients to be one of auto, draws, summary, none; got 'all",
