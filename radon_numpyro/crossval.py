@@ -181,7 +181,7 @@ def refitting(
         statistics = GroupStatistics.from_data(train)
         found = sample(statistics)
         if not found.complete:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("a fold was interrupted")
         drawn = found.draws
         scales = {
             name: values.reshape(-1, *values.shape[2:])

@@ -203,13 +203,7 @@ def sample_nuts(
         statistics = as_statistics(data)
         priors = Priors.weakly_informative(statistics) if priors is None else priors
         return draw_nuts(
-            statistics,
-            advi,
-            priors,
-            settings,
-            run,
-            use_guide=use_guide,
-            progress_bar=progress_bar,
+            statistics, advi, priors, settings, run, use_guide=use_guide, progress_bar=progress_bar
         )
 
 

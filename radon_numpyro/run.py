@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any, Self
 
 from radon_numpyro.arrays import Arrays
@@ -59,13 +58,8 @@ class Run:
         self._interrupts = self._noting.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._noting.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._noting.__exit__(*error)
 
     def allow(self, max_seconds: float | None) -> None:
         """Set the time allowed, since the run was begun.

@@ -1,14 +1,18 @@
 """Refits without some rows, against brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from fits import TUTORIAL
+from fits import TUTORIAL, towns
 from scipy import stats
 
+from radon_numpyro import crossval
 from radon_numpyro.crossval import in_one_group, kfold, leave_one_group_out, refit_individual
 from radon_numpyro.data import GroupedData
 from radon_numpyro.priors import Priors
 from radon_numpyro.radon import load_radon
+from radon_numpyro.run import INTERRUPTED
 from radon_numpyro.simulate import simulate
 
 ALL = {model: (model, TUTORIAL) for model in ("pooled", "individual", "hierarchical")}
@@ -137,3 +141,19 @@ def test_unknown_model_and_lonely_group_are_refused():
         kfold(load_radon(), {"r": ("random", TUTORIAL)})
     with pytest.raises(ValueError, match="at least two groups; got 1"):
         leave_one_group_out(load_radon().select("CASS"), ALL)
+
+
+def test_an_interrupt_ends_the_folds_and_scores_no_short_run(monkeypatch):
+    """A fold with fewer draws than asked for would be scored as if it had them."""
+    sample, calls = crossval.sample_nuts, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(args)
+        result = sample(*args, **kwargs)
+        return replace(result, stopped_by=INTERRUPTED) if len(calls) == 2 else result
+
+    monkeypatch.setattr(crossval, "sample_nuts", interrupted)
+    models = {"hierarchical": ("hierarchical", TUTORIAL)}
+    with pytest.raises(KeyboardInterrupt, match="fold"):
+        kfold(towns(), models, folds=3, draws=50, chains=2, seed=0)
+    assert len(calls) == 2
