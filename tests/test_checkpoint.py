@@ -377,7 +377,7 @@ def test_a_truncated_file_is_refused(whole, name, left):
         read_all(whole)
 
 
-@pytest.mark.parametrize("name", set(FILES) - {"manifest.json"})
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"manifest.json"}))
 def test_a_missing_file_is_refused(whole, name):
     (whole / name).unlink()
     with pytest.raises(ValueError, match=f"as it was written; got no {name}"):
