@@ -1,0 +1,1 @@
+"""What scripts/benchmark.py is made of: a process for each peer, cases, and their report."""

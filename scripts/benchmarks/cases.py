@@ -1,0 +1,171 @@
+"""The cases: which processes run, in which order. What they measured is put together elsewhere."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.process import LME4, NUMPYRO, OURS, PYMC, RSTANARM
+from benchmarks.rows import Population
+from radon_numpyro import load_radon
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``rounds`` of processes, calls ``again`` in a process, and sizes.
+
+    ``limit`` is the most seconds that R, or a peer of ever larger data, may take. Its next size,
+    ten times as many rows, is not tried where ten times what it took would exceed that.
+    """
+
+    draws: int = 1000
+    chains: int = 4
+    rounds: int = 3
+    again: int = 5
+    steps: int = 100_000
+    picked: int = 5
+    rows: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+    groups: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
+    rows_per_group: int = 8
+    predictors: tuple[int, ...] = (1, 2, 3, 4, 5)
+    sets: int = 1000
+    limit: float = 300.0
+
+
+QUICK = Settings(
+    draws=200,
+    chains=2,
+    rounds=1,
+    again=2,
+    steps=1000,
+    picked=2,
+    rows=(1_000, 10_000),
+    groups=(100, 1_000),
+    predictors=(1, 2),
+    sets=5,
+    limit=60.0,
+)
+
+
+def radon():
+    data = load_radon()
+    return data.y, data.x, data.group
+
+
+def nuts(lab, s):
+    """NUTS alone on the radon data, from nothing to checked draws."""
+    rows, chains = radon(), {"draws": s.draws, "chains": s.chains}
+    contestants = lab.present(OURS, PYMC, NUMPYRO)
+    variant = {PYMC: "noncentered"}
+    for n in range(s.rounds):
+        for temperature in ("cold", "cached"):
+            for name in contestants:
+                lab.run(
+                    name, "nuts", temperature, rows, variant=variant.get(name), seed=n, **chains
+                )
+        for name in lab.present(LME4, RSTANARM):
+            lab.run(name, "nuts", "cold", rows, seed=n, limit=s.limit, **chains)
+        for name in contestants:
+            for form in ("noncentered", "centered", "mixed") if name == PYMC else (None,):
+                again = {"again": s.again, "seed": 100 * n, "variant": form, **chains}
+                lab.run(name, "nuts", "compiled", rows, **again)
+
+
+def advi(lab, s):
+    """ADVI of the model as written, at most so many steps."""
+    rows, contestants = radon(), lab.present(OURS, PYMC, NUMPYRO)
+    for n in range(s.rounds):
+        for name in contestants:
+            lab.run(name, "advi", "cold", rows, steps=s.steps, seed=n)
+        for name in contestants:
+            # The others take far longer, and as long every time.
+            again = s.again if name == OURS else 1
+            lab.run(name, "advi", "compiled", rows, steps=s.steps, again=again, seed=100 * n)
+
+
+def tutorial(lab, s):
+    """ADVI and NUTS, as the tutorial goes."""
+    rows = radon()
+    task = {"draws": s.draws, "chains": s.chains, "steps": s.steps}
+    for n in range(s.rounds):
+        for temperature in ("cold", "cached"):
+            for name in lab.present(OURS, PYMC, NUMPYRO):
+                lab.run(name, "tutorial", temperature, rows, seed=n, **task)
+
+
+def picked_groups(group, number):
+    """Groups of all sizes, from the smallest to the largest."""
+    order = np.argsort(np.bincount(group), kind="stable")
+    return order[np.linspace(0, len(order) - 1, number).round().astype(int)].tolist()
+
+
+def individual(lab, s):
+    """A regression for each county on its own: all at once, and in a peer's loop over a few."""
+    rows = radon()
+    task = {"draws": s.draws, "chains": s.chains, "picked": picked_groups(rows[2], s.picked)}
+    for n in range(s.rounds):
+        for name in lab.present(OURS, PYMC, NUMPYRO):
+            lab.run(name, "individual", "cold", rows, seed=n, **task)
+        lab.run(OURS, "individual", "compiled", rows, seed=100 * n, again=s.again, **task)
+
+
+def rows(lab, s):
+    """Ever more rows in 85 groups. Ours are given as statistics, a peer's as rows."""
+    chains = {"draws": s.draws, "chains": s.chains}
+    lab.run(OURS, "rows", "compiled", groups=85, rows=s.rows, again=s.again, **chains)
+    for name in lab.present(PYMC, NUMPYRO):
+        _growing(lab, s, name, [(n, Population(85).draw(n)) for n in s.rows if n <= 100_000])
+
+
+def groups(lab, s):
+    """Ever more groups of a few rows each: mean and sd of every coefficient."""
+    sizes = [(n, Population(n).draw(n * s.rows_per_group)) for n in s.groups]
+    for size, drawn in sizes:
+        lab.run(
+            OURS,
+            "groups",
+            "cold",
+            drawn,
+            label=size,
+            draws=s.draws,
+            chains=s.chains,
+            coefficients="summary",
+        )
+    for name in lab.present(PYMC, NUMPYRO):
+        _growing(lab, s, name, [(n, drawn) for n, drawn in sizes if n <= 10_000])
+
+
+def _growing(lab, s, name, sizes):
+    """A peer by size, each in a process of its own, until it would take too long."""
+    variant, expected = {PYMC: "noncentered"}.get(name), 0.0
+    task = {"draws": s.draws, "chains": s.chains, "variant": variant, "limit": s.limit}
+    for size, drawn in sizes:
+        if expected > s.limit:
+            lab.say(f"  {name} {size}: left out, it would take about {expected:.0f} s")
+            break
+        cache = f"growing-{size}"
+        run = lab.run(name, "nuts", "cold", drawn, label=size, cache=cache, **task)
+        expected = 10.0 * run["calls"][0]["seconds"] if run else np.inf
+
+
+def predictors(lab, s):
+    """One to five predictors: as many rows and groups as the radon data."""
+    chains = {"draws": s.draws, "chains": s.chains}
+    for k in s.predictors:
+        drawn = Population(85, k).draw(919)
+        for name in lab.present(OURS, PYMC, NUMPYRO):
+            variant = {PYMC: "noncentered"}.get(name)
+            task = {"label": k, "cache": f"predictors-{k}", "variant": variant, **chains}
+            lab.run(name, "nuts", "cold", drawn, **task)
+            lab.run(name, "nuts", "compiled", drawn, again=1, seed=100, **task)
+
+
+def datasets(lab, s):
+    """Many data sets of one shape, as a bootstrap or a calibration has them."""
+    chains = {"draws": s.draws, "chains": s.chains}
+    lab.run(OURS, "datasets", "cold", groups=85, rows=919, sets=s.sets, **chains)
+
+
+CASES = {
+    case.__name__: case
+    for case in (nuts, advi, tutorial, individual, rows, groups, predictors, datasets)
+}

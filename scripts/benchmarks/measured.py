@@ -1,0 +1,266 @@
+"""What the processes of a case measured: a row for each peer, with median and range."""
+
+import numpy as np
+
+from benchmarks import quality
+from benchmarks.guides import bound
+from benchmarks.process import OURS
+from benchmarks.reference import radon_moments, regression_moments
+from benchmarks.rows import TRUTH
+from radon_numpyro import load_radon
+
+
+def spread(values):
+    """Median and range; None of nothing."""
+    values = [v for v in values if v is not None]
+    if not values:
+        return None
+    middle, low, high = np.median(values), min(values), max(values)
+    return {"median": float(middle), "low": float(low), "high": float(high), "n": len(values)}
+
+
+def by_contestant(runs):
+    """Runs that did what they were told, by peer, variant and label, in order."""
+    found = {}
+    for run in runs:
+        if "failed" not in run:
+            task = run["task"]
+            key = (run["peer"], task.get("variant"), task.get("label"))
+            found.setdefault(key, []).append(run)
+    return found
+
+
+def calls(runs, kind, temperature=None):
+    return [
+        call
+        for run in runs
+        if temperature in (None, run["temperature"])
+        for call in run["calls"]
+        if call["kind"] == kind
+    ]
+
+
+def seconds(runs, kind, temperature=None):
+    return spread([call["seconds"] for call in calls(runs, kind, temperature)])
+
+
+def processes(runs, temperature):
+    return spread([run["seconds"] for run in runs if run["temperature"] == temperature])
+
+
+def contestant(key, runs):
+    """What every row begins with: times and memory."""
+    name, variant, label = key
+    return {
+        "peer": name,
+        "variant": variant,
+        "label": label,
+        "cold": processes(runs, "cold"),
+        "cached": processes(runs, "cached"),
+        "imports": spread([run["imports"] for run in runs]),
+        "first": seconds(runs, "first", "cold"),
+        "again": seconds(runs, "again"),
+        "sampling": seconds(runs, "sampling") or seconds(runs, "again"),
+        "peak_mib": spread([r["peak_mib"] for r in runs if r["temperature"] != "compiled"]),
+        "compiled_first": spread([c.get("compiled") for c in calls(runs, "first")]),
+        "compiled_again": spread([c.get("compiled") for c in calls(runs, "again")]),
+    }
+
+
+def judged(runs, reference=None, gate=quality.converged):
+    """Quality of the draws of the first and of the compiled calls: worst of all, ESS the median."""
+    kinds = {call["kind"] for run in runs for call in run["calls"]}
+    kinds &= {"first", "sampling" if "sampling" in kinds else "again"}
+    checked, rates = [], []
+    for call in (c for run in runs for c in run["calls"] if c["kind"] in kinds and "draws" in c):
+        draws = quality.load(call["draws"])
+        found = quality.convergence(draws)
+        if reference is not None:
+            found |= quality.agreement(quality.moments(draws), reference)
+        checked.append(found | {"diverging": call.get("diverging")})
+        if call["kind"] != "first":
+            rates.append(found["ess_bulk"] / call["seconds"])
+    if not checked:
+        return {}
+    worst = {
+        name: float(max(c[name] for c in checked))
+        for name in ("r_hat", "mean_off", "sd_off", "z")
+        if name in checked[0]
+    }
+    ess = {name: spread([c[name] for c in checked]) for name in ("ess_bulk", "ess_tail")}
+    diverging = spread([c["diverging"] for c in checked])
+    good = all(gate(c) and c.get("agrees", True) for c in checked)
+    rate = {"ess_per_second": spread(rates)}
+    return {**ess, **worst, **rate, "diverging": diverging, "good": bool(good)}
+
+
+def exact_radon():
+    """Reference moments by the names of the draws."""
+    data = load_radon()
+    moments = radon_moments(data.y, data.x[:, 0].astype(int), data.group)
+    return {f"{name}[0]": {"mean": mean, "sd": sd} for name, (mean, sd) in moments.items()}
+
+
+def nuts(runs):
+    reference, table = exact_radon(), []
+    for key, of_key in by_contestant(runs).items():
+        row = contestant(key, of_key)
+        if key[0] == "lme4":
+            estimates = quality.estimates(of_key[0]["calls"][0]["draws"])
+            row |= quality.agreement(estimates, {n: reference[n] for n in estimates})
+        else:
+            row |= judged(of_key, reference)
+        if key[0] == OURS:
+            row["gradients_per_second"] = spread(
+                [c["gradients"] / c["seconds"] for c in calls(of_key, "sampling")]
+            )
+        table.append(row)
+    return table
+
+
+def advi(runs):
+    data, reference, table = load_radon(), exact_radon(), []
+    for key, of_key in by_contestant(runs).items():
+        row = contestant(key, of_key)
+        first = calls(of_key, "first", "cold")
+        guides = [quality.load(call["draws"]) for call in first]
+        bounds = [bound(guide, data)[0] for guide in guides]
+        off = [quality.agreement(quality.guide_moments(guide), reference) for guide in guides]
+        timed = calls(of_key, "again") or first
+        row |= {
+            "steps": spread([call["steps"] for call in first]),
+            "steps_per_second": spread([call["steps"] / call["seconds"] for call in timed]),
+            "bound": spread(bounds),
+            "mean_off": max(o["mean_off"] for o in off),
+            "sd_off": max(o["sd_off"] for o in off),
+        }
+        if "converged" in first[0]:
+            row["converged"] = all(call["converged"] for call in first)
+            row["particles"] = first[0]["num_particles"]
+        table.append(row)
+    return table
+
+
+def tutorial(runs):
+    reference = exact_radon()
+    return [contestant(k, r) | judged(r, reference) for k, r in by_contestant(runs).items()]
+
+
+def individual(runs):
+    """A loop over all groups is the first of the picked ones and the mean of the others.
+
+    The first of a loop compiles what the others find compiled.
+    """
+    data, table = load_radon(), []
+    for key, of_key in by_contestant(runs).items():
+        row, picked = contestant(key, of_key), of_key[0]["task"]["picked"]
+        exact = {c: _exact_group(data, c) for c in picked}
+        if key[0] == OURS:
+            row |= judged(of_key)
+            row["agreement"] = {c: _of_group(of_key[0]["calls"][0], exact[c], c) for c in picked}
+        else:
+            for kind, name in (("group", "loop"), ("compiled, group", "compiled_loop")):
+                row[name] = spread([_whole_loop(run, kind, data.num_groups) for run in of_key])
+            row["picked"] = len(picked)
+            loop = [c for c in of_key[0]["calls"] if c["kind"].startswith("group")]
+            row["agreement"] = {
+                c: _of_group(call, exact[c]) for c, call in zip(picked, loop, strict=True)
+            }
+        table.append(row)
+    return table
+
+
+def _whole_loop(run, kind, num_groups):
+    """A process of all groups, from what a few of them took; None if there is no such loop."""
+    taken = [call["seconds"] for call in run["calls"] if call["kind"].startswith(kind)]
+    if not taken:
+        return None
+    return run["imports"] + taken[0] + (num_groups - 1) * float(np.mean(taken[1:]))
+
+
+def _exact_group(data, code):
+    rows = data.group == code
+    moments = regression_moments(data.y[rows], data.x[rows, 0])
+    return {f"{name}[0]": {"mean": mean, "sd": sd} for name, (mean, sd) in moments.items()}
+
+
+def _of_group(call, exact, code=0):
+    """Agreement of one group, and what the chains say of themselves."""
+    draws = quality.load(call["draws"])
+    draws = {name: draws[name][..., [code]] for name in ("alpha", "beta", "eps")}
+    found = quality.moments(draws, ("alpha", "beta", "eps"))
+    return quality.convergence(draws) | quality.agreement(found, exact)
+
+
+def rows(runs):
+    """Ours by size from one process; the time of a peer is that of its only, first call."""
+    table = []
+    for key, of_key in by_contestant(runs).items():
+        if key[0] != OURS:
+            table.append(contestant(key, of_key) | judged(of_key))
+            continue
+        for size in of_key[0]["task"]["rows"]:
+            again = [c for run in of_key for c in run["calls"] if c["kind"] == f"again {size}"]
+            draws = quality.load(again[0]["draws"])
+            found = quality.convergence(draws)
+            table.append(
+                {
+                    "peer": OURS,
+                    "label": size,
+                    "again": spread([c["seconds"] for c in again]),
+                    "gradients": spread([c["gradients"] for c in again]),
+                    "compiled_again": spread([c["compiled"] for c in again]),
+                    "truth_off": _truth_off(quality.moments(draws)),
+                    "good": quality.converged(found),
+                    **found,
+                }
+            )
+    return table
+
+
+def _truth_off(found):
+    """Largest distance of the truth behind simulated rows from the posterior mean, in its sds."""
+    distance = (abs(m["mean"] - TRUTH[n.partition("[")[0]]) / m["sd"] for n, m in found.items())
+    return float(max(distance))
+
+
+def groups(runs):
+    table = []
+    for key, of_key in by_contestant(runs).items():
+        row = contestant(key, of_key) | judged(of_key)
+        row["truth_off"] = _truth_off(quality.moments(quality.load(of_key[0]["calls"][0]["draws"])))
+        table.append(row)
+    return table
+
+
+def predictors(runs):
+    """Ours is the reference of the peers, with its Monte Carlo error."""
+    found, table = by_contestant(runs), []
+    for key, of_key in found.items():
+        reference = None
+        if key[0] != OURS:
+            ours = found[(OURS, None, key[2])][0]["calls"][0]
+            reference = quality.moments(quality.load(ours["draws"]))
+        table.append(contestant(key, of_key) | judged(of_key, reference))
+    return table
+
+
+def datasets(runs):
+    first, others = runs[0]["calls"]
+    return [
+        {
+            "peer": OURS,
+            "sets": others["sets"] + 1,
+            "first": spread([first["seconds"]]),
+            "again": spread([others["seconds"] / others["sets"]]),
+            "total": spread([runs[0]["seconds"]]),
+            "compiled_first": spread([first["compiled"]]),
+            "compiled_again": spread([others["compiled"]]),
+            "gradients_per_second": spread([others["gradients"] / others["seconds"]]),
+        }
+    ]
+
+
+TABLES = {
+    t.__name__: t for t in (nuts, advi, tutorial, individual, rows, groups, predictors, datasets)
+}

@@ -1,0 +1,230 @@
+"""The result as Markdown and as a figure: nothing is computed here."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+
+from benchmarks.process import NUMPYRO, OURS, PYMC
+
+TITLES = {
+    "nuts": "NUTS alone, radon, from nothing to checked draws",
+    "advi": "ADVI alone, radon, 100 000 steps at the most",
+    "tutorial": "ADVI and NUTS, radon, as the tutorial goes",
+    "individual": "A regression for each of 85 counties on its own",
+    "rows": "Ever more rows in 85 groups",
+    "groups": "Ever more groups of 8 rows each",
+    "predictors": "One to five predictors, 85 groups, 919 rows",
+    "datasets": "Many data sets of one shape",
+}
+COLUMNS = {
+    "peer": "",
+    "label": "size",
+    "cold": "process, cold (s)",
+    "cached": "process, cached (s)",
+    "first": "first call (s)",
+    "again": "again in the process (s)",
+    "sampling": "sampling, compiled (s)",
+    "loop": "loop of 85 (s)",
+    "compiled_loop": "loop of 85, compiled once (s)",
+    "total": "process (s)",
+    "ess_bulk": "worst bulk ESS",
+    "ess_tail": "worst tail ESS",
+    "ess_per_second": "bulk ESS a second",
+    "gradients_per_second": "gradients a second",
+    "r_hat": "largest R-hat",
+    "diverging": "divergences",
+    "steps": "steps",
+    "steps_per_second": "steps a second",
+    "bound": "bound (nats)",
+    "z": "furthest from the reference (MCSE)",
+    "mean_off": "means off (posterior sd)",
+    "sd_off": "sds off (relative)",
+    "truth_off": "truth off (posterior sd)",
+    "good": "right",
+    "compiled_first": "programs compiled, first",
+    "compiled_again": "programs compiled, again",
+    "peak_mib": "memory (MiB)",
+}
+SHOWN = {
+    "nuts": "peer cold cached again sampling ess_bulk ess_tail ess_per_second r_hat diverging z "
+    "mean_off sd_off good peak_mib",
+    "advi": "peer cold first again steps steps_per_second bound mean_off sd_off peak_mib",
+    "tutorial": "peer cold cached ess_bulk ess_tail r_hat diverging z good peak_mib",
+    "individual": "peer cold again loop compiled_loop r_hat peak_mib",
+    "rows": "peer label first again ess_bulk r_hat truth_off good peak_mib",
+    "groups": "peer label cold first ess_bulk r_hat truth_off good peak_mib",
+    "predictors": "peer label cold sampling ess_bulk ess_per_second r_hat diverging z good",
+    "datasets": "peer total first again gradients_per_second",
+}
+
+
+def markdown(result):
+    """Machine, targets, then a table for each case."""
+    parts = ["# Benchmark", ""]
+    cases = result["cases"]
+    parts += [
+        "Median and range (in brackets) of processes run in turn. `cold` starts with an empty "
+        "compile cache, `cached` with that of the run before; a process counts from its start to "
+        "its end, imports and checks included. The furthest of the population's means and sds from "
+        "the exact posterior (or, with more predictors, from ours) is given in Monte Carlo "
+        "standard errors; `right` says that R-hat is below 1.01, bulk and tail ESS above 400, and "
+        "that distance below 4.5.",
+        "",
+        *target_lines(result["targets"]),
+    ]
+    for name, case in cases.items():
+        parts += ["", f"## {TITLES[name]}", "", *_table(name, case["table"]), "", *_notes(case)]
+        parts += _lines_of(name, case["table"])
+    return "\n".join(parts) + "\n"
+
+
+def target_lines(rows):
+    """The table of targets."""
+    lines = ["| target | measured | | met | how |", "| --- | ---: | ---: | --- | --- |"]
+    for row in rows:
+        measured = "not run" if row["measured"] is None else _number(row["measured"])
+        met = {None: "", True: "yes", False: "no"}[row["met"]]
+        target = f"{row['sense']} {_number(row['target'])}"
+        lines.append(f"| {row['name']} | {measured} | {target} | {met} | {row['how']} |")
+    return lines
+
+
+def _table(name, rows):
+    columns = [c for c in SHOWN[name].split() if any(r.get(c) is not None for r in rows)]
+    lines = ["| " + " | ".join(COLUMNS[c] for c in columns) + " |"]
+    lines.append("| --- |" + " ---: |" * (len(columns) - 1))
+    for row in rows:
+        lines.append("| " + " | ".join(_cell(row, c) for c in columns) + " |")
+    return lines
+
+
+def _cell(row, column):
+    value = row.get(column)
+    if column == "peer":
+        return f"{value}, {row['variant']}" if row.get("variant") else value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if column == "r_hat":
+        return f"{value:.3f}"
+    if isinstance(value, dict):
+        middle = _number(value["median"])
+        if value["low"] == value["high"]:
+            return middle
+        return f"{middle} ({_number(value['low'])} to {_number(value['high'])})"
+    return _number(value)
+
+
+def _number(value):
+    """Three digits, and no decimals of large numbers."""
+    if value is None:
+        return ""
+    if abs(value) >= 100:
+        return f"{value:,.0f}".replace(",", " ")
+    return f"{value:.3g}"
+
+
+def _notes(case):
+    m, low, high = case["machine"], *case["load"]
+    notes = [
+        f"{case['date'][:10]}, {m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, "
+        f"{m['system']}, Python {m['python']}; load before the runs {low:.1f} to {high:.1f}. "
+        + ", ".join(f"{name} {version}" for name, version in case["versions"].items())
+        + "."
+    ]
+    notes += [f"Without {name}: {reason}." for name, reason in case["absent"].items()]
+    for run in case["failed"]:
+        notes.append(f"{run['peer']} {run['task'].get('label') or ''}: {run['failed']}.")
+    return notes
+
+
+def _lines_of(name, table):
+    """What a table of one row a peer cannot say."""
+    ours = next(row for row in table if row["peer"] == OURS)
+    if ours.get("compiled_first") is None or ours.get("compiled_again") is None:
+        return []
+    again = ours["compiled_again"]["high"]
+    return [
+        f"{OURS}: {ours['compiled_first']['median']:.0f} programs compiled or read from the cache "
+        f"by the first call, {again:.0f} by those after it."
+    ]
+
+
+COLOURS = dict(zip((OURS, PYMC, NUMPYRO), sns.color_palette("colorblind", 3), strict=True))
+
+
+def figure(result):
+    """Seconds by case, effective draws a second, and growth with rows and groups."""
+    cases = result["cases"]
+    drawn, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
+    _processes(axes[0, 0], cases)
+    _effective(axes[0, 1], cases)
+    for axis, name, column, what in (
+        (axes[1, 0], "rows", ("again", "first"), "rows"),
+        (axes[1, 1], "groups", ("cold",), "groups"),
+    ):
+        _growth(axis, cases.get(name), column, what)
+    sns.despine(drawn)
+    plt.close(drawn)
+    return drawn
+
+
+def _bars(axis, entries, title, unit):
+    """Horizontal bars of (label, peer, spread), the median with its range."""
+    axis.set_title(title, loc="left")
+    axis.set_xlabel(unit)
+    for place, (_, peer, found) in enumerate(entries):
+        middle = found["median"]
+        error = [[middle - found["low"]], [found["high"] - middle]]
+        axis.barh(place, middle, xerr=error, color=COLOURS[peer], ecolor="0.3")
+        axis.text(found["high"], place, f"  {_number(middle)}", va="center", fontsize=8)
+    axis.set_yticks(range(len(entries)), [label for label, *_ in entries], fontsize=8)
+    axis.invert_yaxis()
+    if entries:
+        axis.set_xscale("log")
+        axis.margins(x=0.2)
+
+
+def _processes(axis, cases):
+    entries = []
+    for name, column, label in (
+        ("nuts", "cold", "NUTS, cold"),
+        ("nuts", "cached", "NUTS, cached"),
+        ("advi", "cold", "ADVI, cold"),
+        ("tutorial", "cold", "both, cold"),
+    ):
+        for row in cases.get(name, {"table": ()})["table"]:
+            if row["peer"] in COLOURS and row.get(column):
+                entries.append((f"{label}: {row['peer']}", row["peer"], row[column]))
+    _bars(axis, entries, "Whole process, radon", "seconds")
+
+
+def _effective(axis, cases):
+    rows = [r for r in cases.get("nuts", {"table": ()})["table"] if r["peer"] in COLOURS]
+    entries = []
+    for row in rows:
+        if row.get("ess_per_second"):
+            doubt = "" if row["good"] else ", not converged"
+            name = f"{row['peer']} {row['variant'] or ''}".strip() + doubt
+            entries.append((name, row["peer"], row["ess_per_second"]))
+    _bars(axis, entries, "Worst bulk ESS a second, compiled", "effective draws a second")
+
+
+def _growth(axis, case, columns, what):
+    axis.set_title(f"Growth with {what}", loc="left")
+    axis.set_xlabel(what)
+    axis.set_ylabel("seconds")
+    for peer, colour in COLOURS.items():
+        rows = [r for r in (case or {"table": ()})["table"] if r["peer"] == peer]
+        found = [(r["label"], next(r[c] for c in columns if r.get(c))) for r in rows]
+        if found:
+            sizes = np.array([size for size, _ in found])
+            middle = [f["median"] for _, f in found]
+            axis.plot(sizes, middle, marker="o", color=colour, label=peer)
+            low, high = ([f[k] for _, f in found] for k in ("low", "high"))
+            axis.fill_between(sizes, low, high, color=colour, alpha=0.2, lw=0)
+    if axis.lines:
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.legend(frameon=False)

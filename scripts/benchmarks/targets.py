@@ -1,0 +1,146 @@
+"""The targets that this package sets itself, each from what the cases measured."""
+
+from benchmarks.process import OURS, PYMC
+
+MEMORY_MIB = 4e9 / 2**20
+
+
+def targets(cases):
+    """A row for each target: name, measured, target, met, how; measured is None if it was not run.
+
+    A target is met only if what is compared draws from the right posterior.
+    """
+    return [_row(name, cases, *entry) for name, entry in TARGETS.items()]
+
+
+def _row(name, cases, case, most, at_least, measure, how):
+    row = {"name": name, "measured": None, "target": most, "met": None, "how": how}
+    row["sense"] = ">=" if at_least else "<="
+    if case not in cases:
+        return row | {"how": f"not run: {how}"}
+    found = measure(cases[case]["table"])
+    if found is None:
+        return row | {"how": f"the peer was not there: {how}"}
+    measured, good = found[:2]
+    within = measured >= most if at_least else measured <= most
+    row |= {"measured": measured, "met": bool(within and good), **(found[2] if found[2:] else {})}
+    row |= {"case": case, "date": cases[case]["date"]}
+    return row if good else row | {"how": f"{how}; the draws did not pass their checks"}
+
+
+def _find(table, peer, **wanted):
+    rows = [r for r in table if r["peer"] == peer]
+    rows = [r for r in rows if all(r.get(name) == value for name, value in wanted.items())]
+    return rows[0] if rows else None
+
+
+def _ratio(name, theirs=None, variant=None):
+    """Median of ours over median of PyMC's."""
+
+    def measure(table):
+        ours, other = _find(table, OURS), _find(table, PYMC, variant=variant)
+        if ours is None or other is None:
+            return None
+        ratio = ours[name]["median"] / other[theirs or name]["median"]
+        return ratio, ours.get("good", ours.get("converged"))
+
+    return measure
+
+
+def _ess_per_second(table):
+    ours = _find(table, OURS)
+    theirs = [r for r in table if r["peer"] == PYMC and r["good"]]
+    if ours is None or not theirs:
+        return None
+    best = max(theirs, key=lambda r: r["ess_per_second"]["median"])
+    ratio = ours["ess_per_second"]["median"] / best["ess_per_second"]["median"]
+    return ratio, ours["good"], {"best": best["variant"]}
+
+
+def _rows_growth(table):
+    ours = sorted((r for r in table if r["peer"] == OURS), key=lambda r: r["label"])
+    ratio = ours[-1]["again"]["median"] / ours[0]["again"]["median"]
+    sizes = {"from_rows": ours[0]["label"], "to_rows": ours[-1]["label"]}
+    return ratio, all(r["good"] for r in ours), sizes
+
+
+def _largest_groups(table):
+    ours = max((r for r in table if r["peer"] == OURS), key=lambda r: r["label"])
+    memory = ours["peak_mib"]["median"]
+    facts = {"groups": ours["label"], "memory_mib": memory}
+    return ours["cold"]["median"], ours["good"] and memory < MEMORY_MIB, facts
+
+
+NONCENTERED = "noncentered"
+
+# Case, target, whether it is a lower bound, how it is measured, and that in words.
+TARGETS = {
+    "nuts_process_cold": (
+        "nuts",
+        0.6,
+        False,
+        _ratio("cold", variant=NONCENTERED),
+        "whole process with empty compile caches, NUTS alone with its checks, over PyMC with "
+        "nutpie, non-centred",
+    ),
+    "nuts_process_cached": (
+        "nuts",
+        0.35,
+        False,
+        _ratio("cached", variant=NONCENTERED),
+        "the same with the compile caches that the run before left, on both sides",
+    ),
+    "ess_per_second": (
+        "nuts",
+        25.0,
+        True,
+        _ess_per_second,
+        "worst bulk ESS of any parameter a second of compiled sampling, warm-up included, over "
+        "the best of nutpie's parametrisations that converged",
+    ),
+    "advi_cold": (
+        "advi",
+        0.25,
+        False,
+        _ratio("first", variant=None),
+        "first ADVI of a process with empty caches, imports left out, 100 000 steps allowed, of "
+        "which ours takes as many as it needs, over pm.fit of 100 000",
+    ),
+    "advi_compiled": (
+        "advi",
+        0.05,
+        False,
+        _ratio("again", variant=None),
+        "ADVI again in the same process, over 100 000 further steps of PyMC's compiled optimiser",
+    ),
+    "tutorial_process_cold": (
+        "tutorial",
+        0.35,
+        False,
+        _ratio("cold", variant=None),
+        "whole process with empty caches, ADVI and NUTS, over pm.fit and pm.sample (non-centred)",
+    ),
+    "individual_85": (
+        "individual",
+        0.01,
+        False,
+        _ratio("cold", "loop"),
+        "whole process with empty caches, 85 regressions at once, over a PyMC loop of which a few "
+        "counties are run: the first, and 84 times the mean of the others",
+    ),
+    "rows_growth": (
+        "rows",
+        1.2,
+        False,
+        _rows_growth,
+        "compiled fit of the statistics of the most rows over that of the fewest",
+    ),
+    "groups_1e5": (
+        "groups",
+        60.0,
+        False,
+        _largest_groups,
+        "seconds of a whole process with empty caches that ends with the mean and sd of every "
+        "group's coefficients, in less than 4 GB",
+    ),
+}

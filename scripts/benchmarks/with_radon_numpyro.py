@@ -1,0 +1,172 @@
+"""This package, by what it exports and nothing else."""
+
+from benchmarks.worker import serve  # isort: skip  (it starts the clock)
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.rows import Population
+from radon_numpyro import (
+    GroupedData,
+    GroupStatistics,
+    Priors,
+    diagnose,
+    fit,
+    fit_advi,
+    sample_nuts,
+)
+
+CHUNK = 1_000_000
+PRIORS = Priors.tutorial()
+
+
+def grouped(y, x, group, num_groups):
+    """The codes of the groups stay those of the rows, as the peers have them."""
+    return GroupedData.from_arrays(y, x, pd.Categorical.from_codes(group, np.arange(num_groups)))
+
+
+def rows_of(work):
+    return grouped(work.y, work.x, work.group, work.num_groups)
+
+
+def settings(work, seed):
+    names = ("draws", "chains", "coefficients")
+    given = {name: work.task[name] for name in names if name in work.task}
+    return {"priors": PRIORS, "seed": seed, "progress_bar": False, **given}
+
+
+def fitted(work, data, seed, model="hierarchical", steps=0):
+    """Without steps of ADVI, NUTS starts from the closed form."""
+    return fit(data, model, num_advi_steps=steps, **settings(work, seed))
+
+
+def checked(*arguments, **options):
+    """PyMC checks what it has drawn before it returns, and so does this."""
+    tree = fitted(*arguments, **options)
+    return tree, diagnose(tree)
+
+
+def facts_of(tree):
+    """Gradients of the log density are those of NUTS, warm-up and sampling."""
+    draws = {name: values.values for name, values in tree["posterior"].data_vars.items()}
+    if "coefficients" in tree.children:
+        for moment in ("means", "sds"):
+            sites = tree[f"coefficients/{moment}"].data_vars
+            draws |= {f"{moment} of {name}": values.values for name, values in sites.items()}
+    taken = (tree.attrs.get(f"{phase}_gradients", 0) for phase in ("warmup", "sampling"))
+    return draws, {"gradients": int(sum(taken))}
+
+
+def facts_of_checked(found):
+    tree, diagnosis = found
+    draws, facts = facts_of(tree)
+    return draws, facts | {"trusted": diagnosis.ok, "diverging": diagnosis.num_divergences}
+
+
+def facts_of_draws(found):
+    taken = found.warmup_gradients + int(found.stats["n_steps"].sum())
+    return dict(found.draws), {"gradients": taken, "diverging": int(found.stats["diverging"].sum())}
+
+
+def facts_of_guide(found):
+    parts = {"loc": found.locs, "scale": found.scales, "mean": found.means, "sd": found.sds}
+    draws = {f"{part} of {name}": v for part, sites in parts.items() for name, v in sites.items()}
+    facts = {"steps": found.num_steps, "num_particles": found.num_particles}
+    return draws, facts | {"converged": found.converged, "khat": found.khat}
+
+
+def nuts(work):
+    """`sampling` is what nutpie does with its compiled model: from a guide to draws."""
+    data = rows_of(work)
+    for kind, seed in work.repeats():
+        work.time(kind, lambda seed=seed: checked(work, data, seed), facts_of_checked)
+    if work.task["again"]:
+        statistics = GroupStatistics.from_data(data)
+        guide = fit_advi(statistics, num_steps=0, priors=PRIORS, progress_bar=False)
+        for kind, seed in work.repeats():
+            if kind == "again":
+                work.time(
+                    "sampling",
+                    lambda seed=seed: sample_nuts(statistics, guide, **settings(work, seed)),
+                    facts_of_draws,
+                )
+
+
+def advi(work):
+    data, steps = rows_of(work), work.task["steps"]
+    for kind, seed in work.repeats():
+        work.time(
+            kind,
+            lambda seed=seed: fit_advi(
+                data, num_steps=steps, seed=seed, priors=PRIORS, progress_bar=False
+            ),
+            facts_of_guide,
+        )
+
+
+def tutorial(work):
+    data, steps = rows_of(work), work.task["steps"]
+    for kind, seed in work.repeats():
+        work.time(kind, lambda seed=seed: checked(work, data, seed, steps=steps), facts_of_checked)
+
+
+def individual(work):
+    """All groups at once, as the individual model has them."""
+    data = rows_of(work)
+    for kind, seed in work.repeats():
+        work.time(kind, lambda seed=seed: checked(work, data, seed, "individual"), facts_of_checked)
+
+
+def groups(work):
+    """From rows to the mean and sd of every coefficient."""
+    data = rows_of(work)
+    for kind, seed in work.repeats():
+        work.time(kind, lambda seed=seed: fitted(work, data, seed), facts_of)
+
+
+def reduced(population, size):
+    """Statistics of any number of rows, of which a million at most are there at once."""
+    num_groups, statistics = len(population.alpha), None
+    for chunk in range(max(1, size // CHUNK)):
+        drawn = grouped(*population.draw(min(size, CHUNK), chunk), num_groups)
+        statistics = statistics.update(drawn) if chunk else GroupStatistics.from_data(drawn)
+    return statistics
+
+
+def rows(work):
+    """Fits of statistics of ever more rows, taken in turn; reducing the rows is not timed."""
+    population = Population(work.task["groups"])
+    statistics = {size: reduced(population, size) for size in work.task["rows"]}
+    for kind, seed in work.repeats():
+        for size, reduction in statistics.items():
+            work.time(
+                f"{kind} {size}",
+                lambda seed=seed, data=reduction: fitted(work, data, seed),
+                lambda tree, size=size: (facts_of(tree)[0], facts_of(tree)[1] | {"rows": size}),
+            )
+
+
+def datasets(work):
+    """Data sets of one shape, one after another: what the first compiled serves them all."""
+    num_groups = work.task["groups"]
+    drawn = (
+        Population(num_groups, seed=n).draw(work.task["rows"]) for n in range(work.task["sets"])
+    )
+    first, *others = (GroupStatistics.from_data(grouped(*rows, num_groups)) for rows in drawn)
+    work.time("first", lambda: fitted(work, first, 0), facts_of)
+    work.time(
+        "others",
+        lambda: sum(
+            facts_of(fitted(work, data, n))[1]["gradients"] for n, data in enumerate(others)
+        ),
+        lambda taken: ({}, {"sets": len(others), "gradients": taken}),
+    )
+
+
+if __name__ == "__main__":
+    actions = (nuts, advi, tutorial, individual, groups, rows, datasets)
+    serve(
+        {action.__name__: action for action in actions},
+        ["radon-numpyro", "jax", "numpyro", "arviz"],
+        uses_jax=True,
+    )

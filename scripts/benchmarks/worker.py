@@ -1,0 +1,101 @@
+"""A process that is timed: a task and rows in, seconds and draws out, the same for every peer.
+
+The folder named on the command line holds ``task.json`` and ``rows.npz``; the process leaves
+``result.json`` and the draws of each call, ``draws-0.npz`` and so on, there. It imports nothing
+that a peer would not import by itself.
+"""
+
+import json
+import resource
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+STARTED = time.perf_counter()
+
+
+class Work:
+    """The task, its rows, and a record of the calls made for it.
+
+    ``x`` has shape (N, K), ``group`` holds codes from 0, ``y`` is the outcome.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.task = json.loads((self.folder / "task.json").read_text())
+        self.calls = []
+        self.compilations = None
+        if (self.folder / "rows.npz").exists():
+            with np.load(self.folder / "rows.npz") as rows:
+                self.y, self.x, self.group = rows["y"], rows["x"], rows["group"]
+
+    @property
+    def num_groups(self):
+        return int(self.group.max()) + 1
+
+    def repeats(self):
+        """What to call each repeat, and its seed: the first, then as often as asked again."""
+        for n in range(1 + self.task["again"]):
+            yield "again" if n else "first", self.task["seed"] + n
+
+    def time(self, kind, call, summarise):
+        """Time a call; what it returns is summarised, untimed, as draws by site and facts.
+
+        Draws have shape (chains, draws, ...).
+        """
+        compiled = None if self.compilations is None else len(self.compilations)
+        started = time.perf_counter()
+        found = call()
+        record = {"kind": kind, "seconds": time.perf_counter() - started}
+        if compiled is not None:
+            record["compiled"] = len(self.compilations) - compiled
+        draws, facts = summarise(found)
+        record |= facts
+        if draws:
+            record["draws"] = f"draws-{len(self.calls)}.npz"
+            np.savez(self.folder / record["draws"], **draws)
+        self.calls.append(record)
+
+
+def compilations():
+    """A list that grows by one whenever JAX has compiled a program, or read it from the disk."""
+    import jax
+
+    seconds = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            seconds.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return seconds
+
+
+def peak_mib():
+    """Largest resident memory of this process, in MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # ru_maxrss starts with that of the process this one was forked from.
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) / 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def serve(actions, packages, *, uses_jax=False):
+    """Do the task: its action is one of ``actions``, functions of :class:`Work`."""
+    imports = time.perf_counter() - STARTED
+    work = Work(sys.argv[1])
+    if uses_jax:
+        work.compilations = compilations()
+    actions[work.task["action"]](work)
+    result = {
+        "imports": imports,
+        "peak_mib": peak_mib(),
+        "calls": work.calls,
+        "versions": {name: version(name) for name in packages},
+    }
+    (work.folder / "result.json").write_text(json.dumps(result))

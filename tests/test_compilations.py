@@ -1,0 +1,73 @@
+"""A second fit of the same shape, of other data and from another seed, compiles nothing."""
+
+from contextlib import contextmanager
+
+import jax
+import numpy as np
+import pytest
+
+from radon_numpyro import GroupStatistics, diagnose, fit
+
+# What JAX reports once for each program that its compiler makes or its cache on the disk gives.
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@contextmanager
+def compilations():
+    """Seconds of each compilation inside, as a list that fills."""
+    seconds = []
+
+    def listen(event, duration, **_):
+        if event == COMPILED:
+            seconds.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seconds
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_compilations_are_counted():
+    """Else the tests below could not fail."""
+    with compilations() as seconds:
+        jax.jit(lambda x: x + 1.25).lower(np.zeros(7)).compile()
+    assert len(seconds) == 1
+    jax.jit(lambda x: x + 1.75).lower(np.zeros(7)).compile()
+    assert len(seconds) == 1
+
+
+OPTIONS = {
+    "hierarchical": {"num_warmup": 100},
+    "noncentered": {"model": "hierarchical", "method": "noncentered", "num_warmup": 100},
+    "summary": {"model": "hierarchical", "coefficients": "summary", "num_warmup": 100},
+    "individual": {},
+    "pooled": {},
+}
+
+MARKS = dict.fromkeys([case for case in OPTIONS if case != "hierarchical"], pytest.mark.slow)
+
+
+@pytest.mark.parametrize("advi", [0, 1000], ids=["closed form", "ADVI"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "hierarchical",
+        *(pytest.param(c, marks=pytest.mark.slow) for c in OPTIONS if c != "hierarchical"),
+    ],
+)
+def test_a_second_fit_of_the_same_shape_compiles_nothing(unequal_data, case, advi):
+    options = {"model": case, "draws": 100, "chains": 2} | OPTIONS[case]
+    options |= {"num_advi_steps": advi, "progress_bar": False}
+    # Other rows, other sizes of the groups and so other default priors; the shape is groups by
+    # predictors.
+    first, second = (unequal_data(2, sizes) for sizes in ((4, 7, 5, 6), (9, 5, 6, 8)))
+    a = fit(GroupStatistics.from_data(first), seed=1, **options)
+    with compilations() as seconds:
+        b = fit(GroupStatistics.from_data(second), seed=2, **options)
+        diagnose(b)
+    assert len(seconds) == 0
+    a, b = (tree["posterior"].to_dataset() for tree in (a, b))
+    for name in a.data_vars:
+        assert a[name].shape == b[name].shape
+        assert not np.array_equal(a[name], b[name]), name
