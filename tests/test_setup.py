@@ -36,6 +36,7 @@ case "$1" in
         chmod +x "$2/bin/radon-numpyro"
     fi
     case "$*" in *"${{FAIL:-nothing}}"*) exit 1 ;; esac ;;
+*) echo "ran $*" ;;
 esac
 """
 PRELUDE = """
@@ -312,6 +313,45 @@ def test_an_unfit_venv_is_named_and_left_alone(checkout, kind):
     assert commands(checkout) == []
 
 
+# The peers of the benchmark
+
+PEERS_PIP = "pip install -qq --constraint scripts/constraints-peers.txt"
+PEERS = ["venv .venv-peers", "pip --version", f"{PEERS_PIP} pymc nutpie numpyro"]
+
+
+def test_benchmark_installs_the_peers_apart_and_once(checkout):
+    first = script(checkout, "benchmark", "--quick", cwd=checkout.parent)
+    assert (first.returncode, first.stdout) == (0, "ran scripts/benchmark.py --quick\n")
+    assert commands(checkout) == [*TOOLS, INSTALL, *PEERS]
+    second = script(checkout, "benchmark")
+    assert (second.returncode, second.stderr) == (0, "")
+    assert commands(checkout) == []
+
+
+def test_a_change_of_the_peers_installs_them_alone(checkout):
+    script(checkout, "benchmark")
+    commands(checkout)
+    with (checkout / "scripts/constraints-peers.txt").open("a") as file:
+        file.write("# changed\n")
+    script(checkout, "benchmark")
+    assert commands(checkout) == PEERS[1:]
+    script(checkout, "reproduce")
+    assert commands(checkout) == []
+
+
+def test_a_failed_install_of_the_peers_fails_and_is_tried_again(checkout):
+    failed = script(checkout, "benchmark", FAIL="nutpie")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    commands(checkout)
+    assert script(checkout, "benchmark").returncode == 0
+    assert commands(checkout) == PEERS[1:]
+
+
+@pytest.mark.parametrize("environment", [".venv", ".venv-peers"])
+def test_git_knows_neither_environment(environment):
+    assert f"/{environment}" in (ROOT / ".gitignore").read_text().splitlines()
+
+
 # The scripts
 
 
@@ -410,6 +450,7 @@ def test_an_install_that_fails_fails_ci(checkout):
     [
         ("scripts/reproduce", True),
         ("scripts/test", True),
+        ("scripts/benchmark", True),
         (".ci/run", True),
         ("scripts/_setup", False),
     ],
@@ -421,8 +462,8 @@ def test_only_what_is_meant_to_be_run_is_executable(name, runnable):
 # The pins
 
 
-def pinned():
-    lines = (ROOT / "scripts/constraints.txt").read_text().splitlines()
+def pinned(file="constraints.txt"):
+    lines = (ROOT / "scripts" / file).read_text().splitlines()
     pins = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(name): version for name, version in pins}
 
@@ -449,12 +490,23 @@ def test_pins_fit_the_ranges(requirement):
     assert PINNED[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-def test_a_pin_is_a_name_and_a_version():
-    lines = (ROOT / "scripts/constraints.txt").read_text().splitlines()
+@pytest.mark.parametrize("file", ["constraints.txt", "constraints-peers.txt"])
+def test_a_pin_is_a_name_and_a_version(file):
+    lines = (ROOT / "scripts" / file).read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]
-    assert len(pins) == len(PINNED) > len(DIRECT)
+    assert len(pins) == len(pinned(file)) > len(DIRECT)
     for pin in pins:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9]+(\.[a-z0-9]+)*", pin)
+
+
+def test_the_peers_stand_on_the_same_versions():
+    """Else the benchmark would compare these."""
+    peers = pinned("constraints-peers.txt")
+    assert {"pymc", "nutpie", "pytensor", "numba", "numpyro", "jax", "arviz"} <= set(peers)
+    assert "radon-numpyro" not in peers
+    common = set(peers) & set(PINNED)
+    assert {"jax", "jaxlib", "numpyro", "numpy", "arviz", "arviz-stats", "scipy"} <= common
+    assert {name: peers[name] for name in common} == {name: PINNED[name] for name in common}
 
 
 @pytest.mark.parametrize("name", [name for name in DIRECT if name in INSTALLED])

@@ -135,16 +135,22 @@ def groups(lab, s):
 
 
 def _growing(lab, s, name, sizes):
-    """A peer by size, each in a process of its own, until it would take too long."""
-    variant, expected = {PYMC: "noncentered"}.get(name), 0.0
+    """A peer by size, each in a process of its own, until the next would take too long.
+
+    What a size takes more than the first grows with it; the rest is compilation.
+    """
+    variant, least, expected = {PYMC: "noncentered"}.get(name), None, 0.0
     task = {"draws": s.draws, "chains": s.chains, "variant": variant, "limit": s.limit}
     for size, drawn in sizes:
         if expected > s.limit:
             lab.say(f"  {name} {size}: left out, it would take about {expected:.0f} s")
             break
-        cache = f"growing-{size}"
-        run = lab.run(name, "nuts", "cold", drawn, label=size, cache=cache, **task)
-        expected = 10.0 * run["calls"][0]["seconds"] if run else np.inf
+        run = lab.run(name, "nuts", "cold", drawn, label=size, cache=f"growing-{size}", **task)
+        if run is None:
+            break
+        took = run["seconds"]
+        least = least or took
+        expected = least + 10.0 * (took - least)
 
 
 def predictors(lab, s):

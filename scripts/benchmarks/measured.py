@@ -156,16 +156,22 @@ def individual(runs):
         row, picked = contestant(key, of_key), of_key[0]["task"]["picked"]
         exact = {c: _exact_group(data, c) for c in picked}
         if key[0] == OURS:
+            call = of_key[0]["calls"][0]
             row |= judged(of_key)
-            row["agreement"] = {c: _of_group(of_key[0]["calls"][0], exact[c], c) for c in picked}
+            row["by_group"] = {c: _of_group(call, exact[c], c) for c in picked}
         else:
             for kind, name in (("group", "loop"), ("compiled, group", "compiled_loop")):
                 row[name] = spread([_whole_loop(run, kind, data.num_groups) for run in of_key])
             row["picked"] = len(picked)
             loop = [c for c in of_key[0]["calls"] if c["kind"].startswith("group")]
-            row["agreement"] = {
+            row["by_group"] = {
                 c: _of_group(call, exact[c]) for c, call in zip(picked, loop, strict=True)
             }
+            row["r_hat"] = max(found["r_hat"] for found in row["by_group"].values())
+            row["diverging"] = sum(call["diverging"] for call in loop)
+        row["z"] = max(found["z"] for found in row["by_group"].values())
+        agree = all(f["agrees"] and quality.converged(f) for f in row["by_group"].values())
+        row["good"] = agree and row.get("good", True)
         table.append(row)
     return table
 

@@ -64,7 +64,7 @@ class Laboratory:
     def present(self, *names):
         return [name for name in names if self.peers[name].command]
 
-    def run(self, name, action, temperature, rows=None, *, limit=3600.0, cache=None, **task):
+    def run(self, name, action, temperature, drawn=None, /, *, limit=3600.0, cache=None, **task):
         """One process: its wall time and what it left, or None if it failed or took too long.
 
         Parameters
@@ -73,8 +73,8 @@ class Laboratory:
             The peer, and what it is to do.
         temperature
             ``"cold"`` empties the peer's compile cache before, and the others leave it as it is.
-        rows
-            ``y, x, group``, if the action takes rows.
+        drawn
+            The rows ``y, x, group``, if the action takes rows.
         limit
             Seconds after which it is stopped.
         cache
@@ -88,8 +88,8 @@ class Laboratory:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         task = {"action": action, "seed": 1, "again": 0, **task}
         (folder / "task.json").write_text(json.dumps(task))
-        if rows is not None:
-            _write_rows(folder, name, *rows)
+        if drawn is not None:
+            _write_rows(folder, name, *drawn)
         run = {"peer": name, "action": action, "temperature": temperature, "task": task}
         run["load_before"] = os.getloadavg()[0]
         command = [*self.peers[name].command, str(folder)]

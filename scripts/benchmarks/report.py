@@ -50,7 +50,7 @@ SHOWN = {
     "mean_off sd_off good peak_mib",
     "advi": "peer cold first again steps steps_per_second bound mean_off sd_off peak_mib",
     "tutorial": "peer cold cached ess_bulk ess_tail r_hat diverging z good peak_mib",
-    "individual": "peer cold again loop compiled_loop r_hat peak_mib",
+    "individual": "peer cold again loop compiled_loop r_hat diverging z good peak_mib",
     "rows": "peer label first again ess_bulk r_hat truth_off good peak_mib",
     "groups": "peer label cold first ess_bulk r_hat truth_off good peak_mib",
     "predictors": "peer label cold sampling ess_bulk ess_per_second r_hat diverging z good",

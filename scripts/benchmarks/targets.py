@@ -25,7 +25,7 @@ def _row(name, cases, case, most, at_least, measure, how):
     within = measured >= most if at_least else measured <= most
     row |= {"measured": measured, "met": bool(within and good), **(found[2] if found[2:] else {})}
     row |= {"case": case, "date": cases[case]["date"]}
-    return row if good else row | {"how": f"{how}; the draws did not pass their checks"}
+    return row if good else row | {"how": f"{how}; the result did not pass its checks"}
 
 
 def _find(table, peer, **wanted):

@@ -86,9 +86,11 @@ def nuts(work):
 def facts_of_guide(approximation):
     """Location and scale in the optimiser's coordinates; moments of the sites from draws."""
     draws = {}
-    for part, found in (("loc", approximation.mean_data), ("scale", approximation.std_data)):
-        for name, values in found.data_vars.items():
-            draws[f"{part} of {name.removesuffix('_interval__')}"] = values.values
+    for part, found in (("loc", approximation.mean), ("scale", approximation.std)):
+        flat = found.eval()
+        for name, places, shape, _ in approximation.ordering.values():
+            site = name.removesuffix("_interval__")
+            draws[f"{part} of {site}"] = flat[places].reshape(shape)
     sample = approximation.sample(10_000, random_seed=0)["posterior"].to_dataset()
     for name, values in sample.data_vars.items():
         draws[f"mean of {name}"] = values.values[0].mean(axis=0)
