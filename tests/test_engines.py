@@ -298,7 +298,7 @@ def test_frames_in_memory_are_reduced_as_grouped_data():
     ("names", "message"),
     [
         ({"y": "levle"}, r"Expected y to name a column; got 'levle' \(close: 'level'"),
-        ({"x": ["floor", "WARM"]}, r"Expected x to be .* got 'WARM' \(close: 'warm'"),
+        ({"x": ["floor", "WARM"]}, r"Expected x to name a column; got 'WARM' \(close: 'warm'"),
         ({"group": "zzz"}, r"Expected group .* got 'zzz' \(known: 'town', 'level', 'height'"),
         ({"x": ["floor", "floor"]}, "to be different columns; got 'floor' repeated"),
     ],
