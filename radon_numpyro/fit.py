@@ -154,7 +154,9 @@ def fit(
     with Run(max_seconds=max_seconds) as run:
         used = Priors.weakly_informative(statistics) if priors is None else priors
         for conflict in prior_conflicts(used, statistics, model):
-            warnings.warn(f"{conflict.what} Try: {conflict.advice}", UserWarning, stacklevel=2)
+            # A prior that only pulls may be meant; one that cuts off leaves no way back.
+            if "cuts off" in conflict.what:
+                warnings.warn(f"{conflict.what} Try: {conflict.advice}", UserWarning, stacklevel=2)
         with _kept(checkpoint, data, used, settings) as run.checkpoint:
             return _go(run, data, statistics, used, settings, progress_bar=progress_bar)
 

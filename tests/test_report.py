@@ -217,7 +217,7 @@ def test_a_bad_run_is_not_to_be_relied_on_and_every_finding_says_what_to_try():
     verdict = page.text("verdict")
     assert "Do not rely on these numbers yet." in verdict
     assert "can be trusted." not in verdict
-    assert "interrupted" in verdict
+    assert "incomplete" in verdict
     for finding in findings:
         assert finding.what in verdict
         assert f"Try: {finding.advice}." in verdict

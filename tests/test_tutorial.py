@@ -106,9 +106,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_any_work(tmp_path):
     file.write_text("not a folder")
     result = CliRunner().invoke(cli.app, ["reproduce", "--out", str(file / "sub")])
     assert result.exit_code == 2
-    assert "Expected --out to be a folder that can be written" in " ".join(
-        result.output.replace("│", " ").split()
-    )
+    assert "to be in a folder; got the file" in " ".join(result.output.replace("│", " ").split())
 
 
 def test_the_installed_command_shows_its_help(tmp_path):
