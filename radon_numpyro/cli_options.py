@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from radon_numpyro.checkpoint import NOTE
 from radon_numpyro.data import GroupedData
+from radon_numpyro.files import write_whole
 from radon_numpyro.loading import load
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
@@ -110,14 +113,55 @@ def load_rows(
     return data
 
 
-def priors_of(name: str, data: GroupedData | GroupStatistics) -> Priors:
-    """The priors of an option.
+def note_folder(checkpoint: Path, out: Path) -> None:
+    """Note beside a run that is about to begin where its files go, for when it is resumed.
+
+    Parameters
+    ----------
+    checkpoint
+        Folder of the run; one that has something in it is left as it is.
+    out
+        Folder for the files.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    if not (checkpoint.is_dir() and any(checkpoint.iterdir())):
+        text = json.dumps({"out": str(out.absolute())})
+        write_whole(checkpoint / NOTE, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def noted_folder(checkpoint: Path) -> Path:
+    """Where the files of a run go: as noted, or ``results`` if nothing is.
+
+    Parameters
+    ----------
+    checkpoint
+        Folder of the run.
+
+    Raises
+    ------
+    ValueError
+        If the note is damaged.
+    """
+    try:
+        return Path(json.loads((checkpoint / NOTE).read_text(encoding="utf-8"))["out"])
+    except (FileNotFoundError, NotADirectoryError):
+        return Path("results")
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"Expected {checkpoint / NOTE} to say where to write; got something else: give --out"
+        ) from None
+
+
+def priors_of(name: str) -> Priors | None:
+    """The priors of an option; None for those that a fit has by default.
 
     Parameters
     ----------
     name
         As on the command line.
-    data
-        What the weakly informative ones are scaled by.
     """
-    return Priors.tutorial() if name == "tutorial" else Priors.weakly_informative(data)
+    return Priors.tutorial() if name == "tutorial" else None

@@ -29,6 +29,8 @@ from radon_numpyro.cli_options import (
     Y,
     columns,
     load_rows,
+    note_folder,
+    noted_folder,
     priors_of,
 )
 from radon_numpyro.compare import compare_pooling
@@ -135,14 +137,16 @@ def fit_command(
         check_writable(out / "fit.nc")
         used = columns(y, x, group, missing, drop_missing)
         data = load_rows(terminal, file, used, reduce=reduce)
+        if checkpoint is not None:
+            note_folder(checkpoint, out)
     use_compilation_cache()
-    terminal.note(f"Fitting the {model} model: ADVI, then {chains} x {draws} draws.")
+    terminal.note(f"Fitting the {model} model, {chains} x {draws} draws.")
     with refusals(), terminal.working("Fitted"):
         tree = fit(
             data,
             model,
             method=method,
-            priors=priors_of(priors, data),
+            priors=priors_of(priors),
             draws=draws,
             chains=chains,
             seed=seed,
@@ -158,13 +162,16 @@ def fit_command(
 
 def resume_command(
     context: typer.Context,
-    checkpoint: Annotated[str, typer.Argument(help="Folder that fit --checkpoint was given.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that fit --checkpoint was given.")],
     draws: Annotated[
         int | None, typer.Option(min=4, help="Draws of each chain, if others than at first.")
     ] = None,
     target_ess: TargetESS = None,
     max_seconds: MaxSeconds = None,
-    out: Out = Path("results"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for fit.nc and the tables. Default: where fit was to write."),
+    ] = None,
     ci_prob: Probability = 0.9,
     quiet: Quiet = False,
     as_json: AsJSON = False,
@@ -174,10 +181,11 @@ def resume_command(
     The draws are those of a run that was never interrupted, to the last bit. Writes what fit
     writes.
 
-    Example: radon-numpyro resume run.checkpoint --out results
+    Example: radon-numpyro resume run.checkpoint
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
+        out = noted_folder(checkpoint) if out is None else out
         check_writable(out / "fit.nc")
     use_compilation_cache()
     terminal.note(f"Going on from {checkpoint}.")
@@ -263,7 +271,7 @@ def compare_command(
         terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
         comparison = compare_pooling(
             data,
-            priors=priors_of(priors, data),
+            priors=priors_of(priors),
             folds=folds,
             leave_group_out=leave_group_out,
             draws=draws,

@@ -18,7 +18,7 @@ from radon_numpyro.compare import compare_pooling
 from radon_numpyro.diagnostics import diagnose
 from radon_numpyro.files import check_writable, write_whole
 from radon_numpyro.predict import predict
-from radon_numpyro.reading import read_data, read_labels
+from radon_numpyro.reading import read_data, read_labels, read_priors
 from radon_numpyro.stored import load_fit
 from radon_numpyro.tables import Columns, read_table
 from radon_numpyro.terminal import (
@@ -110,12 +110,18 @@ def report_command(
             data = read_data(tree)
             terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
             comparison = compare_pooling(
-                data, seed=int(tree.attrs["seed"]), progress_bar=terminal.progress_bar
+                data,
+                priors=read_priors(tree),
+                seed=int(tree.attrs["seed"]),
+                progress_bar=terminal.progress_bar,
             )
+        diagnosis = diagnose(tree)
         # Plotting is imported where it is used, to keep the start short.
         from radon_numpyro.report import html_report
 
-        page = html_report(tree, comparison=comparison, title=title, ci_prob=ci_prob)
+        page = html_report(
+            tree, diagnosis=diagnosis, comparison=comparison, title=title, ci_prob=ci_prob
+        )
         write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
     terminal.note(f"Wrote {out}")
-    raise typer.Exit(GOOD if diagnose(tree).ok else NOT_TRUSTED)
+    raise typer.Exit(GOOD if diagnosis.ok else NOT_TRUSTED)

@@ -20,7 +20,6 @@ from radon_numpyro.identity import check_same, data_arrays, describe, go_further
 from radon_numpyro.inference_data import describe_call, to_datatree
 from radon_numpyro.inversion import ExactResult, draw_exact
 from radon_numpyro.nuts import NUTSResult, draw_nuts
-from radon_numpyro.parametrisation import METHODS
 from radon_numpyro.prior_conflict import prior_conflicts
 from radon_numpyro.priors import Priors
 from radon_numpyro.run import Run
@@ -125,14 +124,15 @@ def fit(
     Warns
     -----
     UserWarning
-        If the priors cut off what the data say; see ``prior_conflict.py``.
+        If ``priors`` cut off what the data say, or pull far away from it; see
+        ``prior_conflict.py``.
 
     Examples
     --------
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
     """
     statistics = as_statistics(data)
-    if num_advi_steps is None and model in METHODS:
+    if num_advi_steps is None:
         size = statistics.num_groups * (statistics.num_predictors + 1)
         num_advi_steps = default_advi_steps(model, method, size)
     settings = Settings(
@@ -142,7 +142,7 @@ def fit(
         chains=chains,
         num_warmup=num_warmup,
         seed=seed,
-        num_advi_steps=num_advi_steps or 0,
+        num_advi_steps=num_advi_steps,
         target_accept_prob=target_accept_prob,
         max_tree_depth=max_tree_depth,
         chain_method=chain_method,
@@ -153,10 +153,10 @@ def fit(
     )
     with Run(max_seconds=max_seconds) as run:
         used = Priors.weakly_informative(statistics) if priors is None else priors
-        for conflict in prior_conflicts(used, statistics, model):
-            # A prior that only pulls may be meant; one that cuts off leaves no way back.
-            if "cuts off" in conflict.what:
-                warnings.warn(f"{conflict.what} Try: {conflict.advice}", UserWarning, stacklevel=2)
+        # Those by default are scaled by the data.
+        conflicts = () if priors is None else prior_conflicts(priors, statistics, model)
+        for conflict in conflicts:
+            warnings.warn(f"{conflict.what} Try: {conflict.advice}", UserWarning, stacklevel=2)
         with _kept(checkpoint, data, used, settings) as run.checkpoint:
             return _go(run, data, statistics, used, settings, progress_bar=progress_bar)
 

@@ -54,7 +54,6 @@ def load(source: str, columns: Columns, *, reduce: bool | None) -> GroupedData |
     ImportError
         A package is missing that this kind of file needs.
     """
-    # A blank in a file is refused by its row; GroupedData counts what is left out.
     chosen: dict[str, Any] = {"y": columns.y, "x": columns.x, "group": columns.group}
     chosen["drop_missing"] = columns.drop_missing
     if _is_large(source) if reduce is None else reduce:

@@ -23,6 +23,7 @@ from radon_numpyro.report_words import answer, name, percent, question
 def html_report(
     tree: xr.DataTree,
     *,
+    diagnosis: Diagnosis | None = None,
     comparison: Comparison | None = None,
     title: str | None = None,
     ci_prob: float = 0.9,
@@ -33,6 +34,8 @@ def html_report(
     ----------
     tree
         A fit, fresh or loaded from a file, of any model; it may have seen statistics only.
+    diagnosis
+        From :func:`~radon_numpyro.diagnose` of the fit, if it is there already.
     comparison
         The fit's model beside others, of the same rows.
     title
@@ -61,7 +64,7 @@ def html_report(
     numbers = Numbers(tree, ci_prob)
     labels = numbers.labels
     _check_comparison(tree, comparison)
-    diagnosis = diagnose(tree)
+    diagnosis = diagnose(tree) if diagnosis is None else diagnosis
     columns = [name(labels.outcome), " by ", name(labels.group)]
     parts = {
         "verdict": ("Verdict", _verdict(diagnosis, tree)),

@@ -97,14 +97,16 @@ def shrinkage(numbers: Numbers) -> Html:
     """
     tree = _only(numbers, numbers.sampled)
     # Every group on its own needs the statistics of no other.
-    alone = fit(
-        read_statistics(tree),
-        "individual",
-        priors=numbers.priors,
-        seed=int(tree.attrs["seed"]),
-        num_advi_steps=0,
-        progress_bar=False,
-    )
+    # That the priors of the fit may not suit one group alone is part of what is shown.
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        alone = fit(
+            read_statistics(tree),
+            "individual",
+            priors=numbers.priors,
+            seed=int(tree.attrs["seed"]),
+            num_advi_steps=0,
+            progress_bar=False,
+        )
     shown, total = len(numbers.sampled), len(numbers.labels.groups)
     some = "" if shown == total else f"{shown} of {total:,} groups, evenly by size. "
     return figure(

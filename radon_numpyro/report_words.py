@@ -177,9 +177,9 @@ def _slope(numbers: Numbers, k: int, x: str) -> list[Any]:
     said: list[Any] = [
         where,
         step,
-        f"{alike} goes with ",
+        f"{alike} goes with a difference of ",
         element("strong", _signed(middle(average))),
-        " of ",
+        " in ",
         y,
         f" ({percent(numbers.prob)} interval {ends(average)}). ",
     ]

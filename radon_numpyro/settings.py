@@ -128,8 +128,8 @@ def default_advi_steps(model: str, method: str | None, num_coefficients: int) ->
 
     None, the guide staying at its closed-form start, where the marginal method has more than 2000
     coefficients to integrate out. Its draws do not depend on the guide, of which they need the
-    scales alone; ADVI would move all coefficients, for minutes, and of many small groups its
-    optimum collapses to scales of 0.
+    scales alone; ADVI would move all coefficients, and of many small groups its optimum collapses
+    to scales of 0.
 
     Parameters
     ----------
@@ -138,7 +138,8 @@ def default_advi_steps(model: str, method: str | None, num_coefficients: int) ->
     num_coefficients
         Intercepts and slopes of all groups.
     """
-    marginal = method == "marginal" or (method is None and METHODS[model][0] == "marginal")
+    # A model that there is not is refused with the other settings.
+    marginal = (method or METHODS.get(model, ("",))[0]) == "marginal"
     return 0 if marginal and num_coefficients > MANY_COEFFICIENTS else MAX_ADVI_STEPS
 
 

@@ -339,7 +339,8 @@ def test_question_and_answer_of_the_radon_data(radon):
     posterior = radon_tree("hierarchical")["posterior"].to_dataset()
     slope = posterior["mu_beta"].values.ravel()
     found = re.search(
-        r"goes with (\S+) of log_radon \(90.% interval (\S+) to (\S+)\)", radon.text("answer")
+        r"goes with a difference of (\S+) in log_radon \(90.% interval (\S+) to (\S+)\)",
+        radon.text("answer"),
     )
     for text, value in zip(
         found.groups(), (slope.mean(), *np.quantile(slope, (0.05, 0.95))), strict=True
