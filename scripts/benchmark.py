@@ -76,6 +76,7 @@ def measure(name, peers, settings):
         "load": [min(load), max(load)],
         "versions": versions,
         "settings": asdict(settings),
+        "quick": settings == QUICK,
         "absent": {p.name: p.absent for p in peers.values() if p.command is None},
         "failed": [kept(run) for run in lab.runs if "failed" in run],
         "table": table,

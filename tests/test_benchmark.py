@@ -144,7 +144,7 @@ def result(ours, theirs, good=True):
         names | {name: spread(value) for name, value in (usual | given).items()}
         for names, given in zip(named, (ours, theirs), strict=True)
     ]
-    return {"nuts": {"date": "2026", "table": table}}
+    return {"nuts": {"date": "2026", "quick": False, "table": table}}
 
 
 def row(name, found):
@@ -173,6 +173,12 @@ def test_a_fast_wrong_answer_meets_nothing():
     assert "did not pass" in row("nuts_process_cold", found)["how"]
 
 
+def test_a_quick_run_meets_nothing_and_misses_nothing():
+    found = result({"cold": 1.0}, {"cold": 10.0})
+    found["nuts"]["quick"] = True
+    assert row("nuts_process_cold", found)["met"] is None
+
+
 def test_draws_a_second_are_compared_with_the_best_that_converged():
     found = result({"ess_per_second": 5000.0}, {"ess_per_second": 100.0})
     found["nuts"]["table"] += [
@@ -188,7 +194,7 @@ def test_memory_counts_beside_the_time():
         ours = {"peer": OURS, "label": 100_000, "good": True}
         ours |= {"cold": spread(40.0), "peak_mib": spread(mib)}
         small = ours | {"label": 100, "cold": spread(900.0)}
-        found = {"groups": {"date": "2026", "table": [small, ours]}}
+        found = {"groups": {"date": "2026", "quick": False, "table": [small, ours]}}
         assert row("groups_1e5", found)["measured"] == 40.0
         assert row("groups_1e5", found)["met"] is met
 
