@@ -57,6 +57,8 @@ def contestant(key, runs):
         "label": label,
         "cold": processes(runs, "cold"),
         "cached": processes(runs, "cached"),
+        "cpu_cold": spread([run["cpu"] for run in runs if run["temperature"] == "cold"]),
+        "cpu_cached": spread([run["cpu"] for run in runs if run["temperature"] == "cached"]),
         "imports": spread([run["imports"] for run in runs]),
         "first": seconds(runs, "first", "cold"),
         "again": seconds(runs, "again"),

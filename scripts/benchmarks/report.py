@@ -21,6 +21,8 @@ COLUMNS = {
     "label": "size",
     "cold": "process, cold (s)",
     "cached": "process, cached (s)",
+    "cpu_cold": "CPU, cold (s)",
+    "cpu_cached": "CPU, cached (s)",
     "first": "first call (s)",
     "again": "again in the process (s)",
     "sampling": "sampling, compiled (s)",
@@ -46,13 +48,14 @@ COLUMNS = {
     "peak_mib": "memory (MiB)",
 }
 SHOWN = {
-    "nuts": "peer cold cached again sampling ess_bulk ess_tail ess_per_second r_hat diverging z "
-    "mean_off sd_off good peak_mib",
+    "nuts": "peer cold cached cpu_cold cpu_cached again sampling ess_bulk ess_tail ess_per_second "
+    "r_hat diverging z mean_off sd_off good peak_mib",
     "advi": "peer cold first again steps steps_per_second bound mean_off sd_off peak_mib",
-    "tutorial": "peer cold cached ess_bulk ess_tail r_hat diverging z good peak_mib",
+    "tutorial": "peer cold cached cpu_cold cpu_cached ess_bulk ess_tail r_hat diverging z good "
+    "peak_mib",
     "individual": "peer cold again loop compiled_loop r_hat diverging z good peak_mib",
     "rows": "peer label first again ess_bulk r_hat truth_off good peak_mib",
-    "groups": "peer label cold first ess_bulk r_hat truth_off good peak_mib",
+    "groups": "peer label cold cpu_cold first ess_bulk r_hat truth_off good peak_mib",
     "predictors": "peer label cold sampling ess_bulk ess_per_second r_hat diverging z good",
     "datasets": "peer total first again gradients_per_second",
 }

@@ -75,7 +75,7 @@ for (n in seq_len(1 + number("again")) - 1) {
 status <- if (file.exists("/proc/self/status")) readLines("/proc/self/status") else character()
 peak <- sub("VmHWM:\\s*([0-9]+) kB", "\\1", grep("^VmHWM", status, value = TRUE))
 writeLines(sprintf(
-  "{\"imports\": %.4f, \"peak_mib\": %s, \"calls\": [%s], \"versions\": {\"R\": \"%s\", \"%s\": \"%s\"}}",
-  imports, if (length(peak)) as.numeric(peak) / 1024 else "null", paste(calls, collapse = ", "),
+  "{\"imports\": %.4f, \"cpu\": %.4f, \"peak_mib\": %s, \"calls\": [%s], \"versions\": {\"R\": \"%s\", \"%s\": \"%s\"}}",
+  imports, sum(proc.time()[1:2]), if (length(peak)) as.numeric(peak) / 1024 else "null", paste(calls, collapse = ", "),
   getRversion(), package, packageVersion(package)
 ), file.path(folder, "result.json"))

@@ -94,6 +94,8 @@ def serve(actions, packages, *, uses_jax=False):
     actions[work.task["action"]](work)
     result = {
         "imports": imports,
+        # Of all threads, from the start of the process; what a busy machine makes of the wall time.
+        "cpu": time.process_time(),
         "peak_mib": peak_mib(),
         "calls": work.calls,
         "versions": {name: version(name) for name in packages},
