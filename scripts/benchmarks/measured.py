@@ -201,7 +201,7 @@ def _of_group(call, exact, code=0):
 
 
 def rows(runs):
-    """Ours by size from one process; the time of a peer is that of its only, first call."""
+    """Ours by size from one process, the peers' each from its own."""
     table = []
     for key, of_key in by_contestant(runs).items():
         if key[0] != OURS:
@@ -215,7 +215,7 @@ def rows(runs):
                 {
                     "peer": OURS,
                     "label": size,
-                    "again": spread([c["seconds"] for c in again]),
+                    "sampling": spread([c["seconds"] for c in again]),
                     "gradients": spread([c["gradients"] for c in again]),
                     "compiled_again": spread([c["compiled"] for c in again]),
                     "truth_off": _truth_off(quality.moments(draws)),

@@ -1,7 +1,6 @@
 """The result as Markdown and as a figure: nothing is computed here."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import seaborn as sns
 
 from benchmarks.process import NUMPYRO, OURS, PYMC
@@ -54,7 +53,7 @@ SHOWN = {
     "tutorial": "peer cold cached cpu_cold cpu_cached ess_bulk ess_tail r_hat diverging z good "
     "peak_mib",
     "individual": "peer cold again loop compiled_loop r_hat diverging z good peak_mib",
-    "rows": "peer label first again ess_bulk r_hat truth_off good peak_mib",
+    "rows": "peer label first sampling ess_bulk r_hat truth_off good peak_mib",
     "groups": "peer label cold cpu_cold first ess_bulk r_hat truth_off good peak_mib",
     "predictors": "peer label cold sampling ess_bulk ess_per_second r_hat diverging z good",
     "datasets": "peer total first again gradients_per_second",
@@ -163,30 +162,27 @@ def figure(result):
     drawn, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
     _processes(axes[0, 0], cases)
     _effective(axes[0, 1], cases)
-    for axis, name, column, what in (
-        (axes[1, 0], "rows", ("again", "first"), "rows"),
-        (axes[1, 1], "groups", ("cold",), "groups"),
+    for axis, name, column, title in (
+        (axes[1, 0], "rows", "sampling", "Compiled fit by number of rows"),
+        (axes[1, 1], "groups", "cold", "Process, cold, by number of groups"),
     ):
-        _growth(axis, cases.get(name), column, what)
+        _growth(axis, cases.get(name), column, title)
     sns.despine(drawn)
     plt.close(drawn)
     return drawn
 
 
-def _bars(axis, entries, title, unit):
-    """Horizontal bars of (label, peer, spread), the median with its range."""
+def _points(axis, entries, title, unit):
+    """Rows of (label, peer, spread): the median, and its range as a line."""
     axis.set_title(title, loc="left")
     axis.set_xlabel(unit)
     for place, (_, peer, found) in enumerate(entries):
-        middle = found["median"]
-        error = [[middle - found["low"]], [found["high"] - middle]]
-        axis.barh(place, middle, xerr=error, color=COLOURS[peer], ecolor="0.3")
-        axis.text(found["high"], place, f"  {_number(middle)}", va="center", fontsize=8)
+        axis.plot([found["low"], found["high"]], [place] * 2, color=COLOURS[peer], lw=3, alpha=0.5)
+        axis.plot(found["median"], place, "o", color=COLOURS[peer])
+        axis.text(found["high"], place, f"   {_number(found['median'])}", va="center", fontsize=8)
     axis.set_yticks(range(len(entries)), [label for label, *_ in entries], fontsize=8)
     axis.invert_yaxis()
-    if entries:
-        axis.set_xscale("log")
-        axis.margins(x=0.2)
+    axis.margins(x=0.2)
 
 
 def _processes(axis, cases):
@@ -200,7 +196,8 @@ def _processes(axis, cases):
         for row in cases.get(name, {"table": ()})["table"]:
             if row["peer"] in COLOURS and row.get(column):
                 entries.append((f"{label}: {row['peer']}", row["peer"], row[column]))
-    _bars(axis, entries, "Whole process, radon", "seconds")
+    _points(axis, entries, "Whole process, radon", "seconds")
+    axis.set_xlim(left=0)
 
 
 def _effective(axis, cases):
@@ -211,21 +208,21 @@ def _effective(axis, cases):
             doubt = "" if row["good"] else ", not converged"
             name = f"{row['peer']} {row['variant'] or ''}".strip() + doubt
             entries.append((name, row["peer"], row["ess_per_second"]))
-    _bars(axis, entries, "Worst bulk ESS a second, compiled", "effective draws a second")
+    _points(axis, entries, "Worst bulk ESS a second, compiled", "effective draws a second")
+    if entries:
+        axis.set_xscale("log")
 
 
-def _growth(axis, case, columns, what):
-    axis.set_title(f"Growth with {what}", loc="left")
-    axis.set_xlabel(what)
+def _growth(axis, case, column, title):
+    axis.set_title(title, loc="left")
+    axis.set_xlabel(title.rpartition(" ")[2])
     axis.set_ylabel("seconds")
     for peer, colour in COLOURS.items():
-        rows = [r for r in (case or {"table": ()})["table"] if r["peer"] == peer]
-        found = [(r["label"], next(r[c] for c in columns if r.get(c))) for r in rows]
-        if found:
-            sizes = np.array([size for size, _ in found])
-            middle = [f["median"] for _, f in found]
+        rows = [r for r in (case or {"table": ()})["table"] if r["peer"] == peer and r.get(column)]
+        if rows:
+            sizes = [row["label"] for row in rows]
+            low, middle, high = ([r[column][k] for r in rows] for k in ("low", "median", "high"))
             axis.plot(sizes, middle, marker="o", color=colour, label=peer)
-            low, high = ([f[k] for _, f in found] for k in ("low", "high"))
             axis.fill_between(sizes, low, high, color=colour, alpha=0.2, lw=0)
     if axis.lines:
         axis.set_xscale("log")

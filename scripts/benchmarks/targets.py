@@ -61,7 +61,7 @@ def _ess_per_second(table):
 
 def _rows_growth(table):
     ours = sorted((r for r in table if r["peer"] == OURS), key=lambda r: r["label"])
-    ratio = ours[-1]["again"]["median"] / ours[0]["again"]["median"]
+    ratio = ours[-1]["sampling"]["median"] / ours[0]["sampling"]["median"]
     sizes = {"from_rows": ours[0]["label"], "to_rows": ours[-1]["label"]}
     return ratio, all(r["good"] for r in ours), sizes
 
