@@ -95,14 +95,20 @@ def plain(value):
     return value
 
 
-def write(folder, result):
-    """All three files, from what is measured."""
+def write_json(folder, result):
     text = json.dumps(plain(result), indent=1, allow_nan=False) + "\n"
     write_whole(folder / "benchmark.json", lambda path: path.write_text(text))
-    result = json.loads(text)
+    return json.loads(text)
+
+
+def write(folder, cases):
+    """All three files, from what is measured: first that, which took longest to get."""
+    cases = write_json(folder, {"targets": [], "cases": cases})["cases"]
+    result = write_json(folder, {"targets": targets(cases), "cases": cases})
     page = markdown(result)
     write_whole(folder / "benchmark.md", lambda path: path.write_text(page))
     write_whole(folder / "benchmark.png", lambda path: figure(result).savefig(path, dpi=200))
+    return page
 
 
 def main():
@@ -125,7 +131,7 @@ def main():
     file = folder / "benchmark.json"
     cases = json.loads(file.read_text())["cases"] if file.exists() else {}
     if options.report:
-        write(folder, {"targets": targets(cases), "cases": cases})
+        print(write(folder, cases))
         return
     peers, settings = find_peers(options.peers), QUICK if options.quick else Settings()
     for peer in peers.values():
@@ -135,8 +141,8 @@ def main():
         print(f"{name}:", file=sys.stderr)
         cases[name] = measure(name, peers, settings)
         cases = {case: cases[case] for case in CASES if case in cases}
-        write(folder, {"targets": targets(cases), "cases": cases})
-    print(markdown({"targets": targets(cases), "cases": cases}))
+        page = write(folder, cases)
+    print(page)
 
 
 if __name__ == "__main__":

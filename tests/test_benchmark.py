@@ -83,6 +83,31 @@ def test_convergence_is_the_worst_of_all_numbers():
     assert not quality.converged(quality.convergence({"a": moved}))
 
 
+def calls(tmp_path, *chains):
+    """Runs of one call each, whose draws are those given."""
+    runs = []
+    for n, values in enumerate(chains):
+        np.savez(tmp_path / f"draws-{n}.npz", eps=values[..., 0])
+        call = {"kind": "first" if n == 0 else "sampling", "seconds": 2.0, "diverging": n}
+        runs.append({"calls": [call | {"draws": tmp_path / f"draws-{n}.npz"}]})
+    return runs
+
+
+def test_good_is_what_mostly_converges_and_always_agrees(tmp_path):
+    right = [draws(mean=3.0, sd=0.5, seed=n) for n in range(2)]
+    stuck = right[0] + np.arange(4)[:, None, None] / 10
+    found = measured.judged(calls(tmp_path, *right, stuck))
+    assert found["good"]
+    assert found["r_hat"]["high"] > 1.01 > found["r_hat"]["median"]
+    assert found["diverging"]["high"] == 2
+    # Only calls of a compiled program give a rate.
+    assert found["ess_per_second"]["n"] == 2
+    assert not measured.judged(calls(tmp_path, right[0], stuck, stuck))["good"]
+    wrong = draws(mean=3.2, sd=0.5, seed=5)
+    assert not measured.judged(calls(tmp_path, *right, wrong), REFERENCE)["good"]
+    assert measured.judged(calls(tmp_path, *right), REFERENCE)["good"]
+
+
 def test_draws_come_back_as_they_were_written(tmp_path):
     beta = np.arange(2 * 3 * 300 * 1.0).reshape(2, 3, 300, 1)
     np.savez(tmp_path / "draws.npz", beta=beta, eps=beta[:, :, 0, 0])
