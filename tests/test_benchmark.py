@@ -228,7 +228,7 @@ def test_without_the_peer_a_ratio_is_not_met_but_said_to_be_unknown():
     found = result({"cold": 1.0}, {"cold": 10.0})
     del found["nuts"]["table"][1]
     assert row("nuts_process_cold", found)["met"] is None
-    assert "peer was not there" in row("nuts_process_cold", found)["how"]
+    assert "no peer there" in row("nuts_process_cold", found)["how"]
 
 
 def test_a_loop_of_all_groups_is_its_first_and_the_others_multiplied():

@@ -20,7 +20,7 @@ def _row(name, cases, case, most, at_least, measure, how):
         return row | {"how": f"not run: {how}"}
     found = measure(cases[case]["table"])
     if found is None:
-        return row | {"how": f"the peer was not there: {how}"}
+        return row | {"how": f"no peer there, or none that converged: {how}"}
     measured, good, *facts = found
     within = measured >= most if at_least else measured <= most
     row |= {"measured": measured, "met": bool(within and good), "case": case, **dict(*facts)}
