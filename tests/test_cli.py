@@ -137,6 +137,9 @@ def test_a_run_that_was_kept_goes_on_to_the_same_draws(tmp_path):
     result = run("resume", kept, "--draws", "400", "--out", tmp_path / "b")
     assert result.exit_code == 0, result.stderr
     assert "mu_beta[floor]" in result.stdout
+    again = run("resume", kept, "--draws", "400")
+    assert again.exit_code == 0
+    assert f"Wrote {tmp_path / 'a' / 'fit.nc'}" in again.stderr, "where fit was to write"
     options = ["--out", tmp_path / "c", "--draws", "400", "--quiet"]
     assert run("fit", *MINNESOTA, *options).exit_code == 0
     gone_on, at_once = (load_fit(tmp_path / name / "fit.nc")["posterior"] for name in "bc")
@@ -151,6 +154,19 @@ def test_a_checkpoint_of_another_fit_is_refused_with_the_difference(tmp_path):
     assert result.exit_code == 2
     assert re.search(r"of seed 0; got seed 1", result.stderr)
     assert run("resume", tmp_path / "fit.nc").exit_code == 2
+    (kept / "command.json").write_text("[")
+    result = run("resume", kept)
+    assert result.exit_code == 2
+    assert "command.json to say where to write; got something else: give --out" in result.stderr
+
+
+def test_a_folder_that_is_no_checkpoint_is_left_as_it_is(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    options = ["--model", "pooled", "--out", tmp_path / "out", "--checkpoint", tmp_path]
+    result = run("fit", *MINNESOTA, *options)
+    assert result.exit_code == 2
+    assert "a checkpoint or an empty folder; got one with 'mine.txt'" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_an_interrupt_before_the_first_draw_says_that_nothing_is_written(tmp_path, monkeypatch):
