@@ -90,11 +90,12 @@ def data(numbers: Numbers) -> Html:
 
 def model(numbers: Numbers) -> Html:
     """The model in formulas and its priors in words."""
+    own = "intercept and slopes" if numbers.labels.predictors else "intercept"
     told = {
-        "hierarchical": "Every group has its own intercept and slopes, and these come from one "
-        "population, whose mean and spread are estimated too. So groups of few rows lean on the "
-        "others (partial pooling).",
-        "individual": "Every group has its own intercept, slopes and scatter, and learns nothing "
+        "hierarchical": f"Every group has its own {own}, drawn from one population, whose "
+        "mean and spread are estimated too. So groups of few rows lean on the others (partial "
+        "pooling).",
+        "individual": f"Every group has its own {own}, and its own scatter, and learns nothing "
         "from the others (no pooling).",
         "pooled": "One line for all rows, whatever their group (complete pooling).",
     }
