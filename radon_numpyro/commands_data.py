@@ -204,7 +204,8 @@ def resume_command(
 def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> None:
     """Write a fit and its tables, show what they say, and end."""
     diagnosis = diagnose(tree)
-    parameters, groups = parameter_table(tree, ci_prob), group_table(tree, ci_prob)
+    parameters = parameter_table(tree, diagnosis, ci_prob)
+    groups = group_table(tree, ci_prob)
     with refusals():
         files = [
             save_fit(tree, out / "fit.nc"),

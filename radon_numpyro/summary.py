@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import arviz_stats
 import pandas as pd
 import xarray as xr
 
-from radon_numpyro.estimates import Numbers
+from radon_numpyro.diagnostics import Diagnosis
+from radon_numpyro.estimates import Estimate, Numbers
 
 
-def parameter_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
+def parameter_table(tree: xr.DataTree, diagnosis: Diagnosis, ci_prob: float) -> pd.DataFrame:
     """Parameters that no group has for itself; of the individual model there are none.
 
     Parameters
     ----------
     tree
         A fit.
+    diagnosis
+        What the checks found of it.
     ci_prob
         Probability of the equal-tailed intervals.
 
     Returns
     -------
     pandas.DataFrame
-        ``mean``, ``sd``, ``lower``, ``upper``, ``r_hat``, ``ess_bulk``, ``ess_tail``.
+        ``mean``, ``sd``, ``lower``, ``upper``, and ``r_hat``, ``ess_bulk``, ``ess_tail`` of the
+        diagnosis.
     """
-    names = list(dict.fromkeys(n.partition("[")[0] for n in Numbers(tree, ci_prob).parameters()))
-    columns = ["mean", "sd", "lower", "upper", "r_hat", "ess_bulk", "ess_tail"]
-    if not names:
-        return pd.DataFrame(columns=columns, dtype=float)
-    found = arviz_stats.summary(
-        tree, var_names=names, kind="all", ci_prob=ci_prob, ci_kind="eti", round_to="none"
-    )
-    lower, upper = (name for name in found if name.startswith("eti"))
-    return found.rename(columns={lower: "lower", upper: "upper"})[columns].astype(float)
+    draws = Numbers(tree, ci_prob).parameters()
+    estimates = {name: Estimate.of(values, ci_prob) for name, values in draws.items()}
+    columns = ["mean", "sd", "lower", "upper"]
+    table = pd.DataFrame.from_dict(estimates, orient="index", columns=columns, dtype=float)
+    return table.join(diagnosis.table)
 
 
 def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:

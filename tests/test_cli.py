@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import radon_numpyro
-from radon_numpyro import Priors, cli, commands_data, fit, load_radon, predict, terminal
+from radon_numpyro import Priors, cli, commands_data, diagnose, fit, load_radon, predict, terminal
 from radon_numpyro.stored import load_fit
 
 DATASETS = Path(radon_numpyro.__file__).parent / "datasets"
@@ -67,6 +67,10 @@ def test_the_tables_are_the_posterior(fitted):
     assert row["mean"] == pytest.approx(draws.mean(), rel=1e-9)
     assert row["lower"] == pytest.approx(np.quantile(draws, 0.1), rel=1e-6)
     assert row["upper"] == pytest.approx(np.quantile(draws, 0.9), rel=1e-6)
+    # One effective sample size, wherever it stands.
+    checked = diagnose(load_fit(out / "fit.nc"))
+    for column in ("r_hat", "ess_bulk", "ess_tail"):
+        assert row[column] == pytest.approx(checked.table.loc["mu_beta[floor]", column])
     groups = pd.read_csv(out / "groups.csv").set_index(["county", "coefficient"])
     assert len(groups) == 85 * 2
     assert groups.loc[("CASS", "floor"), "rows"] == 5
