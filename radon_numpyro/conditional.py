@@ -101,7 +101,7 @@ def line(
         scale, mu = individual_prior(taken, priors)
         terms = group_terms(taken, scale, eps[:, used] if eps.ndim == 2 else eps[:, None])
         mean, variance = prediction(terms, mu, design, position)
-    return mean + sum(o * z for o, z in zip(equations.offset, design, strict=True)), variance
+    return mean + equations.fitted(design), variance
 
 
 def line_blocks(
@@ -159,7 +159,7 @@ def population_means(equations: NormalEquations, priors: Priors, scales: Scales)
     for start in range(0, num_draws, step):
         some = {name: draws[start : start + step] for name, draws in scales.items()}
         terms = _hierarchical_terms(equations, some)
-        blocks.append(population_mean(equations, terms, some["eps"][:, None], priors))
+        blocks.append(population_mean(equations, terms, priors))
     joined: PopulationMean = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
     return joined
 
@@ -190,7 +190,7 @@ def draw_groups(
         Shape (S, G, P), intercept first, in the units of the model.
     """
     num_draws, size = mu.shape
-    relative = [m[:, None] for m in (mu - equations.offset).T]
+    relative = equations.from_model([m[:, None] for m in mu.T])
     out = np.empty((num_draws, len(group), size))
     step = _fitting(num_draws, size)
     for start in range(0, len(group), step):
@@ -198,7 +198,7 @@ def draw_groups(
         terms = _hierarchical_terms(_of_groups(equations, some), scales)
         noise = rng.standard_normal((size, num_draws, len(some)))
         theta = coefficients(terms, relative, list(noise))
-        out[:, start : start + step] = np.stack(theta, axis=-1) + equations.offset
+        out[:, start : start + step] = np.stack(equations.to_model(theta), axis=-1)
     return out
 
 
@@ -221,9 +221,9 @@ def residual_variance(model: str, scales: Scales, group: np.ndarray) -> np.ndarr
 
 def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:
     """Equations of some groups; those of -1, for which no row speaks, are zeros."""
-    gram, moment, rss, count, offset = equations.take(group)
+    root, target, rest, count, centre, offset = equations.take(group)
     seen = group >= 0
-    return NormalEquations(gram * seen, moment * seen, rss * seen, count * seen, offset)
+    return NormalEquations(root * seen, target * seen, rest * seen, count * seen, centre, offset)
 
 
 def _hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
@@ -236,6 +236,6 @@ def _hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerm
 def _fitting(other: int, size: int) -> int:
     """How many draws or rows fit into a block beside ``other`` rows or draws.
 
-    The terms of a group take P^2 numbers for U, half of that for the factor, and a few P.
+    The terms of a group take P^2 numbers for W, half of that for each triangle, and a few P.
     """
     return max(1, BLOCK // (other * (2 * size + 1) ** 2))

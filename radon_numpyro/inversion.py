@@ -107,17 +107,17 @@ def draw_exact(
     equations = NormalEquations.from_statistics(statistics)
     if model == "pooled":
         equations = equations.pooled()
-    labels = statistics.labels.groups if model == "individual" else ("all rows",)
-    _check_residual(equations, labels)
+    _check_residual(equations, statistics.labels.groups, model)
 
     rng = np.random.default_rng(seed)
     eps = draw_eps(rng, equations, priors, draws * chains)
     scale, mu = individual_prior(equations, priors)
     noise = rng.standard_normal((equations.size, *eps.shape))
     theta = coefficients(group_terms(equations, scale, eps), mu, list(noise))
-    sites = {"alpha": theta[0] + equations.offset[0], "eps": eps}
-    if equations.size > 1:
-        sites["beta"] = np.stack(theta[1:], axis=-1) + equations.offset[1:]
+    intercepts, *slopes = equations.to_model(theta)
+    sites = {"alpha": intercepts, "eps": eps}
+    if slopes:
+        sites["beta"] = np.stack(slopes, axis=-1)
     if model == "pooled":
         sites = {name: value[:, 0] for name, value in sites.items()}
     return ExactResult(
@@ -126,16 +126,44 @@ def draw_exact(
     )
 
 
-def _check_residual(equations: NormalEquations, labels: tuple[Hashable, ...]) -> None:
+def check_residual(statistics: GroupStatistics, model: str) -> None:
+    """Refuse outcomes that are fitted exactly, whose eps has no proper posterior.
+
+    Parameters
+    ----------
+    statistics
+        The data.
+    model
+        Name of the model.
+
+    Raises
+    ------
+    ValueError
+        If in a group (individual model), in all of them together (hierarchical) or in the pooled
+        fit there are more rows than coefficients, and no residual.
+    """
+    equations = NormalEquations.from_statistics(statistics)
+    if model == "pooled":
+        equations = equations.pooled()
+    _check_residual(equations, statistics.labels.groups, model)
+
+
+def _check_residual(equations: NormalEquations, labels: tuple[Hashable, ...], model: str) -> None:
     freedom, rss = residual_freedom(equations)
     overfitted = np.flatnonzero((freedom > 0) & (rss == 0.0))
-    if overfitted.size:
-        names = first_few([labels[c] for c in overfitted])
-        raise ValueError(
-            "Expected the outcomes of each group to leave a residual about its line; got "
-            f"{overfitted.size} fitted exactly by fewer coefficients than rows: {names}. The "
-            "posterior of eps has no finite integral there: leave these groups out"
-        )
+    if not overfitted.size or (model == "hierarchical" and ((freedom > 0) & (rss > 0)).any()):
+        return
+    if model == "individual":
+        named = first_few([labels[c] for c in overfitted] if labels else overfitted.tolist())
+        got, advice = f"{overfitted.size} fitted exactly: {named}", "leave these groups out"
+    else:
+        got = "all rows fitted exactly"
+        advice = "there is no scatter to learn from, and least squares gives the lines"
+    raise ValueError(
+        "Expected the outcomes of each group to leave a residual about its line where it has more "
+        f"rows than coefficients; got {got}. The posterior of eps has no finite integral then: "
+        f"{advice}"
+    )
 
 
 def draw_eps(
@@ -237,14 +265,14 @@ def about_the_means(
         residual, shape (C,).
     """
     count = np.maximum(equations.count, 1.0)
-    gram, moment = np.moveaxis(equations.gram, -1, 0), equations.moment.T
-    mean, total = gram[:, 0, 1:] / count[:, None], moment[:, 0]
-    scatter = gram[:, 1:, 1:] - count[:, None, None] * mean[:, :, None] * mean[:, None, :]
-    products = moment[:, 1:] - mean * total[:, None]
-    variance, raw = (np.einsum("ckk->ck", a) for a in (scatter, gram[:, 1:, 1:]))
-    varies = variance > ROUNDING * raw
+    mean = equations.centre + equations.root[0, 1:].T / np.sqrt(count)[:, None]
+    root, target = equations.root[1:, 1:], equations.target[1:]
+    scatter = np.einsum("rkc,rlc->ckl", root, root)
+    products = np.einsum("rkc,rc->ck", root, target)
+    variance = np.einsum("ckk->ck", scatter)
+    varies = variance > ROUNDING * (variance + count[:, None] * mean**2)
     scatter = scatter * (varies[:, :, None] & varies[:, None, :])
-    return mean, scatter, products * varies, equations.rss - total**2 / count
+    return mean, scatter, products * varies, equations.rest + (target**2).sum(0)
 
 
 def _density(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:

@@ -1,21 +1,22 @@
 r"""The coefficients integrated out: their exact distribution given the scales.
 
-Given the scales everything else is Gaussian. For group c write :math:`X_c` for its design
-with the intercept column, :math:`G_c = X_c'X_c`, :math:`t_c = X_c'r_c` with r the residual of
-the pooled least-squares fit (working relative to that fit avoids cancellation), and
-:math:`D = \mathrm{diag}(\sigma_\alpha, \sigma_{\beta 1}, \ldots)`. Then
+Given the scales everything else is Gaussian. The data of group c are a triangle :math:`R_c` and a
+target :math:`z_c` (``equations.py``), about the pooled least-squares fit and with intercepts at the
+centre of the predictors. With :math:`D = \mathrm{diag}(\sigma_\alpha, \sigma_{\beta 1}, \ldots)`,
+and T, which moves an intercept from zero to the centre,
 
 .. math::
 
-   L_c &= I + D G_c D / \epsilon^2 = C_c C_c', \qquad
-   U_c = C_c^{-1} D G_c / \epsilon^2, \qquad w_c = C_c^{-1} D t_c / \epsilon^2 \\
-   H &= \sum_c G_c/\epsilon^2 - U_c'U_c, \qquad h = \sum_c t_c/\epsilon^2 - U_c'w_c \\
-   \mu \mid \sigma, \epsilon, y &\sim N(V(h + S_0^{-1}m_0), V), \qquad V^{-1} = H + S_0^{-1} \\
+   A_c &= R_c T D / \epsilon, \qquad I + A_c A_c' = C_c C_c', \qquad
+   W_c = C_c^{-1} R_c / \epsilon, \qquad w_c = C_c^{-1} z_c / \epsilon \\
+   \mu \mid \sigma, \epsilon, y &\sim N(V(h + S_0^{-1}m_0), V), \qquad
+   V^{-1} = \sum_c W_c'W_c + S_0^{-1}, \qquad h = \sum_c W_c'w_c \\
    \theta_c \mid \mu, \sigma, \epsilon, y &\sim
-       N(\mu + D C_c^{-T}(w_c - U_c\mu),\; D L_c^{-1} D)
+       N(\mu + TD A_c' C_c^{-T}(w_c - W_c\mu),\; TD\,(I + A_c'A_c)^{-1} DT')
 
-with :math:`m_0, S_0` the prior mean and (diagonal) covariance of :math:`\mu`. ``L_c`` is
-positive definite also when ``G_c`` is singular or a scale is 0.
+with :math:`m_0, S_0` the prior mean and covariance of :math:`\mu`. Sums of squares alone are summed
+over the groups, so nothing cancels: not where the residual scatter is small beside the scales, and
+not where a predictor lies far from zero. A group with few rows or a scale of 0 is no special case.
 
 The P x P algebra (P = K + 1) is unrolled (``unrolled.py``), and serves NumPy on the host and JAX
 in a program.
@@ -31,9 +32,16 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from radon_numpyro.equations import NormalEquations
+from radon_numpyro.equations import NormalEquations, centred
 from radon_numpyro.priors import Priors, Uniform
-from radon_numpyro.unrolled import cholesky, dot, materialised, solve_lower, solve_upper
+from radon_numpyro.unrolled import (
+    cholesky,
+    dot,
+    materialised,
+    solve_lower,
+    solve_upper,
+    updated,
+)
 
 
 class GroupTerms(NamedTuple):
@@ -43,22 +51,28 @@ class GroupTerms(NamedTuple):
     ----------
     scale
         The P entries of D.
+    a
+        Rows of the upper triangle :math:`A_c`, from the diagonal on.
     cholesky
         Rows of the lower triangle :math:`C_c`.
     u
-        ``u[q]`` is column q of :math:`U_c`.
+        ``u[q]`` is column q of :math:`W_c`.
     w
         :math:`w_c`.
+    centre
+        Where the intercepts of the equations are, shape (K,).
     """
 
     scale: Any
+    a: list[list[Any]]
     cholesky: list[list[Any]]
     u: list[list[Any]]
     w: list[Any]
+    centre: Any
 
 
 def group_terms(equations: NormalEquations, scale: Any, eps: Any) -> GroupTerms:
-    """Factor each group's precision.
+    """Factor the covariance of each group's target.
 
     Parameters
     ----------
@@ -69,21 +83,25 @@ def group_terms(equations: NormalEquations, scale: Any, eps: Any) -> GroupTerms:
     eps
         Residual standard deviation, () or (C,).
     """
-    size = equations.size
-    precision = 1.0 / eps**2
-    # scaled[p][q] = (D G)_pq / eps^2
-    scaled = [
-        [scale[p] * equations.gram[p][q] * precision for q in range(size)] for p in range(size)
+    size, root, centre = equations.size, equations.root, equations.centre
+    # The scales are those of intercepts at zero.
+    first = [root[0][0], *(root[0][q] + root[0][0] * centre[q - 1] for q in range(1, size))]
+    rows = [first, *([root[p][q] for q in range(p, size)] for p in range(1, size))]
+    a = [
+        [entry * (scale[p + k] / eps) for k, entry in enumerate(row)] for p, row in enumerate(rows)
     ]
     matrix = [
-        [scaled[p][q] * scale[q] + (1.0 if p == q else 0.0) for q in range(p + 1)]
+        [dot(a[p], a[q][p - q :]) + (1.0 if p == q else 0.0) for q in range(p + 1)]
         for p in range(size)
     ]
     factor = materialised(cholesky(matrix, least=[1.0] * size))
-    u = [solve_lower(factor, [scaled[p][q] for p in range(size)]) for q in range(size)]
-    w = solve_lower(factor, [scale[p] * equations.moment[p] * precision for p in range(size)])
+    u = [
+        solve_lower(factor, [root[p][q] / eps if p <= q else 0.0 for p in range(size)])
+        for q in range(size)
+    ]
+    w = solve_lower(factor, [equations.target[p] / eps for p in range(size)])
     u, w = materialised((u, w))
-    return GroupTerms(scale, factor, u, w)
+    return GroupTerms(scale, a, factor, u, w, centre)
 
 
 class PopulationMean(NamedTuple):
@@ -102,27 +120,38 @@ class PopulationMean(NamedTuple):
 
 
 def population_mean(
-    equations: NormalEquations, terms: GroupTerms, eps: Any, priors: Priors
+    equations: NormalEquations, terms: GroupTerms, priors: Priors
 ) -> PopulationMean:
     """Posterior of the population means given the scales (hierarchical model)."""
     size, u, w = equations.size, terms.u, terms.w
-    precision = 1.0 / eps**2
-    loc, scale = prior_parameters(priors, size)
+    # Rows of the transform from a mean at the centre to one at zero, whose prior it is.
+    shift = [1.0, *(-m for m in equations.centre)]
+    distance, scale = _prior_distance(equations, priors)
+    precision = [1.0 / s**2 for s in scale]
     matrix = [
         [
-            (equations.gram[p][q] * precision - dot(u[p], u[q])).sum(-1)
-            + (1.0 / scale[p] ** 2 if p == q else 0.0)
+            dot(u[p], u[q]).sum(-1)
+            + shift[p] * shift[q] * precision[0]
+            + (precision[p] if p == q > 0 else 0.0)
             for q in range(p + 1)
         ]
         for p in range(size)
     ]
     rhs = [
-        (equations.moment[p] * precision - dot(u[p], w)).sum(-1)
-        + (loc[p] - equations.offset[p]) / scale[p] ** 2
+        dot(u[p], w).sum(-1)
+        + shift[p] * precision[0] * distance[0]
+        + (precision[p] * distance[p] if p > 0 else 0.0)
         for p in range(size)
     ]
-    factor = cholesky(matrix, least=[1.0 / s**2 for s in scale])
+    factor = cholesky(matrix, least=precision)
     return PopulationMean(solve_upper(factor, solve_lower(factor, rhs)), factor)
+
+
+def _prior_distance(equations: NormalEquations, priors: Priors) -> tuple[list[Any], list[Any]]:
+    """Prior means of the population means less the pooled fit, both at zero, and their sds."""
+    loc, scale = prior_parameters(priors, equations.size)
+    fit = equations.to_model([0.0] * equations.size)
+    return [m - o for m, o in zip(loc, fit, strict=True)], scale
 
 
 def coefficients(terms: GroupTerms, mu: list[Any], noise: list[Any] | None = None) -> list[Any]:
@@ -142,16 +171,37 @@ def coefficients(terms: GroupTerms, mu: list[Any], noise: list[Any] | None = Non
     list
         P arrays of shape (C,), relative to the pooled fit.
     """
+    deviations = [s * v for s, v in zip(terms.scale, _standardised(terms, mu, noise), strict=True)]
+    at_centre = deviations[0] + sum(
+        m * v for m, v in zip(terms.centre, deviations[1:], strict=True)
+    )
+    return [m + v for m, v in zip(mu, [at_centre, *deviations[1:]], strict=True)]
+
+
+def _standardised(terms: GroupTerms, mu: list[Any], noise: list[Any] | None = None) -> list[Any]:
+    """Deviations of the coefficients from their means, in units of the scales."""
     size = len(mu)
     rhs = [terms.w[p] - sum(terms.u[q][p] * mu[q] for q in range(size)) for p in range(size)]
-    if noise is not None:
-        rhs = [r + z for r, z in zip(rhs, noise, strict=True)]
     solved = solve_upper(terms.cholesky, rhs)
-    return [mu[p] + terms.scale[p] * solved[p] for p in range(size)]
+    out = [sum(terms.a[p][q - p] * solved[p] for p in range(q + 1)) for q in range(size)]
+    if noise is not None:
+        # The inverse of a triangle S is a root of that of S'S.
+        spread = solve_upper(_posterior_root(terms), noise)
+        out = [v + z for v, z in zip(out, spread, strict=True)]
+    return out
+
+
+def _posterior_root(terms: GroupTerms) -> list[list[Any]]:
+    """Rows of the lower triangle S' with :math:`S'S = I + A_c'A_c`."""
+    size = len(terms.a)
+    root: list[list[Any]] = [[1.0] + [0.0] * (size - 1 - p) for p in range(size)]
+    for row in terms.a:
+        root = updated(root, row)
+    return [[root[q][p - q] for q in range(p + 1)] for p in range(size)]
 
 
 def draw_means(
-    key: Any, equations: NormalEquations, terms: GroupTerms, eps: Any, priors: Priors
+    key: Any, equations: NormalEquations, terms: GroupTerms, priors: Priors
 ) -> list[Any]:
     """One exact draw of the population means given the scales, relative to the pooled fit.
 
@@ -159,7 +209,7 @@ def draw_means(
     ----------
     key
         JAX random key.
-    equations, terms, eps, priors
+    equations, terms, priors
         As in :func:`population_mean`.
 
     Returns
@@ -167,7 +217,7 @@ def draw_means(
     list
         P scalars.
     """
-    population = population_mean(equations, terms, eps, priors)
+    population = population_mean(equations, terms, priors)
     noise = jax.random.normal(key, (equations.size,), jnp.result_type(float))
     step = solve_upper(population.cholesky, list(noise))
     return [m + s for m, s in zip(population.mean, step, strict=True)]
@@ -203,18 +253,20 @@ def draw_coefficients(
     """
     mean_key, group_key = jax.random.split(key)
     terms = group_terms(equations, scale, eps)
-    mu = draw_means(mean_key, equations, terms, eps, priors)
-    offset = equations.offset
-    drawn = {"mu_alpha": mu[0] + offset[0]}
-    if equations.size > 1:
-        drawn["mu_beta"] = jnp.stack(mu[1:]) + offset[1:]
+    mu = draw_means(mean_key, equations, terms, priors)
+    drawn = _sites(equations.to_model(mu), "mu_alpha", "mu_beta")
     if groups:
-        noise = jax.random.normal(group_key, equations.moment.shape, jnp.result_type(float))
+        noise = jax.random.normal(group_key, equations.target.shape, jnp.result_type(float))
         theta = coefficients(terms, mu, list(noise))
-        drawn["alpha"] = theta[0] + offset[0]
-        if equations.size > 1:
-            drawn["beta"] = jnp.stack(theta[1:], axis=-1) + offset[1:]
+        drawn |= _sites(equations.to_model(theta), "alpha", "beta")
     return drawn
+
+
+def _sites(theta: list[Any], intercept: str, slope: str) -> dict[str, Any]:
+    sites = {intercept: theta[0]}
+    if len(theta) > 1:
+        sites[slope] = jnp.stack(theta[1:], axis=-1)
+    return sites
 
 
 def prediction(
@@ -226,8 +278,10 @@ def prediction(
 ) -> tuple[Any, Any]:
     r"""Mean and variance of a regression line at new rows of known groups, given the scales.
 
-    .. math:: E = z'\hat\theta_c, \qquad
-              \mathrm{Var} = |C_c^{-1}Dz|^2 + m'Vm, \quad m = z - U_c'C_c^{-1}Dz
+    .. math:: E = z'\mu + d'A_c'C_c^{-T}(w_c - W_c\mu), \qquad
+              \mathrm{Var} = d'(I + A_c'A_c)^{-1}d + m'Vm, \quad m = z - W_c'C_c^{-1}A_c d
+
+    with z the row about the centre and d the row itself, each entry times its scale.
 
     Parameters
     ----------
@@ -250,18 +304,22 @@ def prediction(
     size = len(design)
 
     def of_row(value: Any) -> Any:
-        return value[..., group]
+        return value[..., group] if np.ndim(value) else value
 
-    theta = coefficients(terms, mu)
-    mean = sum(design[p] * of_row(theta[p]) for p in range(size))
-    factor = [[of_row(entry) for entry in row] for row in terms.cholesky]
-    a = solve_lower(factor, [terms.scale[p] * design[p] for p in range(size)])
-    variance = dot(a, a)
+    row = centred(design, terms.centre)
+    scaled = [terms.scale[p] * design[p] for p in range(size)]
+    mean = dot(row, mu) + dot(scaled, [of_row(v) for v in _standardised(terms, mu)])
+    root = [[of_row(entry) for entry in line] for line in _posterior_root(terms)]
+    b = solve_lower(root, scaled)
+    variance = dot(b, b)
     if population is not None:
-        m = [design[q] - dot(a, [of_row(v) for v in terms.u[q]]) for q in range(size)]
-        expanded = [[entry[..., None] for entry in row] for row in population.cholesky]
-        b = solve_lower(expanded, m)
-        variance = variance + dot(b, b)
+        factor = [[of_row(entry) for entry in line] for line in terms.cholesky]
+        a = [[of_row(entry) for entry in line] for line in terms.a]
+        reach = solve_lower(factor, [dot(a[p], scaled[p:]) for p in range(size)])
+        m = [row[q] - dot(reach, [of_row(v) for v in terms.u[q]]) for q in range(size)]
+        expanded = [[entry[..., None] for entry in line] for line in population.cholesky]
+        c = solve_lower(expanded, m)
+        variance = variance + dot(c, c)
     return mean, variance
 
 
@@ -282,15 +340,16 @@ def coefficient_moments(
     mean, variance
         Shape (C, P), intercept first, in the units of the model.
     """
-    size, num_groups = equations.moment.shape
+    size, num_groups = equations.target.shape
     terms = group_terms(equations, scale, eps)
-    population = population_mean(equations, terms, eps, priors)
+    population = population_mean(equations, terms, priors)
     groups = np.arange(num_groups)
     moments = [
         prediction(terms, population.mean, list(unit), groups, population)
         for unit in np.eye(size)[:, :, None] * np.ones(num_groups)
     ]
-    mean = jnp.stack([m for m, _ in moments], axis=-1) + equations.offset
+    fit = equations.to_model([0.0] * size)
+    mean = jnp.stack([m + o for (m, _), o in zip(moments, fit, strict=True)], axis=-1)
     return mean, jnp.stack([v for _, v in moments], axis=-1)
 
 
@@ -298,8 +357,8 @@ def log_density(equations: NormalEquations, scale: Any, eps: Any, priors: Priors
     r"""Log marginal likelihood of the hierarchical model, coefficients integrated out.
 
     .. math:: \log p(y\mid\sigma,\epsilon) = -\tfrac N2\log 2\pi - N\log\epsilon
-              - \tfrac12\sum_c\log|L_c| - \tfrac12\log|S_0| - \tfrac12\log|V^{-1}|
-              - \tfrac12\Big(\tfrac{r'r}{\epsilon^2} - \sum_c w_c'w_c
+              - \sum_c\log|C_c| - \tfrac12\log|S_0| - \tfrac12\log|V^{-1}|
+              - \tfrac12\Big(\sum_c\tfrac{\mathrm{rest}_c}{\epsilon^2} + w_c'w_c
               + m_0'S_0^{-1}m_0 - m'V^{-1}m\Big)
 
     Parameters
@@ -320,8 +379,8 @@ def log_density(equations: NormalEquations, scale: Any, eps: Any, priors: Priors
     """
     size = equations.size
     terms = group_terms(equations, scale, eps)
-    mu = population_mean(equations, terms, eps, priors)
-    loc, prior_scale = prior_parameters(priors, size)
+    mu = population_mean(equations, terms, priors)
+    distance, prior_scale = _prior_distance(equations, priors)
     num_rows = equations.count.sum()
     # v = C'm with V^-1 = C C', so that m'V^-1 m = v'v.
     v = [sum(mu.cholesky[q][p] * mu.mean[q] for q in range(p, size)) for p in range(size)]
@@ -329,10 +388,8 @@ def log_density(equations: NormalEquations, scale: Any, eps: Any, priors: Priors
     for p in range(size):
         log_det += jnp.log(terms.cholesky[p][p]).sum()
         log_det += jnp.log(mu.cholesky[p][p]) + jnp.log(prior_scale[p])
-    quadratic = equations.rss.sum() / eps**2 - dot(terms.w, terms.w).sum() - dot(v, v)
-    quadratic = quadratic + sum(
-        ((loc[p] - equations.offset[p]) / prior_scale[p]) ** 2 for p in range(size)
-    )
+    quadratic = (equations.rest / eps**2 + dot(terms.w, terms.w)).sum() - dot(v, v)
+    quadratic = quadratic + sum((d / s) ** 2 for d, s in zip(distance, prior_scale, strict=True))
     normaliser = num_rows * (jnp.log(eps) + 0.5 * jnp.log(2.0 * jnp.pi))
     return -normaliser - log_det - 0.5 * quadratic
 
@@ -343,8 +400,8 @@ def individual_log_density(equations: NormalEquations, eps: Any, priors: Priors)
     The formulas at the head with :math:`D = S_0^{1/2}` and :math:`\mu = m_0` fixed:
 
     .. math:: \log p(y_c\mid\epsilon_c) = -\tfrac{n_c}2\log 2\pi - n_c\log\epsilon_c
-              - \tfrac12\log|L_c| - \tfrac12\Big(
-              \tfrac{|r_c - X_c m_0|^2}{\epsilon_c^2} - |w_c - U_c m_0|^2\Big)
+              - \log|C_c| - \tfrac12\Big(
+              \tfrac{\mathrm{rest}_c}{\epsilon_c^2} + |w_c - W_c m_0|^2\Big)
 
     Parameters
     ----------
@@ -364,15 +421,11 @@ def individual_log_density(equations: NormalEquations, eps: Any, priors: Priors)
     scale, mu = individual_prior(equations, priors)
     terms = group_terms(equations, scale, eps)
     w = [terms.w[p] - sum(terms.u[q][p] * mu[q] for q in range(size)) for p in range(size)]
-    rss = equations.rss
-    for p in range(size):
-        rss = rss - 2.0 * mu[p] * equations.moment[p]
-        rss = rss + sum(mu[p] * mu[q] * equations.gram[p][q] for q in range(size))
     # On the host in float64 whatever JAX's setting; in a program, JAX's logarithm.
     log = np.log if isinstance(eps, np.ndarray) else jnp.log
     log_det = sum(log(terms.cholesky[p][p]) for p in range(size))
     normaliser = equations.count * (log(eps) + 0.5 * np.log(2.0 * np.pi))
-    return -normaliser - log_det - 0.5 * (rss / eps**2 - dot(w, w))
+    return -normaliser - log_det - 0.5 * (equations.rest / eps**2 + dot(w, w))
 
 
 def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[list[Any], list[Any]]:
@@ -386,7 +439,7 @@ def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[list[A
         Only ``alpha`` and ``beta`` are used.
     """
     loc, scale = prior_parameters(priors, equations.size, intercept="alpha", slope="beta")
-    return scale, [m - o for m, o in zip(loc, equations.offset, strict=True)]
+    return scale, equations.from_model(loc)
 
 
 def hierarchical(equations: NormalEquations, priors: Priors) -> None:
@@ -425,7 +478,7 @@ def individual(equations: NormalEquations, priors: Priors) -> None:
     priors
         ``alpha``, ``beta`` and ``eps`` are used.
     """
-    with numpyro.plate("group", equations.moment.shape[1]):
+    with numpyro.plate("group", equations.target.shape[1]):
         eps = numpyro.sample("eps", priors.eps.distribution())
     numpyro.factor("y", individual_log_density(equations, eps, priors).sum())
 

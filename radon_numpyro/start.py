@@ -18,6 +18,7 @@ from radon_numpyro.equations import NormalEquations
 from radon_numpyro.marginal import (
     coefficients,
     group_terms,
+    individual_prior,
     population_mean,
     prior_parameters,
 )
@@ -62,26 +63,27 @@ def mean_field_start(statistics: GroupStatistics, model: str, priors: Priors) ->
 
 
 def _hierarchical(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
-    size, num_groups = equations.moment.shape
+    size, num_groups = equations.target.shape
     num_rows = equations.count.sum()
-    gram_diagonal = np.einsum("ppc->pc", equations.gram)
+    sum_of_squares = _sum_of_squares(equations)
     prior_scale = np.array(prior_parameters(priors, size)[1], dtype=float)
     eps = lowest = _residual_scale(equations, priors)
-    unit = eps / np.sqrt(_floor(gram_diagonal.sum(-1) / num_rows))
+    unit = eps / np.sqrt(_floor(sum_of_squares.sum(-1) / num_rows))
     upper = np.array(
         [_upper(priors.sigma_alpha, 0)] + [_upper(priors.sigma_beta, k) for k in range(size - 1)]
     )
     scale = np.minimum(unit, upper)
     for _ in range(MAX_ITERATIONS):
         terms = group_terms(equations, scale, eps)
-        mu = np.array(population_mean(equations, terms, eps, priors).mean)
-        theta = np.array(coefficients(terms, list(mu)))
-        variance = 1.0 / (gram_diagonal / eps**2 + 1.0 / scale[:, None] ** 2)
+        relative_mu = population_mean(equations, terms, priors).mean
+        relative_theta = coefficients(terms, relative_mu)
+        mu, theta = (np.array(equations.to_model(t)) for t in (relative_mu, relative_theta))
+        variance = 1.0 / (sum_of_squares / eps**2 + 1.0 / scale[:, None] ** 2)
         mu_variance = 1.0 / (num_groups / scale**2 + 1.0 / prior_scale**2)
         spread = ((theta - mu[:, None]) ** 2 + variance).sum(-1) + num_groups * mu_variance
         # One less in the divisors: the optimum is that of the density of the log scale.
         new_scale = np.clip(np.sqrt(spread / max(num_groups - 1, 1)), 1e-3 * unit, upper)
-        residual = _residual(equations, theta) + (gram_diagonal * variance).sum(0)
+        residual = _residual(equations, relative_theta) + (sum_of_squares * variance).sum(0)
         new_eps = np.clip(
             np.sqrt(residual.sum() / max(num_rows - 1, 1)), 1e-3 * lowest, _upper(priors.eps, 0)
         )
@@ -90,51 +92,44 @@ def _hierarchical(equations: NormalEquations, priors: Priors) -> dict[str, Start
         if change < RELATIVE_CHANGE:
             break
     mu_sd, sd = np.sqrt(mu_variance), np.sqrt(variance)
-    offset = equations.offset
     starts = {
-        "mu_alpha": Start(offset[0] + mu[0], mu_sd[0]),
+        "mu_alpha": Start(mu[0], mu_sd[0]),
         "sigma_alpha": _scale_start(scale[0], num_groups - 1),
-        "alpha": Start(offset[0] + theta[0], sd[0]),
+        "alpha": Start(theta[0], sd[0]),
         "eps": _scale_start(eps, num_rows - 1),
     }
     if size > 1:
         starts |= {
-            "mu_beta": Start(offset[1:] + mu[1:], mu_sd[1:]),
+            "mu_beta": Start(mu[1:], mu_sd[1:]),
             "sigma_beta": _scale_start(scale[1:], num_groups - 1),
-            "beta": Start((offset[1:, None] + theta[1:]).T, sd[1:].T),
+            "beta": Start(theta[1:].T, sd[1:].T),
         }
     return starts
 
 
 def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
-    size, num_groups = equations.moment.shape
-    gram_diagonal = np.einsum("ppc->pc", equations.gram)
-    loc, prior_scale = (
-        np.array(v, dtype=float)
-        for v in prior_parameters(priors, size, intercept="alpha", slope="beta")
-    )
-    mu = list(loc - equations.offset)
+    size, num_groups = equations.target.shape
+    sum_of_squares = _sum_of_squares(equations)
+    scale, mu = individual_prior(equations, priors)
+    prior_scale = np.array(scale, dtype=float)
     upper = _upper(priors.eps, 0)
     pooled = _residual_scale(equations, priors)
     eps = np.full(num_groups, min(pooled, upper))
     freedom = equations.count - 1.0
     for _ in range(MAX_ITERATIONS):
-        theta = np.array(coefficients(group_terms(equations, prior_scale, eps), mu))
-        variance = 1.0 / (gram_diagonal / eps**2 + 1.0 / prior_scale[:, None] ** 2)
-        residual = _residual(equations, theta) + (gram_diagonal * variance).sum(0)
+        theta = coefficients(group_terms(equations, prior_scale, eps), mu)
+        variance = 1.0 / (sum_of_squares / eps**2 + 1.0 / prior_scale[:, None] ** 2)
+        residual = _residual(equations, theta) + (sum_of_squares * variance).sum(0)
         squared = np.where(freedom > 0, residual / np.maximum(freedom, 1.0), np.inf)
         new_eps = np.clip(np.sqrt(squared), 1e-3 * min(pooled, upper), upper)
         change = np.abs(new_eps / eps - 1).max()
         eps = new_eps
         if change < RELATIVE_CHANGE:
             break
-    sd = np.sqrt(variance)
-    starts = {
-        "alpha": Start(equations.offset[0] + theta[0], sd[0]),
-        "eps": _scale_start(eps, freedom),
-    }
+    sd, centre = np.sqrt(variance), np.array(equations.to_model(theta))
+    starts = {"alpha": Start(centre[0], sd[0]), "eps": _scale_start(eps, freedom)}
     if size > 1:
-        starts["beta"] = Start((equations.offset[1:, None] + theta[1:]).T, sd[1:].T)
+        starts["beta"] = Start(centre[1:].T, sd[1:].T)
     return starts
 
 
@@ -144,12 +139,17 @@ def _residual_scale(equations: NormalEquations, priors: Priors) -> Any:
     return np.clip(np.sqrt(equations.rss.sum() / equations.count.sum()), 1e-8 * upper, upper)
 
 
+def _sum_of_squares(equations: NormalEquations) -> Any:
+    """Of the design of each group with its intercept at zero, shape (P, C)."""
+    at_zero = equations.root.copy()
+    at_zero[0, 1:] += at_zero[0, 0] * equations.centre[:, None]
+    return (at_zero**2).sum(0)
+
+
 def _residual(equations: NormalEquations, theta: Any) -> Any:
     """Residual sum of squares of each group about coefficients relative to the pooled fit."""
-    fitted = (equations.gram * theta[None]).sum(1)
-    return np.maximum(
-        equations.rss - 2.0 * (theta * equations.moment).sum(0) + (theta * fitted).sum(0), 0.0
-    )
+    left = equations.target - (equations.root * np.asarray(theta)[None]).sum(1)
+    return equations.rest + (left**2).sum(0)
 
 
 def _scale_start(scale: Any, freedom: Any) -> Start:

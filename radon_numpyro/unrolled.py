@@ -64,3 +64,20 @@ def solve_upper(factor: list[list[Any]], rhs: list[Any]) -> list[Any]:
         rest = rhs[p] - sum(factor[k][p] * out[k] for k in range(p + 1, size))
         out[p] = rest / factor[p][p]
     return out
+
+
+def updated(factor: list[list[Any]], row: list[Any]) -> list[list[Any]]:
+    r"""Upper triangle S with :math:`S'S = F'F + rr'`, by rotations: no square is ever subtracted.
+
+    Triangles are given by their rows from the diagonal on, and so is ``row``, whose first entries,
+    as many as it is short of P, are zeros.
+    """
+    first = len(factor) - len(row)
+    rest, out = list(row), list(factor[:first])
+    for old in factor[first:]:
+        pivot = (old[0] ** 2 + rest[0] ** 2) ** 0.5
+        c, s = old[0] / pivot, rest[0] / pivot
+        pairs = list(zip(old[1:], rest[1:], strict=True))
+        out.append([pivot, *(c * a + s * b for a, b in pairs)])
+        rest = [c * b - s * a for a, b in pairs]
+    return out

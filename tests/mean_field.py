@@ -8,6 +8,8 @@ Where predictors lie far from zero, so that intercepts and slopes are strongly c
 bound has several maxima, and this finds one of them.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,28 @@ from radon_numpyro.equations import NormalEquations
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 LOG_2PI = np.log(2 * np.pi)
+
+
+class Sums(NamedTuple):
+    """Sums over the rows of each group, intercept at zero, about the pooled fit ``offset``."""
+
+    gram: np.ndarray
+    moment: np.ndarray
+    rss: np.ndarray
+    count: np.ndarray
+    offset: np.ndarray
+
+
+def sums_about_fit(s):
+    """Gram matrix, moments and residual sums of squares of statistics, groups last."""
+    equations = NormalEquations.from_statistics(s)
+    offset = np.array(equations.to_model([0.0] * equations.size))
+    design = np.concatenate([np.ones((1, s.num_groups)), s.mean_x.T])
+    gram = s.count * design[:, None] * design[None, :]
+    gram[1:, 1:] += np.moveaxis(s.sxx, 0, -1)
+    moment = s.count * (s.mean_y - offset @ design) * design
+    moment[1:] += (s.sxy - s.sxx @ offset[1:]).T
+    return Sums(gram, moment, s.sum_of_squares(offset[0], offset[1:]), s.count, offset)
 
 
 def negative_elbo(guide, gram, moment, rss, count, offset, high, location_sd):
@@ -58,8 +82,8 @@ def negative_elbo(guide, gram, moment, rss, count, offset, high, location_sd):
 def mean_field_optimum(statistics, high=100.0, location_sd=1e4):
     """Means and sds by site (constrained space) and the optimal bound, as float64."""
     with jax.enable_x64(True):
-        equations = NormalEquations.from_statistics(statistics)
-        size, num_groups = equations.moment.shape
+        sums = sums_about_fit(statistics)
+        size, num_groups = sums.moment.shape
         start = {
             "theta": (np.zeros((size, num_groups)), np.full((size, num_groups), -1.0)),
             "mu": (np.zeros(size), np.full(size, -2.0)),
@@ -68,7 +92,7 @@ def mean_field_optimum(statistics, high=100.0, location_sd=1e4):
         }
         flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, start))
         loss = jax.jit(
-            jax.value_and_grad(lambda v: negative_elbo(unravel(v), *equations, high, location_sd))
+            jax.value_and_grad(lambda v: negative_elbo(unravel(v), *sums, high, location_sd))
         )
         found = minimize(
             lambda v: tuple(np.asarray(r, dtype=float) for r in loss(v)),
@@ -84,7 +108,7 @@ def mean_field_optimum(statistics, high=100.0, location_sd=1e4):
         mean = WEIGHTS @ value
         return mean, np.sqrt(WEIGHTS @ (value - mean) ** 2)
 
-    offset, (theta, theta_sd), (mu, mu_sd) = equations.offset, guide["theta"], guide["mu"]
+    offset, (theta, theta_sd), (mu, mu_sd) = sums.offset, guide["theta"], guide["mu"]
     sigma = np.array([scale_moments(*pair) for pair in zip(*guide["sigma"], strict=True)])
     eps = scale_moments(*guide["eps"])
     return {

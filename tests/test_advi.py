@@ -21,7 +21,7 @@ from fits import (
     three_counties,
     three_counties_advi,
 )
-from mean_field import NODES, WEIGHTS, mean_field_optimum, negative_elbo
+from mean_field import NODES, WEIGHTS, mean_field_optimum, negative_elbo, sums_about_fit
 from numpyro import handlers
 from scipy.optimize import minimize
 from scipy.stats import genpareto
@@ -37,7 +37,6 @@ from radon_numpyro import (
     windows,
 )
 from radon_numpyro.advi import ADVIResult
-from radon_numpyro.equations import NormalEquations
 from radon_numpyro.start import Start
 
 LOG_2PI = np.log(2 * np.pi)
@@ -71,8 +70,8 @@ def assert_optimal(result, optimum, *, mean=0.05, sd=0.03):
 
 def exact_bound(result):
     """Evidence lower bound at the guide of a radon fit, by quadrature."""
-    equations = NormalEquations.from_statistics(radon())
-    intercept, slope = equations.offset
+    sums = sums_about_fit(radon())
+    intercept, slope = sums.offset
     locs, scales = result.locs, result.scales
     guide = {
         "theta": (
@@ -90,7 +89,7 @@ def exact_bound(result):
         "eps": (locs["eps"], np.log(scales["eps"])),
     }
     with jax.enable_x64(True):
-        return -float(negative_elbo(jax.tree.map(jnp.asarray, guide), *equations, 100.0, 1e4))
+        return -float(negative_elbo(jax.tree.map(jnp.asarray, guide), *sums, 100.0, 1e4))
 
 
 def optimum_of_one_regression(y, x, high=100.0, location_sd=1e4):

@@ -586,7 +586,7 @@ def test_what_the_individual_model_refuses_is_announced():
         "The rows of 1 group ('b') leave no residual about the group's own line: the eps of the "
         "individual model has no proper posterior there."
     ]
-    with pytest.raises(ValueError, match="fitted exactly by fewer coefficients than rows: 'b'"):
+    with pytest.raises(ValueError, match="more rows than coefficients; got 1 fitted exactly: 'b'"):
         draw_exact(data)
     kept = data.select(["a", "c"])
     assert kept.audit().ok

@@ -80,6 +80,13 @@ def precision_of(population):
     return factor @ factor.T
 
 
+def to_model(equations):
+    """Matrix of coefficients with the intercept at zero from those with it at the centre."""
+    matrix = np.eye(equations.size)
+    matrix[0, 1:] = -equations.centre
+    return matrix
+
+
 def scales(size, zero):
     """Scales of different sizes, some of them exactly 0."""
     scale = SCALE[:size].copy()
@@ -95,7 +102,7 @@ def test_normal_equations_are_those_of_the_rows_about_the_pooled_fit(data):
     equations = equations_of(data)
     design = design_of(data)
     assert equations.size == design.shape[1]
-    residual = data.y - design @ equations.offset
+    residual = data.y - equations.fitted(list(design.T))
     # Least squares: the residual of the pooled fit is orthogonal to the design.
     scale = np.linalg.norm(design, axis=0) * np.linalg.norm(data.y)
     assert np.abs(design.T @ residual / scale).max() < 1e-12
@@ -103,10 +110,14 @@ def test_normal_equations_are_those_of_the_rows_about_the_pooled_fit(data):
         rows = data.group == c
         x, r = design[rows], residual[rows]
         close = {"rtol": 1e-11, "atol": 1e-10}
-        np.testing.assert_allclose(equations.gram[..., c], x.T @ x, **close)
-        np.testing.assert_allclose(equations.moment[:, c], x.T @ r, **close)
+        x[:, 1:] -= data.x.mean(0)
+        root, target = equations.root[..., c], equations.target[:, c]
+        np.testing.assert_allclose(root.T @ root, x.T @ x, **close)
+        np.testing.assert_allclose(root.T @ target, x.T @ r, **close)
+        np.testing.assert_array_equal(root, np.triu(root))
+        own = np.linalg.lstsq(x, r, rcond=1e-10)[0] if len(r) else np.zeros(x.shape[1])
+        np.testing.assert_allclose(equations.rest[c], ((r - x @ own) ** 2).sum(), **close)
         np.testing.assert_allclose(equations.rss[c], r @ r, **close)
-        assert equations.rss[c] >= 0
         assert equations.count[c] == rows.sum()
 
 
@@ -115,7 +126,7 @@ def test_no_residual_is_negative_where_the_fit_is_exact(unequal_data, num_predic
     data = unequal_data(num_predictors, sizes=SIZES)
     for slope in np.linspace(0.1, 2.0, 10):
         exact = replace(data, y=1.5 + slope * data.x.sum(-1))
-        assert (equations_of(exact).rss >= 0).all()
+        assert (equations_of(exact).rest >= 0).all()
 
 
 def test_pooled_equations_are_those_of_all_rows_in_one_group(unequal_data):
@@ -125,7 +136,7 @@ def test_pooled_equations_are_those_of_all_rows_in_one_group(unequal_data):
     for name in NormalEquations._fields:
         found, wanted = getattr(pooled, name), getattr(expected, name)
         assert found.shape == wanted.shape
-        scale = np.abs(equations_of(data).moment).sum() if name == "moment" else 1.0
+        scale = np.abs(equations_of(data).target).sum() if name == "target" else 1.0
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12 * scale, err_msg=name)
 
 
@@ -138,9 +149,9 @@ def test_taking_groups_keeps_their_equations(unequal_data):
         np.testing.assert_array_equal(taken.offset, equations.offset)
         np.testing.assert_array_equal(taken.count, np.array(SIZES)[order])
         for k, c in enumerate(order):
-            np.testing.assert_array_equal(taken.gram[..., k], equations.gram[..., c])
-            np.testing.assert_array_equal(taken.moment[..., k], equations.moment[..., c])
-            assert taken.rss[k] == equations.rss[c]
+            np.testing.assert_array_equal(taken.root[..., k], equations.root[..., c])
+            np.testing.assert_array_equal(taken.target[..., k], equations.target[..., c])
+            assert taken.rest[k] == equations.rest[c]
 
 
 # Marginal likelihood
@@ -213,25 +224,51 @@ def test_log_density_is_exact_under_the_tutorial_priors(unequal_data, x64, num_p
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("mean", "sd", "rtol"), [(2000.0, 10.0, 1e-9), (1e6, 100.0, 1e-7)])
-def test_log_density_is_right_for_a_predictor_far_from_zero(unequal_data, x64, mean, sd, rtol):
-    """A calendar year, a map coordinate: nobody centres them. (mean / sd)^2 digits are lost."""
-    data = unequal_data(1, sizes=(4, 1, 0, 3))
-    data = replace(data, x=mean + sd * (data.x - data.x.mean()) / data.x.std())
-    priors, scale = Priors.weakly_informative(data), np.array([2.0, 3.0 / sd])
-    found = log_density(equations_of(data), scale, EPS, priors)
-    expected = exact_log_density(data, priors, scale, EPS)
-    np.testing.assert_allclose(found, expected, rtol=rtol)
+@pytest.mark.parametrize(
+    ("mean", "sd", "rtol"), [(2000.0, 10.0, 1e-12), (1e6, 100.0, 1e-11), (1e6, 1.0, 1e-9)]
+)
+@pytest.mark.parametrize("num_predictors", [1, 2])
+def test_log_density_is_right_for_predictors_far_from_zero(
+    unequal_data, x64, mean, sd, rtol, num_predictors
+):
+    """A calendar year, a map coordinate: nobody centres them. Only their own digits are lost."""
+    data = unequal_data(num_predictors, sizes=(4, 1, 0, 3))
+    data = replace(data, x=mean + sd * (data.x - data.x.mean(0)) / data.x.std(0))
+    scale = np.array([2.0, 3.0 / sd, 0.5 / sd])[: num_predictors + 1]
+    for priors in (Priors.weakly_informative(data), Priors.tutorial()):
+        found = log_density(equations_of(data), scale, EPS, priors)
+        expected = exact_log_density(data, priors, scale, EPS)
+        np.testing.assert_allclose(found, expected, rtol=rtol)
 
 
-def test_log_density_is_right_for_precise_measurements(unequal_data, x64):
-    """Groups that differ by 10 000 times the noise, whose square is lost from 16 digits."""
-    data, scale, eps = unequal_data(0, sizes=(4, 1, 0, 3)), np.array([2.0]), 2e-4
+def exact_group_log_density(data, priors, eps):
+    """Of one group with the coefficients of the individual model, in rational arithmetic."""
+    individual = replace(priors, mu_alpha=priors.alpha, mu_beta=priors.beta)
+    return exact_log_density(data, individual, np.zeros(data.num_predictors + 1), eps)
+
+
+@pytest.mark.parametrize("priors", [None, Priors.tutorial()], ids=["scaled", "tutorial"])
+def test_individual_log_density_is_right_for_predictors_far_from_zero(unequal_data, priors):
+    data = unequal_data(2, sizes=(4, 1, 2, 3))
+    data = replace(data, x=1e6 + (data.x - data.x.mean(0)) / data.x.std(0))
+    priors = Priors.weakly_informative(data) if priors is None else priors
+    eps = np.array([0.3, 0.6, 0.5, 1.1])
+    found = individual_log_density(equations_of(data), eps, priors)
+    for c, label in enumerate(data.labels.groups):
+        expected = exact_group_log_density(data.select(label), priors, eps[c])
+        # (1e6)^2 of the 1e16 that a number holds; relative to the largest term.
+        np.testing.assert_allclose(found[c], expected, rtol=1e-9, atol=1e-5)
+
+
+@pytest.mark.parametrize(("ratio", "rtol"), [(1e4, 1e-12), (1e7, 1e-9)])
+def test_log_density_is_right_for_precise_measurements(unequal_data, x64, ratio, rtol):
+    """Groups that differ by many times the noise, whose square is beyond 16 digits."""
+    data, scale, eps = unequal_data(0, sizes=(4, 1, 0, 3)), np.array([2.0]), 2.0 / ratio
     noise = eps * np.random.default_rng(0).normal(size=8)
     data = replace(data, y=np.array([8.0, 11.0, 0.0, 13.0])[data.group] + noise)
     priors = Priors.weakly_informative(data)
     found = log_density(equations_of(data), scale, eps, priors)
-    np.testing.assert_allclose(found, exact_log_density(data, priors, scale, eps), rtol=1e-7)
+    np.testing.assert_allclose(found, exact_log_density(data, priors, scale, eps), rtol=rtol)
 
 
 def test_the_rational_reference_agrees_with_the_dense_one(unequal_data):
@@ -294,7 +331,7 @@ def test_mu_and_coefficients_have_the_dense_conditional(data, x64, zero):
     mean, cov = Dense(data, priors, scale, EPS).given(data.y)
 
     terms = group_terms(equations, scale, EPS)
-    population = population_mean(equations, terms, EPS, priors)
+    population = population_mean(equations, terms, priors)
     centre = np.array(population.mean)
     variance = np.linalg.inv(precision_of(population))
 
@@ -303,8 +340,8 @@ def test_mu_and_coefficients_have_the_dense_conditional(data, x64, zero):
         assert drawn.shape == (size, num_groups)
         return drawn.T.ravel()
 
-    offset = np.tile(equations.offset, num_groups + 1)
-    found = np.append(centre, theta(centre)) + offset
+    relative = np.append(centre, theta(centre)).reshape(-1, size)
+    found = np.column_stack(equations.to_model(relative.T)).ravel()
     np.testing.assert_allclose(found, mean, rtol=1e-9, atol=1e-10)
 
     # theta = f(mu) + A z with f affine: columns of f and of A, one unit vector at a time.
@@ -316,22 +353,26 @@ def test_mu_and_coefficients_have_the_dense_conditional(data, x64, zero):
     of_mu = np.vstack([np.eye(size), slope])
     found_cov = of_mu @ variance @ of_mu.T
     found_cov[size:, size:] += np.column_stack(spread) @ np.column_stack(spread).T
+    transform = np.kron(np.eye(num_groups + 1), to_model(equations))
+    found_cov = transform @ found_cov @ transform.T
     unit = np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
     np.testing.assert_allclose(found_cov / unit, cov / unit, atol=1e-9)
 
 
 def test_a_group_without_rows_is_a_draw_of_the_population(unequal_data, x64):
-    terms = group_terms(equations_of(unequal_data(1, sizes=SIZES)), SCALE[:2], EPS)
+    equations = equations_of(unequal_data(1, sizes=SIZES))
+    terms = group_terms(equations, SCALE[:2], EPS)
     mu, noise = [3.0, -2.0], [np.full(5, 0.5), np.full(5, -1.5)]
-    drawn = np.array(coefficients(terms, mu, noise))
-    np.testing.assert_allclose(drawn[:, 2], mu + SCALE[:2] * [0.5, -1.5], rtol=1e-14)
+    drawn = np.array(equations.to_model(coefficients(terms, mu, noise)))
+    expected = equations.to_model(mu) + SCALE[:2] * [0.5, -1.5]
+    np.testing.assert_allclose(drawn[:, 2], expected, rtol=1e-13)
     assert np.abs(drawn[:, 0] - drawn[:, 2]).max() > 0.1, "a group with rows is no such draw"
 
 
 def test_without_scatter_every_group_has_the_population_mean(unequal_data, x64):
     equations, priors = equations_of(unequal_data(2, sizes=SIZES)), make_priors(2)
     terms = group_terms(equations, np.zeros(3), EPS)
-    population = population_mean(equations, terms, EPS, priors)
+    population = population_mean(equations, terms, priors)
     noise = list(np.random.default_rng(0).normal(size=(3, 5)))
     theta = np.array(coefficients(terms, population.mean, noise))
     np.testing.assert_array_equal(theta, np.repeat(np.array(population.mean)[:, None], 5, axis=1))
@@ -381,7 +422,7 @@ def test_prediction_has_the_dense_conditional(unequal_data, num_predictors):
 
     scale, column = list(draws.T[:, :, None]), eps[:, None]
     terms = group_terms(equations, scale, column)
-    population = population_mean(equations, terms, column, priors)
+    population = population_mean(equations, terms, priors)
     mu = [m[:, None] for m in population.mean]
     mean, variance = prediction(terms, mu, list(new), group, population)
     given_mu = prediction(terms, mu, list(new), group)
@@ -393,7 +434,7 @@ def test_prediction_has_the_dense_conditional(unequal_data, num_predictors):
     line = line.reshape(6, -1)
     for s in range(3):
         centre, cov = Dense(data, priors, draws[s], eps[s]).given(data.y)
-        np.testing.assert_allclose(mean[s] + equations.offset @ new, line @ centre, rtol=1e-9)
+        np.testing.assert_allclose(mean[s] + equations.fitted(new), line @ centre, rtol=1e-9)
         expected = np.einsum("ri,ij,rj->r", line, cov, line)
         np.testing.assert_allclose(variance[s], expected, rtol=1e-8)
         # With mu known: the covariance of theta given mu and y.
@@ -435,18 +476,19 @@ def test_individual_coefficients_have_the_conjugate_posterior(data):
     sd = np.append(priors.alpha.scale, priors.beta.scale)
     scale, mu = individual_prior(equations, priors)
     np.testing.assert_allclose(scale, sd, rtol=0)
-    np.testing.assert_allclose(mu + equations.offset, loc, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(equations.to_model(mu), loc, rtol=1e-12, atol=1e-12)
     terms = group_terms(equations, scale, eps)
     mean = np.array(coefficients(terms, mu))
+    transform, centre = to_model(equations), np.array(equations.to_model(mean))
     units = [np.repeat(unit[:, None], num_groups, axis=1) for unit in np.eye(size)]
     spread = np.stack([np.array(coefficients(terms, mu, list(u))) - mean for u in units], axis=1)
     for c in range(num_groups):
         x, y = design_of(data)[data.group == c], data.y[data.group == c]
         cov = np.linalg.inv(x.T @ x / eps[c] ** 2 + np.diag(1 / sd**2))
         expected = cov @ (x.T @ y / eps[c] ** 2 + loc / sd**2)
-        np.testing.assert_allclose(mean[:, c] + equations.offset, expected, rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(centre[:, c], expected, rtol=1e-8, atol=1e-8)
         unit = np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
-        found = spread[..., c] @ spread[..., c].T
+        found = transform @ spread[..., c] @ spread[..., c].T @ transform.T
         np.testing.assert_allclose(found / unit, cov / unit, atol=1e-8)
 
 
@@ -463,7 +505,8 @@ def test_one_row_and_the_tutorial_priors_leave_the_right_covariance(mean, sd):
     units = [[np.full(2, u[0]), np.full(2, u[1])] for u in np.eye(2)]
     factor = np.stack([np.array(coefficients(terms, mu, u)) - centre for u in units], axis=1)
     at_row, factor = np.array([1.0, x[3]]), factor[..., 1]
-    fitted = at_row @ (centre[:, 1] + equations.offset)
+    fitted = at_row @ np.array(equations.to_model(centre))[:, 1]
+    factor = to_model(equations) @ factor
     np.testing.assert_allclose(fitted, y[3], atol=1e-6)
     # Along the row's own direction the variance is `known`, across it the prior's.
     norm = at_row @ at_row

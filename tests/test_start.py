@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mean_field import LOG_2PI, mean_field_optimum, negative_elbo
+from mean_field import LOG_2PI, mean_field_optimum, negative_elbo, sums_about_fit
 from numpyro.infer.util import log_density, potential_energy
 
 from radon_numpyro.data import GroupedData
-from radon_numpyro.equations import NormalEquations
 from radon_numpyro.models import MODELS, hierarchical
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.radon import load_radon
@@ -40,7 +39,7 @@ def test_the_reference_bound_is_the_bound_of_the_model(unequal_data, x64, num_pr
     """Quadrature against plain Monte Carlo of log p - log q, at a guide that is not the optimum."""
     high, location_sd, size, num_draws = 30.0, 20.0, num_predictors + 1, 20_000
     statistics = GroupStatistics.from_data(unequal_data(num_predictors, sizes=SIZES))
-    equations = NormalEquations.from_statistics(statistics)
+    sums = sums_about_fit(statistics)
     location, scale = Normal(0.0, location_sd), Uniform(high)
     priors = Priors(location, location, scale, scale, location, location, scale)
     rng = np.random.default_rng(6)
@@ -50,7 +49,7 @@ def test_the_reference_bound_is_the_bound_of_the_model(unequal_data, x64, num_pr
         "sigma": (rng.normal(-3, 0.3, size), rng.uniform(-1.5, -0.5, size)),
         "eps": (np.array(-1.0), np.array(-2.0)),
     }
-    bound = -float(negative_elbo(guide, *equations, high, location_sd))
+    bound = -float(negative_elbo(guide, *sums, high, location_sd))
 
     noise = {k: rng.normal(size=(num_draws, *np.shape(loc))) for k, (loc, _) in guide.items()}
     log_q = sum(
@@ -60,7 +59,7 @@ def test_the_reference_bound_is_the_bound_of_the_model(unequal_data, x64, num_pr
 
     def energy(noise):
         z = {k: loc + jnp.exp(log_sd) * noise[k] for k, (loc, log_sd) in guide.items()}
-        theta, mu = z["theta"] + equations.offset[:, None], z["mu"] + equations.offset
+        theta, mu = z["theta"] + sums.offset[:, None], z["mu"] + sums.offset
         sites = {"alpha": theta[0], "mu_alpha": mu[0], "sigma_alpha": z["sigma"][0]}
         sites["eps"] = z["eps"]
         if num_predictors:
@@ -75,8 +74,8 @@ def test_the_reference_bound_is_the_bound_of_the_model(unequal_data, x64, num_pr
 
 def test_the_reference_optimum_is_a_maximum_of_its_bound(radon, optimum, x64):
     means, sds = optimum["means"], optimum["sds"]
-    equations = NormalEquations.from_statistics(radon)
-    offset = equations.offset
+    sums = sums_about_fit(radon)
+    offset = sums.offset
 
     def guide(shift, widen):
         """The guide of the optimum with all coefficients moved, in units of their own sd."""
@@ -103,7 +102,7 @@ def test_the_reference_optimum_is_a_maximum_of_its_bound(radon, optimum, x64):
         }
 
     def bound(shift, widen):
-        return -float(negative_elbo(guide(shift, widen), *equations, 100.0, 1e4))
+        return -float(negative_elbo(guide(shift, widen), *sums, 100.0, 1e4))
 
     np.testing.assert_allclose(bound(0.0, 0.0), optimum["elbo"], atol=0.05)
     for shift, widen in ((0.3, 0.0), (-0.3, 0.0), (0.0, 0.2), (0.0, -0.2)):
