@@ -33,6 +33,11 @@ def check_columns(
     for argument, name in used:
         if not isinstance(name, str):
             raise TypeError(f"Expected {argument} to be named by a str; got {name!r}")
+        if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+            raise ValueError(
+                f"Expected {argument} to have a name that a file can hold, UTF-8 without NUL; got "
+                f"{name!r}"
+            )
     names = [name for _, name in used]
     if len(set(names)) < len(names):
         raise ValueError(

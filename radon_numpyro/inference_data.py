@@ -42,7 +42,7 @@ from radon_numpyro.statistics import STATISTICS, GroupStatistics
 
 PREDICTOR = "predictor"
 SITES = ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps")
-_DIMS = {"chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
+_DIMS = {".", "chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
 _TAKEN = _DIMS.union(SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
 # Arguments of functions of xarray that ArviZ calls with dimensions as keywords.
 _KEYWORDS = ("self", "coords")

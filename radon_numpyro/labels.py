@@ -33,7 +33,10 @@ class Labels:
 
 
 def stored(labels: Sequence[Hashable]) -> NDArray[Any]:
-    """Labels as netCDF can keep them: integers or text as they are, anything else as text.
+    r"""Labels as netCDF can keep them: integers or text as they are, anything else as text.
+
+    What UTF-8 has no bytes for, or netCDF takes for the end of a text, is written as Python does:
+    ``"\\x00"`` in four characters.
 
     Parameters
     ----------
@@ -46,7 +49,12 @@ def stored(labels: Sequence[Hashable]) -> NDArray[Any]:
     """
     if all(isinstance(g, int) and not isinstance(g, bool) and abs(g) < 2**63 for g in labels):
         return np.array(labels, dtype=np.int64)
-    return np.array([str(g) for g in labels], dtype=str)
+    return np.array([_text(g) for g in labels], dtype=str)
+
+
+def _text(label: Hashable) -> str:
+    readable = str(label).encode("utf-8", "backslashreplace").decode("utf-8")
+    return readable.replace("\0", "\\x00")
 
 
 def match(labels: Iterable[Hashable], groups: Sequence[Hashable]) -> NDArray[np.int64]:
@@ -89,7 +97,7 @@ def match(labels: Iterable[Hashable], groups: Sequence[Hashable]) -> NDArray[np.
 
 
 def _spellings(label: Hashable) -> Iterator[str]:
-    yield str(label)
+    yield _text(label)
     if isinstance(label, float) and label.is_integer():
         yield str(int(label))
     elif isinstance(label, int):

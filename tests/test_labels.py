@@ -49,3 +49,11 @@ def test_arrays_of_labels_are_of_one_type():
         expected = "U" if labels else "i"
         assert stored(labels).dtype.kind == expected
     assert json.dumps(stored(["b", 1, None]).tolist()) == '["b", "1", "None"]'
+
+
+def test_text_that_no_file_can_hold_is_spelt_out_and_found_again():
+    labels = ("a\0", "a", "\ud800", "São", "\\x00")
+    kept = stored(labels).tolist()
+    assert kept == ["a\\x00", "a", "\\ud800", "São", "\\x00"]
+    assert all("\0" not in label and label.encode() for label in kept)
+    assert match(labels, kept).tolist() == [0, 1, 2, 3, 4]
