@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from radon_numpyro import checkpoint as checkpoints
@@ -18,7 +19,7 @@ from radon_numpyro.checkpoint import Checkpoint
 from radon_numpyro.data import GroupedData
 from radon_numpyro.identity import check_same, data_arrays, describe, go_further, restore
 from radon_numpyro.inference_data import describe_call, to_datatree
-from radon_numpyro.inversion import ExactResult, draw_exact
+from radon_numpyro.inversion import ExactResult, check_residual, draw_exact
 from radon_numpyro.nuts import NUTSResult, draw_nuts
 from radon_numpyro.prior_conflict import prior_conflicts
 from radon_numpyro.priors import Priors
@@ -109,10 +110,11 @@ def fit(
     TypeError
         If ``data`` is neither rows nor statistics.
     ValueError
-        If an argument is out of range, or ``checkpoint`` holds another fit, is damaged, or is open
-        in another process.
+        If an argument is out of range, no rows can have the statistics given, the outcomes are
+        fitted exactly, or ``checkpoint`` holds another fit, is damaged, or is open in another
+        process.
     FloatingPointError
-        If the log density is not finite.
+        If the log density or a draw is not finite.
     KeyboardInterrupt, TimeoutError
         On Ctrl-C or SIGTERM, or after ``max_seconds``, before the first draw. A checkpoint has the
         steps of ADVI and of the warm-up.
@@ -152,6 +154,7 @@ def fit(
         max_seconds=max_seconds,
     )
     with Run(max_seconds=max_seconds) as run:
+        check_residual(statistics, model)
         used = Priors.weakly_informative(statistics) if priors is None else priors
         # Those by default are scaled by the data.
         conflicts = () if priors is None else prior_conflicts(priors, statistics, model)
@@ -276,6 +279,7 @@ def _go(
             raise
         what = str(end) or "interrupted before the first draw"
         raise type(end)(f"{what}; resume({str(run.checkpoint.path)!r}) goes on") from None
+    _check_finite(drawn)
     timings = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
     attributes: dict[str, Any] = {
         "dtype": settings.dtype,
@@ -290,3 +294,15 @@ def _go(
         if isinstance(data, GroupedData):
             attributes["data_fingerprint"] = run.checkpoint.header["fingerprint"]
     return to_datatree(data, statistics, priors, advi, drawn, attributes)
+
+
+def _check_finite(drawn: NUTSResult | ExactResult) -> None:
+    """A number that is none, among draws that are summarised, would pass for no finding at all."""
+    for site, draws in drawn.draws.items():
+        finite = np.isfinite(draws).reshape(*draws.shape[:2], -1).all(-1)
+        if not finite.all():
+            chain, draw = np.argwhere(~finite)[0]
+            raise FloatingPointError(
+                f"Expected finite draws; got {site} of chain {chain} not finite from draw {draw} "
+                "on. Check the units of the data against the priors"
+            )

@@ -3,7 +3,7 @@ r"""Do the priors leave room for the data? Findings, from moments, before any fi
 With :math:`R` the residual sum of squares and :math:`f` its degrees of freedom, the data alone say
 :math:`\sigma^2 \sim R/\chi^2_f` of a scale: its residual variance within groups, or the variance
 of the groups' levels less what the rows' scatter adds to it. A Uniform(0, h) prior is in conflict
-if more than 5 % of that lies beyond h, a half-normal one if more than half lies beyond four of its
+if more than 5 % of that lies beyond h, a half-normal one if more than 95 % lies beyond four of its
 standard deviations. The Normal prior of a location is in conflict if the least-squares fit to all
 rows lies more than five standard deviations, its own and those of the prior together, from its
 mean.
@@ -27,7 +27,7 @@ from radon_numpyro.finding import Finding
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
-MAX_OUTSIDE = {Uniform: 0.05, HalfNormal: 0.5}
+MAX_OUTSIDE = {Uniform: 0.05, HalfNormal: 0.95}
 MAX_HALF_NORMAL_SDS = 4.0
 MAX_DISTANCE = 5.0
 ADVICE = "Priors.weakly_informative(data), which are scaled by the data, or wider ones of your own"
@@ -65,13 +65,6 @@ def prior_conflicts(
     return tuple(finding for finding in found if finding is not None)
 
 
-def _within(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray, int]:
-    """Slopes common to all groups, residual sums of squares about them, and number of slopes."""
-    slopes, _, rank, _ = np.linalg.lstsq(statistics.sxx.sum(0), statistics.sxy.sum(0), rcond=None)
-    alpha = statistics.mean_y - statistics.mean_x @ slopes
-    return slopes, np.maximum(statistics.sum_of_squares(alpha, slopes), 0.0), int(rank)
-
-
 def _residual(statistics: GroupStatistics, model: str) -> tuple[np.ndarray, np.ndarray]:
     """Residual sums of squares and their degrees of freedom: of each group, or of all rows."""
     if model == "individual":
@@ -84,18 +77,24 @@ def _residual(statistics: GroupStatistics, model: str) -> tuple[np.ndarray, np.n
         coefficients, _ = _least_squares(statistics)
         squares = statistics.sum_of_squares(coefficients[0], coefficients[1:]).sum()
         return np.atleast_1d(squares), np.atleast_1d(statistics.count.sum() - len(coefficients))
-    _, squares, rank = _within(statistics)
-    freedom = statistics.count.sum() - (statistics.count > 0).sum() - rank
-    return np.atleast_1d(squares.sum()), np.atleast_1d(freedom)
+    # About slopes common to all groups.
+    slopes, _, rank, _ = np.linalg.lstsq(statistics.sxx.sum(0), statistics.sxy.sum(0), rcond=None)
+    alpha = statistics.mean_y - statistics.mean_x @ slopes
+    squares = max(float(statistics.sum_of_squares(alpha, slopes).sum()), 0.0)
+    freedom = statistics.count.sum() - (statistics.count > 0).sum() - int(rank)
+    return np.atleast_1d(squares), np.atleast_1d(freedom)
 
 
 def _levels(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of squares of the groups' intercepts about their mean, less that of the rows' scatter."""
-    slopes, _, _ = _within(statistics)
+    """Sum of squares of the groups' levels about the fit to all rows, less that of rows' scatter.
+
+    Not about slopes within groups, which groups far away would be extrapolated by.
+    """
+    coefficients, _ = _least_squares(statistics)
     squares, freedom = _residual(statistics, "hierarchical")
     variance = float(squares[0] / freedom[0]) if freedom[0] > 0 else 0.0
     seen = statistics.count > 0
-    level = (statistics.mean_y - statistics.mean_x @ slopes)[seen]
+    level = (statistics.mean_y - coefficients[0] - statistics.mean_x @ coefficients[1:])[seen]
     scatter = np.mean(variance / statistics.count[seen])
     least = max(float(np.var(level)) - scatter, 0.0)
     return np.atleast_1d(least * len(level)), np.atleast_1d(len(level) - 1.0)
