@@ -5,8 +5,8 @@ Given the scales, the line :math:`f_i = \alpha_{c(i)} + x_i\beta_{c(i)}` of any 
 .. math:: f_i \mid \sigma, \epsilon, y \sim N(m_i, v_i), \qquad
           y_i^\mathrm{new} \mid \sigma, \epsilon, y \sim N(m_i, v_i + \epsilon^2),
 
-where the algebra of ``marginal.py`` gives :math:`m_i` and :math:`v_i`. Averages over draws of the
-scales are therefore free of the noise that drawn coefficients would add (Rao-Blackwell).
+where the algebra of ``given_scales.py`` gives :math:`m_i` and :math:`v_i`. Averages over draws of
+the scales are therefore free of the noise that drawn coefficients would add (Rao-Blackwell).
 
 ``scales`` maps names to draws, S of them on the first axis, in float64:
 
@@ -29,17 +29,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from radon_numpyro.equations import NormalEquations
-from radon_numpyro.marginal import (
+from radon_numpyro.equations import NormalEquations, centred
+from radon_numpyro.given_scales import (
     GroupTerms,
     PopulationMean,
     coefficients,
     group_terms,
     individual_prior,
     population_mean,
-    prediction,
+    posterior_root,
+    standardised,
 )
 from radon_numpyro.priors import Priors
+from radon_numpyro.unrolled import dot, solve_lower
 
 Scales = Mapping[str, np.ndarray]
 
@@ -200,6 +202,60 @@ def draw_groups(
         theta = coefficients(terms, relative, list(noise))
         out[:, start : start + step] = np.stack(equations.to_model(theta), axis=-1)
     return out
+
+
+def prediction(
+    terms: GroupTerms,
+    mu: list[Any],
+    design: list[Any],
+    group: Any,
+    population: PopulationMean | None = None,
+) -> tuple[Any, Any]:
+    r"""Mean and variance of a regression line at new rows of known groups, given the scales.
+
+    .. math:: E = z'\mu + d'A_c'C_c^{-T}(w_c - W_c\mu), \qquad
+              \mathrm{Var} = d'(I + A_c'A_c)^{-1}d + m'Vm, \quad m = z - W_c'C_c^{-1}A_c d
+
+    with z the row about the centre and d the row itself, each entry times its scale.
+
+    Parameters
+    ----------
+    terms
+        From :func:`group_terms`; scales may have shape (S, 1), a draw a row.
+    mu
+        P means relative to the pooled fit, scalars or (S, 1).
+    design
+        P arrays of shape (R,): ones, then the predictors of the new rows.
+    group
+        Group of each new row, shape (R,).
+    population
+        Given when :math:`\mu` is itself uncertain (hierarchical model): adds its variance.
+
+    Returns
+    -------
+    mean, variance
+        Shape (R,) or (S, R); the mean relative to the pooled fit.
+    """
+    size = len(design)
+
+    def of_row(value: Any) -> Any:
+        return value[..., group] if np.ndim(value) else value
+
+    row = centred(design, terms.centre)
+    scaled = [terms.scale[p] * design[p] for p in range(size)]
+    mean = dot(row, mu) + dot(scaled, [of_row(v) for v in standardised(terms, mu)])
+    root = [[of_row(entry) for entry in line] for line in posterior_root(terms)]
+    b = solve_lower(root, scaled)
+    variance = dot(b, b)
+    if population is not None:
+        factor = [[of_row(entry) for entry in line] for line in terms.cholesky]
+        a = [[of_row(entry) for entry in line] for line in terms.a]
+        reach = solve_lower(factor, [dot(a[p], scaled[p:]) for p in range(size)])
+        m = [row[q] - dot(reach, [of_row(v) for v in terms.u[q]]) for q in range(size)]
+        expanded = [[entry[..., None] for entry in line] for line in population.cholesky]
+        c = solve_lower(expanded, m)
+        variance = variance + dot(c, c)
+    return mean, variance
 
 
 def residual_variance(model: str, scales: Scales, group: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ class NormalEquations(NamedTuple):
 
     Squares of large numbers that cancel, as those of :math:`X_c'X_c` do where a predictor lies far
     from zero, never arise. Predictors that do not vary, or are combinations of others, leave rows
-    of zeros. Coefficients of this module and of ``marginal.py`` are relative to the pooled fit and
+    of zeros. Coefficients here and in ``given_scales.py`` are relative to the pooled fit and
     have their intercept at the centre m; :meth:`to_model` and :meth:`from_model` go from and to
     those of the model as written.
 

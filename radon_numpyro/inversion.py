@@ -20,12 +20,8 @@ import numpy as np
 from radon_numpyro.checks import first_few
 from radon_numpyro.data import GroupedData
 from radon_numpyro.equations import NormalEquations
-from radon_numpyro.marginal import (
-    coefficients,
-    group_terms,
-    individual_log_density,
-    individual_prior,
-)
+from radon_numpyro.given_scales import coefficients, group_terms, individual_prior
+from radon_numpyro.marginal import individual_log_density
 from radon_numpyro.priors import Priors, Uniform
 from radon_numpyro.run import ALL_DRAWS
 from radon_numpyro.statistics import GroupStatistics, as_statistics

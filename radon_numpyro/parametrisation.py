@@ -6,7 +6,7 @@ r"""The coordinates a sampler moves in, and the way there and back.
                    the slopes likewise (Papaspiliopoulos, Roberts and Skold 2007,
                    doi:10.1214/088342307000000014)
 ``"marginal"``     signed scales and eps alone; means and coefficients are drawn exactly
-                   (``marginal.py``). The individual and pooled models need no sampler then
+                   (``given_scales.py``). The individual and pooled models need no sampler then
                    (``inversion.py``)
 =================  ============================================================================
 """
@@ -22,6 +22,7 @@ from numpyro.infer.reparam import LocScaleReparam
 
 from radon_numpyro import marginal
 from radon_numpyro.equations import NormalEquations
+from radon_numpyro.given_scales import draw_coefficients
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
@@ -112,7 +113,7 @@ def _draw(
     key: Any, values: Sites, equations: NormalEquations, priors: Priors, *, groups: bool
 ) -> Sites:
     scale = [values["sigma_alpha"], *values.get("sigma_beta", ())]
-    return marginal.draw_coefficients(key, equations, scale, values["eps"], priors, groups=groups)
+    return draw_coefficients(key, equations, scale, values["eps"], priors, groups=groups)
 
 
 _PARAMETRISATIONS = {

@@ -3,10 +3,10 @@ r"""Do the priors leave room for the data? Findings, from moments, before any fi
 With :math:`R` the residual sum of squares and :math:`f` its degrees of freedom, the data alone say
 :math:`\sigma^2 \sim R/\chi^2_f` of a scale: its residual variance within groups, or the variance
 of the groups' levels less what the rows' scatter adds to it. A Uniform(0, h) prior is in conflict
-if more than 5 % of that lies beyond h, a half-normal one if more than 95 % lies beyond four of its
-standard deviations. The Normal prior of a location is in conflict if the least-squares fit to all
-rows lies more than five standard deviations, its own and those of the prior together, from its
-mean.
+if more than 5 % of that lies beyond h, a half-normal one if less than 5 %, divided by the number of
+groups that are asked, lies within four of its standard deviations. The Normal prior of a location
+is in conflict if the least-squares fit to all rows lies more than five standard deviations, its own
+and those of the prior together, from its mean.
 
 References
 ----------
@@ -27,7 +27,7 @@ from radon_numpyro.finding import Finding
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
-MAX_OUTSIDE = {Uniform: 0.05, HalfNormal: 0.95}
+LEVEL = 0.05
 MAX_HALF_NORMAL_SDS = 4.0
 MAX_DISTANCE = 5.0
 ADVICE = "Priors.weakly_informative(data), which are scaled by the data, or wider ones of your own"
@@ -129,7 +129,8 @@ def _scale(
     known = freedom > 0
     outside = np.zeros(len(squares))
     outside[known] = stats.chi2.cdf(squares[known] / float(bound) ** 2, freedom[known])
-    conflicting = np.flatnonzero(outside > MAX_OUTSIDE[type(prior)])
+    most = LEVEL if uniform else 1.0 - LEVEL / len(squares)
+    conflicting = np.flatnonzero(outside > most)
     if not conflicting.size:
         return None
     sds = np.sqrt(squares[conflicting] / freedom[conflicting])

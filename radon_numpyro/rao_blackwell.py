@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from radon_numpyro.conditional import prediction
 from radon_numpyro.equations import NormalEquations
-from radon_numpyro.marginal import coefficient_moments
+from radon_numpyro.given_scales import group_terms, population_mean
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import program
 
@@ -72,3 +73,33 @@ def _mean_and_sd(scales: Any, equations: NormalEquations, priors: Priors) -> tup
     sums = jax.lax.scan(add, zero, scales)[0]
     shift, square, variance = (s / len(scales["eps"]) for s in sums)
     return centre + shift, jnp.sqrt(square - shift**2 + variance)
+
+
+def coefficient_moments(
+    equations: NormalEquations, scale: list[Any], eps: Any, priors: Priors
+) -> tuple[Any, Any]:
+    """Mean and variance of every coefficient given the scales (hierarchical model).
+
+    Parameters
+    ----------
+    equations, priors
+        The data, and the priors of the means.
+    scale, eps
+        P standard deviations and the residual one, scalars.
+
+    Returns
+    -------
+    mean, variance
+        Shape (C, P), intercept first, in the units of the model.
+    """
+    size, num_groups = equations.target.shape
+    terms = group_terms(equations, scale, eps)
+    population = population_mean(equations, terms, priors)
+    groups = np.arange(num_groups)
+    moments = [
+        prediction(terms, population.mean, list(unit), groups, population)
+        for unit in np.eye(size)[:, :, None] * np.ones(num_groups)
+    ]
+    fit = equations.to_model([0.0] * size)
+    mean = jnp.stack([m + o for (m, _), o in zip(moments, fit, strict=True)], axis=-1)
+    return mean, jnp.stack([v for _, v in moments], axis=-1)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from radon_numpyro.equations import NormalEquations
-from radon_numpyro.marginal import (
+from radon_numpyro.given_scales import (
     coefficients,
     group_terms,
     individual_prior,

@@ -16,18 +16,18 @@ from numpyro.infer.util import log_density as model_log_density
 from scipy import stats
 
 from radon_numpyro import marginal
+from radon_numpyro.conditional import prediction
 from radon_numpyro.data import GroupedData
 from radon_numpyro.equations import NormalEquations
-from radon_numpyro.marginal import (
+from radon_numpyro.given_scales import (
     coefficients,
     draw_coefficients,
     group_terms,
-    individual_log_density,
     individual_prior,
-    log_density,
     population_mean,
-    prediction,
+    prior_parameters,
 )
+from radon_numpyro.marginal import individual_log_density, log_density
 from radon_numpyro.priors import HalfNormal, Priors, Uniform
 
 SIZES = (5, 1, 0, 9, 3)
@@ -184,7 +184,7 @@ def exact_log_density(data, priors, scale, eps):
     """The dense Normal in rational arithmetic, where a prior sd of 1e4 costs no digit."""
     size, n = data.num_predictors + 1, data.num_rows
     row = [[Fraction(v) for v in r] for r in design_of(data)]
-    loc, sd = marginal.prior_parameters(priors, size)
+    loc, sd = prior_parameters(priors, size)
     loc, sd, s = ([Fraction(float(v)) for v in vector] for vector in (loc, sd, scale))
     matrix = [
         [
@@ -451,7 +451,7 @@ def test_individual_log_density_is_the_dense_normal_of_each_group(data):
     priors, equations = make_priors(data.num_predictors), equations_of(data)
     size, num_groups = equations.size, data.num_groups
     eps = np.linspace(0.4, 1.9, 2 * num_groups).reshape(2, num_groups)
-    loc, scale = marginal.prior_parameters(priors, size, intercept="alpha", slope="beta")
+    loc, scale = prior_parameters(priors, size, intercept="alpha", slope="beta")
     found = individual_log_density(equations, eps, priors)
     assert found.shape == (2, num_groups)
     np.testing.assert_array_equal(individual_log_density(equations, eps[1], priors), found[1])

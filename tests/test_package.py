@@ -32,6 +32,7 @@ LAYERS = [
     {"prior_conflict"},
     {"models"},
     {"equations", "unrolled", "mixture"},
+    {"given_scales"},
     {"marginal", "parametrisation", "inversion"},
     {"conditional"},
     {"start"},
