@@ -1,129 +1,22 @@
 """Simulation-based calibration: draws of the posterior rank the truth uniformly.
 
-Parameters are drawn from the prior, data from the parameters, and the rank of the true value
-among independent posterior draws must be uniform (Talts, Betancourt, Simpson, Vehtari and Gelman
-2018, arXiv:1804.06788). The log likelihood is ranked too: it sees errors that no single
-parameter shows (Modrak et al. 2023, doi:10.1214/23-BA1404). Uniformity is tested by chi-square
-over eight bins, at a level of 0.001 for all quantities of a model together.
+Uniformity is tested by chi-square over eight bins, at a level of 0.001 for all quantities of a
+model together; ``scripts/validate.py`` shows more.
 """
 
 import jax
 import numpy as np
 import pytest
-from scipy import stats
-
-from radon_numpyro.advi import fit_advi
-from radon_numpyro.data import GroupedData
-from radon_numpyro.inversion import draw_exact
-from radon_numpyro.nuts import sample_nuts
-from radon_numpyro.priors import HalfNormal, Normal, Priors
-from radon_numpyro.statistics import GroupStatistics
-
-SIZES = (1, 2, 3, 5, 8, 12)
-NUM_GROUPS = len(SIZES)
-GROUP = np.repeat(np.arange(NUM_GROUPS), SIZES)
-DESIGN = np.random.default_rng(0)
-THREE_PREDICTORS = DESIGN.normal([0.5, -1.0, 0.0], [1.0, 0.6, 2.0], (len(GROUP), 3))
-ONE_PREDICTOR = THREE_PREDICTORS[:, :1]
-RANKS = 63
-LEVEL = 0.001
-PRIORS = Priors(
-    mu_alpha=Normal(1.0, 1.5),
-    mu_beta=Normal(-0.5, 0.7),
-    sigma_alpha=HalfNormal(0.8),
-    sigma_beta=HalfNormal(0.5),
-    alpha=Normal(1.0, 1.5),
-    beta=Normal(-0.5, 0.7),
-    eps=HalfNormal(1.2),
+from validation.calibration import (
+    RANKS,
+    THREE_PREDICTORS,
+    ecdf_differences,
+    envelope,
+    p_values,
+    ranks,
 )
 
-
-def draw_truth(rng, model, x):
-    """Parameters from the prior, and data from them."""
-    p, k = PRIORS, x.shape[1]
-    if model == "hierarchical":
-        truth = {
-            "mu_alpha": rng.normal(p.mu_alpha.loc, p.mu_alpha.scale),
-            "mu_beta": rng.normal(p.mu_beta.loc, p.mu_beta.scale, k),
-            "sigma_alpha": abs(rng.normal(0, p.sigma_alpha.scale)),
-            "sigma_beta": abs(rng.normal(0, p.sigma_beta.scale, k)),
-            "eps": abs(rng.normal(0, p.eps.scale)),
-        }
-        alpha = rng.normal(truth["mu_alpha"], truth["sigma_alpha"], NUM_GROUPS)
-        beta = rng.normal(truth["mu_beta"], truth["sigma_beta"], (NUM_GROUPS, k))
-    else:
-        shape = () if model == "pooled" else (NUM_GROUPS,)
-        alpha = rng.normal(p.alpha.loc, p.alpha.scale, shape)
-        beta = rng.normal(p.beta.loc, p.beta.scale, (*shape, k))
-        truth = {"eps": np.abs(rng.normal(0, p.eps.scale, shape))}
-    truth |= {"alpha": alpha, "beta": beta}
-    return truth, rng.normal(line(truth, x), of_row(truth["eps"]))
-
-
-def of_row(value, event_dims=0):
-    """Value of each row's group, group axis ``-1 - event_dims``, or of all rows alike."""
-    value = np.asarray(value)
-    axis = value.ndim - 1 - event_dims
-    if axis >= 0 and value.shape[axis] == NUM_GROUPS:
-        return np.take(value, GROUP, axis)
-    return np.expand_dims(value, axis + 1)
-
-
-def line(sites, x):
-    return of_row(sites["alpha"]) + (x * of_row(sites["beta"], 1)).sum(-1)
-
-
-def quantities(sites, x, y):
-    """Parameters and the log likelihood, one column each, from sites with a leading draw axis."""
-    flat = {n: np.asarray(v).reshape(len(v), -1) for n, v in sites.items()}
-    eps = of_row(sites["eps"])
-    log_likelihood = stats.norm.logpdf(y, line(sites, x), eps).sum(-1, keepdims=True)
-    columns = [flat[n] for n in sorted(flat)] + [log_likelihood]
-    names = [f"{n}[{k}]" for n in sorted(flat) for k in range(flat[n].shape[1])]
-    return np.concatenate(columns, axis=1), [*names, "log likelihood"]
-
-
-def draws_of(model, data, seed):
-    """RANKS nearly independent draws of every site, leading axis the draw."""
-    if model != "hierarchical":
-        found = draw_exact(data, model, priors=PRIORS, draws=RANKS, chains=1, seed=seed).draws
-        return {n: v[0] for n, v in found.items()}
-    statistics = GroupStatistics.from_data(data)
-    guide = fit_advi(statistics, priors=PRIORS, num_steps=0, progress_bar=False)
-    thin = 10
-    found = sample_nuts(
-        statistics,
-        guide,
-        method="marginal",
-        priors=PRIORS,
-        draws=RANKS * thin,
-        chains=1,
-        num_warmup=300,
-        seed=seed,
-        progress_bar=False,
-    ).draws
-    return {n: v[0, ::thin] for n, v in found.items()}
-
-
-def ranks(model, num_data_sets, seed, distort=lambda sites: sites, x=ONE_PREDICTOR):
-    rng = np.random.default_rng(seed)
-    out = []
-    for k in range(num_data_sets):
-        truth, y = draw_truth(rng, model, x)
-        data = GroupedData.from_arrays(y, x, GROUP)
-        drawn = quantities(distort(draws_of(model, data, k)), x, y)
-        exact = quantities({n: np.asarray(v)[None] for n, v in truth.items()}, x, y)
-        assert drawn[1] == exact[1]
-        out.append((drawn[0] < exact[0]).sum(0))
-    return np.array(out), drawn[1]
-
-
-def p_values(counts):
-    """Chi-square test of uniformity of each column over eight equal bins of the ranks."""
-    bins = counts * 8 // (RANKS + 1)
-    table = np.stack([np.bincount(column, minlength=8) for column in bins.T])
-    assert table.shape == (counts.shape[1], 8)
-    return stats.chisquare(table, axis=1).pvalue
+LEVEL = 0.001
 
 
 def assert_uniform(counts, names):
@@ -161,3 +54,29 @@ def test_the_test_sees_a_posterior_that_is_too_narrow():
 
     counts, names = ranks("pooled", 500, seed=4, distort=narrowed)
     assert p_values(counts)[names.index("alpha[0]")] < LEVEL / len(names)
+
+
+# What the figure shows of it
+
+
+def test_the_envelope_holds_uniform_ranks_at_its_rate_and_no_others():
+    rng = np.random.default_rng(6)
+    lower, upper = envelope(200, 0.9)
+
+    def leaves(counts):
+        _, difference = ecdf_differences(counts)
+        return ((difference < lower[:, None]) | (difference > upper[:, None])).any(0)
+
+    outside = leaves(rng.integers(0, RANKS + 1, size=(200, 1000))).mean()
+    # Binomial, and the envelope is itself simulated.
+    assert abs(outside - 0.1) < 5 * np.sqrt(0.1 * 0.9 / 1000)
+    narrow = np.clip(rng.normal(32, 13, size=(200, 100)).astype(int), 0, RANKS)
+    assert leaves(narrow).mean() > 0.9
+
+
+def test_differences_are_those_of_the_ranks():
+    counts = np.array([[0, 63], [0, 63], [32, 63], [63, 63]])
+    points, difference = ecdf_differences(counts)
+    assert points[[0, -1]].tolist() == [1 / 64, 63 / 64]
+    np.testing.assert_allclose(difference[:, 0], np.repeat([0.5, 0.75], [32, 31]) - points)
+    np.testing.assert_allclose(difference[:, 1], -points)
