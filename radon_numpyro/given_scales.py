@@ -35,7 +35,6 @@ from radon_numpyro.priors import Priors
 from radon_numpyro.unrolled import (
     cholesky,
     dot,
-    materialised,
     solve_lower,
     solve_upper,
     updated,
@@ -92,13 +91,12 @@ def group_terms(equations: NormalEquations, scale: Any, eps: Any) -> GroupTerms:
         [dot(a[p], a[q][p - q :]) + (1.0 if p == q else 0.0) for q in range(p + 1)]
         for p in range(size)
     ]
-    factor = materialised(cholesky(matrix, least=[1.0] * size))
+    factor = cholesky(matrix, least=[1.0] * size)
     u = [
         solve_lower(factor, [root[p][q] / eps if p <= q else 0.0 for p in range(size)])
         for q in range(size)
     ]
     w = solve_lower(factor, [equations.target[p] / eps for p in range(size)])
-    u, w = materialised((u, w))
     return GroupTerms(scale, a, factor, u, w, centre)
 
 
@@ -122,8 +120,7 @@ def population_mean(
 ) -> PopulationMean:
     """Posterior of the population means given the scales (hierarchical model)."""
     size, u, w = equations.size, terms.u, terms.w
-    # Rows of the transform from a mean at the centre to one at zero, whose prior it is.
-    shift = [1.0, *(-m for m in equations.centre)]
+    shift = _to_zero(equations)
     distance, scale = prior_distance(equations, priors)
     precision = [1.0 / s**2 for s in scale]
     matrix = [
@@ -143,6 +140,20 @@ def population_mean(
     ]
     factor = cholesky(matrix, least=precision)
     return PopulationMean(solve_upper(factor, solve_lower(factor, rhs)), factor)
+
+
+def _to_zero(equations: NormalEquations) -> list[Any]:
+    """First row of the transform from a mean at the centre to one at zero, whose prior it is."""
+    return [1.0, *(-m for m in equations.centre)]
+
+
+def prior_weight(mu: PopulationMean, equations: NormalEquations, priors: Priors) -> Any:
+    r"""How many of the P population means the priors determine, :math:`\mathrm{tr}(S_0^{-1}V)`."""
+    size = equations.size
+    rows = [_to_zero(equations), *([float(p == q) for q in range(size)] for p in range(1, size))]
+    reach = [solve_lower(mu.cholesky, row) for row in rows]
+    _, scale = prior_parameters(priors, size)
+    return sum(dot(r, r) / s**2 for r, s in zip(reach, scale, strict=True))
 
 
 def prior_distance(equations: NormalEquations, priors: Priors) -> tuple[list[Any], list[Any]]:

@@ -6,24 +6,31 @@ fixed the outcome is Gaussian; its density given them is what is left to sample 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from jax.custom_derivatives import SymbolicZero
 
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.given_scales import (
+    GroupTerms,
+    PopulationMean,
     group_terms,
     individual_prior,
     population_mean,
     prior_distance,
+    prior_weight,
 )
 from radon_numpyro.priors import Priors, Uniform
-from radon_numpyro.unrolled import dot
+from radon_numpyro.unrolled import dot, solve_lower
 
 
+@jax.custom_jvp
 def log_density(equations: NormalEquations, scale: Any, eps: Any, priors: Priors) -> Any:
     r"""Log marginal likelihood of the hierarchical model, coefficients integrated out.
 
@@ -31,6 +38,19 @@ def log_density(equations: NormalEquations, scale: Any, eps: Any, priors: Priors
               - \sum_c\log|C_c| - \tfrac12\log|S_0| - \tfrac12\log|V^{-1}|
               - \tfrac12\Big(\sum_c\tfrac{\mathrm{rest}_c}{\epsilon^2} + w_c'w_c
               + m_0'S_0^{-1}m_0 - m'V^{-1}m\Big)
+
+    Its derivatives in the scales and in eps are in closed form too, which takes a fraction of the
+    time of a reverse pass through the factors. With :math:`\rho_c = w_c - W_c m`,
+    :math:`V^{-1} = LL'` and :math:`y_{cp}` column p of :math:`W_c T`,
+
+    .. math:: \partial_{\sigma_p} &= \sigma_p\sum_c\big((y_{cp}'\rho_c)^2 - |y_{cp}|^2
+              + |L^{-1}W_c'y_{cp}|^2\big) \\
+              \epsilon\,\partial_\epsilon &= \sum_c\Big(\tfrac{\mathrm{rest}_c}{\epsilon^2}
+              + |\rho_c|^2\Big) - N + P - \mathrm{tr}(S_0^{-1}V)
+              - \sum_p\sigma_p\,\partial_{\sigma_p}
+
+    the latter since multiplying all scales and eps by a number multiplies the covariance of the
+    rows by its square.
 
     Parameters
     ----------
@@ -47,7 +67,19 @@ def log_density(equations: NormalEquations, scale: Any, eps: Any, priors: Priors
     -------
     array
         A scalar.
+
+    Raises
+    ------
+    TypeError
+        If a derivative in the data or the priors is asked for.
     """
+    return _log_density(equations, scale, eps, priors)[0]
+
+
+def _log_density(
+    equations: NormalEquations, scale: Any, eps: Any, priors: Priors
+) -> tuple[Any, GroupTerms, PopulationMean]:
+    """The density, and what its derivatives need too."""
     size = equations.size
     terms = group_terms(equations, scale, eps)
     mu = population_mean(equations, terms, priors)
@@ -62,7 +94,44 @@ def log_density(equations: NormalEquations, scale: Any, eps: Any, priors: Priors
     quadratic = (equations.rest / eps**2 + dot(terms.w, terms.w)).sum() - dot(v, v)
     quadratic = quadratic + sum((d / s) ** 2 for d, s in zip(distance, prior_scale, strict=True))
     normaliser = num_rows * (jnp.log(eps) + 0.5 * jnp.log(2.0 * jnp.pi))
-    return -normaliser - log_det - 0.5 * quadratic
+    return -normaliser - log_det - 0.5 * quadratic, terms, mu
+
+
+@partial(log_density.defjvp, symbolic_zeros=True)
+def _derivative(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    equations, scale, eps, priors = primals
+    constant = jax.tree.leaves((tangents[0], tangents[3]), is_leaf=_is_zero)
+    if not all(_is_zero(tangent) for tangent in constant):
+        raise TypeError(
+            "Expected derivatives of log_density in scale and eps; got one in equations or priors"
+        )
+    value, terms, mu = _log_density(equations, scale, eps, priors)
+    by_scale, by_eps = _gradient(equations, terms, mu, eps, priors)
+    pairs = [*zip(by_scale, tangents[1], strict=True), (by_eps, tangents[2])]
+    return value, sum(d * t for d, t in pairs if not _is_zero(t))
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def _gradient(
+    equations: NormalEquations, terms: GroupTerms, mu: PopulationMean, eps: Any, priors: Priors
+) -> tuple[list[Any], Any]:
+    """Derivatives in each scale and in eps, as in :func:`log_density`."""
+    size, u = equations.size, terms.u
+    residual = [terms.w[p] - dot([u[q][p] for q in range(size)], mu.mean) for p in range(size)]
+    by_scale = []
+    for p in range(size):
+        at_zero = terms.centre[p - 1] if p > 0 else 0.0
+        y = [a + at_zero * b for a, b in zip(u[p], u[0], strict=True)]
+        reach = solve_lower(mu.cholesky, [dot(u[q], y) for q in range(size)])
+        known = dot(y, residual) ** 2 - dot(y, y) + dot(reach, reach)
+        by_scale.append(terms.scale[p] * known.sum())
+    misfit = (equations.rest / eps**2 + dot(residual, residual)).sum()
+    freedom = equations.count.sum() - size + prior_weight(mu, equations, priors)
+    together = dot(list(terms.scale), by_scale)
+    return by_scale, (misfit - freedom - together) / eps
 
 
 def individual_log_density(equations: NormalEquations, eps: Any, priors: Priors) -> Any:

@@ -2,7 +2,7 @@
 
 A P x P matrix of each of C groups is a list of P lists of arrays of shape (C,), or shapes that
 broadcast with it. XLA fuses the arithmetic into one loop over the groups, where batched calls of
-``linalg`` would dominate the cost. Operators alone are used, so NumPy arrays work as well.
+``linalg`` would dominate the cost. NumPy arrays work as well.
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def sqrt(value: Any) -> Any:
+    """Square root, on the host in float64 whatever JAX's setting: a power costs ten times that."""
+    return jnp.sqrt(value) if isinstance(value, jax.Array) else np.sqrt(value)
 
 
 def dot(a: list[Any], b: list[Any]) -> Any:
     """Inner product over P."""
     return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def materialised(tree: Any) -> Any:
-    """Compute these once: XLA would fuse them, and compute them again, into every use.
-
-    That costs time to compile and time to run, the more the larger P.
-    """
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
-        return jax.lax.optimization_barrier(tree)
-    return tree
 
 
 def cholesky(matrix: list[list[Any]], least: list[Any]) -> list[list[Any]]:
@@ -41,7 +38,7 @@ def cholesky(matrix: list[list[Any]], least: list[Any]) -> list[list[Any]]:
             rest = row[q] - sum(out[k] * (factor[q] if q < p else out)[k] for k in range(q))
             if p == q:
                 rest = rest + (least[p] - rest) * (rest < least[p])
-                out.append(rest**0.5)
+                out.append(sqrt(rest))
             else:
                 out.append(rest / factor[q][q])
         factor.append(out)
@@ -75,7 +72,7 @@ def updated(factor: list[list[Any]], row: list[Any]) -> list[list[Any]]:
     first = len(factor) - len(row)
     rest, out = list(row), list(factor[:first])
     for old in factor[first:]:
-        pivot = (old[0] ** 2 + rest[0] ** 2) ** 0.5
+        pivot = sqrt(old[0] ** 2 + rest[0] ** 2)
         c, s = old[0] / pivot, rest[0] / pivot
         pairs = list(zip(old[1:], rest[1:], strict=True))
         out.append([pivot, *(c * a + s * b for a, b in pairs)])

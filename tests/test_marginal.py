@@ -319,6 +319,63 @@ def test_gradient_is_that_of_the_dense_normal_also_at_zero(data, x64, zero):
     assert not found[:-1][scale == 0].any(), "an even function is level at 0"
 
 
+@pytest.mark.parametrize("num_predictors", [0, 1, 3])
+@pytest.mark.parametrize("ratio", [1.0, 1e-4])
+@pytest.mark.parametrize("tutorial", [False, True], ids=["informative", "tutorial"])
+def test_derivatives_are_those_of_the_density_computed(
+    unequal_data, x64, num_predictors, ratio, tutorial
+):
+    """First and second ones, beside those that JAX makes of the density without the formula."""
+    equations = equations_of(unequal_data(num_predictors, sizes=SIZES))
+    priors = Priors.tutorial() if tutorial else make_priors(num_predictors)
+    at = jnp.append(jnp.asarray(SCALE[: num_predictors + 1]), EPS * ratio)
+
+    def formula(at):
+        return log_density(equations, at[:-1], at[-1], priors)
+
+    def written(at):
+        return marginal._log_density(equations, at[:-1], at[-1], priors)[0]
+
+    found, expected = jax.grad(formula)(at) * at, jax.grad(written)(at) * at
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12 * np.abs(expected).max())
+    of_many = jax.vmap(jax.grad(formula))(jnp.stack([1.1 * at, at]))
+    np.testing.assert_allclose(of_many[1] * at, found, rtol=1e-10)
+    unit = at * at[:, None]
+    hessian = jax.hessian(written)(at) * unit
+    np.testing.assert_allclose(
+        jax.hessian(formula)(at) * unit, hessian, rtol=1e-6, atol=1e-10 * np.abs(hessian).max()
+    )
+
+
+@pytest.mark.parametrize("num_predictors", [1, 2])
+def test_derivatives_keep_the_digits_that_the_density_has(unequal_data, x64, num_predictors):
+    """Predictors far from zero, measured precisely: a reverse pass is wrong by a factor here."""
+    drawn = unequal_data(num_predictors, sizes=(5, 1, 0, 4))
+    data = GroupedData.from_arrays(drawn.y, drawn.x + 1e6, drawn.group)
+    priors, equations = make_priors(num_predictors), equations_of(data)
+    at, step = np.append(SCALE[: num_predictors + 1], 1e-4 * EPS), 1e-3
+
+    def relative_difference(k, step):
+        moved = [np.where(np.arange(len(at)) == k, at * (1 + s), at) for s in (-step, step)]
+        low, high = (exact_log_density(data, priors, m[:-1], m[-1]) for m in moved)
+        return (high - low) / (2 * step)
+
+    # Of fourth order.
+    expected = [
+        (4 * relative_difference(k, step) - relative_difference(k, 2 * step)) / 3
+        for k in range(len(at))
+    ]
+    found = np.append(*jax.grad(log_density, argnums=(1, 2))(equations, at[:-1], at[-1], priors))
+    np.testing.assert_allclose(found * at, expected, rtol=1e-4)
+
+
+def test_derivatives_in_the_data_are_refused_and_not_zero(unequal_data, x64):
+    data, priors = unequal_data(1, sizes=SIZES), make_priors(1)
+    equations = jax.tree.map(jnp.asarray, equations_of(data))
+    with pytest.raises(TypeError, match="derivatives of log_density in scale and eps; got one in"):
+        jax.grad(log_density)(equations, SCALE[:2], EPS, priors)
+
+
 # Means and coefficients given the scales
 
 
