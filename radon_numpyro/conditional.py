@@ -277,9 +277,13 @@ def residual_variance(model: str, scales: Scales, group: np.ndarray) -> np.ndarr
 
 def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:
     """Equations of some groups; those of -1, for which no row speaks, are zeros."""
-    root, target, rest, count, centre, offset = equations.take(group)
-    seen = group >= 0
-    return NormalEquations(root * seen, target * seen, rest * seen, count * seen, centre, offset)
+    taken, seen = equations.take(group), group >= 0
+    return taken._replace(
+        root=taken.root * seen,
+        target=taken.target * seen,
+        rest=taken.rest * seen,
+        count=taken.count * seen,
+    )
 
 
 def _hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:

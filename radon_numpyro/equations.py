@@ -41,6 +41,11 @@ class NormalEquations(NamedTuple):
         m, shape (K,).
     offset
         The pooled fit, intercept at the centre first, shape (P,).
+    repeats
+        How many groups each stands for, shape (C,): one, but after ``designs.py``.
+    scatter
+        Targets of groups put together, about their mean, shape (Q, P, C): none, Q = 0, but
+        after ``designs.py``.
     """
 
     root: Any
@@ -49,6 +54,8 @@ class NormalEquations(NamedTuple):
     count: Any
     centre: Any
     offset: Any
+    repeats: Any
+    scatter: Any
 
     @classmethod
     def from_statistics(cls, statistics: GroupStatistics) -> NormalEquations:
@@ -104,7 +111,8 @@ class NormalEquations(NamedTuple):
                 root[p, q] = (sxx[p - 1, q - 1] - (above * root[1:p, q]).sum(0)) * inverse
             target[p] = (sxr[p - 1] - (above * target[1:p]).sum(0)) * inverse
         rest = np.maximum(srr - (target[1:] ** 2).sum(0), 0.0)
-        return cls(root, target, rest, count, centre, offset)
+        repeats, scatter = np.ones(num_groups), np.zeros((0, size, num_groups))
+        return cls(root, target, rest, count, centre, offset, repeats, scatter)
 
     def pooled(self) -> NormalEquations:
         """The same for all rows in one group."""
@@ -129,6 +137,8 @@ class NormalEquations(NamedTuple):
             self.count[groups],
             self.centre,
             self.offset,
+            self.repeats[groups],
+            self.scatter[..., groups],
         )
 
     @property

@@ -119,13 +119,13 @@ def population_mean(
     equations: NormalEquations, terms: GroupTerms, priors: Priors
 ) -> PopulationMean:
     """Posterior of the population means given the scales (hierarchical model)."""
-    size, u, w = equations.size, terms.u, terms.w
+    size, n, u, w = equations.size, equations.repeats, terms.u, terms.w
     shift = _to_zero(equations)
     distance, scale = prior_distance(equations, priors)
     precision = [1.0 / s**2 for s in scale]
     matrix = [
         [
-            dot(u[p], u[q]).sum(-1)
+            (n * dot(u[p], u[q])).sum(-1)
             + shift[p] * shift[q] * precision[0]
             + (precision[p] if p == q > 0 else 0.0)
             for q in range(p + 1)
@@ -133,7 +133,7 @@ def population_mean(
         for p in range(size)
     ]
     rhs = [
-        dot(u[p], w).sum(-1)
+        (n * dot(u[p], w)).sum(-1)
         + shift[p] * precision[0] * distance[0]
         + (precision[p] * distance[p] if p > 0 else 0.0)
         for p in range(size)

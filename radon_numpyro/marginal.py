@@ -80,7 +80,7 @@ def _log_density(
     equations: NormalEquations, scale: Any, eps: Any, priors: Priors
 ) -> tuple[Any, GroupTerms, PopulationMean]:
     """The density, and what its derivatives need too."""
-    size = equations.size
+    size, n = equations.size, equations.repeats
     terms = group_terms(equations, scale, eps)
     mu = population_mean(equations, terms, priors)
     distance, prior_scale = prior_distance(equations, priors)
@@ -89,9 +89,11 @@ def _log_density(
     v = [sum(mu.cholesky[q][p] * mu.mean[q] for q in range(p, size)) for p in range(size)]
     log_det = jnp.zeros(())
     for p in range(size):
-        log_det += jnp.log(terms.cholesky[p][p]).sum()
+        log_det += (n * jnp.log(terms.cholesky[p][p])).sum()
         log_det += jnp.log(mu.cholesky[p][p]) + jnp.log(prior_scale[p])
-    quadratic = (equations.rest / eps**2 + dot(terms.w, terms.w)).sum() - dot(v, v)
+    squares = equations.rest / eps**2 + n * dot(terms.w, terms.w)
+    squares = squares + sum(dot(e, e) for e in _scatter(equations, terms, eps))
+    quadratic = squares.sum() - dot(v, v)
     quadratic = quadratic + sum((d / s) ** 2 for d, s in zip(distance, prior_scale, strict=True))
     normaliser = num_rows * (jnp.log(eps) + 0.5 * jnp.log(2.0 * jnp.pi))
     return -normaliser - log_det - 0.5 * quadratic, terms, mu
@@ -119,19 +121,30 @@ def _gradient(
     equations: NormalEquations, terms: GroupTerms, mu: PopulationMean, eps: Any, priors: Priors
 ) -> tuple[list[Any], Any]:
     """Derivatives in each scale and in eps, as in :func:`log_density`."""
-    size, u = equations.size, terms.u
+    size, n, u = equations.size, equations.repeats, terms.u
     residual = [terms.w[p] - dot([u[q][p] for q in range(size)], mu.mean) for p in range(size)]
+    scatter = _scatter(equations, terms, eps)
     by_scale = []
     for p in range(size):
         at_zero = terms.centre[p - 1] if p > 0 else 0.0
         y = [a + at_zero * b for a, b in zip(u[p], u[0], strict=True)]
         reach = solve_lower(mu.cholesky, [dot(u[q], y) for q in range(size)])
-        known = dot(y, residual) ** 2 - dot(y, y) + dot(reach, reach)
+        known = n * (dot(y, residual) ** 2 - dot(y, y) + dot(reach, reach))
+        known = known + sum(dot(y, e) ** 2 for e in scatter)
         by_scale.append(terms.scale[p] * known.sum())
-    misfit = (equations.rest / eps**2 + dot(residual, residual)).sum()
+    misfit = equations.rest / eps**2 + n * dot(residual, residual)
+    misfit = (misfit + sum(dot(e, e) for e in scatter)).sum()
     freedom = equations.count.sum() - size + prior_weight(mu, equations, priors)
     together = dot(list(terms.scale), by_scale)
     return by_scale, (misfit - freedom - together) / eps
+
+
+def _scatter(equations: NormalEquations, terms: GroupTerms, eps: Any) -> list[list[Any]]:
+    r""":math:`C_c^{-1}f/\epsilon` of each column f of the scatter."""
+    return [
+        solve_lower(terms.cholesky, [entry / eps for entry in column])
+        for column in equations.scatter
+    ]
 
 
 def individual_log_density(equations: NormalEquations, eps: Any, priors: Priors) -> Any:

@@ -233,6 +233,7 @@ def draw_nuts(
     method = str(settings.method)
     coordinates = parametrisation(advi.model, method if kept == "draws" else f"{method} means")
     target = coordinates.data(statistics)
+    sampled_from = coordinates.reduced(target)
     fixed = {"model": coordinates.model, **settings.sampler()}
     with precision(settings.dtype):
         warm_key, chain_key, draw_key = jax.random.split(jax.random.key(settings.seed), 3)
@@ -244,11 +245,11 @@ def draw_nuts(
             variance = jnp.ones_like(variance)
         keys = jax.random.split(chain_key, settings.chains)
         unit = jnp.sqrt(variance)
-        state = blocks.begin(keys, position, target, priors, unit, **fixed)
+        state = blocks.begin(keys, position, sampled_from, priors, unit, **fixed)
         _check_start(state)
 
         def watched(position: np.ndarray) -> dict[str, np.ndarray]:
-            sites = sampled(position, target, priors, coordinates=coordinates)
+            sites = sampled(position, sampled_from, priors, coordinates=coordinates)
             return {name: np.asarray(v) for name, v in sites.items() if name in advi.means}
 
         total = settings.num_warmup + settings.draws
@@ -258,13 +259,15 @@ def draw_nuts(
                 settings,
                 run,
                 bar,
-                (target, priors, unit),
+                (sampled_from, priors, unit),
                 fixed,
                 blocks.Pace(statistics.num_groups),
                 None if settings.target_ess is None else EssTarget(settings.target_ess, watched),
             )
         stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0]}
-        sites = constrain(draw_key, stats.pop("position"), target, priors, coordinates=coordinates)
+        drawn_from = target if kept == "draws" else sampled_from
+        position = stats.pop("position")
+        sites = constrain(draw_key, position, drawn_from, priors, coordinates=coordinates)
         moments = posterior_moments(sites, target, priors) if kept == "summary" else {}
     return NUTSResult(
         draws={name: np.asarray(sites[name]) for name in advi.means if name in sites},

@@ -21,6 +21,7 @@ from numpyro import handlers
 from numpyro.infer.reparam import LocScaleReparam
 
 from radon_numpyro import marginal
+from radon_numpyro.designs import by_design
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.given_scales import draw_coefficients
 from radon_numpyro.models import MODELS, Model
@@ -45,7 +46,9 @@ class Parametrisation:
     model
         NumPyro model of (data, priors) whose latent sites the sampler moves.
     data
-        From sufficient statistics to the first argument of ``model``.
+        From sufficient statistics to the first argument of ``model`` and of ``from_sampler``.
+    reduced
+        From data to data of the same density that may be smaller, for ``model`` alone.
     to_sampler
         From values of the sites of the model as written to those of ``model``.
     from_sampler
@@ -55,6 +58,7 @@ class Parametrisation:
 
     model: Model
     data: Callable[[GroupStatistics], Any]
+    reduced: Callable[[Any], Any]
     to_sampler: Callable[[Sites], Sites]
     from_sampler: Callable[[Any, Sites, Any, Priors], Sites]
 
@@ -118,15 +122,16 @@ def _draw(
 
 _PARAMETRISATIONS = {
     **{
-        (name, "centered"): Parametrisation(model, _same, _same, _sites)
+        (name, "centered"): Parametrisation(model, _same, _same, _same, _sites)
         for name, model in MODELS.items()
     },
     ("hierarchical", "noncentered"): Parametrisation(
-        _decentred_hierarchical, _same, _decentre, _sites
+        _decentred_hierarchical, _same, _same, _decentre, _sites
     ),
     ("hierarchical", "marginal"): Parametrisation(
         marginal.hierarchical,
         NormalEquations.from_statistics,
+        by_design,
         _signed_scales,
         _with_coefficients,
     ),
@@ -134,6 +139,7 @@ _PARAMETRISATIONS = {
     ("hierarchical", "marginal means"): Parametrisation(
         marginal.hierarchical,
         NormalEquations.from_statistics,
+        by_design,
         _signed_scales,
         _with_means,
     ),

@@ -9,17 +9,23 @@ doi:10.1080/01621459.1990.10476213.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from radon_numpyro.blocks import num_cores
 from radon_numpyro.conditional import prediction
+from radon_numpyro.designs import by_design
 from radon_numpyro.equations import NormalEquations
-from radon_numpyro.given_scales import group_terms, population_mean
+from radon_numpyro.given_scales import PopulationMean, group_terms, population_mean
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import program
+
+# Groups at a time, whose sums over the draws stay in the cache of a core.
+CHUNK = 1000
 
 
 def posterior_moments(
@@ -47,7 +53,22 @@ def posterior_moments(
     """
     names = [n for n in ("sigma_alpha", "sigma_beta", "eps") if n in sites]
     scales = {n: sites[n].reshape(-1, *sites[n].shape[2:]) for n in names}
-    mean, sd = (np.asarray(moment) for moment in _mean_and_sd(scales, equations, priors))
+    mu = _population_means(scales, by_design(equations), priors)
+    num_groups = len(equations.count)
+    x64 = bool(jax.config.jax_enable_x64)
+
+    def of_some(groups: slice) -> Any:
+        # The setting is one of the thread. Of fewer groups, others again.
+        some = np.arange(groups.start, groups.stop) % num_groups
+        with jax.enable_x64(x64):
+            return jax.tree.map(np.asarray, _mean_and_sd(scales, mu, equations.take(some)))
+
+    size = min(CHUNK, num_groups)
+    chunks = [slice(start, start + size) for start in range(0, num_groups, size)]
+    first = of_some(chunks[0])
+    with ThreadPoolExecutor(num_cores()) as pool:
+        parts = [first, *pool.map(of_some, chunks[1:])]
+    mean, sd = (np.concatenate(p)[:num_groups] for p in zip(*parts, strict=True))
     moments = {"alpha": (mean[:, 0], sd[:, 0])}
     if equations.size > 1:
         moments["beta"] = (mean[:, 1:], sd[:, 1:])
@@ -55,51 +76,48 @@ def posterior_moments(
 
 
 @program()
-def _mean_and_sd(scales: Any, equations: NormalEquations, priors: Priors) -> tuple[Any, Any]:
-    """Mean of the conditional means, and total variance, one draw after the other."""
+def _population_means(scales: Any, equations: NormalEquations, priors: Priors) -> PopulationMean:
+    """Posterior of the population means given each draw of the scales."""
+
+    def of_draw(draw: Any) -> PopulationMean:
+        return population_mean(equations, _terms(equations, draw), priors)
+
+    means: PopulationMean = jax.lax.map(of_draw, scales)
+    return means
+
+
+@program()
+def _mean_and_sd(scales: Any, mu: PopulationMean, equations: NormalEquations) -> tuple[Any, Any]:
+    """Mean of the conditional means, and root of the total variance, shapes (C, P)."""
 
     def add(sums: Any, draw: Any) -> Any:
-        scale = [draw["sigma_alpha"], *draw.get("sigma_beta", ())]
-        mean, variance = coefficient_moments(equations, scale, draw["eps"], priors)
-        centred = mean - centre
-        new = (centred, centred**2, variance)
-        return jax.tree.map(jnp.add, sums, new), None
+        mean, variance = _conditional_moments(equations, *draw)
+        off = mean - centre
+        return jax.tree.map(jnp.add, sums, (off, off**2, variance)), None
 
     # About the first draw's mean, so that the squares do not cancel.
-    first = jax.tree.map(lambda v: v[0], scales)
-    scale = [first["sigma_alpha"], *first.get("sigma_beta", ())]
-    centre = coefficient_moments(equations, scale, first["eps"], priors)[0]
-    zero = (jnp.zeros_like(centre),) * 3
-    sums = jax.lax.scan(add, zero, scales)[0]
+    first = jax.tree.map(lambda v: v[0], (scales, mu))
+    centre = _conditional_moments(equations, *first)[0]
+    sums = jax.lax.scan(add, (jnp.zeros_like(centre),) * 3, (scales, mu))[0]
     shift, square, variance = (s / len(scales["eps"]) for s in sums)
-    return centre + shift, jnp.sqrt(square - shift**2 + variance)
+    return (centre + shift).T, jnp.sqrt(square - shift**2 + variance).T
 
 
-def coefficient_moments(
-    equations: NormalEquations, scale: list[Any], eps: Any, priors: Priors
+def _conditional_moments(
+    equations: NormalEquations, draw: Any, mu: PopulationMean
 ) -> tuple[Any, Any]:
-    """Mean and variance of every coefficient given the scales (hierarchical model).
-
-    Parameters
-    ----------
-    equations, priors
-        The data, and the priors of the means.
-    scale, eps
-        P standard deviations and the residual one, scalars.
-
-    Returns
-    -------
-    mean, variance
-        Shape (C, P), intercept first, in the units of the model.
-    """
+    """Mean and variance of every coefficient given the scales, shapes (P, C)."""
     size, num_groups = equations.target.shape
-    terms = group_terms(equations, scale, eps)
-    population = population_mean(equations, terms, priors)
+    terms = _terms(equations, draw)
     groups = np.arange(num_groups)
     moments = [
-        prediction(terms, population.mean, list(unit), groups, population)
+        prediction(terms, mu.mean, list(unit), groups, mu)
         for unit in np.eye(size)[:, :, None] * np.ones(num_groups)
     ]
     fit = equations.to_model([0.0] * size)
-    mean = jnp.stack([m + o for (m, _), o in zip(moments, fit, strict=True)], axis=-1)
-    return mean, jnp.stack([v for _, v in moments], axis=-1)
+    mean = jnp.stack([m + o for (m, _), o in zip(moments, fit, strict=True)])
+    return mean, jnp.stack([v for _, v in moments])
+
+
+def _terms(equations: NormalEquations, draw: Any) -> Any:
+    return group_terms(equations, [draw["sigma_alpha"], *draw.get("sigma_beta", ())], draw["eps"])

@@ -32,6 +32,7 @@ LAYERS = [
     {"prior_conflict"},
     {"models"},
     {"equations", "unrolled", "mixture"},
+    {"designs"},
     {"given_scales"},
     {"marginal", "parametrisation", "inversion"},
     {"conditional"},
