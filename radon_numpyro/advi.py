@@ -31,7 +31,7 @@ from radon_numpyro.arrays import Arrays
 from radon_numpyro.data import GroupedData
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import latent_transforms, precision, unlabelled
+from radon_numpyro.programs import latent_transforms, precision, random_key, unlabelled
 from radon_numpyro.run import Run
 from radon_numpyro.start import mean_field_start
 from radon_numpyro.statistics import GroupStatistics, as_statistics
@@ -202,11 +202,11 @@ def fit_guide(
     if num_particles is None:
         num_particles = max(p for p in PRIMES if p == 2 or p * num_parameters <= 16_000)
     with precision(dtype):
-        start_key, khat_key = jax.random.split(jax.random.key(seed))
-        fixed = {"model": function, "num_particles": num_particles}
-        state, units, first = windows.begin(start_key, start, statistics, priors, **fixed)
-        params, elbo, reason = first, np.zeros(0), "it stands at its start, not optimised"
+        key, params, elbo = random_key(seed), None, np.zeros(0)
+        reason = "it stands at its start, not optimised"
         if num_steps:
+            fixed = {"model": function, "num_particles": num_particles}
+            state, units = windows.begin(key, start, statistics, priors, **fixed)
             with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="ADVI") as bar:
                 params, elbo, reason = _optimise(
                     state, units, num_steps, tolerance, run, bar, statistics, priors, fixed
@@ -214,7 +214,7 @@ def fit_guide(
         # Of a large model fewer draws: its k-hat is far above any threshold.
         khat_draws = int(np.clip(20_000_000 // num_parameters, 500, MAX_KHAT_DRAWS))
         locs, scales, means, sds, log_ratios = windows.summarise(
-            khat_key, params, statistics, priors, model=function, num_draws=khat_draws
+            key, params, start, statistics, priors, model=function, num_draws=khat_draws
         )
     return ADVIResult(
         means=_numpy(means),

@@ -168,7 +168,29 @@ def advance(
     ends = np.linspace(0, chains, threads + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(run, ends[:-1], ends[1:]))
-    return cast("tuple[Any, dict[str, Any]]", _join(parts, ends=tuple(ends)))
+    return cast("tuple[Any, dict[str, Any]]", _joined(parts, ends))
+
+
+def compile_ahead(
+    keys: Any,
+    position: Any,
+    target: Any,
+    priors: Priors,
+    unit: Any,
+    *,
+    chain_method: str,
+    **fixed: Any,
+) -> None:
+    """Compile in other threads what :func:`begin` and :func:`advance` are going to call.
+
+    Parameters
+    ----------
+    keys, position, target, priors, unit, chain_method, **fixed
+        As in :func:`begin`; a ``jax.ShapeDtypeStruct`` may stand for an array.
+    """
+    fixed |= {"vectorized": chain_method == "vectorized"}
+    state = _begin.compile_ahead(keys, position, target, priors, unit, **fixed)
+    _advance.compile_ahead(state, 0, target, priors, unit, 0, 0, **fixed)
 
 
 def num_cores() -> int:
@@ -225,13 +247,18 @@ def _advance(
     return jax.lax.fori_loop(first, end, of_chain, (state, buffers))
 
 
-@program("ends")
-def _join(parts: list[Any], *, ends: tuple[int, ...]) -> Any:
-    """Each range of chains from the part that ran it."""
+def _joined(parts: list[Any], ends: list[int]) -> Any:
+    """Each range of chains from the part that ran it: copies, for which nothing is compiled."""
     ranges = list(pairwise(ends))
-    return jax.tree.map(
-        lambda *xs: jnp.concatenate([x[a:b] for x, (a, b) in zip(xs, ranges, strict=True)]), *parts
-    )
+
+    def join(*values: Any) -> Any:
+        if jnp.issubdtype(values[0].dtype, jax.dtypes.prng_key):
+            impl = jax.random.key_impl(values[0])
+            return jax.random.wrap_key_data(join(*map(jax.random.key_data, values)), impl=impl)
+        pairs = zip(values, ranges, strict=True)
+        return jax.device_put(np.concatenate([np.asarray(x)[a:b] for x, (a, b) in pairs]))
+
+    return jax.tree.map(join, *parts)
 
 
 def _kernel(

@@ -15,6 +15,7 @@ import xarray as xr
 
 from radon_numpyro import checkpoint as checkpoints
 from radon_numpyro.advi import fit_guide
+from radon_numpyro.ahead import compile_nuts
 from radon_numpyro.checkpoint import Checkpoint
 from radon_numpyro.data import GroupedData
 from radon_numpyro.identity import check_same, data_arrays, describe, go_further, restore
@@ -252,6 +253,8 @@ def _go(
     started = time.perf_counter()
     drawn: NUTSResult | ExactResult
     try:
+        if not settings.is_exact:
+            compile_nuts(statistics, priors, settings)
         advi = fit_guide(
             statistics,
             settings.model,

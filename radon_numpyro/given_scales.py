@@ -227,7 +227,7 @@ def draw_means(
         P scalars.
     """
     population = population_mean(equations, terms, priors)
-    noise = jax.random.normal(key, (equations.size,), jnp.result_type(float))
+    noise = _noise(key, (equations.size,))
     step = solve_upper(population.cholesky, list(noise))
     return [m + s for m, s in zip(population.mean, step, strict=True)]
 
@@ -265,10 +265,16 @@ def draw_coefficients(
     mu = draw_means(mean_key, equations, terms, priors)
     drawn = _sites(equations.to_model(mu), "mu_alpha", "mu_beta")
     if groups:
-        noise = jax.random.normal(group_key, equations.target.shape, jnp.result_type(float))
+        noise = _noise(group_key, equations.target.shape)
         theta = coefficients(terms, mu, list(noise))
         drawn |= _sites(equations.to_model(theta), "alpha", "beta")
     return drawn
+
+
+def _noise(key: Any, shape: tuple[int, ...]) -> Any:
+    # Without a barrier the inverse error function behind it is compiled into every use.
+    noise = jax.random.normal(key, shape, jnp.result_type(float))
+    return jax.lax.optimization_barrier(noise)
 
 
 def _sites(theta: list[Any], intercept: str, slope: str) -> dict[str, Any]:

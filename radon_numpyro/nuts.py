@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -31,7 +30,7 @@ from radon_numpyro.data import GroupedData
 from radon_numpyro.ess import EssTarget
 from radon_numpyro.parametrisation import parametrisation
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import precision, unlabelled
+from radon_numpyro.programs import precision, random_key, unlabelled
 from radon_numpyro.rao_blackwell import posterior_moments
 from radon_numpyro.run import ALL_DRAWS, INTERRUPTED, MAX_SECONDS, TARGET_ESS, Run, is_complete
 from radon_numpyro.settings import Settings
@@ -233,23 +232,18 @@ def draw_nuts(
     method = str(settings.method)
     coordinates = parametrisation(advi.model, method if kept == "draws" else f"{method} means")
     target = coordinates.data(statistics)
-    sampled_from = coordinates.reduced(target)
     fixed = {"model": coordinates.model, **settings.sampler()}
     with precision(settings.dtype):
-        warm_key, chain_key, draw_key = jax.random.split(jax.random.key(settings.seed), 3)
-        position, variance = warm_start(
-            warm_key, advi, statistics, priors, method=method, chains=settings.chains
-        )
+        key = random_key(settings.seed)
+        start = warm_start(key, advi, statistics, priors, method=method, chains=settings.chains)
         if not use_guide:
-            position = jax.random.uniform(warm_key, position.shape, minval=-2.0, maxval=2.0)
-            variance = jnp.ones_like(variance)
-        keys = jax.random.split(chain_key, settings.chains)
-        unit = jnp.sqrt(variance)
-        state = blocks.begin(keys, position, sampled_from, priors, unit, **fixed)
+            start = start.without_guide(jax.random.split(key, 3)[0])
+        arguments = (coordinates.reduced(target), priors, start.unit)
+        state = blocks.begin(start.chain_keys, start.position, *arguments, **fixed)
         _check_start(state)
 
         def watched(position: np.ndarray) -> dict[str, np.ndarray]:
-            sites = sampled(position, sampled_from, priors, coordinates=coordinates)
+            sites = sampled(position, *arguments[:2], coordinates=coordinates)
             return {name: np.asarray(v) for name, v in sites.items() if name in advi.means}
 
         total = settings.num_warmup + settings.draws
@@ -259,21 +253,22 @@ def draw_nuts(
                 settings,
                 run,
                 bar,
-                (sampled_from, priors, unit),
+                arguments,
                 fixed,
                 blocks.Pace(statistics.num_groups),
                 None if settings.target_ess is None else EssTarget(settings.target_ess, watched),
             )
         stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0]}
-        drawn_from = target if kept == "draws" else sampled_from
+        drawn_from = target if kept == "draws" else arguments[0]
         position = stats.pop("position")
-        sites = constrain(draw_key, position, drawn_from, priors, coordinates=coordinates)
+        sites = constrain(start.draw_key, position, drawn_from, priors, coordinates=coordinates)
         moments = posterior_moments(sites, target, priors) if kept == "summary" else {}
     return NUTSResult(
         draws={name: np.asarray(sites[name]) for name in advi.means if name in sites},
         coefficients=moments,
         stats=stats,
-        inverse_mass_matrix=np.asarray(state.adapt_state.inverse_mass_matrix * variance),
+        inverse_mass_matrix=np.asarray(state.adapt_state.inverse_mass_matrix)
+        * np.asarray(start.variance),
         warmup_gradients=warmup_gradients,
         stopped_by=stopped_by,
         method=method,

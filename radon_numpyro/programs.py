@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cache, wraps
+from functools import cache, update_wrapper
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro import handlers
 from numpyro.distributions import biject_to
@@ -18,6 +20,9 @@ from radon_numpyro.labels import Labels
 from radon_numpyro.models import Model
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
+
+# No thread is started before there is something to compile.
+_COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="compile")
 
 
 def precision(dtype: str) -> AbstractContextManager[Any]:
@@ -55,43 +60,83 @@ def check_dtype(dtype: str) -> None:
         raise ValueError(f"Expected dtype to be 'float64' or 'float32'; got {dtype!r}")
 
 
-def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function, on the CPU with light optimisation of the machine code.
+class Program:
+    """A function compiled when it is first called, on the CPU with light optimisation.
 
     LLVM spends most of the time to compile on loops of many small operations, of which these
     programs consist, and the code it makes at XLA's default level runs no faster.
 
     Parameters
     ----------
-    *static_argnames
+    function
+        The function.
+    static_argnames
         Arguments that are constants of the program.
-
-    Returns
-    -------
-    callable
-        Decorator that gives a function like that of ``jax.jit``.
     """
 
-    def decorate(function: Callable[..., Any]) -> Any:
-        # Made at the first call: asking for the backend at import would start it.
-        @cache
-        def compiled() -> Any:
-            light = {"xla_backend_optimization_level": 1}
-            on_cpu = jax.default_backend() == "cpu"
-            return jax.jit(
-                function,
-                static_argnames=static_argnames,
-                compiler_options=light if on_cpu else None,
-            )
+    def __init__(self, function: Callable[..., Any], static_argnames: tuple[str, ...]) -> None:
+        self._function, self._static_argnames = function, static_argnames
+        self._ahead: list[Future[Any]] = []
+        update_wrapper(self, function)
 
-        @wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return compiled()(*args, **kwargs)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it; what is being compiled ahead is waited for, not compiled again."""
+        while self._ahead:
+            self._ahead.pop().result()
+        return self.compiled()(*args, **kwargs)
 
-        call.compiled = compiled  # type: ignore[attr-defined]
-        return call
+    def compile_ahead(self, *args: Any, **kwargs: Any) -> Any:
+        """Trace it now and compile it in another thread: XLA does not hold the interpreter.
 
-    return decorate
+        A failure to compile is raised by the next call.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As of the call to come, where a ``jax.ShapeDtypeStruct`` may stand for an array.
+
+        Returns
+        -------
+        pytree of jax.ShapeDtypeStruct
+            Shapes and types of what the call will give.
+        """
+        lowered = self.compiled().lower(*args, **kwargs)
+        self._ahead.append(_COMPILERS.submit(lowered.compile))
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), lowered.out_info)
+
+    @cache  # noqa: B019
+    def compiled(self) -> Any:
+        """What ``jax.jit`` makes of it. Not at import: asking for the backend would start it."""
+        light = {"xla_backend_optimization_level": 1}
+        on_cpu = jax.default_backend() == "cpu"
+        return jax.jit(
+            self._function,
+            static_argnames=self._static_argnames,
+            compiler_options=light if on_cpu else None,
+        )
+
+
+def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Program]:
+    """Decorator that makes a :class:`Program` of a function.
+
+    Parameters
+    ----------
+    *static_argnames
+        Arguments that are constants of the program.
+    """
+    return lambda function: Program(function, static_argnames)
+
+
+def random_key(seed: int) -> Any:
+    """JAX's random key of a seed, made without a program.
+
+    Parameters
+    ----------
+    seed
+        An integer from 0 on, below 2^64.
+    """
+    words: Any = np.array([seed >> 32, seed & 0xFFFFFFFF], dtype=np.uint32)
+    return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 
 def strong_types(tree: Any) -> Any:

@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.parametrisation import Parametrisation, parametrisation
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import latent_transforms, program
+from radon_numpyro.programs import latent_sites, latent_transforms, program
 from radon_numpyro.statistics import GroupStatistics
 
 GUIDE_DRAWS = 1000
 OVERDISPERSION = 2.0
+
+
+class WarmStart(NamedTuple):
+    """What chains start with, in the sampler's own coordinates, of which there are D.
+
+    Attributes
+    ----------
+    position
+        Where each chain starts, shape (chains, D).
+    variance, unit
+        Variance of each coordinate under the guide and its square root, shape (D,).
+    chain_keys
+        Random key of each chain, shape (chains,).
+    draw_key
+        Random key of what is drawn given the positions.
+    """
+
+    position: Any
+    variance: Any
+    unit: Any
+    chain_keys: Any
+    draw_key: Any
+
+    def without_guide(self, key: Any) -> WarmStart:
+        """Start as NumPyro does by default: uniform on (-2, 2), unit variances.
+
+        Parameters
+        ----------
+        key
+            Random key of the positions.
+        """
+        ones = jnp.ones_like(self.variance)
+        position = jax.random.uniform(key, self.position.shape, minval=-2.0, maxval=2.0)
+        return self._replace(position=position, variance=ones, unit=ones)
 
 
 def warm_start(
@@ -26,7 +61,7 @@ def warm_start(
     *,
     method: str,
     chains: int,
-) -> tuple[Any, Any]:
+) -> WarmStart:
     """Starting points and inverse mass matrix from a guide, in the sampler's coordinates.
 
     Draws of the guide are carried into the coordinates that the sampler moves in, whatever
@@ -37,7 +72,7 @@ def warm_start(
     Parameters
     ----------
     key
-        Random key.
+        Random key of the run.
     advi
         The fitted guide.
     statistics, priors
@@ -46,11 +81,6 @@ def warm_start(
         Parametrisation.
     chains
         Number of chains.
-
-    Returns
-    -------
-    position, variance
-        Shapes (chains, D) and (D,).
     """
     coordinates = parametrisation(advi.model, method)
     return _warm_start(
@@ -66,6 +96,47 @@ def warm_start(
     )
 
 
+def compile_ahead(
+    key: Any,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    model: str,
+    method: str,
+    chains: int,
+) -> WarmStart:
+    """Compile in another thread what :func:`warm_start` is going to call.
+
+    Parameters
+    ----------
+    key, statistics, priors, method, chains
+        As in :func:`warm_start`.
+    model
+        Name of the model.
+
+    Returns
+    -------
+    WarmStart
+        Its shapes.
+    """
+    coordinates, function = parametrisation(model, method), MODELS[model]
+    guide = jax.eval_shape(
+        lambda: {n: s["value"] for n, s in latent_sites(function, statistics, priors).items()}
+    )
+    shapes: WarmStart = _warm_start.compile_ahead(
+        key,
+        guide,
+        guide,
+        statistics,
+        coordinates.data(statistics),
+        priors,
+        model=function,
+        coordinates=coordinates,
+        chains=chains,
+    )
+    return shapes
+
+
 @program("model", "coordinates", "chains")
 def _warm_start(
     key: Any,
@@ -78,7 +149,8 @@ def _warm_start(
     model: Model,
     coordinates: Parametrisation,
     chains: int,
-) -> tuple[Any, Any]:
+) -> WarmStart:
+    start_key, chain_key, draw_key = jax.random.split(key, 3)
     guide = latent_transforms(model, statistics, priors)
     sampler = latent_transforms(coordinates.model, target, priors)
 
@@ -91,6 +163,12 @@ def _warm_start(
         values = coordinates.to_sampler(values)
         return ravel_pytree({name: t.inv(values[name]) for name, t in sampler.items()})[0]
 
-    draws = jax.vmap(draw)(jax.random.split(key, GUIDE_DRAWS))
-    mean = draws.mean(0)
-    return mean + OVERDISPERSION * (draws[:chains] - mean), draws.var(0, ddof=1)
+    draws = jax.vmap(draw)(jax.random.split(start_key, GUIDE_DRAWS))
+    mean, variance = draws.mean(0), draws.var(0, ddof=1)
+    return WarmStart(
+        mean + OVERDISPERSION * (draws[:chains] - mean),
+        variance,
+        jnp.sqrt(variance),
+        jax.random.split(chain_key, chains),
+        draw_key,
+    )

@@ -15,6 +15,7 @@ import numpy as np
 import numpyro.distributions as dist
 import optax
 from jax.flatten_util import ravel_pytree
+from numpyro.distributions.transforms import IdentityTransform
 from numpyro.infer import SVI, init_to_value
 from numpyro.infer.autoguide import AutoNormal
 from numpyro.infer.util import potential_energy
@@ -39,13 +40,13 @@ def begin(
     *,
     model: Model,
     num_particles: int,
-) -> tuple[Any, Any, Any]:
-    """State of the optimiser at the start, and unit and value of each guide parameter.
+) -> tuple[Any, Any]:
+    """State of the optimiser at the start, and unit of each guide parameter.
 
     Parameters
     ----------
     key
-        Random key of all steps.
+        Random key of the guide; :func:`summarise` takes the other half of it.
     start
         Mean and standard deviation that each site starts from.
     statistics, priors, model
@@ -54,18 +55,15 @@ def begin(
         Draws of the guide a step.
     """
     params, units = {}, {}
-    for name, transform in latent_transforms(model, statistics, priors).items():
-        mean, sd = jnp.asarray(start[name].mean), jnp.asarray(start[name].sd)
-        loc, scale = jax.jvp(transform.inv, (mean,), (sd,))
+    for name, (loc, scale) in _guide_at(start, statistics, priors, model).items():
         params[f"{name}_auto_loc"], params[f"{name}_auto_scale"] = loc, scale
         units[f"{name}_auto_loc"] = scale
         # Scales are optimised through a softplus: this unit is a relative change of one.
         units[f"{name}_auto_scale"] = scale / -jnp.expm1(-scale)
     values = {name: s.mean for name, s in start.items()}
     svi = _svi(model, num_particles, units, 1.0, values)
-    state = svi.init(key, statistics, priors, init_params=params)
-    first = svi.optim.get_params(state.optim_state)
-    return strong_types(state), strong_types(units), first
+    state = svi.init(jax.random.split(key)[0], statistics, priors, init_params=params)
+    return strong_types(state), strong_types(units)
 
 
 @program("model", "num_particles")
@@ -112,6 +110,7 @@ def advance(
 def summarise(
     key: Any,
     params: Any,
+    start: dict[str, Start],
     statistics: GroupStatistics,
     priors: Priors,
     *,
@@ -123,10 +122,10 @@ def summarise(
     Parameters
     ----------
     key
-        Random key of the draws behind the ratios.
+        Random key of the guide, as in :func:`begin`.
     params
-        Parameters of the guide by name.
-    statistics, priors, model
+        Parameters of the guide by name, or None for the guide where it starts.
+    start, statistics, priors, model
         As in :func:`begin`.
     num_draws
         Number of ratios.
@@ -137,25 +136,47 @@ def summarise(
         As in :class:`radon_numpyro.advi.ADVIResult`; ratios of shape (num_draws,).
     """
     transforms = latent_transforms(model, statistics, priors)
-    locs = {name: params[f"{name}_auto_loc"] for name in transforms}
-    scales = {name: jax.nn.softplus(params[f"{name}_auto_scale"]) for name in transforms}
+    if params is None:
+        guide = _guide_at(start, statistics, priors, model)
+        locs, scales = ({name: site[k] for name, site in guide.items()} for k in (0, 1))
+    else:
+        locs = {name: params[f"{name}_auto_loc"] for name in transforms}
+        scales = {name: jax.nn.softplus(params[f"{name}_auto_scale"]) for name in transforms}
     means, sds = {}, {}
     for name, transform in transforms.items():
+        if isinstance(transform, IdentityTransform):
+            means[name], sds[name] = locs[name], scales[name]
+            continue
         nodes = NODES.reshape(-1, *[1] * jnp.ndim(locs[name]))
         values = transform(locs[name] + scales[name] * nodes)
         weights = (WEIGHTS / WEIGHTS.sum()).reshape(nodes.shape)
         means[name] = (weights * values).sum(0)
         sds[name] = jnp.sqrt((weights * (values - means[name]) ** 2).sum(0))
 
+    flat, unravel = ravel_pytree(locs)
+    log_scale = jnp.log(ravel_pytree(scales)[0]).sum()
+
     def log_ratio(key: Any) -> Any:
-        flat, unravel = ravel_pytree(locs)
-        noise = unravel(jax.random.normal(key, flat.shape, flat.dtype))
-        z = {n: locs[n] + scales[n] * noise[n] for n in locs}
-        log_q = sum(dist.Normal(locs[n], scales[n]).log_prob(z[n]).sum() for n in locs)
+        # Without a barrier the inverse error function behind it is compiled into every use.
+        noise = jax.lax.optimization_barrier(jax.random.normal(key, flat.shape, flat.dtype))
+        z = {n: locs[n] + scales[n] * e for n, e in unravel(noise).items()}
+        log_q = dist.Normal().log_prob(noise).sum() - log_scale
         return -potential_energy(model, (statistics, priors), {}, z) - log_q
 
-    log_ratios = jax.lax.map(log_ratio, jax.random.split(key, num_draws), batch_size=100)
-    return locs, scales, means, sds, log_ratios
+    keys = jax.random.split(jax.random.split(key)[1], num_draws)
+    return locs, scales, means, sds, jax.lax.map(log_ratio, keys, batch_size=100)
+
+
+def _guide_at(
+    start: dict[str, Start], statistics: GroupStatistics, priors: Priors, model: Model
+) -> dict[str, tuple[Any, Any]]:
+    """Location and scale of each site where the guide starts."""
+    return {
+        name: jax.jvp(
+            transform.inv, (jnp.asarray(start[name].mean),), (jnp.asarray(start[name].sd),)
+        )
+        for name, transform in latent_transforms(model, statistics, priors).items()
+    }
 
 
 def _svi(

@@ -37,6 +37,33 @@ def test_compilations_are_counted():
     assert len(seconds) == 1
 
 
+@contextmanager
+def compiled_programs():
+    """Names of the programs compiled inside, as a list that fills."""
+    names = []
+
+    def listen(event, duration, **about):
+        if event == COMPILED:
+            names.append(about["fun_name"])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield names
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
+def test_what_is_compiled_ahead_is_what_is_called(unequal_data, dtype):
+    """A first fit of a shape compiles each program once, and none beside them."""
+    data = unequal_data(1, (4, 7, 5, 6, 3, 8))
+    options = {"num_warmup": 60, "num_advi_steps": 0, "progress_bar": False, "dtype": dtype}
+    with compiled_programs() as names:
+        fit(GroupStatistics.from_data(data), draws=50, chains=3, **options)
+    programs = ("summarise", "_warm_start", "_begin", "_advance", "constrain")
+    assert sorted(names) == sorted(f"jit({name})" for name in programs)
+
+
 OPTIONS = {
     "hierarchical": {"num_warmup": 100},
     "noncentered": {"model": "hierarchical", "method": "noncentered", "num_warmup": 100},

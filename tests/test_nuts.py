@@ -103,12 +103,13 @@ def warm_start_by_site(advi, statistics, method, chains):
     """Starting points and variances of each site, by the order that the sampler itself uses."""
     coordinates = parametrisation(advi.model, method)
     with jax.enable_x64(True):
-        position, variance = warm_start.warm_start(
+        start = warm_start.warm_start(
             jax.random.key(3), advi, statistics, TUTORIAL, method=method, chains=chains
         )
         unravel = unraveller(coordinates.model, coordinates.data(statistics), TUTORIAL)
-        assert position.shape == (chains, *variance.shape)
-        sites = jax.vmap(unravel)(position), unravel(variance)
+        assert start.position.shape == (chains, *start.variance.shape)
+        np.testing.assert_allclose(start.unit**2, start.variance, rtol=1e-12)
+        sites = jax.vmap(unravel)(start.position), unravel(start.variance)
     return jax.tree.map(np.asarray, sites)
 
 

@@ -43,6 +43,7 @@ LAYERS = [
     {"settings"},
     {"advi"},
     {"warm_start"},
+    {"ahead"},
     {"nuts"},
     {"identity"},
     {"inference_data"},

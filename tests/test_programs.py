@@ -13,6 +13,8 @@ from radon_numpyro.programs import (
     latent_sites,
     latent_transforms,
     precision,
+    program,
+    random_key,
     strong_types,
     unlabelled,
     unraveller,
@@ -57,6 +59,52 @@ def test_the_precision_comes_back_after_an_error():
 def test_there_are_two_precisions(dtype):
     with pytest.raises(ValueError, match="Expected dtype to be 'float64' or 'float32'; got"):
         precision(dtype)
+
+
+# Compiled ahead
+
+
+def test_what_is_compiled_ahead_is_not_compiled_again():
+    traced = []
+
+    @program("power")
+    def raised(x, *, power):
+        traced.append(x.shape)
+        return {"raised": x**power}
+
+    shapes = raised.compile_ahead(jax.ShapeDtypeStruct((3,), np.float32), power=2)
+    assert shapes == {"raised": jax.ShapeDtypeStruct((3,), np.float32)}
+    x = np.array([1.0, 2.0, -3.0], dtype=np.float32)
+    np.testing.assert_array_equal(raised(x, power=2)["raised"], [1.0, 4.0, 9.0])
+    assert traced == [(3,)]
+    # Another shape, not foreseen, is compiled when it comes.
+    np.testing.assert_array_equal(raised(x[:2], power=2)["raised"], [1.0, 4.0])
+    assert traced == [(3,), (2,)]
+
+
+def test_a_failure_to_compile_ahead_is_an_error_of_the_call(monkeypatch):
+    def fail(lowered):
+        raise RuntimeError("no code for this")
+
+    @program()
+    def doubled(x):
+        return 2.0 * x
+
+    ones = np.ones(2, dtype=np.float32)
+    with monkeypatch.context() as patch:
+        patch.setattr(jax.stages.Lowered, "compile", fail)
+        doubled.compile_ahead(ones)
+        with pytest.raises(RuntimeError, match="no code for this"):
+            doubled(ones)
+    # The next call compiles for itself.
+    np.testing.assert_array_equal(doubled(ones), [2.0, 2.0])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**64 - 1])
+def test_the_random_key_of_a_seed_is_that_of_jax(x64, seed):
+    expected = jax.random.key(np.uint64(seed))
+    assert (jax.random.key_data(random_key(seed)) == jax.random.key_data(expected)).all()
+    assert jax.random.key_impl(random_key(seed)) == jax.random.key_impl(expected)
 
 
 # Types
