@@ -212,7 +212,7 @@ def fit_guide(
                     state, units, num_steps, tolerance, run, bar, statistics, priors, fixed
                 )
         # Of a large model fewer draws: its k-hat is far above any threshold.
-        khat_draws = int(np.clip(20_000_000 // num_parameters, 500, MAX_KHAT_DRAWS))
+        khat_draws = int(np.clip(20_000_000 // num_parameters, 200, MAX_KHAT_DRAWS))
         locs, scales, means, sds, log_ratios = windows.summarise(
             key, params, start, statistics, priors, model=function, num_draws=khat_draws
         )

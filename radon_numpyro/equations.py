@@ -116,8 +116,8 @@ class NormalEquations(NamedTuple):
 
     def pooled(self) -> NormalEquations:
         """The same for all rows in one group."""
-        gram = np.einsum("rpc,rqc->pq", self.root, self.root)
-        moment = np.einsum("rpc,rc->p", self.root, self.target)
+        gram = np.einsum("c,rpc,rqc->pq", self.repeats, self.root, self.root)
+        moment = np.einsum("c,rpc,rc->p", self.repeats, self.root, self.target)
         count = self.count.sum(keepdims=True)
         mean_x, mean_r = gram[:1, 1:] / count, moment[:1] / count
         between = count * mean_x[0][:, None] * mean_x[0]
@@ -149,7 +149,8 @@ class NormalEquations(NamedTuple):
     @property
     def rss(self) -> Any:
         """Residual sum of squares of each group about the pooled fit, shape (C,)."""
-        return self.rest + (self.target**2).sum(0)
+        about_mean = (self.scatter**2).sum((0, 1))
+        return self.rest + self.repeats * (self.target**2).sum(0) + about_mean
 
     def to_model(self, theta: Any) -> list[Any]:
         """Coefficients of the model as written, from those relative to the pooled fit.

@@ -180,11 +180,14 @@ def coefficients(terms: GroupTerms, mu: list[Any], noise: list[Any] | None = Non
     list
         P arrays of shape (C,), relative to the pooled fit.
     """
-    deviations = [s * v for s, v in zip(terms.scale, standardised(terms, mu, noise), strict=True)]
-    at_centre = deviations[0] + sum(
-        m * v for m, v in zip(terms.centre, deviations[1:], strict=True)
-    )
-    return [m + v for m, v in zip(mu, [at_centre, *deviations[1:]], strict=True)]
+    intercept, *slopes = deviations(terms, mu, noise)
+    at_centre = intercept + sum(m * v for m, v in zip(terms.centre, slopes, strict=True))
+    return [m + v for m, v in zip(mu, [at_centre, *slopes], strict=True)]
+
+
+def deviations(terms: GroupTerms, mu: list[Any], noise: list[Any] | None = None) -> list[Any]:
+    """Deviations of the coefficients from their means, the intercept at zero."""
+    return [s * v for s, v in zip(terms.scale, standardised(terms, mu, noise), strict=True)]
 
 
 def standardised(terms: GroupTerms, mu: list[Any], noise: list[Any] | None = None) -> list[Any]:

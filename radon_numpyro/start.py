@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from radon_numpyro.designs import by_design
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.given_scales import (
     coefficients,
+    deviations,
     group_terms,
     individual_prior,
     population_mean,
@@ -24,6 +26,7 @@ from radon_numpyro.given_scales import (
 )
 from radon_numpyro.priors import HalfNormal, Priors, Uniform
 from radon_numpyro.statistics import GroupStatistics
+from radon_numpyro.unrolled import solve_lower
 
 MAX_ITERATIONS = 1000
 RELATIVE_CHANGE = 1e-6
@@ -65,32 +68,13 @@ def mean_field_start(statistics: GroupStatistics, model: str, priors: Priors) ->
 def _hierarchical(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
     size, num_groups = equations.target.shape
     num_rows = equations.count.sum()
-    sum_of_squares = _sum_of_squares(equations)
-    prior_scale = np.array(prior_parameters(priors, size)[1], dtype=float)
-    eps = lowest = _residual_scale(equations, priors)
-    unit = eps / np.sqrt(_floor(sum_of_squares.sum(-1) / num_rows))
-    upper = np.array(
-        [_upper(priors.sigma_alpha, 0)] + [_upper(priors.sigma_beta, k) for k in range(size - 1)]
+    scale, eps = _plug_in_scales(by_design(equations), priors)
+    terms = group_terms(equations, scale, eps)
+    relative_mu = population_mean(equations, terms, priors).mean
+    mu, theta = (
+        np.array(equations.to_model(t)) for t in (relative_mu, coefficients(terms, relative_mu))
     )
-    scale = np.minimum(unit, upper)
-    for _ in range(MAX_ITERATIONS):
-        terms = group_terms(equations, scale, eps)
-        relative_mu = population_mean(equations, terms, priors).mean
-        relative_theta = coefficients(terms, relative_mu)
-        mu, theta = (np.array(equations.to_model(t)) for t in (relative_mu, relative_theta))
-        variance = 1.0 / (sum_of_squares / eps**2 + 1.0 / scale[:, None] ** 2)
-        mu_variance = 1.0 / (num_groups / scale**2 + 1.0 / prior_scale**2)
-        spread = ((theta - mu[:, None]) ** 2 + variance).sum(-1) + num_groups * mu_variance
-        # One less in the divisors: the optimum is that of the density of the log scale.
-        new_scale = np.clip(np.sqrt(spread / max(num_groups - 1, 1)), 1e-3 * unit, upper)
-        residual = _residual(equations, relative_theta) + (sum_of_squares * variance).sum(0)
-        new_eps = np.clip(
-            np.sqrt(residual.sum() / max(num_rows - 1, 1)), 1e-3 * lowest, _upper(priors.eps, 0)
-        )
-        change = max(np.abs(new_scale / scale - 1).max(), abs(new_eps / eps - 1))
-        scale, eps = new_scale, new_eps
-        if change < RELATIVE_CHANGE:
-            break
+    variance, mu_variance = _variances(equations, priors, scale, eps)
     mu_sd, sd = np.sqrt(mu_variance), np.sqrt(variance)
     starts = {
         "mu_alpha": Start(mu[0], mu_sd[0]),
@@ -107,6 +91,49 @@ def _hierarchical(equations: NormalEquations, priors: Priors) -> dict[str, Start
     return starts
 
 
+def _plug_in_scales(equations: NormalEquations, priors: Priors) -> tuple[Any, Any]:
+    """Scales of the coefficients, shape (P,), and eps: most likely given the means they lead to."""
+    size, n = equations.size, equations.repeats
+    num_groups, num_rows = n.sum(), equations.count.sum()
+    sum_of_squares = _sum_of_squares(equations)
+    eps = lowest = _residual_scale(equations, priors)
+    unit = eps / np.sqrt(_floor((n * sum_of_squares).sum(-1) / num_rows))
+    upper = np.array(
+        [_upper(priors.sigma_alpha, 0)] + [_upper(priors.sigma_beta, k) for k in range(size - 1)]
+    )
+    scale = np.minimum(unit, upper)
+    for _ in range(MAX_ITERATIONS):
+        terms = group_terms(equations, scale, eps)
+        mu = population_mean(equations, terms, priors).mean
+        variance, mu_variance = _variances(equations, priors, scale, eps)
+        squares = n * (np.array(deviations(terms, mu)) ** 2 + variance)
+        residual = n * _residual(equations, equations.target, coefficients(terms, mu))
+        for column in equations.scatter:
+            # As if this were the target, about means of 0.
+            off = terms._replace(w=solve_lower(terms.cholesky, list(column / eps)))
+            squares += np.array(deviations(off, [0.0] * size)) ** 2
+            residual += _residual(equations, column, coefficients(off, [0.0] * size))
+        residual += equations.rest + n * (sum_of_squares * variance).sum(0)
+        spread = squares.sum(-1) + num_groups * mu_variance
+        # One less in the divisors: the optimum is that of the density of the log scale.
+        new_scale = np.clip(np.sqrt(spread / max(num_groups - 1, 1)), 1e-3 * unit, upper)
+        new_eps = np.clip(
+            np.sqrt(residual.sum() / max(num_rows - 1, 1)), 1e-3 * lowest, _upper(priors.eps, 0)
+        )
+        change = max(np.abs(new_scale / scale - 1).max(), abs(new_eps / eps - 1))
+        scale, eps = new_scale, new_eps
+        if change < RELATIVE_CHANGE:
+            break
+    return scale, eps
+
+
+def _variances(equations: NormalEquations, priors: Priors, scale: Any, eps: Any) -> tuple[Any, Any]:
+    """Mean-field variances of the coefficients, (P, C), and of the population means, (P,)."""
+    prior_scale = np.array(prior_parameters(priors, equations.size)[1], dtype=float)
+    precision = _sum_of_squares(equations) / eps**2 + 1.0 / scale[:, None] ** 2
+    return 1.0 / precision, 1.0 / (equations.repeats.sum() / scale**2 + 1.0 / prior_scale**2)
+
+
 def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
     size, num_groups = equations.target.shape
     sum_of_squares = _sum_of_squares(equations)
@@ -119,7 +146,8 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
     for _ in range(MAX_ITERATIONS):
         theta = coefficients(group_terms(equations, prior_scale, eps), mu)
         variance = 1.0 / (sum_of_squares / eps**2 + 1.0 / prior_scale[:, None] ** 2)
-        residual = _residual(equations, theta) + (sum_of_squares * variance).sum(0)
+        residual = _residual(equations, equations.target, theta) + equations.rest
+        residual += (sum_of_squares * variance).sum(0)
         squared = np.where(freedom > 0, residual / np.maximum(freedom, 1.0), np.inf)
         new_eps = np.clip(np.sqrt(squared), 1e-3 * min(pooled, upper), upper)
         change = np.abs(new_eps / eps - 1).max()
@@ -146,10 +174,9 @@ def _sum_of_squares(equations: NormalEquations) -> Any:
     return (at_zero**2).sum(0)
 
 
-def _residual(equations: NormalEquations, theta: Any) -> Any:
-    """Residual sum of squares of each group about coefficients relative to the pooled fit."""
-    left = equations.target - (equations.root * np.asarray(theta)[None]).sum(1)
-    return equations.rest + (left**2).sum(0)
+def _residual(equations: NormalEquations, target: Any, theta: Any) -> Any:
+    """Squared distance of a target from that of coefficients relative to the pooled fit, (C,)."""
+    return ((target - (equations.root * np.asarray(theta)[None]).sum(1)) ** 2).sum(0)
 
 
 def _scale_start(scale: Any, freedom: Any) -> Start:

@@ -11,6 +11,7 @@ from dense import equations_of, make_priors
 from radon_numpyro.data import GroupedData
 from radon_numpyro.designs import MANY, by_design
 from radon_numpyro.marginal import log_density
+from radon_numpyro.start import _plug_in_scales
 
 SCALE = np.array([1.3, 0.4, 0.7])
 EPS = 0.6
@@ -103,3 +104,15 @@ def test_designs_that_differ_in_one_group_alone_stay_apart(x64):
     moved = GroupedData.from_arrays(data.y, x, data.group)
     found, expected = (by_design(equations_of(d)).repeats for d in (moved, data))
     assert (found > 0).sum() == (expected > 0).sum() + 1
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 2])
+def test_the_guide_starts_from_the_same_scales(num_predictors):
+    equations, priors = equations_of(rows(2 * MANY, num_predictors)), make_priors(num_predictors)
+    reduced = by_design(equations)
+    np.testing.assert_allclose(reduced.rss.sum(), equations.rss.sum(), rtol=1e-12)
+    (scale, eps), (found_scale, found_eps) = (
+        _plug_in_scales(e, priors) for e in (equations, reduced)
+    )
+    np.testing.assert_allclose(found_scale, scale, rtol=1e-8)
+    np.testing.assert_allclose(found_eps, eps, rtol=1e-8)
