@@ -140,11 +140,11 @@ def advance(
         The new state, and arrays of shape (chains, BLOCK, ...) of which the first ``length``
         iterations count.
     """
-    x64 = bool(jax.config.jax_enable_x64)
+    x64, device = bool(jax.config.jax_enable_x64), jax.config.jax_default_device
 
     def run(first: int, end: int) -> Any:
-        # The setting is one of the thread.
-        with jax.enable_x64(x64):
+        # These settings are of the thread.
+        with jax.enable_x64(x64), jax.default_device(device):
             return jax.block_until_ready(
                 _advance(
                     state,

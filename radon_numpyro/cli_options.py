@@ -52,6 +52,10 @@ PriorsName = Annotated[
 ]
 Draws = Annotated[int, typer.Option(min=4, help="Draws kept of each chain.")]
 Chains = Annotated[int, typer.Option(min=1, help="Chains.")]
+Platform = Annotated[
+    Literal["auto", "cpu", "gpu"],
+    typer.Option(help="Where to compute: by default on the quicker, which is measured."),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 TargetESS = Annotated[
     float | None,

@@ -19,6 +19,7 @@ from radon_numpyro.cli_options import (
     MaxSeconds,
     Missing,
     Out,
+    Platform,
     PriorsName,
     Probability,
     Quiet,
@@ -110,6 +111,7 @@ def fit_command(
     ] = None,
     target_ess: TargetESS = None,
     max_seconds: MaxSeconds = None,
+    platform: Platform = "auto",
     out: Out = Path("results"),
     checkpoint: Annotated[
         Path | None,
@@ -151,6 +153,7 @@ def fit_command(
             chains=chains,
             seed=seed,
             num_advi_steps=advi_steps,
+            device=platform,
             target_ess=target_ess,
             max_seconds=max_seconds,
             checkpoint=checkpoint,
@@ -203,6 +206,7 @@ def resume_command(
 
 def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> None:
     """Write a fit and its tables, show what they say, and end."""
+    terminal.note(f"Computed on {tree.attrs['device']}: {tree.attrs['device_reason']}.")
     diagnosis = diagnose(tree)
     parameters = parameter_table(tree, diagnosis, ci_prob)
     groups = group_table(tree, ci_prob)

@@ -78,8 +78,8 @@ def examine(cache: Path | None) -> Examination:
     facts["cores"] = str(os.cpu_count())
     facts["compiled programs"] = str(cache) if cache else "not kept between runs"
     findings = [_jaxlib(facts["jaxlib"], jax.default_backend()), _cache(cache)]
-    checked, words = _small_fit()
-    facts["small fit"] = words
+    checked, of_fit = _small_fit()
+    facts |= of_fit
     findings.append(checked)
     return Examination(facts, tuple(f for f in findings if f is not None))
 
@@ -114,8 +114,8 @@ def _cache(cache: Path | None) -> Finding | None:
     return None
 
 
-def _small_fit() -> tuple[Finding | None, str]:
-    """Draws of NUTS beside exact ones."""
+def _small_fit() -> tuple[Finding | None, dict[str, str]]:
+    """Draws of NUTS beside exact ones, and where they were computed."""
     data = simulate(
         num_groups=6,
         rows_per_group=10,
@@ -137,12 +137,14 @@ def _small_fit() -> tuple[Finding | None, str]:
     off = float((np.abs(means[0] - means[1]) / np.hypot(*errors)).max())
     good = off < STANDARD_ERRORS and diagnose(sampled).ok
     words = f"means of NUTS within {off:.1f} standard errors of exact ones"
+    attrs = sampled.attrs
+    facts = {"small fit": words, "computed on": f"{attrs['device']}, {attrs['device_reason']}"}
     if good:
-        return None, words
+        return None, facts
     return (
         Finding(
             f"A small fit does not agree with its exact posterior: {words}. {diagnose(sampled)}",
             "the versions that the project pins, in a new environment",
         ),
-        words,
+        facts,
     )

@@ -15,12 +15,12 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-import jax
 import numpy as np
 
 from radon_numpyro.arrays import Arrays
 from radon_numpyro.checks import read_only
 from radon_numpyro.data import GroupedData
+from radon_numpyro.devices import current
 from radon_numpyro.labels import Labels, stored
 from radon_numpyro.priors import Priors
 from radon_numpyro.settings import Settings
@@ -55,7 +55,7 @@ def describe(
         "priors": priors.to_json(),
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
         "versions": package_versions(),
-        "device": f"{jax.devices()[0].device_kind} ({platform.machine()})",
+        "device": f"{current().device_kind} ({platform.machine()})",
     }
 
 

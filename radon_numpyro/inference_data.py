@@ -27,12 +27,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import arviz_base
-import jax
 import numpy as np
 import xarray as xr
 
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.data import GroupedData
+from radon_numpyro.devices import describe_current
 from radon_numpyro.identity import package_versions
 from radon_numpyro.inversion import ExactResult
 from radon_numpyro.labels import Labels, stored
@@ -272,7 +272,6 @@ def _advi_attributes(advi: ADVIResult) -> dict[str, Any]:
 def _provenance(
     data: GroupedData | GroupStatistics, labels: Labels, priors: Priors, advi: ADVIResult
 ) -> dict[str, Any]:
-    device = jax.devices()[0]
     attributes: dict[str, Any] = {
         "model": advi.model,
         "outcome": labels.outcome,
@@ -280,7 +279,7 @@ def _provenance(
         "group": labels.group,
         "left_out": json.dumps(data.left_out),
         "priors": priors.to_json(),
-        "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
+        "device": describe_current(),
         "versions": json.dumps({"python": platform.python_version(), **package_versions()}),
     }
     if isinstance(data, GroupedData):

@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 from numpyro import handlers
 from numpyro.distributions import biject_to
 
+from radon_numpyro.devices import current
 from radon_numpyro.labels import Labels
 from radon_numpyro.models import Model
 from radon_numpyro.priors import Priors
@@ -104,15 +105,17 @@ class Program:
         self._ahead.append(_COMPILERS.submit(lowered.compile))
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), lowered.out_info)
 
-    @cache  # noqa: B019
     def compiled(self) -> Any:
-        """What ``jax.jit`` makes of it. Not at import: asking for the backend would start it."""
+        """What ``jax.jit`` makes of it, for the kind of device that JAX computes on now."""
+        return self._compiled_for(current().platform)
+
+    @cache  # noqa: B019
+    def _compiled_for(self, platform: str) -> Any:
         light = {"xla_backend_optimization_level": 1}
-        on_cpu = jax.default_backend() == "cpu"
         return jax.jit(
             self._function,
             static_argnames=self._static_argnames,
-            compiler_options=light if on_cpu else None,
+            compiler_options=light if platform == "cpu" else None,
         )
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-import jax
 import numpy as np
 
 from radon_numpyro.blocks import num_cores
+from radon_numpyro.devices import DEVICES, current
 from radon_numpyro.parametrisation import METHODS
 from radon_numpyro.programs import check_dtype
 from radon_numpyro.windows import WINDOW
@@ -30,7 +30,7 @@ class Settings:
         Names of the model and of the method; without a name the model's default one.
     draws, chains, num_warmup, seed, num_advi_steps, target_accept_prob, max_tree_depth
         As in :func:`radon_numpyro.fit`.
-    chain_method, coefficients, dtype, target_ess, max_seconds
+    chain_method, coefficients, dtype, device, target_ess, max_seconds
         As in :func:`radon_numpyro.fit`.
 
     Raises
@@ -51,6 +51,7 @@ class Settings:
     chain_method: str | None
     coefficients: str
     dtype: str
+    device: str = "auto"
     target_ess: float | None
     max_seconds: float | None
 
@@ -90,6 +91,7 @@ class Settings:
             if value is not None and not (isinstance(value, Real) and float(value) > 0):
                 raise ValueError(f"Expected {name} to be positive; got {value}")
         check_dtype(self.dtype)
+        _check_one_of("device", self.device, ("auto", *DEVICES))
 
     @property
     def is_exact(self) -> bool:
@@ -100,7 +102,8 @@ class Settings:
         """What the blocks of NUTS are told, defaults filled in."""
         accept = 0.8 if self.method == "marginal" else 0.9
         return {
-            "chain_method": self.chain_method or default_chain_method(self.chains),
+            "chain_method": self.chain_method
+            or default_chain_method(self.chains, current().platform),
             "num_warmup": self.num_warmup,
             "target_accept_prob": (
                 accept if self.target_accept_prob is None else self.target_accept_prob
@@ -143,8 +146,8 @@ def default_advi_steps(model: str, method: str | None, num_coefficients: int) ->
     return 0 if marginal and num_coefficients > MANY_COEFFICIENTS else MAX_ADVI_STEPS
 
 
-def default_chain_method(chains: int) -> str:
-    """How to run chains on the machine there is.
+def default_chain_method(chains: int, device: str) -> str:
+    """How to run chains on a kind of device.
 
     On a GPU all at once. On the CPU side by side where there are several cores, and not all at
     once: a vectorised NUTS waits for the longest trajectory of all chains.
@@ -153,8 +156,10 @@ def default_chain_method(chains: int) -> str:
     ----------
     chains
         Number of chains.
+    device
+        ``"cpu"``, or another.
     """
-    if jax.default_backend() != "cpu":
+    if device != "cpu":
         return "vectorized"
     return "parallel" if min(chains, num_cores()) > 1 else "sequential"
 

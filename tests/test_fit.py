@@ -80,12 +80,12 @@ def test_the_record_is_true(line_tree):
     assert attrs["call"] == (
         "fit(data, model='pooled', method='centered', draws=500, chains=4, num_warmup=150, "
         "seed=0, num_advi_steps=100000, target_accept_prob=None, max_tree_depth=10, "
-        "chain_method=None, coefficients='auto', dtype='float64', "
+        "chain_method=None, coefficients='auto', dtype='float64', device='cpu', "
         "target_ess=None, max_seconds=None)"
     )
     assert attrs["model"] == "pooled"
     assert attrs["method"] == "centered"
-    assert attrs["chain_method"] == default_chain_method(4)
+    assert attrs["chain_method"] == default_chain_method(4, "cpu")
     assert attrs["complete"] == 1
     assert attrs["warmup_gradients"] == line_nuts().warmup_gradients
     assert attrs["data_fingerprint"] == line().fingerprint()
@@ -161,6 +161,7 @@ def test_every_setting_is_handed_on(monkeypatch):
         "chain_method": "vectorized",
         "coefficients": "draws",
         "dtype": "float32",
+        "device": "cpu",
         "target_ess": 300.0,
         "max_seconds": 600.0,
     }

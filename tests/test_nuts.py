@@ -263,7 +263,7 @@ def test_draws_and_statistics_have_their_shapes():
     assert result.stats["diverging"].dtype == bool
     assert result.inverse_mass_matrix.shape == (4, 3)
     assert result.method == "centered"
-    assert result.chain_method == settings.default_chain_method(4)
+    assert result.chain_method == settings.default_chain_method(4, "cpu")
     assert (result.num_warmup, result.max_tree_depth, result.seed) == (150, 10, 0)
     assert result.complete
     for values in result.draws.values():
@@ -481,7 +481,7 @@ def test_the_number_of_devices_changes_nothing(devices, chain_method):
 
 
 @pytest.mark.parametrize(
-    ("backend", "cores", "chains", "expected"),
+    ("device", "cores", "chains", "expected"),
     [
         ("cpu", 1, 4, "sequential"),
         ("cpu", 2, 4, "parallel"),
@@ -490,10 +490,9 @@ def test_the_number_of_devices_changes_nothing(devices, chain_method):
         ("gpu", 8, 4, "vectorized"),
     ],
 )
-def test_chains_run_as_suits_the_machine(monkeypatch, backend, cores, chains, expected):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+def test_chains_run_as_suits_the_machine(monkeypatch, device, cores, chains, expected):
     monkeypatch.setattr(settings, "num_cores", lambda: cores)
-    assert settings.default_chain_method(chains) == expected
+    assert settings.default_chain_method(chains, device) == expected
 
 
 def test_there_is_a_core():

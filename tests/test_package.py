@@ -17,7 +17,7 @@ MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__in
 # A module imports those of earlier lines, or of its own line as long as that makes no cycle.
 LAYERS = [
     {"checks", "labels", "finding", "moments", "frames", "files", "page", "hdf5"},
-    {"locks", "interrupts", "arrays"},
+    {"locks", "interrupts", "arrays", "devices"},
     {"checkpoint"},
     {"run"},
     {"missing", "identification", "miscoding"},
@@ -43,7 +43,7 @@ LAYERS = [
     {"settings"},
     {"advi"},
     {"warm_start"},
-    {"ahead"},
+    {"ahead", "device_choice"},
     {"nuts"},
     {"identity"},
     {"inference_data"},

@@ -1,0 +1,68 @@
+"""The kinds of device that a fit may be computed on, and computing on one of them.
+
+What JAX computes goes to its default device. The package sets that for its own calls alone, and
+only where it is not of the kind asked for: the caller's setting comes back after them.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import jax
+
+DEVICES = ("cpu", "gpu")
+
+
+def seen() -> tuple[str, ...]:
+    """Those of ``DEVICES`` that JAX has here."""
+    return tuple(device for device in DEVICES if _of_kind(device))
+
+
+def current() -> Any:
+    """Where JAX computes now: the default device that was set, or the first of all."""
+    default = jax.config.jax_default_device
+    if default is None:
+        return jax.local_devices()[0]
+    return jax.local_devices(backend=default)[0] if isinstance(default, str) else default
+
+
+def computing_on(device: str) -> AbstractContextManager[Any]:
+    """Context in which JAX computes on a kind of device.
+
+    Where it does so anyway nothing is set, so that one device of several stays the one that the
+    caller has chosen by ``jax.default_device``.
+
+    Parameters
+    ----------
+    device
+        ``"cpu"`` or ``"gpu"``.
+
+    Raises
+    ------
+    ValueError
+        If JAX does not see such a device.
+    """
+    if current().platform == device:
+        return nullcontext()
+    found = _of_kind(device)
+    if not found:
+        raise ValueError(
+            f"Expected device to be one that JAX sees, {', '.join(seen())}; got {device!r}. "
+            "Install JAX for it: for a GPU of NVIDIA pip install 'radon-numpyro[cuda13]', or cuda12"
+        )
+    return jax.default_device(found[0])
+
+
+def describe_current() -> str:
+    """Number and name of the devices of the kind that JAX computes on now."""
+    device = current()
+    count = jax.local_device_count(device.platform)
+    return f"{count} x {device.device_kind} ({device.platform})"
+
+
+def _of_kind(device: str) -> list[Any]:
+    try:
+        return list(jax.local_devices(backend=device))
+    except RuntimeError:
+        return []
