@@ -32,7 +32,6 @@ from radon_numpyro.warm_start import warm_start
 WORTH_A_GPU = 50e-6
 # A measurement goes on for this time.
 SECONDS = 0.2
-OF_CHECKPOINT = "that of the checkpoint"
 
 
 class Choice(NamedTuple):
@@ -89,7 +88,7 @@ def choose_device(
         return Choice(found[0], "the only one that JAX sees")
     if checkpoint is not None and exists(checkpoint):
         with Checkpoint.open(checkpoint) as kept:
-            return Choice(kept.header["settings"]["device"], OF_CHECKPOINT)
+            return Choice(kept.header["settings"]["device"], kept.header["device_reason"])
     if settings.is_exact:
         return Choice("cpu", "the draws are exact, and made on the host")
     # How long the fit is to go on, and from which seed, is no matter of a step.

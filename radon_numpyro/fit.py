@@ -18,7 +18,7 @@ from radon_numpyro.advi import fit_guide
 from radon_numpyro.ahead import compile_nuts
 from radon_numpyro.checkpoint import Checkpoint
 from radon_numpyro.data import GroupedData
-from radon_numpyro.device_choice import OF_CHECKPOINT, choose_device
+from radon_numpyro.device_choice import choose_device
 from radon_numpyro.devices import computing_on
 from radon_numpyro.identity import check_same, data_arrays, describe, go_further, restore
 from radon_numpyro.inference_data import describe_call, to_datatree
@@ -173,7 +173,7 @@ def fit(
             warnings.warn(f"{conflict.what} Try: {conflict.advice}", UserWarning, stacklevel=2)
         chosen, why = choose_device(settings, statistics, used, checkpoint)
         settings = replace(settings, device=chosen)
-        with computing_on(chosen), _kept(checkpoint, data, used, settings) as run.checkpoint:
+        with computing_on(chosen), _kept(checkpoint, data, used, settings, why) as run.checkpoint:
             return _go(run, data, statistics, used, settings, why, progress_bar=progress_bar)
 
 
@@ -224,13 +224,14 @@ def resume(
         settings = go_further(begun, draws=draws, target_ess=target_ess, max_seconds=max_seconds)
         run.allow(settings.max_seconds)
         with computing_on(settings.device):
-            description = describe(data, priors, settings)
+            why = kept.header["device_reason"]
+            description = describe(data, priors, settings, why)
             # Labels may have become text, which the fingerprint tells apart; the numbers are the
             # kept.
             description["fingerprint"] = kept.header["fingerprint"]
             check_same(kept.path, kept.header, description)
             kept.header = description
-            statistics, why = as_statistics(data), OF_CHECKPOINT
+            statistics = as_statistics(data)
             return _go(run, data, statistics, priors, settings, why, progress_bar=progress_bar)
 
 
@@ -239,11 +240,12 @@ def _kept(
     data: GroupedData | GroupStatistics,
     priors: Priors,
     settings: Settings,
+    device_reason: str,
 ) -> AbstractContextManager[Checkpoint | None]:
     """The checkpoint asked for: none, a new one, or one of the same fit."""
     if checkpoint is None:
         return nullcontext()
-    description = describe(data, priors, settings)
+    description = describe(data, priors, settings, device_reason)
     if not checkpoints.exists(checkpoint):
         return Checkpoint.create(checkpoint, description, data_arrays(data))
     kept = Checkpoint.open(checkpoint)

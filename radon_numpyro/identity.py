@@ -37,7 +37,7 @@ def package_versions() -> dict[str, str]:
 
 
 def describe(
-    data: GroupedData | GroupStatistics, priors: Priors, settings: Settings
+    data: GroupedData | GroupStatistics, priors: Priors, settings: Settings, device_reason: str
 ) -> dict[str, Any]:
     """Everything but the numbers of the data, as JSON can keep it.
 
@@ -45,6 +45,8 @@ def describe(
     ----------
     data, priors, settings
         What is fitted, and how.
+    device_reason
+        Why on the device that JAX computes on now; no part of what makes a fit another.
     """
     labels, rows = data.labels, isinstance(data, GroupedData)
     return {
@@ -56,6 +58,7 @@ def describe(
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
         "versions": package_versions(),
         "device": f"{current().device_kind} ({platform.machine()})",
+        "device_reason": device_reason,
     }
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import radon_numpyro
 from radon_numpyro import Priors, cli, commands_data, diagnose, fit, load_radon, predict, terminal
+from radon_numpyro.devices import seen
 from radon_numpyro.stored import load_fit
 
 DATASETS = Path(radon_numpyro.__file__).parent / "datasets"
@@ -42,6 +43,7 @@ def test_fit_prints_the_answer_and_writes_whole_files(fitted):
     assert "80% intervals" in result.stdout
     assert "Good: the draws can be trusted." in result.stdout
     assert "919 rows in 85 groups." in result.stderr
+    assert re.search(r"Computed on \d+ x .*: \w.*\.", result.stderr)
     assert {path.name for path in out.iterdir()} == {"fit.nc", "parameters.csv", "groups.csv"}
 
 
@@ -182,6 +184,22 @@ def test_an_interrupt_before_the_first_draw_says_that_nothing_is_written(tmp_pat
     assert (result.exit_code, result.stdout) == (130, "")
     assert "Interrupted: nothing is written" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif("gpu" in seen(), reason="there is a GPU")
+def test_a_platform_that_there_is_not_is_one_sentence(tmp_path):
+    result = run("fit", *MINNESOTA, "--platform", "gpu", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "Error: Expected device to be one that JAX sees, cpu; got 'gpu'." in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_platform_is_handed_on(tmp_path):
+    options = ["--draws", "50", "--platform", "cpu", "--checkpoint", tmp_path / "kept"]
+    result = run("fit", *MINNESOTA, *options, "--out", tmp_path)
+    assert "Computed on 1 x cpu (cpu): asked for." in result.stderr
+    resumed = run("resume", tmp_path / "kept")
+    assert "Computed on 1 x cpu (cpu): asked for." in resumed.stderr
 
 
 def test_a_target_ends_the_run(tmp_path):

@@ -9,7 +9,7 @@ from radon_numpyro.doctor import examine
 def test_this_installation_is_well(tmp_path):
     found = examine(tmp_path)
     assert found.ok, str(found)
-    assert {"numpyro", "jax", "devices", "small fit"} <= set(found.facts)
+    assert {"numpyro", "jax", "devices", "computed on", "small fit"} <= set(found.facts)
     assert str(found).endswith("Nothing is wrong.")
 
 
