@@ -34,6 +34,7 @@ from radon_numpyro.programs import precision, random_key, unlabelled
 from radon_numpyro.rao_blackwell import posterior_moments
 from radon_numpyro.run import ALL_DRAWS, INTERRUPTED, MAX_SECONDS, TARGET_ESS, Run, is_complete
 from radon_numpyro.settings import Settings
+from radon_numpyro.sharding import split_groups
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 from radon_numpyro.warm_start import warm_start
 
@@ -238,12 +239,14 @@ def draw_nuts(
         start = warm_start(key, advi, statistics, priors, method=method, chains=settings.chains)
         if not use_guide:
             start = start.without_guide(jax.random.split(key, 3)[0])
-        arguments = (coordinates.reduced(target), priors, start.unit)
+        reduced = coordinates.reduced(target)
+        # For the sampler alone: what is drawn given the position is drawn in one place.
+        arguments = (split_groups(reduced, settings.num_devices), priors, start.unit)
         state = blocks.begin(start.chain_keys, start.position, *arguments, **fixed)
         _check_start(state)
 
         def watched(position: np.ndarray) -> dict[str, np.ndarray]:
-            sites = sampled(position, *arguments[:2], coordinates=coordinates)
+            sites = sampled(position, reduced, priors, coordinates=coordinates)
             return {name: np.asarray(v) for name, v in sites.items() if name in advi.means}
 
         total = settings.num_warmup + settings.draws
@@ -259,7 +262,7 @@ def draw_nuts(
                 None if settings.target_ess is None else EssTarget(settings.target_ess, watched),
             )
         stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0]}
-        drawn_from = target if kept == "draws" else arguments[0]
+        drawn_from = target if kept == "draws" else reduced
         position = stats.pop("position")
         sites = constrain(start.draw_key, position, drawn_from, priors, coordinates=coordinates)
         moments = posterior_moments(sites, target, priors) if kept == "summary" else {}

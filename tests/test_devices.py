@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fits import TUTORIAL, radon, towns, towns_guide
 
-from radon_numpyro import GroupStatistics, blocks, device_choice, fit
+from radon_numpyro import GroupStatistics, blocks, device_choice, devices, fit
 from radon_numpyro.device_choice import Choice, choose_device, quicker, seconds_a_step
 from radon_numpyro.devices import computing_on, current, describe_current, seen
 from radon_numpyro.settings import Settings
@@ -35,7 +35,7 @@ def statistics():
 @pytest.fixture
 def two_kinds(monkeypatch):
     """JAX seems to see a GPU."""
-    monkeypatch.setattr(device_choice, "seen", lambda: ("cpu", "gpu"))
+    monkeypatch.setattr(device_choice, "seen", lambda number=1: ("cpu", "gpu"))
     monkeypatch.setattr(device_choice, "_measured", {})
 
 
@@ -80,19 +80,20 @@ sys.path.insert(0, sys.argv[1])
 import jax
 import numpy as np
 from fits import towns
-from radon_numpyro import blocks, device_choice, fit
+from radon_numpyro import blocks, device_choice, devices, fit
+from radon_numpyro.programs import Program
 from test_devices import FEW
 
 first, second = jax.devices()
 used = set()
-advance = blocks._advance
+call = Program.__call__
 
 def watched(*args, **kwargs):
-    out = advance(*args, **kwargs)
+    out = call(*args, **kwargs)
     used.update(str(d) for leaf in jax.tree.leaves(out) for d in leaf.devices())
     return out
 
-blocks._advance, blocks.num_cores = watched, lambda: 2
+Program.__call__, blocks.num_cores = watched, lambda: 2
 
 def run(**given):
     used.clear()
@@ -222,10 +223,27 @@ def nothing_to_measure(*_):
 
 
 def test_one_device_costs_no_measurement(monkeypatch):
-    monkeypatch.setattr(device_choice, "seen", lambda: ("cpu",))
+    monkeypatch.setattr(device_choice, "seen", lambda number=1: ("cpu",))
     monkeypatch.setattr(device_choice, "closed_form_guide", nothing_to_measure)
     only = Choice("cpu", "the only one that JAX sees")
     assert choose_device(settings(), statistics(), TUTORIAL) == only
+
+
+def test_of_several_devices_a_kind_is_chosen_that_has_so_many(monkeypatch):
+    """As on a machine with a CPU and four GPUs."""
+    here = {"cpu": 1, "gpu": 4}
+    monkeypatch.setattr(devices, "_of_kind", lambda device: jax.devices()[:1] * here[device])
+    monkeypatch.setattr(device_choice, "closed_form_guide", nothing_to_measure)
+    assert (seen(), seen(4), seen(5)) == (("cpu", "gpu"), ("gpu",), ())
+    chosen = device_choice._choose(settings(num_devices=4), statistics(), TUTORIAL, None)
+    assert chosen == Choice("gpu", "the only one that JAX sees 4 of")
+
+
+def test_more_devices_than_there_are_are_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr("radon_numpyro.windows.begin", None)
+    message = r"Expected num_devices to be at most the number that JAX sees of the \w+, \d+; got 99"
+    with pytest.raises(ValueError, match=message):
+        fit(towns(), num_devices=99, **FEW)
 
 
 @pytest.mark.parametrize(

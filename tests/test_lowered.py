@@ -7,7 +7,6 @@ import re
 from functools import cache
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from fits import TUTORIAL, towns, towns_guide
@@ -16,7 +15,7 @@ from numpyro.infer.util import potential_energy
 from radon_numpyro import GroupStatistics, blocks, windows
 from radon_numpyro.models import MODELS
 from radon_numpyro.parametrisation import parametrisation
-from radon_numpyro.programs import latent_sites, precision, unlabelled, unraveller
+from radon_numpyro.programs import latent_sites, precision, random_key, unlabelled, unraveller
 from radon_numpyro.start import mean_field_start
 from radon_numpyro.warm_start import warm_start
 
@@ -58,12 +57,12 @@ def block(method):
     fixed = {"model": coordinates.model, "num_warmup": 50}
     fixed |= {"target_accept_prob": 0.8, "max_tree_depth": 10}
     with precision("float64"):
-        position, variance = warm_start(
-            jax.random.key(0), towns_guide(), statistics(), TUTORIAL, method=method, chains=4
+        start = warm_start(
+            random_key(0), towns_guide(), statistics(), TUTORIAL, method=method, chains=4
         )
-        arguments = (coordinates.data(statistics()), TUTORIAL, jnp.sqrt(variance))
-        keys = jax.random.split(jax.random.key(1), 4)
-        state = blocks.begin(keys, position, *arguments, chain_method="vectorized", **fixed)
+        arguments = (coordinates.data(statistics()), TUTORIAL, start.unit)
+        chains = (start.chain_keys, start.position)
+        state = blocks.begin(*chains, *arguments, chain_method="vectorized", **fixed)
         advance = blocks._advance.compiled()
         return for_gpu(advance, state, 10, *arguments, 0, 4, vectorized=True, **fixed)
 
@@ -74,7 +73,7 @@ def window():
     start = mean_field_start(statistics(), "hierarchical", TUTORIAL)
     with precision("float64"):
         arguments = (statistics(), TUTORIAL)
-        state, units, _ = windows.begin(jax.random.key(0), start, *arguments, **fixed)
+        state, units = windows.begin(jax.random.key(0), start, *arguments, **fixed)
         return for_gpu(windows.advance.compiled(), state, units, 0.01, *arguments, **fixed)
 
 

@@ -36,7 +36,7 @@ LAYERS = [
     {"given_scales"},
     {"marginal", "parametrisation", "inversion"},
     {"conditional"},
-    {"start"},
+    {"start", "sharding"},
     {"programs"},
     {"elbo", "stopping"},
     {"windows", "blocks", "constrain", "rao_blackwell", "ess"},
