@@ -70,7 +70,7 @@ def radon_nuts(method):
 
 @cache
 def radon_tree(model):
-    return fit(load_radon(), model, priors=TUTORIAL, draws=250, progress_bar=False)
+    return fit(load_radon(), model, priors=TUTORIAL, progress_bar=False)
 
 
 @cache

@@ -490,7 +490,8 @@ def test_strange_names_change_no_element_and_are_shown_as_they_are():
     assert [sorted(e[1]) for e in strange.elements] == [sorted(e[1]) for e in tame.elements]
     shown = [row[0] for row in strange.rows("Groups")[1:]]
     for label in STRANGE_LABELS:
-        plainly = label.replace("\x0b", "\ufffd").replace("\x00", "\ufffd")
+        # A NUL, which no netCDF file holds, is spelt out as it comes in; the page leaves no other.
+        plainly = label.replace("\x00", r"\x00").replace("\x0b", "\ufffd")
         assert (plainly if len(label) < 60 else f"{label[:59]}\N{HORIZONTAL ELLIPSIS}") in shown
     assert strange.all("title")[0][1].endswith("by a/b \"'>")
     assert STRANGE_COLUMNS[0] in strange.all("h1")[0][1]

@@ -37,8 +37,8 @@ with jax.enable_x64(True):
         if n > 1:
             shards = split.root.addressable_shards
             found["where"][n] = [[str(s.device), s.data.shape[-1]] for s in shards]
-for method in ("sequential", "vectorized"):
-    for n in (1, 2, 3):
+for method, numbers in (("sequential", (1, 2)), ("vectorized", (1, 3))):
+    for n in numbers:
         tree = fit(data, num_devices=n, chain_method=method, **FEW)
         draws = {k: v.values.ravel().tolist() for k, v in tree["posterior"].data_vars.items()}
         found["draws"][f"{method} {n}"] = draws
@@ -95,8 +95,7 @@ def test_density_and_gradient_are_those_of_one_device(found):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chain_method", ["sequential", "vectorized"])
-@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize(("chain_method", "n"), [("sequential", 2), ("vectorized", 3)])
 def test_draws_are_those_of_one_device_but_for_roundings(found, chain_method, n):
     """Coefficients too, group by group: what was added is not among them.
 
