@@ -353,7 +353,7 @@ def test_the_figure_shows_every_peer_that_is_there_and_nothing_of_others(agg):
     assert [float(x[0]) for x in medians] == [2.0, 2.0]
     ranges = [line.get_xdata() for line in rates.lines if line.get_marker() != "o"]
     assert [list(x) for x in ranges] == [[1.0, 4.0]] * 2
-    assert all(not axis.lines for axis in growth)
+    assert not growth, "no panel of a case that was not run"
 
 
 @pytest.mark.skipif(not (ROOT / "figures/benchmark.md").exists(), reason="not measured yet")

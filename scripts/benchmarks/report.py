@@ -46,9 +46,10 @@ COLUMNS = {
     "compiled_again": "programs compiled, again",
     "peak_mib": "memory (MiB)",
 }
+# Columns of a case; a semicolon begins another table.
 SHOWN = {
-    "nuts": "peer cold cached cpu_cold cpu_cached again sampling ess_bulk ess_tail ess_per_second "
-    "r_hat diverging z mean_off sd_off good peak_mib",
+    "nuts": "peer cold cached cpu_cold cpu_cached again sampling peak_mib; "
+    "peer ess_bulk ess_tail ess_per_second r_hat diverging z mean_off sd_off good",
     "advi": "peer cold first again steps steps_per_second bound mean_off sd_off peak_mib",
     "tutorial": "peer cold cached cpu_cold cpu_cached ess_bulk ess_tail r_hat diverging z good "
     "peak_mib",
@@ -75,7 +76,10 @@ def markdown(result):
         *target_lines(result["targets"]),
     ]
     for name, case in cases.items():
-        parts += ["", f"## {TITLES[name]}", "", *_table(name, case["table"]), "", *_notes(case)]
+        parts += ["", f"## {TITLES[name]}", ""]
+        for shown in SHOWN[name].split(";"):
+            parts += [*_table(shown.split(), case["table"]), ""]
+        parts += _notes(case)
         parts += _lines_of(name, case["table"])
     return "\n".join(parts) + "\n"
 
@@ -91,8 +95,8 @@ def target_lines(rows):
     return lines
 
 
-def _table(name, rows):
-    columns = [c for c in SHOWN[name].split() if any(r.get(c) is not None for r in rows)]
+def _table(shown, rows):
+    columns = [c for c in shown if any(r.get(c) is not None for r in rows)]
     lines = ["| " + " | ".join(COLUMNS[c] for c in columns) + " |"]
     lines.append("| --- |" + " ---: |" * (len(columns) - 1))
     for row in rows:
@@ -159,14 +163,21 @@ COLOURS = dict(zip((OURS, PYMC, NUMPYRO), sns.color_palette("colorblind", 3), st
 def figure(result):
     """Seconds by case, effective draws a second, and growth with rows and groups."""
     cases = result["cases"]
-    drawn, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
-    _processes(axes[0, 0], cases)
-    _effective(axes[0, 1], cases)
-    for axis, name, column, title in (
-        (axes[1, 0], "rows", "sampling", "Compiled fit by number of rows"),
-        (axes[1, 1], "groups", "cold", "Process, cold, by number of groups"),
-    ):
-        _growth(axis, cases.get(name), column, title)
+    growing = [
+        (name, column, title)
+        for name, column, title in (
+            ("rows", "sampling", "Compiled fit by number of rows"),
+            ("groups", "cold", "Process, cold, by number of groups"),
+        )
+        if name in cases
+    ]
+    places = [["processes", "effective"], [name for name, *_ in growing]]
+    mosaic = [row if len(row) == 2 else row * 2 for row in places if row]
+    drawn, axes = plt.subplot_mosaic(mosaic, figsize=(10, 3.5 * len(mosaic)), layout="constrained")
+    _processes(axes["processes"], cases)
+    _effective(axes["effective"], cases)
+    for name, column, title in growing:
+        _growth(axes[name], cases[name], column, title)
     sns.despine(drawn)
     plt.close(drawn)
     return drawn
@@ -218,7 +229,7 @@ def _growth(axis, case, column, title):
     axis.set_xlabel(title.rpartition(" ")[2])
     axis.set_ylabel("seconds")
     for peer, colour in COLOURS.items():
-        rows = [r for r in (case or {"table": ()})["table"] if r["peer"] == peer and r.get(column)]
+        rows = [r for r in case["table"] if r["peer"] == peer and r.get(column)]
         if rows:
             sizes = [row["label"] for row in rows]
             low, middle, high = ([r[column][k] for r in rows] for k in ("low", "median", "high"))
