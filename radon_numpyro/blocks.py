@@ -8,7 +8,6 @@ data set of the same shape, and draws do not depend on where blocks begin or end
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import Any, cast
@@ -21,7 +20,7 @@ from numpyro.infer.util import potential_energy
 
 from radon_numpyro.models import Model
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import program, strong_types, unraveller
+from radon_numpyro.programs import in_threads, program, strong_types, unraveller
 
 BLOCK = 100
 PATIENCE = 1.0
@@ -140,24 +139,12 @@ def advance(
         The new state, and arrays of shape (chains, BLOCK, ...) of which the first ``length``
         iterations count.
     """
-    x64, device = bool(jax.config.jax_enable_x64), jax.config.jax_default_device
+    fixed |= {"vectorized": chain_method == "vectorized"}
 
     def run(first: int, end: int) -> Any:
-        # These settings are of the thread.
-        with jax.enable_x64(x64), jax.default_device(device):
-            return jax.block_until_ready(
-                _advance(
-                    state,
-                    length,
-                    target,
-                    priors,
-                    unit,
-                    first,
-                    end,
-                    vectorized=chain_method == "vectorized",
-                    **fixed,
-                )
-            )
+        return jax.block_until_ready(
+            _advance(state, length, target, priors, unit, first, end, **fixed)
+        )
 
     chains = len(state.potential_energy)
     threads = min(chains, num_cores()) if chain_method == "parallel" else 1
@@ -166,8 +153,7 @@ def advance(
     # Of no chain: compiles, if need be, once and not in every thread.
     run(0, 0)
     ends = np.linspace(0, chains, threads + 1).astype(int).tolist()
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(run, ends[:-1], ends[1:]))
+    parts = in_threads(run, ends[:-1], ends[1:], threads=threads)
     return cast("tuple[Any, dict[str, Any]]", _joined(parts, ends))
 
 

@@ -1,8 +1,8 @@
 """Which device a fit is computed on: the quicker one, measured where JAX sees a CPU and a GPU.
 
-A step of the sampler takes a CPU the longer the more groups there are. A GPU takes tens of
-microseconds of launches for the smallest one, and little more until the groups are many. Where the
-two meet depends on both, so it is measured, by blocks of the sampler itself on the data given.
+A step of the sampler takes a CPU the longer the more groups there are. A GPU has its launches to
+make for the smallest one, and little more to do until the groups are many. Where the two meet
+depends on both, so it is measured, by blocks of the sampler itself on the data given.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from radon_numpyro.sharding import split_groups
 from radon_numpyro.statistics import GroupStatistics
 from radon_numpyro.warm_start import warm_start
 
-# Ten thousand such steps, a whole fit, take half a second: less than to compile for a GPU.
+# Ten thousand such steps, a whole fit, take half a second: too little to compile once more for.
 WORTH_A_GPU = 50e-6
 # A measurement goes on for this time.
 SECONDS = 0.2

@@ -130,6 +130,30 @@ def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Program]:
     return lambda function: Program(function, static_argnames)
 
 
+def in_threads(function: Callable[..., Any], *arguments: Any, threads: int) -> list[Any]:
+    """Map a function over arguments in threads that have JAX's settings of this one.
+
+    Precision and default device are settings of a thread.
+
+    Parameters
+    ----------
+    function
+        The function. What it calls should be compiled already, or each thread compiles it.
+    *arguments
+        Sequences of its arguments.
+    threads
+        Number of threads.
+    """
+    x64, device = bool(jax.config.jax_enable_x64), jax.config.jax_default_device
+
+    def call(*some: Any) -> Any:
+        with jax.enable_x64(x64), jax.default_device(device):
+            return function(*some)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(call, *arguments))
+
+
 def random_key(seed: int) -> Any:
     """JAX's random key of a seed, made without a program.
 

@@ -9,7 +9,6 @@ doi:10.1080/01621459.1990.10476213.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -22,7 +21,7 @@ from radon_numpyro.designs import by_design
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.given_scales import PopulationMean, group_terms, population_mean
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import program
+from radon_numpyro.programs import in_threads, program
 
 # Groups at a time, whose sums over the draws stay in the cache of a core.
 CHUNK = 1000
@@ -55,19 +54,16 @@ def posterior_moments(
     scales = {n: sites[n].reshape(-1, *sites[n].shape[2:]) for n in names}
     mu = _population_means(scales, by_design(equations), priors)
     num_groups = len(equations.count)
-    x64 = bool(jax.config.jax_enable_x64)
-
-    def of_some(groups: slice) -> Any:
-        # The setting is one of the thread. Of fewer groups, others again.
-        some = np.arange(groups.start, groups.stop) % num_groups
-        with jax.enable_x64(x64):
-            return jax.tree.map(np.asarray, _mean_and_sd(scales, mu, equations.take(some)))
-
     size = min(CHUNK, num_groups)
-    chunks = [slice(start, start + size) for start in range(0, num_groups, size)]
-    first = of_some(chunks[0])
-    with ThreadPoolExecutor(num_cores()) as pool:
-        parts = [first, *pool.map(of_some, chunks[1:])]
+
+    def of_some(start: int) -> Any:
+        # The last chunk is filled up with the first groups again.
+        some = np.arange(start, start + size) % num_groups
+        return jax.tree.map(np.asarray, _mean_and_sd(scales, mu, equations.take(some)))
+
+    starts = range(0, num_groups, size)
+    # The first compiles.
+    parts = [of_some(starts[0]), *in_threads(of_some, starts[1:], threads=num_cores())]
     mean, sd = (np.concatenate(p)[:num_groups] for p in zip(*parts, strict=True))
     moments = {"alpha": (mean[:, 0], sd[:, 0])}
     if equations.size > 1:

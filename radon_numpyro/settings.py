@@ -30,9 +30,7 @@ class Settings:
         Names of the model and of the method; without a name the model's default one.
     draws, chains, num_warmup, seed, num_advi_steps, target_accept_prob, max_tree_depth
         As in :func:`radon_numpyro.fit`.
-    chain_method, coefficients, dtype, device, num_devices
-        As in :func:`radon_numpyro.fit`.
-    target_ess, max_seconds
+    chain_method, coefficients, dtype, device, num_devices, target_ess, max_seconds
         As in :func:`radon_numpyro.fit`.
 
     Raises

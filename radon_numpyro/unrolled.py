@@ -15,7 +15,7 @@ import numpy as np
 
 
 def sqrt(value: Any) -> Any:
-    """Square root, on the host in float64 whatever JAX's setting: a power costs ten times that."""
+    """Square root, on the host in float64 whatever JAX's setting; XLA takes longer for a power."""
     return jnp.sqrt(value) if isinstance(value, jax.Array) else np.sqrt(value)
 
 

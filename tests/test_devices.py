@@ -80,7 +80,7 @@ sys.path.insert(0, sys.argv[1])
 import jax
 import numpy as np
 from fits import towns
-from radon_numpyro import blocks, device_choice, devices, fit
+from radon_numpyro import blocks, device_choice, devices, fit, rao_blackwell
 from radon_numpyro.programs import Program
 from test_devices import FEW
 
@@ -110,6 +110,9 @@ with jax.default_device(second):
     before = second
     found["the caller's"] = run()
     found["the caller's, side by side"] = run(chain_method="parallel")
+    # Moments of several chunks, in threads; other draws are kept.
+    rao_blackwell.CHUNK = 2
+    moments = run(coefficients="summary")[0]
 before = None
 devices._of_kind = lambda device: [second] if device == "gpu" else [first]
 found["asked for"] = run(device="gpu", chain_method="parallel")
@@ -117,7 +120,7 @@ device_choice.WORTH_A_GPU = 0.0
 found["auto"] = run()
 device_choice.seconds_a_step = None
 found["auto again"] = run()
-print(json.dumps(found))
+print(json.dumps([found, moments]))
 """
 
 
@@ -135,7 +138,8 @@ def test_a_fit_is_computed_on_the_device_chosen_with_the_same_draws():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found, moments = json.loads(done.stdout)
+    assert moments == ["cpu:1"]
     where, draws, names, reasons = map(list, zip(*found.values(), strict=True))
     assert len(set(draws)) == 1
     assert set(names) == {"2 x cpu (cpu)"}

@@ -11,8 +11,9 @@ import xarray as xr
 from conftest import X_MEAN, X_SD
 from fits import assert_moments, towns, towns_fit
 from scipy import stats
+from validation.calibration import PRIORS
 
-from radon_numpyro import GroupedData, HalfNormal, Normal, Priors, conditional, fit, simulate
+from radon_numpyro import GroupedData, conditional, fit, simulate
 from radon_numpyro.inference_data import group_dim
 from radon_numpyro.predict import predict, predictive_draws
 
@@ -469,15 +470,6 @@ def test_something_else_than_a_fit_is_refused():
 
 LEVEL = 0.001
 SIZES = (1, 2, 3, 5, 8)
-PRIORS = Priors(
-    mu_alpha=Normal(1.0, 1.5),
-    mu_beta=Normal(-0.5, 0.7),
-    sigma_alpha=HalfNormal(0.8),
-    sigma_beta=HalfNormal(0.5),
-    alpha=Normal(1.0, 1.5),
-    beta=Normal(-0.5, 0.7),
-    eps=HalfNormal(1.2),
-)
 
 
 def draw_world(rng, model):
