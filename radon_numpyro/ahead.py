@@ -12,8 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from radon_numpyro import blocks, warm_start
-from radon_numpyro.constrain import constrain
+from radon_numpyro import blocks, constrain, warm_start
 from radon_numpyro.parametrisation import parametrisation
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import precision, random_key, unlabelled

@@ -22,20 +22,25 @@ from radon_numpyro.models import Model
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import in_threads, program, strong_types, unraveller
 
-BLOCK = 100
+BLOCK = 500
+FIRST_BLOCK = 100
 PATIENCE = 1.0
+# Numbers that a block may hold of a chain's positions.
+HELD = 1_000_000
 _FIXED = ("model", "num_warmup", "target_accept_prob", "max_tree_depth")
 
 
 class Pace:
-    """How long the next block is: BLOCK iterations, or what takes about a second if that is less.
+    """How long the next block is: what takes about a second, if its records can be held.
 
-    An interrupt waits for the end of a block. Of a large model the first one is short.
+    An interrupt waits for the end of a block. The first ones are short, of a large model the more.
 
     Parameters
     ----------
     num_groups
         Groups of the data.
+    size
+        Coordinates of the sampler.
 
     Attributes
     ----------
@@ -43,8 +48,9 @@ class Pace:
         Iterations of the next block.
     """
 
-    def __init__(self, num_groups: int) -> None:
-        self.length = min(BLOCK, max(1, 10_000 // num_groups))
+    def __init__(self, num_groups: int, size: int) -> None:
+        self._most = capacity(size)
+        self.length = min(self._most, FIRST_BLOCK, max(1, 10_000 // num_groups))
         self._compiled = False
 
     def took(self, iterations: int, seconds: float) -> None:
@@ -57,8 +63,19 @@ class Pace:
         """
         if self._compiled:
             fitting = iterations * PATIENCE / max(seconds, 1e-6)
-            self.length = int(np.clip(fitting, 1, BLOCK))
+            self.length = int(np.clip(fitting, 1, self._most))
         self._compiled = True
+
+
+def capacity(size: int) -> int:
+    """Iterations that a block has room for.
+
+    Parameters
+    ----------
+    size
+        Coordinates of the sampler.
+    """
+    return min(BLOCK, max(1, HELD // size))
 
 
 def begin(
@@ -119,7 +136,7 @@ def advance(
     chain_method: str,
     **fixed: Any,
 ) -> tuple[Any, dict[str, Any]]:
-    """Take ``length`` iterations of every chain, at most BLOCK.
+    """Take ``length`` iterations of every chain, at most :func:`capacity` of them.
 
     Chains in parallel run in threads, one for each core, that call the same compiled program as
     chains one after another, each for its own range of them. So they draw the same bits.
@@ -136,10 +153,10 @@ def advance(
     Returns
     -------
     state, records
-        The new state, and arrays of shape (chains, BLOCK, ...) of which the first ``length``
+        The new state, and arrays of shape (chains, capacity, ...) of which the first ``length``
         iterations count.
     """
-    fixed |= {"vectorized": chain_method == "vectorized"}
+    fixed |= {"vectorized": chain_method == "vectorized", "room": capacity(len(unit))}
 
     def run(first: int, end: int) -> Any:
         return jax.block_until_ready(
@@ -150,8 +167,6 @@ def advance(
     threads = min(chains, num_cores()) if chain_method == "parallel" else 1
     if threads == 1:
         return cast("tuple[Any, dict[str, Any]]", run(0, chains))
-    # Of no chain: compiles, if need be, once and not in every thread.
-    run(0, 0)
     ends = np.linspace(0, chains, threads + 1).astype(int).tolist()
     parts = in_threads(run, ends[:-1], ends[1:], threads=threads)
     return cast("tuple[Any, dict[str, Any]]", _joined(parts, ends))
@@ -176,6 +191,7 @@ def compile_ahead(
     """
     fixed |= {"vectorized": chain_method == "vectorized"}
     state = _begin.compile_ahead(keys, position, target, priors, unit, **fixed)
+    fixed |= {"room": capacity(len(unit))}
     _advance.compile_ahead(state, 0, target, priors, unit, 0, 0, **fixed)
 
 
@@ -186,7 +202,7 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-@program("vectorized", *_FIXED)
+@program("vectorized", "room", *_FIXED)
 def _advance(
     state: Any,
     length: int,
@@ -197,6 +213,7 @@ def _advance(
     end: int,
     *,
     vectorized: bool,
+    room: int,
     num_warmup: int,
     **settings: Any,
 ) -> tuple[Any, dict[str, Any]]:
@@ -214,7 +231,7 @@ def _advance(
             return strong_types(state), buffers
 
         buffers = {
-            name: jnp.zeros((BLOCK, *value.shape), value.dtype)
+            name: jnp.zeros((room, *value.shape), value.dtype)
             for name, value in _record(state, unit).items()
         }
         return jax.lax.fori_loop(0, length, iterate, (state, buffers))
@@ -227,14 +244,14 @@ def _advance(
         return jax.tree.map(lambda all_, mine: all_.at[c].set(mine), chains, done)
 
     buffers = {
-        name: jnp.zeros((value.shape[0], BLOCK, *value.shape[1:]), value.dtype)
+        name: jnp.zeros((value.shape[0], room, *value.shape[1:]), value.dtype)
         for name, value in _record(state, unit).items()
     }
     return jax.lax.fori_loop(first, end, of_chain, (state, buffers))
 
 
 def _joined(parts: list[Any], ends: list[int]) -> Any:
-    """Each range of chains from the part that ran it: copies, for which nothing is compiled."""
+    """Each range of chains from the part that ran it, on the host: nothing is compiled."""
     ranges = list(pairwise(ends))
 
     def join(*values: Any) -> Any:
@@ -242,7 +259,7 @@ def _joined(parts: list[Any], ends: list[int]) -> Any:
             impl = jax.random.key_impl(values[0])
             return jax.random.wrap_key_data(join(*map(jax.random.key_data, values)), impl=impl)
         pairs = zip(values, ranges, strict=True)
-        return jax.device_put(np.concatenate([np.asarray(x)[a:b] for x, (a, b) in pairs]))
+        return np.concatenate([np.asarray(x)[a:b] for x, (a, b) in pairs])
 
     return jax.tree.map(join, *parts)
 

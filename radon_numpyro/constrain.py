@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from numpyro.infer.util import constrain_fn
 
+from radon_numpyro.blocks import num_cores
 from radon_numpyro.parametrisation import Parametrisation
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import program, unraveller
+from radon_numpyro.programs import in_threads, program, unraveller
 
 
-@program("coordinates")
 def constrain(
-    key: Any, position: Any, target: Any, priors: Priors, *, coordinates: Parametrisation
-) -> dict[str, Any]:
+    key: Any, position: np.ndarray, target: Any, priors: Priors, *, coordinates: Parametrisation
+) -> dict[str, np.ndarray]:
     """Draws of the sites of the model as written, those drawn given the position included.
+
+    A chain at a time, in a thread for each core.
 
     Parameters
     ----------
@@ -34,10 +37,42 @@ def constrain(
         Each of shape (chains, draws, ...).
     """
 
+    def of_chain(chain: int) -> Any:
+        found = _constrain(key, chain, position[chain], target, priors, coordinates=coordinates)
+        return jax.tree.map(np.asarray, found)
+
+    chains = in_threads(of_chain, range(len(position)), threads=num_cores())
+    return {name: np.stack([sites[name] for sites in chains]) for name in chains[0]}
+
+
+def compile_ahead(
+    key: Any, position: Any, target: Any, priors: Priors, *, coordinates: Parametrisation
+) -> None:
+    """Compile in another thread what :func:`constrain` is going to call.
+
+    Parameters
+    ----------
+    key, position, target, priors, coordinates
+        As in :func:`constrain`; a ``jax.ShapeDtypeStruct`` may stand for an array.
+    """
+    chain = jax.ShapeDtypeStruct(position.shape[1:], position.dtype)
+    _constrain.compile_ahead(key, 0, chain, target, priors, coordinates=coordinates)
+
+
+@program("coordinates")
+def _constrain(
+    key: Any,
+    chain: int,
+    position: Any,
+    target: Any,
+    priors: Priors,
+    *,
+    coordinates: Parametrisation,
+) -> dict[str, Any]:
     def sites(key: Any, values: Any) -> Any:
         return coordinates.from_sampler(key, values, target, priors)
 
-    keys = jax.random.split(key, position.shape[0] * position.shape[1])
+    keys = jax.random.split(jax.random.fold_in(key, chain), len(position))
     return _over_draws(sites, keys, position, target, priors, coordinates)
 
 
@@ -55,7 +90,9 @@ def sampled(position: Any, target: Any, priors: Priors, *, coordinates: Parametr
     dict
         Each of shape (chains, draws, ...).
     """
-    return _over_draws(lambda _, values: values, None, position, target, priors, coordinates)
+    flat = position.reshape(-1, position.shape[-1])
+    out = _over_draws(lambda _, values: values, None, flat, target, priors, coordinates)
+    return {n: v.reshape(*position.shape[:2], *v.shape[1:]) for n, v in out.items()}
 
 
 def _over_draws(
@@ -76,7 +113,7 @@ def _over_draws(
         )
         return sites(key, values)
 
-    shape = position.shape[:2]
-    flat = position.reshape(-1, position.shape[-1])
-    out = jax.lax.map(of_draw, (keys, flat), batch_size=min(100, len(flat)))
-    return {name: value.reshape(*shape, *value.shape[1:]) for name, value in out.items()}
+    draws: dict[str, Any] = jax.lax.map(
+        of_draw, (keys, position), batch_size=min(100, len(position))
+    )
+    return draws

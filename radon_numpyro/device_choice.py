@@ -194,13 +194,13 @@ def seconds_a_step(
     """
     method = str(settings.method)
     coordinates = parametrisation(settings.model, method)
-    pace = blocks.Pace(statistics.num_groups)
     statistics = unlabelled(statistics)
     target = coordinates.data(statistics)
     fixed = {"model": coordinates.model, **settings.sampler()}
     with precision(settings.dtype):
         key = random_key(settings.seed)
         start = warm_start(key, guide, statistics, priors, method=method, chains=settings.chains)
+        pace = blocks.Pace(statistics.num_groups, len(start.unit))
         split = split_groups(coordinates.reduced(target), settings.num_devices)
         arguments = (split, priors, start.unit)
         state = blocks.begin(start.chain_keys, start.position, *arguments, **fixed)

@@ -44,6 +44,11 @@ class EssTarget:
         self._sites: list[Mapping[str, np.ndarray]] = []
         self._look = STEP
 
+    @property
+    def due(self) -> int:
+        """Draws of each chain from now to the next look, at least one."""
+        return self._look - STEP * len(self._sites) - sum(w.shape[1] for w in self._waiting)
+
     def reached(self, position: np.ndarray) -> int | None:
         """Add draws of each chain, and say how many in all reach the target.
 

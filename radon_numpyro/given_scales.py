@@ -81,11 +81,13 @@ def group_terms(equations: NormalEquations, scale: Any, eps: Any) -> GroupTerms:
         Residual standard deviation, () or (C,).
     """
     size, root, centre = equations.size, equations.root, equations.centre
+    per_eps = 1.0 / eps
     # The scales are those of intercepts at zero.
     first = [root[0][0], *(root[0][q] + root[0][0] * centre[q - 1] for q in range(1, size))]
     rows = [first, *([root[p][q] for q in range(p, size)] for p in range(1, size))]
     a = [
-        [entry * (scale[p + k] / eps) for k, entry in enumerate(row)] for p, row in enumerate(rows)
+        [entry * (scale[p + k] * per_eps) for k, entry in enumerate(row)]
+        for p, row in enumerate(rows)
     ]
     matrix = [
         [dot(a[p], a[q][p - q :]) + (1.0 if p == q else 0.0) for q in range(p + 1)]
@@ -93,10 +95,10 @@ def group_terms(equations: NormalEquations, scale: Any, eps: Any) -> GroupTerms:
     ]
     factor = cholesky(matrix, least=[1.0] * size)
     u = [
-        solve_lower(factor, [root[p][q] / eps if p <= q else 0.0 for p in range(size)])
+        solve_lower(factor, [root[p][q] * per_eps if p <= q else 0.0 for p in range(size)])
         for q in range(size)
     ]
-    w = solve_lower(factor, [equations.target[p] / eps for p in range(size)])
+    w = solve_lower(factor, [equations.target[p] * per_eps for p in range(size)])
     return GroupTerms(scale, a, factor, u, w, centre)
 
 

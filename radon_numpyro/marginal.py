@@ -27,7 +27,7 @@ from radon_numpyro.given_scales import (
     prior_weight,
 )
 from radon_numpyro.priors import Priors, Uniform
-from radon_numpyro.unrolled import dot, solve_lower
+from radon_numpyro.unrolled import dot, solve_lower, sum_of_logs
 
 
 @jax.custom_jvp
@@ -87,9 +87,12 @@ def _log_density(
     num_rows = equations.count.sum()
     # v = C'm with V^-1 = C C', so that m'V^-1 m = v'v.
     v = [sum(mu.cholesky[q][p] * mu.mean[q] for q in range(p, size)) for p in range(size)]
-    log_det = jnp.zeros(())
+    pivots = [terms.cholesky[p][p] for p in range(size)]
+    if equations.scatter.shape[0]:
+        log_det = sum((n * jnp.log(pivot)).sum() for pivot in pivots)
+    else:
+        log_det = sum_of_logs(pivots)
     for p in range(size):
-        log_det += (n * jnp.log(terms.cholesky[p][p])).sum()
         log_det += jnp.log(mu.cholesky[p][p]) + jnp.log(prior_scale[p])
     squares = equations.rest / eps**2 + n * dot(terms.w, terms.w)
     squares = squares + sum(dot(e, e) for e in _scatter(equations, terms, eps))

@@ -258,7 +258,7 @@ def draw_nuts(
                 bar,
                 arguments,
                 fixed,
-                blocks.Pace(statistics.num_groups),
+                blocks.Pace(statistics.num_groups, len(start.unit)),
                 None if settings.target_ess is None else EssTarget(settings.target_ess, watched),
             )
         stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0]}
@@ -267,7 +267,7 @@ def draw_nuts(
         sites = constrain(start.draw_key, position, drawn_from, priors, coordinates=coordinates)
         moments = posterior_moments(sites, target, priors) if kept == "summary" else {}
     return NUTSResult(
-        draws={name: np.asarray(sites[name]) for name in advi.means if name in sites},
+        draws={name: sites[name] for name in advi.means if name in sites},
         coefficients=moments,
         stats=stats,
         inverse_mass_matrix=np.asarray(state.adapt_state.inverse_mass_matrix)
@@ -320,6 +320,8 @@ def _run_blocks(
         while done < total:
             warming = done < num_warmup
             left = (num_warmup if warming else total) - done
+            if target is not None and not warming:
+                left = min(left, target.due)
             state, kept = run.step("nuts", state, advance)
             # A kept block may reach beyond the draws asked for now.
             record = {name: values[:, :left] for name, values in kept.items()}

@@ -82,8 +82,12 @@ class Program:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it; what is being compiled ahead is waited for, not compiled again."""
-        while self._ahead:
-            self._ahead.pop().result()
+        # Threads that call at once all wait.
+        try:
+            for compilation in tuple(self._ahead):
+                compilation.result()
+        finally:
+            self._ahead.clear()
         return self.compiled()(*args, **kwargs)
 
     def compile_ahead(self, *args: Any, **kwargs: Any) -> Any:
@@ -138,7 +142,7 @@ def in_threads(function: Callable[..., Any], *arguments: Any, threads: int) -> l
     Parameters
     ----------
     function
-        The function. What it calls should be compiled already, or each thread compiles it.
+        The function. JAX compiles what several threads call once, and all wait for it.
     *arguments
         Sequences of its arguments.
     threads

@@ -61,9 +61,7 @@ def posterior_moments(
         some = np.arange(start, start + size) % num_groups
         return jax.tree.map(np.asarray, _mean_and_sd(scales, mu, equations.take(some)))
 
-    starts = range(0, num_groups, size)
-    # The first compiles.
-    parts = [of_some(starts[0]), *in_threads(of_some, starts[1:], threads=num_cores())]
+    parts = in_threads(of_some, range(0, num_groups, size), threads=num_cores())
     mean, sd = (np.concatenate(p)[:num_groups] for p in zip(*parts, strict=True))
     moments = {"alpha": (mean[:, 0], sd[:, 0])}
     if equations.size > 1:

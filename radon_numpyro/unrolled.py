@@ -7,6 +7,7 @@ broadcast with it. XLA fuses the arithmetic into one loop over the groups, where
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -22,6 +23,27 @@ def sqrt(value: Any) -> Any:
 def dot(a: list[Any], b: list[Any]) -> Any:
     """Inner product over P."""
     return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def sum_of_logs(values: list[Any]) -> Any:
+    r"""Sum over arrays of positive numbers and their last axis of their logarithms.
+
+    With :math:`x = m 2^e` it is :math:`\log 2\sum e + \log\prod m`, a logarithm for some dozens
+    of numbers. XLA computes those of float64 one by one on the CPU.
+
+    Parameters
+    ----------
+    values
+        Arrays of one shape. Their product may be out of range.
+    """
+    mantissa, exponent = zip(*map(jnp.frexp, values), strict=True)
+    together = math.prod(mantissa)
+    # From 1/2 on, each: so many have a product in range in float32 too.
+    many = 100 // len(values)
+    missing = -together.shape[-1] % many
+    rows = jnp.pad(together, [(0, 0)] * (together.ndim - 1) + [(0, missing)], constant_values=1.0)
+    logs = jnp.log(rows.reshape(*rows.shape[:-1], -1, many).prod(-1)).sum(-1)
+    return logs + math.log(2.0) * sum(exponent).sum(-1)
 
 
 def cholesky(matrix: list[list[Any]], least: list[Any]) -> list[list[Any]]:
@@ -40,7 +62,7 @@ def cholesky(matrix: list[list[Any]], least: list[Any]) -> list[list[Any]]:
                 rest = rest + (least[p] - rest) * (rest < least[p])
                 out.append(sqrt(rest))
             else:
-                out.append(rest / factor[q][q])
+                out.append(rest * (1.0 / factor[q][q]))
         factor.append(out)
     return factor
 
@@ -49,7 +71,7 @@ def solve_lower(factor: list[list[Any]], rhs: list[Any]) -> list[Any]:
     """Solve C v = rhs."""
     out: list[Any] = []
     for p, row in enumerate(factor):
-        out.append((rhs[p] - sum(row[k] * out[k] for k in range(p))) / row[p])
+        out.append((rhs[p] - sum(row[k] * out[k] for k in range(p))) * (1.0 / row[p]))
     return out
 
 
@@ -59,7 +81,7 @@ def solve_upper(factor: list[list[Any]], rhs: list[Any]) -> list[Any]:
     out: list[Any] = [None] * size
     for p in reversed(range(size)):
         rest = rhs[p] - sum(factor[k][p] * out[k] for k in range(p + 1, size))
-        out[p] = rest / factor[p][p]
+        out[p] = rest * (1.0 / factor[p][p])
     return out
 
 

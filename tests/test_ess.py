@@ -53,6 +53,22 @@ def test_draws_that_are_not_finite_never_are_enough(bad):
     assert target(10.0).reached(draws) is None
 
 
+@pytest.mark.parametrize("first", [1, 37, 100, 250])
+def test_draws_until_the_next_look_are_known(first):
+    """Whoever draws as many as are due never draws more than reach the target."""
+    draws = chains(3000, 0.8)
+    expected = target(150.0).reached(draws)
+    rule, found, done = target(150.0), None, 0
+    assert rule.due == 100
+    due = first
+    while found is None:
+        assert due > 0
+        found = rule.reached(draws[:, done : done + due])
+        done += due
+        due = rule.due
+    assert found == done == expected
+
+
 @pytest.mark.parametrize("sizes", [[3000], [100] * 30, [1] * 3000, [37] * 80, [5, 1500, 250, 1200]])
 def test_the_count_does_not_depend_on_the_blocks(sizes):
     draws = chains(3000, 0.8)

@@ -37,6 +37,7 @@ LINE = {
 def whole_blocks(monkeypatch):
     """A hundred iterations, however busy the machine is."""
     monkeypatch.setattr(blocks, "PATIENCE", float("inf"))
+    monkeypatch.setattr(blocks, "BLOCK", 100)
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def block(method):
         chains = (start.chain_keys, start.position)
         state = blocks.begin(*chains, *arguments, chain_method="vectorized", **fixed)
         advance = blocks._advance.compiled()
-        return for_gpu(advance, state, 10, *arguments, 0, 4, vectorized=True, **fixed)
+        return for_gpu(advance, state, 10, *arguments, 0, 4, vectorized=True, room=100, **fixed)
 
 
 def window():

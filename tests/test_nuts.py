@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import numpyro
 import pytest
+from compiled import compilations
 from fits import (
     THREE_COUNTIES,
     TUTORIAL,
@@ -57,6 +58,7 @@ SLOW = pytest.mark.slow
 def whole_blocks(monkeypatch):
     """A hundred iterations, however busy the machine is."""
     monkeypatch.setattr(blocks, "PATIENCE", float("inf"))
+    monkeypatch.setattr(blocks, "BLOCK", 100)
 
 
 def assert_same_draws(a, b):
@@ -437,9 +439,10 @@ def test_chains_side_by_side_draw_the_bits_of_chains_one_after_another(monkeypat
 def test_chains_side_by_side_are_compiled_once(monkeypatch):
     monkeypatch.setattr(blocks, "num_cores", lambda: 4)
     blocks._advance.compiled().clear_cache()
-    line_run(draws=10, chain_method="parallel")
-    line_run(draws=10, chain_method="sequential")
-    assert blocks._advance.compiled()._cache_size() == 1
+    with compilations() as names:
+        line_run(draws=10, chain_method="parallel")
+        line_run(draws=10, chain_method="sequential")
+    assert names.count("jit(_advance)") == 1
 
 
 def test_side_by_side_in_the_precision_asked_for():
@@ -505,30 +508,38 @@ def test_there_is_a_core():
 def test_the_size_of_the_blocks_changes_nothing(monkeypatch):
     line_nuts()
     monkeypatch.setattr(blocks, "BLOCK", 37)
-    blocks._advance.compiled().clear_cache()
-    try:
-        recorded = nuts_blocks(lambda: assert_same_draws(line_nuts(), line_run()))
-        assert {block["lp"].shape[1] for block in recorded} == {37, 150 % 37, 500 % 37}
-    finally:
-        blocks._advance.compiled().clear_cache()
+    recorded = nuts_blocks(lambda: assert_same_draws(line_nuts(), line_run()))
+    assert {block["lp"].shape[1] for block in recorded} == {37, 150 % 37, 500 % 37}
 
 
 def test_a_block_takes_about_a_second_at_the_most(monkeypatch):
     monkeypatch.setattr(blocks, "PATIENCE", 1.0)
-    pace = blocks.Pace(num_groups=85)
+    monkeypatch.setattr(blocks, "BLOCK", 500)
+    pace = blocks.Pace(num_groups=85, size=3)
     assert pace.length == 100
     pace.took(100, 30.0)  # with the time to compile
     assert pace.length == 100
     pace.took(100, 20.0)
     assert pace.length == 5
-    pace.took(5, 0.02)
-    assert pace.length == 100
+    pace.took(5, 0.01)
+    assert pace.length == 500
     pace.took(100, 1000.0)
     assert pace.length == 1
     pace.took(1, 0.0)
-    assert pace.length == 100
-    assert blocks.Pace(num_groups=1000).length == 10
-    assert blocks.Pace(num_groups=10**6).length == 1
+    assert pace.length == 500
+    assert blocks.Pace(num_groups=1000, size=3).length == 10
+    assert blocks.Pace(num_groups=10**6, size=3).length == 1
+
+
+def test_a_block_of_many_coordinates_is_short(monkeypatch):
+    """Its records, of every iteration that it has room for, take 8 MB of a chain at the most."""
+    monkeypatch.setattr(blocks, "BLOCK", 500)
+    assert [blocks.capacity(size) for size in (3, 2000, 200_000, 10**7)] == [500, 500, 5, 1]
+    pace = blocks.Pace(num_groups=85, size=200_000)
+    assert pace.length == 5
+    pace.took(5, 0.0)
+    pace.took(5, 0.0)
+    assert pace.length == 5
 
 
 def test_the_clock_keeps_what_is_drawn(monkeypatch):
@@ -557,20 +568,23 @@ def test_the_clock_keeps_what_is_drawn(monkeypatch):
 
 
 def test_one_compilation_serves_warm_up_sampling_and_all_data_of_a_shape():
-    programs = (warm_start._warm_start, blocks._begin, blocks._advance, constrain.constrain)
+    programs = (warm_start._warm_start, blocks._begin, blocks._advance, constrain._constrain)
     for program in programs:
         program.compiled().clear_cache()
-    line_run(draws=210)
-    other = line(300)
-    renamed = replace(other, labels=replace(other.labels, groups=("d", "e", "f")))
-    advi = fit_advi(renamed, "pooled", num_steps=1000, progress_bar=False)
-    sample_nuts(renamed, advi, num_warmup=150, draws=210, progress_bar=False)
-    assert [program.compiled()._cache_size() for program in programs] == [1, 1, 1, 1]
+    with compilations() as names:
+        line_run(draws=210)
+        other = line(300)
+        renamed = replace(other, labels=replace(other.labels, groups=("d", "e", "f")))
+        advi = fit_advi(renamed, "pooled", num_steps=1000, progress_bar=False)
+        sample_nuts(renamed, advi, num_warmup=150, draws=210, progress_bar=False)
+    for program in programs:
+        assert names.count(f"jit({program.__name__})") == 1
 
 
 def test_a_block_leaves_the_types_of_the_state_as_they_were(monkeypatch):
     def types(state):
-        return [(x.shape, x.dtype, x.aval.weak_type) for x in jax.tree.leaves(state)]
+        found = map(jax.typeof, jax.tree.leaves(state))
+        return [(x.shape, x.dtype, x.weak_type) for x in found]
 
     seen = []
     block = blocks.advance

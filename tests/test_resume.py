@@ -50,14 +50,6 @@ def short_blocks(monkeypatch):
     monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def blocks_of_this_module():
-    """The compiled programs have the length of a block in them."""
-    blocks._advance.compiled().clear_cache()
-    yield
-    blocks._advance.compiled().clear_cache()
-
-
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "run.checkpoint"
@@ -161,7 +153,7 @@ def test_blocks_of_another_length_go_on(folder, end_after, length, monkeypatch):
     end_after(5)
     fit(towns(), checkpoint=folder, **SETTINGS)
     end_after(1000)
-    monkeypatch.setattr(blocks.Pace, "__init__", lambda self, _: setattr(self, "length", length))
+    monkeypatch.setattr(blocks.Pace, "__init__", lambda self, *_: setattr(self, "length", length))
     monkeypatch.setattr(blocks.Pace, "took", lambda *_: None)
     assert_same_tree(resume(folder, progress_bar=False), uninterrupted())
 
