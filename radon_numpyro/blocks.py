@@ -25,7 +25,7 @@ from radon_numpyro.programs import in_threads, program, strong_types, unraveller
 BLOCK = 500
 FIRST_BLOCK = 100
 PATIENCE = 1.0
-# Numbers that a block may hold of a chain's positions.
+# Numbers that a block may hold of the positions of all chains.
 HELD = 1_000_000
 _FIXED = ("model", "num_warmup", "target_accept_prob", "max_tree_depth")
 
@@ -40,7 +40,7 @@ class Pace:
     num_groups
         Groups of the data.
     size
-        Coordinates of the sampler.
+        Coordinates of the sampler, of all chains.
 
     Attributes
     ----------
@@ -63,7 +63,8 @@ class Pace:
         """
         if self._compiled:
             fitting = iterations * PATIENCE / max(seconds, 1e-6)
-            self.length = int(np.clip(fitting, 1, self._most))
+            # The next iterations may be far longer than these were.
+            self.length = int(np.clip(min(fitting, 4 * self.length), 1, self._most))
         self._compiled = True
 
 
@@ -73,7 +74,7 @@ def capacity(size: int) -> int:
     Parameters
     ----------
     size
-        Coordinates of the sampler.
+        Coordinates of the sampler, of all chains.
     """
     return min(BLOCK, max(1, HELD // size))
 
@@ -154,19 +155,21 @@ def advance(
     -------
     state, records
         The new state, and arrays of shape (chains, capacity, ...) of which the first ``length``
-        iterations count.
+        iterations count; from chains in threads, arrays of NumPy.
     """
-    fixed |= {"vectorized": chain_method == "vectorized", "room": capacity(len(unit))}
+    chains = len(state.potential_energy)
+    fixed |= {"vectorized": chain_method == "vectorized", "room": capacity(chains * len(unit))}
 
     def run(first: int, end: int) -> Any:
         return jax.block_until_ready(
             _advance(state, length, target, priors, unit, first, end, **fixed)
         )
 
-    chains = len(state.potential_energy)
     threads = min(chains, num_cores()) if chain_method == "parallel" else 1
     if threads == 1:
         return cast("tuple[Any, dict[str, Any]]", run(0, chains))
+    # Of no chain, to trace it in this thread: NumPyro's handlers are of the process.
+    run(0, 0)
     ends = np.linspace(0, chains, threads + 1).astype(int).tolist()
     parts = in_threads(run, ends[:-1], ends[1:], threads=threads)
     return cast("tuple[Any, dict[str, Any]]", _joined(parts, ends))
@@ -191,7 +194,7 @@ def compile_ahead(
     """
     fixed |= {"vectorized": chain_method == "vectorized"}
     state = _begin.compile_ahead(keys, position, target, priors, unit, **fixed)
-    fixed |= {"room": capacity(len(unit))}
+    fixed |= {"room": capacity(len(keys) * len(unit))}
     _advance.compile_ahead(state, 0, target, priors, unit, 0, 0, **fixed)
 
 

@@ -14,6 +14,9 @@ from radon_numpyro.parametrisation import Parametrisation
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import in_threads, program, unraveller
 
+# Numbers by group that a batch of draws may hold, of each array.
+HELD = 4_000_000
+
 
 def constrain(
     key: Any, position: np.ndarray, target: Any, priors: Priors, *, coordinates: Parametrisation
@@ -41,8 +44,11 @@ def constrain(
         found = _constrain(key, chain, position[chain], target, priors, coordinates=coordinates)
         return jax.tree.map(np.asarray, found)
 
+    # In this thread: NumPyro's handlers are of the process.
+    _constrain.trace(key, 0, position[0], target, priors, coordinates=coordinates)
     chains = in_threads(of_chain, range(len(position)), threads=num_cores())
-    return {name: np.stack([sites[name] for sites in chains]) for name in chains[0]}
+    # Site by site, so that no more than one is there twice.
+    return {name: np.stack([sites.pop(name) for sites in chains]) for name in tuple(chains[0])}
 
 
 def compile_ahead(
@@ -113,7 +119,7 @@ def _over_draws(
         )
         return sites(key, values)
 
-    draws: dict[str, Any] = jax.lax.map(
-        of_draw, (keys, position), batch_size=min(100, len(position))
-    )
+    largest = max(np.size(leaf) for leaf in jax.tree.leaves(target))
+    batch = min(100, len(position), max(1, HELD // largest))
+    draws: dict[str, Any] = jax.lax.map(of_draw, (keys, position), batch_size=batch)
     return draws

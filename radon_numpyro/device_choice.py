@@ -200,16 +200,18 @@ def seconds_a_step(
     with precision(settings.dtype):
         key = random_key(settings.seed)
         start = warm_start(key, guide, statistics, priors, method=method, chains=settings.chains)
-        pace = blocks.Pace(statistics.num_groups, len(start.unit))
+        pace = blocks.Pace(statistics.num_groups, start.position.size)
         split = split_groups(coordinates.reduced(target), settings.num_devices)
         arguments = (split, priors, start.unit)
         state = blocks.begin(start.chain_keys, start.position, *arguments, **fixed)
         state, _ = blocks.advance(state, pace.length, *arguments, **fixed)
         gradients, elapsed, started = 0, 0.0, time.perf_counter()
         while not gradients or elapsed < SECONDS:
-            state, records = blocks.advance(state, pace.length, *arguments, **fixed)
-            gradients += int(np.asarray(records["n_steps"])[:, : pace.length].sum())
+            length, before = pace.length, elapsed
+            state, records = blocks.advance(state, length, *arguments, **fixed)
+            gradients += int(np.asarray(records["n_steps"])[:, :length].sum())
             elapsed = time.perf_counter() - started
+            pace.took(length, elapsed - before)
     return elapsed * settings.chains / gradients
 
 

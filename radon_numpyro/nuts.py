@@ -258,7 +258,7 @@ def draw_nuts(
                 bar,
                 arguments,
                 fixed,
-                blocks.Pace(statistics.num_groups, len(start.unit)),
+                blocks.Pace(statistics.num_groups, start.position.size),
                 None if settings.target_ess is None else EssTarget(settings.target_ess, watched),
             )
         stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0]}
@@ -309,6 +309,8 @@ def _run_blocks(
     def advance(state: Any) -> tuple[Any, Arrays]:
         started = time.monotonic()
         length = min(pace.length, left)
+        if target is not None and done >= num_warmup:
+            length = min(length, target.due)
         state, buffers = blocks.advance(state, length, *arguments, **fixed)
         # Of the warm-up nothing else is used. A copy, for the buffers may be far longer.
         names = ("n_steps",) if done < num_warmup else tuple(buffers)
@@ -320,8 +322,6 @@ def _run_blocks(
         while done < total:
             warming = done < num_warmup
             left = (num_warmup if warming else total) - done
-            if target is not None and not warming:
-                left = min(left, target.due)
             state, kept = run.step("nuts", state, advance)
             # A kept block may reach beyond the draws asked for now.
             record = {name: values[:, :left] for name, values in kept.items()}

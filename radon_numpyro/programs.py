@@ -109,6 +109,16 @@ class Program:
         self._ahead.append(_COMPILERS.submit(lowered.compile))
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), lowered.out_info)
 
+    def trace(self, *args: Any, **kwargs: Any) -> None:
+        """Trace it now, for calls in threads: NumPyro's handlers are of the whole process.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As of the calls to come.
+        """
+        self.compiled().trace(*args, **kwargs)
+
     def compiled(self) -> Any:
         """What ``jax.jit`` makes of it, for the kind of device that JAX computes on now."""
         return self._compiled_for(current().platform)
@@ -135,14 +145,13 @@ def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Program]:
 
 
 def in_threads(function: Callable[..., Any], *arguments: Any, threads: int) -> list[Any]:
-    """Map a function over arguments in threads that have JAX's settings of this one.
-
-    Precision and default device are settings of a thread.
+    """Map a function over arguments in threads with the precision and default device of this one.
 
     Parameters
     ----------
     function
-        The function. JAX compiles what several threads call once, and all wait for it.
+        The function. JAX compiles what several threads call once, and all wait for it; what runs
+        NumPyro's handlers is to be traced before.
     *arguments
         Sequences of its arguments.
     threads

@@ -14,13 +14,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from radon_numpyro.devices import several
 from radon_numpyro.equations import NormalEquations
+from radon_numpyro.unrolled import RUN
 
 
 def split_groups(equations: NormalEquations, num_devices: int) -> NormalEquations:
     """Normal equations whose groups lie on several devices of the kind that JAX computes on.
 
-    Groups without rows are added until all devices have as many. They add exactly 0 to the density:
-    their triangle, target, residual sum of squares and count are 0, and they stand for no group.
+    Groups without rows are added until all devices have as many, in whole runs of ``unrolled.py``.
+    They add exactly 0 to the density: their triangle, target, residual sum of squares and count
+    are 0, and they stand for no group.
 
     Parameters
     ----------
@@ -37,7 +39,7 @@ def split_groups(equations: NormalEquations, num_devices: int) -> NormalEquation
     if num_devices == 1:
         return equations
     mesh = Mesh(np.array(several(num_devices)), ("groups",))
-    missing = -len(equations.count) % num_devices
+    missing = -len(equations.count) % (num_devices * RUN)
 
     def split(values: Any) -> Any:
         others = [None] * (values.ndim - 1)

@@ -14,6 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# The most numbers with a logarithm in common, a power of two: groups split over devices come in
+# multiples of it, so that none of its runs is.
+RUN = 64
+
 
 def sqrt(value: Any) -> Any:
     """Square root, on the host in float64 whatever JAX's setting; XLA takes longer for a power."""
@@ -28,22 +32,22 @@ def dot(a: list[Any], b: list[Any]) -> Any:
 def sum_of_logs(values: list[Any]) -> Any:
     r"""Sum over arrays of positive numbers and their last axis of their logarithms.
 
-    With :math:`x = m 2^e` it is :math:`\log 2\sum e + \log\prod m`, a logarithm for some dozens
-    of numbers. XLA computes those of float64 one by one on the CPU.
+    With :math:`x = m 2^e`, m from 1 to 2, it is :math:`\log 2\sum e + \log\prod m`: a logarithm
+    for some dozens of numbers. XLA computes those of float64 one by one on the CPU.
 
     Parameters
     ----------
     values
-        Arrays of one shape. Their product may be out of range.
+        Arrays of one shape. Their product may be out of range. Ones add exactly 0.
     """
     mantissa, exponent = zip(*map(jnp.frexp, values), strict=True)
-    together = math.prod(mantissa)
-    # From 1/2 on, each: so many have a product in range in float32 too.
-    many = 100 // len(values)
+    together = math.prod(2.0 * m for m in mantissa)
+    # The product of 96 mantissas is in range in float32 too.
+    many = max(1, min(RUN, 2 ** int(math.log2(96 / len(values)))))
     missing = -together.shape[-1] % many
     rows = jnp.pad(together, [(0, 0)] * (together.ndim - 1) + [(0, missing)], constant_values=1.0)
     logs = jnp.log(rows.reshape(*rows.shape[:-1], -1, many).prod(-1)).sum(-1)
-    return logs + math.log(2.0) * sum(exponent).sum(-1)
+    return logs + math.log(2.0) * sum(e - 1 for e in exponent).sum(-1)
 
 
 def cholesky(matrix: list[list[Any]], least: list[Any]) -> list[list[Any]]:

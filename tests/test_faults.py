@@ -234,13 +234,13 @@ def test_a_density_that_is_not_finite_in_a_region_is_seen(monkeypatch, fresh_pro
 
 
 def test_a_chain_that_dies_is_named(monkeypatch):
-    """NaN in the state of the second chain from the third block on."""
+    """NaN in the state of the second chain from the fourth block on."""
     advance, calls = compiled_blocks.advance, []
 
     def dying(state, *arguments, **settings):
         calls.append(1)
         if len(calls) == 4:
-            state = state._replace(z=state.z.at[1].set(jnp.nan))
+            state = state._replace(z=jnp.asarray(state.z).at[1].set(jnp.nan))
         return advance(state, *arguments, **settings)
 
     monkeypatch.setattr(compiled_blocks, "advance", dying)

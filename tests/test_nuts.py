@@ -443,6 +443,10 @@ def test_chains_side_by_side_are_compiled_once(monkeypatch):
         line_run(draws=10, chain_method="parallel")
         line_run(draws=10, chain_method="sequential")
     assert names.count("jit(_advance)") == 1
+    constrain._constrain.compiled().clear_cache()
+    with compilations() as names:
+        sample_nuts(towns(), towns_guide(), **TOWNS, chain_method="parallel")
+    assert names.count("jit(_constrain)") == 1
 
 
 def test_side_by_side_in_the_precision_asked_for():
@@ -515,24 +519,31 @@ def test_the_size_of_the_blocks_changes_nothing(monkeypatch):
 def test_a_block_takes_about_a_second_at_the_most(monkeypatch):
     monkeypatch.setattr(blocks, "PATIENCE", 1.0)
     monkeypatch.setattr(blocks, "BLOCK", 500)
-    pace = blocks.Pace(num_groups=85, size=3)
+    pace = blocks.Pace(num_groups=85, size=12)
     assert pace.length == 100
     pace.took(100, 30.0)  # with the time to compile
     assert pace.length == 100
     pace.took(100, 20.0)
     assert pace.length == 5
+    # At most four times as many: the next may be longer ones.
     pace.took(5, 0.01)
-    assert pace.length == 500
+    assert pace.length == 20
+    for length in (80, 320, 500):
+        pace.took(pace.length, 0.1)
+        assert pace.length == length
+    # A block that the end of the warm-up cut short tells as well.
+    pace.took(10, 0.05)
+    assert pace.length == 200
     pace.took(100, 1000.0)
     assert pace.length == 1
     pace.took(1, 0.0)
-    assert pace.length == 500
-    assert blocks.Pace(num_groups=1000, size=3).length == 10
-    assert blocks.Pace(num_groups=10**6, size=3).length == 1
+    assert pace.length == 4
+    assert blocks.Pace(num_groups=1000, size=12).length == 10
+    assert blocks.Pace(num_groups=10**6, size=12).length == 1
 
 
 def test_a_block_of_many_coordinates_is_short(monkeypatch):
-    """Its records, of every iteration that it has room for, take 8 MB of a chain at the most."""
+    """The positions in it, of every iteration that it has room for, take 8 MB at the most."""
     monkeypatch.setattr(blocks, "BLOCK", 500)
     assert [blocks.capacity(size) for size in (3, 2000, 200_000, 10**7)] == [500, 500, 5, 1]
     pace = blocks.Pace(num_groups=85, size=200_000)
@@ -540,6 +551,14 @@ def test_a_block_of_many_coordinates_is_short(monkeypatch):
     pace.took(5, 0.0)
     pace.took(5, 0.0)
     assert pace.length == 5
+
+
+def test_longer_blocks_have_the_same_draws(monkeypatch):
+    """And have room for them: a hundred iterations in the other tests."""
+    line_nuts()
+    monkeypatch.setattr(blocks, "BLOCK", 500)
+    recorded = nuts_blocks(lambda: assert_same_draws(line_nuts(), line_run()))
+    assert [block["lp"].shape[1] for block in recorded] == [100, 50, 400, 100]
 
 
 def test_the_clock_keeps_what_is_drawn(monkeypatch):
@@ -595,7 +614,7 @@ def test_a_block_leaves_the_types_of_the_state_as_they_were(monkeypatch):
         return new_state, buffers
 
     monkeypatch.setattr(blocks, "advance", spy)
-    line_run(draws=100)
+    line_run(draws=100, chain_method="sequential")
     assert len(seen) == 6
     assert all(types == seen[0] for types in seen)
     assert not any(weak for _, _, weak in seen[0])

@@ -1,5 +1,6 @@
 """What compiled programs share: precision, strong types, and the coordinates of a model."""
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import jax
@@ -10,6 +11,7 @@ from numpyro.infer.util import log_density, potential_energy
 
 from radon_numpyro import GroupStatistics, Priors, Uniform, models, simulate
 from radon_numpyro.programs import (
+    in_threads,
     latent_sites,
     latent_transforms,
     precision,
@@ -98,6 +100,42 @@ def test_a_failure_to_compile_ahead_is_an_error_of_the_call(monkeypatch):
             doubled(ones)
     # The next call compiles for itself.
     np.testing.assert_array_equal(doubled(ones), [2.0, 2.0])
+
+
+# Threads
+
+
+def test_threads_have_the_precision_and_the_device_of_the_caller():
+    device = jax.devices()[-1]
+
+    def settings(number):
+        return number, jax.config.jax_enable_x64, jax.config.jax_default_device
+
+    assert in_threads(settings, range(3), threads=2) == [(n, False, None) for n in range(3)]
+    with precision("float64"), jax.default_device(device):
+        assert in_threads(settings, range(3), threads=2) == [(n, True, device) for n in range(3)]
+    assert in_threads(pow, [2, 3], [4, 2], threads=1) == [16, 9]
+
+
+def test_an_error_in_a_thread_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda n: 1 // n, [1, 0], threads=2)
+
+
+def test_threads_wait_for_what_is_compiled_ahead():
+    """All of them: one that went on would compile it once more."""
+    doubled = program()(lambda x: 2.0 * x)
+    ahead = Future()
+    doubled._ahead.append(ahead)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(doubled, np.float32(n)) for n in range(2)]
+        done = wait(calls, timeout=0.3).done
+        ahead.set_result(None)
+        assert not done
+        assert [float(call.result()) for call in calls] == [0.0, 2.0]
+
+
+# Keys
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**64 - 1])

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from fits import TUTORIAL, assert_same_tree, towns
 
 from radon_numpyro import (
@@ -282,6 +283,19 @@ def test_enough_effective_draws_end_a_fit(folder, end_after):
     more = resume(folder, target_ess=float("inf"), draws=draws + 130, progress_bar=False)
     assert more.attrs["stopped_by"] == "all draws taken"
     assert more["posterior"].sizes["draw"] == draws + 130
+
+
+def test_a_target_set_later_counts_every_draw_kept(folder, monkeypatch):
+    """Kept blocks that end between the looks are taken whole: none of their draws is lost."""
+    monkeypatch.setattr(blocks, "BLOCK", 130)
+    settings = {"draws": 2000, "target_ess": 300.0}
+    expected = uninterrupted(**settings)
+    begun = fit(towns(), checkpoint=folder, **SETTINGS | {"draws": 390})
+    assert begun["posterior"].sizes["draw"] == 390
+    resumed = resume(folder, **settings, progress_bar=False)
+    assert resumed.attrs["resumed"] == 1
+    for group in ("posterior", "sample_stats"):
+        xr.testing.assert_equal(resumed[group].to_dataset(), expected[group].to_dataset())
 
 
 # Signals

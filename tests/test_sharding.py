@@ -17,22 +17,24 @@ from radon_numpyro.marginal import log_density
 from radon_numpyro.sharding import split_groups
 
 ON_SEVERAL = """
-import json, sys
+import json, re, sys
 sys.path.insert(0, sys.argv[1])
 import jax
 import numpy as np
 from radon_numpyro import GroupStatistics, fit, load_radon, resume
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.sharding import split_groups
-from test_sharding import FEW, SCALES, density
+from test_sharding import COLLECTIVE, FEW, SCALES, density
 
 data = load_radon()
 whole = NormalEquations.from_statistics(GroupStatistics.from_data(data))
-found = {"density": {}, "where": {}, "draws": {}, "kept": {}}
+found = {"density": {}, "between": {}, "where": {}, "draws": {}, "kept": {}}
 with jax.enable_x64(True):
     for n in (1, 2, 3):
         split = split_groups(whole, n)
-        value, gradient = jax.jit(jax.value_and_grad(density))(SCALES, split)
+        program = jax.jit(jax.value_and_grad(density)).lower(SCALES, split).compile()
+        value, gradient = program(SCALES, split)
+        found["between"][n] = sorted(set(re.findall(COLLECTIVE, program.as_text())))
         found["density"][n] = [float(value), *map(float, gradient)]
         if n > 1:
             shards = split.root.addressable_shards
@@ -56,6 +58,7 @@ print(json.dumps(found))
 
 FEW = {"draws": 6, "num_warmup": 20, "num_advi_steps": 0, "chains": 2, "progress_bar": False}
 SCALES = np.array([0.7, 0.3, 0.9])
+COLLECTIVE = r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 
 
 def density(scales, equations):
@@ -83,9 +86,15 @@ def found(tmp_path_factory):
 
 @pytest.mark.slow
 def test_each_device_has_as_many_groups(found):
-    """Of 85 counties neither 2 nor 3 is a divisor: groups without rows fill up."""
-    assert found["where"]["2"] == [["cpu:0", 43], ["cpu:1", 43]]
-    assert found["where"]["3"] == [["cpu:0", 29], ["cpu:1", 29], ["cpu:2", 29]]
+    """In whole runs of 64: of 85 counties, groups without rows fill them up."""
+    assert found["where"]["2"] == [["cpu:0", 64], ["cpu:1", 64]]
+    assert found["where"]["3"] == [["cpu:0", 64], ["cpu:1", 64], ["cpu:2", 64]]
+
+
+@pytest.mark.slow
+def test_nothing_but_sums_goes_from_device_to_device(found):
+    """Else a gradient would gather the groups, of which there are very many, at every step."""
+    assert found["between"] == {"1": [], "2": ["all-reduce"], "3": ["all-reduce"]}
 
 
 @pytest.mark.slow

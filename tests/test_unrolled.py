@@ -25,6 +25,19 @@ def test_a_sum_of_logs_whose_product_is_out_of_range(dtype, tolerance, number, s
         assert abs(float(found) - logs.sum()) <= tolerance * abs(logs).sum()
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_sum_of_logs_near_zero_is_not_lost_in_roundings(dtype):
+    """Where scales are small the pivots are just above 1, and groups without rows have ones."""
+    rng = np.random.default_rng(0)
+    values = (1.0 + 1e-3 * rng.uniform(size=(2, 100_000))).astype(dtype)
+    exact = np.log(values.astype(np.longdouble)).sum()
+    with precision(dtype):
+        found = sum_of_logs(list(jnp.asarray(values)))
+        ones = sum_of_logs(list(jnp.ones((2, 1000), dtype)))
+    assert abs(float(found) - exact) <= 100 * np.finfo(dtype).eps * exact
+    assert float(ones) == 0.0
+
+
 def test_a_sum_of_logs_is_over_the_last_axis():
     values = np.random.default_rng(1).gamma(2.0, size=(3, 4, 130))
     with precision("float64"):
