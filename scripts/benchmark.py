@@ -1,6 +1,6 @@
 """Ahead of its peers? Same data, priors, draws and chains, run in turn on one machine.
 
-    ./scripts/benchmark [--cases NAME ...] [--quick] [--out FOLDER]
+    ./scripts/benchmark [--cases NAME ...] [--quick] [--limit SECONDS] [--out FOLDER]
 
 Each peer runs in processes of its own: cold with an empty compile cache, once more with the cache
 filled, and several times in one process. Peers that are not installed are left out, and the result
@@ -18,7 +18,7 @@ import platform
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def measure(name, peers, settings):
         "load": [min(load), max(load)],
         "versions": versions,
         "settings": asdict(settings),
-        "quick": settings == QUICK,
+        "quick": replace(settings, limit=QUICK.limit) == QUICK,
         "absent": {p.name: p.absent for p in peers.values() if p.command is None},
         "failed": [kept(run) for run in lab.runs if "failed" in run],
         "table": table,
@@ -117,6 +117,11 @@ def main():
     )
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        help="most seconds that R, or a peer of ever larger data, may take (600; quick: 60)",
+    )
     parser.add_argument("--out", type=Path, help="default: figures, or results where it is quick")
     parser.add_argument("--report", action="store_true", help="run nothing, write from the JSON")
     parser.add_argument(
@@ -134,6 +139,8 @@ def main():
         print(write(folder, cases))
         return
     peers, settings = find_peers(options.peers), QUICK if options.quick else Settings()
+    if options.limit is not None:
+        settings = replace(settings, limit=options.limit)
     for peer in peers.values():
         if peer.command is None:
             print(f"without {peer.name}: {peer.absent}", file=sys.stderr)
