@@ -357,7 +357,9 @@ def test_question_and_answer_of_the_radon_data(radon):
         r"groups like these between (\S+) and (\S+)\.", radon.text("answer")
     ).groups()
     for text, q in ((low, 0.05), (high, 0.95)):
-        assert float(plain(text)) == pytest.approx(np.quantile(new, q), abs=0.03)
+        # Rounded to the digits shown; and both sides are draws.
+        rounding = 0.5 * 10.0 ** -len(plain(text).partition(".")[2])
+        assert float(plain(text)) == pytest.approx(np.quantile(new, q), abs=rounding + 0.03)
 
 
 def test_no_claim_of_causes(radon):
