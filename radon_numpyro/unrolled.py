@@ -2,7 +2,8 @@
 
 A P x P matrix of each of C groups is a list of P lists of arrays of shape (C,), or shapes that
 broadcast with it. XLA fuses the arithmetic into one loop over the groups, where batched calls of
-``linalg`` would dominate the cost. NumPy arrays work as well.
+``linalg`` would dominate the cost. NumPy arrays work as well. What is divided by a pivot is
+multiplied by its reciprocal, which XLA computes once for all that share it.
 """
 
 from __future__ import annotations
