@@ -7,7 +7,6 @@ data set of the same shape, and draws do not depend on where blocks begin or end
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from itertools import pairwise
 from typing import Any, cast
@@ -20,7 +19,7 @@ from numpyro.infer.util import potential_energy
 
 from radon_numpyro.models import Model
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import in_threads, program, strong_types, unraveller
+from radon_numpyro.programs import in_threads, num_cores, program, strong_types, unraveller
 
 BLOCK = 500
 FIRST_BLOCK = 100
@@ -168,8 +167,8 @@ def advance(
     threads = min(chains, num_cores()) if chain_method == "parallel" else 1
     if threads == 1:
         return cast("tuple[Any, dict[str, Any]]", run(0, chains))
-    # Of no chain, to trace it in this thread: NumPyro's handlers are of the process.
-    run(0, 0)
+    # In this thread: NumPyro's handlers are of the process.
+    _advance.trace(state, length, target, priors, unit, 0, 0, **fixed)
     ends = np.linspace(0, chains, threads + 1).astype(int).tolist()
     parts = in_threads(run, ends[:-1], ends[1:], threads=threads)
     return cast("tuple[Any, dict[str, Any]]", _joined(parts, ends))
@@ -196,13 +195,6 @@ def compile_ahead(
     state = _begin.compile_ahead(keys, position, target, priors, unit, **fixed)
     fixed |= {"room": capacity(len(keys) * len(unit))}
     _advance.compile_ahead(state, 0, target, priors, unit, 0, 0, **fixed)
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @program("vectorized", "room", *_FIXED)

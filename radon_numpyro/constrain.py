@@ -9,10 +9,9 @@ import jax
 import numpy as np
 from numpyro.infer.util import constrain_fn
 
-from radon_numpyro.blocks import num_cores
 from radon_numpyro.parametrisation import Parametrisation
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import in_threads, program, unraveller
+from radon_numpyro.programs import in_threads, num_cores, program, unraveller
 
 # Numbers by group that a batch of draws may hold, of each array.
 HELD = 4_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -142,6 +143,13 @@ def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Program]:
         Arguments that are constants of the program.
     """
     return lambda function: Program(function, static_argnames)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def in_threads(function: Callable[..., Any], *arguments: Any, threads: int) -> list[Any]:

@@ -15,13 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from radon_numpyro.blocks import num_cores
 from radon_numpyro.conditional import prediction
 from radon_numpyro.designs import by_design
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.given_scales import PopulationMean, group_terms, population_mean
 from radon_numpyro.priors import Priors
-from radon_numpyro.programs import in_threads, program
+from radon_numpyro.programs import in_threads, num_cores, program
 
 # Groups at a time, whose sums over the draws stay in the cache of a core.
 CHUNK = 1000

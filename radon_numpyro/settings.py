@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.blocks import num_cores
 from radon_numpyro.devices import DEVICES, current
 from radon_numpyro.parametrisation import METHODS
-from radon_numpyro.programs import check_dtype
+from radon_numpyro.programs import check_dtype, num_cores
 from radon_numpyro.windows import WINDOW
 
 CHAIN_METHODS = ("sequential", "parallel", "vectorized")
