@@ -52,6 +52,8 @@ class LatticeELBO(ELBO):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Negative bound; the guide is an ``AutoNormal``, whose parameters ``param_map`` holds."""
+        # Without barriers what is behind them is compiled into every use, and run for every draw.
+        param_map = jax.lax.optimization_barrier(param_map)
         transforms = latent_transforms(model, *args, **kwargs)
         locs = {name: param_map[f"{name}_auto_loc"] for name in transforms}
         scales = {name: param_map[f"{name}_auto_scale"] for name in transforms}
@@ -64,12 +66,17 @@ class LatticeELBO(ELBO):
             at_values = handlers.substitute(guide, data=values)
             return one.loss(rng_key, param_map, model, at_values, *args, **kwargs)
 
-        noise = lattice_normals(rng_key, self.num_particles, flat.size)
+        noise = jax.lax.optimization_barrier(
+            lattice_normals(rng_key, self.num_particles, flat.size)
+        )
         return {"loss": jax.vmap(loss)(noise).mean(), "mutable_state": None}
 
 
 def lattice_normals(key: Any, num_draws: int, size: int) -> Any:
     """Standard normal draws on a randomly shifted lattice with random generators.
+
+    They are made in single precision whatever the caller's, for there XLA has a vectorised
+    logarithm: normal to seven digits, and 5.2 at the most.
 
     Parameters
     ----------
@@ -87,9 +94,9 @@ def lattice_normals(key: Any, num_draws: int, size: int) -> Any:
     """
     generator_key, shift_key = jax.random.split(key)
     generator = jax.random.randint(generator_key, (size,), 1, max(num_draws, 2))
-    shift = jax.random.uniform(shift_key, (size,), jnp.result_type(float))
+    shift = jax.random.uniform(shift_key, (size,), jnp.float32)
     # Whole numbers before the division: the spacing stays even.
     steps = jnp.arange(num_draws)[:, None] * generator % num_draws
-    uniform = (steps / num_draws + shift) % 1.0
-    least = jnp.finfo(uniform.dtype).eps
-    return ndtri(jnp.clip(uniform, least, 1.0 - least))
+    uniform = (steps.astype(jnp.float32) / num_draws + shift) % 1.0
+    least = jnp.finfo(jnp.float32).eps
+    return ndtri(jnp.clip(uniform, least, 1.0 - least)).astype(jnp.result_type(float))

@@ -322,8 +322,11 @@ def test_the_bound_is_level_when_it_gains_less_than_its_noise():
 
 
 def test_khat_of_a_nearly_normal_posterior_is_low():
-    result = fit_advi(line(200_000), "pooled", progress_bar=False)
-    assert result.khat < 0.5
+    """Of nearly constant ratios it is itself noisy: about one seed in eight exceeds 0.5."""
+    data = line(200_000)
+    results = [fit_advi(data, "pooled", seed=seed, progress_bar=False) for seed in range(9)]
+    result = sorted(results, key=lambda result: result.khat)[4]
+    assert result.khat < 0.4
     assert result.verdict == f"good to read (k-hat {result.khat:.2f})"
 
 

@@ -114,5 +114,6 @@ def test_the_guide_starts_from_the_same_scales(num_predictors):
     (scale, eps), (found_scale, found_eps) = (
         _plug_in_scales(e, priors) for e in (equations, reduced)
     )
-    np.testing.assert_allclose(found_scale, scale, rtol=1e-8)
-    np.testing.assert_allclose(found_eps, eps, rtol=1e-8)
+    # The update that ends it changes 1e-8 at the most; many further ones would change 1e-7 or so.
+    np.testing.assert_allclose(found_scale, scale, rtol=1e-6)
+    np.testing.assert_allclose(found_eps, eps, rtol=1e-6)

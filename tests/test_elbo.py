@@ -39,7 +39,8 @@ def test_coordinates_are_uncorrelated(x64):
 @pytest.mark.parametrize("num_draws", [2, 5, 17])
 def test_the_draws_of_a_coordinate_are_evenly_spaced_in_probability(num_draws, x64):
     uniform = np.sort(stats.norm.cdf(draws(num_draws, 4, 50)), axis=1)
-    np.testing.assert_allclose(np.diff(uniform, axis=1), 1 / num_draws, atol=1e-9)
+    # To the single precision that they are made in.
+    np.testing.assert_allclose(np.diff(uniform, axis=1), 1 / num_draws, atol=3e-7)
 
 
 def test_the_tails_are_finite_in_single_precision():

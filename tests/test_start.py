@@ -9,6 +9,7 @@ import pytest
 from mean_field import LOG_2PI, mean_field_optimum, negative_elbo, sums_about_fit
 from numpyro.infer.util import log_density, potential_energy
 
+from radon_numpyro import start
 from radon_numpyro.data import GroupedData
 from radon_numpyro.models import MODELS, hierarchical
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
@@ -341,3 +342,26 @@ def test_the_start_stays_inside_a_narrow_prior(unequal_data, x64, high):
     )
     for name in MODELS:
         assert_sane(statistics, name, priors)
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 3])
+def test_extrapolated_updates_end_where_plain_ones_do(monkeypatch, unequal_data, num_predictors):
+    data = GroupStatistics.from_data(unequal_data(num_predictors, sizes=SIZES * 5))
+    priors = Priors.weakly_informative(data)
+    fast = start.mean_field_start(data, "hierarchical", priors)
+    updates = []
+
+    def plain(update, x):
+        for _ in range(20_000):
+            before, x = x, update(x)
+            updates.append(x)
+            if np.abs(x - before).max() < 1e-12:
+                break
+        return x
+
+    monkeypatch.setattr(start, "_fixed_point", plain)
+    slow = start.mean_field_start(data, "hierarchical", priors)
+    assert 1 < len(updates) < 20_000
+    for site, value in slow.items():
+        np.testing.assert_allclose(fast[site].mean, value.mean, rtol=1e-5, atol=1e-5, err_msg=site)
+        np.testing.assert_allclose(fast[site].sd, value.sd, rtol=1e-5, err_msg=site)
