@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.ticker import LogFormatter
 
 from benchmarks.process import NUMPYRO, OURS, PYMC, RSTANARM
 
@@ -238,4 +239,6 @@ def _growth(axis, case, column, title):
     if axis.lines:
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(LogFormatter())
+        axis.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
         axis.legend(frameon=False)
