@@ -351,7 +351,7 @@ def test_extrapolated_updates_end_where_plain_ones_do(monkeypatch, unequal_data,
     fast = start.mean_field_start(data, "hierarchical", priors)
     updates = []
 
-    def plain(update, x):
+    def plain(update, x, least, most):
         for _ in range(20_000):
             before, x = x, update(x)
             updates.append(x)
