@@ -35,6 +35,8 @@ from radon_numpyro.statistics import GroupStatistics
 from radon_numpyro.unrolled import solve_lower
 
 MAX_ITERATIONS = 1000
+# Groups updated at the most: of very many the start need not be as close to the optimum.
+MAX_GROUP_UPDATES = 10_000_000
 RELATIVE_CHANGE = 1e-8
 LONGEST = 64.0
 
@@ -130,17 +132,18 @@ def _plug_in_scales(equations: NormalEquations, priors: Priors) -> tuple[Any, An
     most = np.array([*upper, _upper(priors.eps, 0)])
     least = 1e-3 * np.array([*unit, lowest])
     start = np.log([*np.minimum(unit, upper), lowest])
-    scales = np.exp(_fixed_point(update, start, np.log(least), np.log(most)))
+    updates = min(MAX_ITERATIONS, MAX_GROUP_UPDATES // len(n))
+    scales = np.exp(_fixed_point(update, start, np.log(least), np.log(most), updates))
     return scales[:-1], scales[-1]
 
 
-def _fixed_point(update: Callable[[Any], Any], x: Any, least: Any, most: Any) -> Any:
-    """Where an update stands still, within bounds, by squared extrapolation.
+def _fixed_point(update: Callable[[Any], Any], x: Any, least: Any, most: Any, updates: int) -> Any:
+    """Where an update stands still, within bounds, by squared extrapolation; or where so many end.
 
     The scheme is S3 of Varadhan and Roland (2008). Variational EM alone creeps where the data say
     little of a scale.
     """
-    for _ in range(MAX_ITERATIONS // 3):
+    for _ in range(max(1, updates // 3)):
         once = update(x)
         step = once - x
         if np.abs(step).max() < RELATIVE_CHANGE:

@@ -1,7 +1,7 @@
 """What does a GPU gain? Steps, draws and whole fits on the CPU and on the GPU, in both precisions.
 
     pip install -e '.[cuda13]'
-    python scripts/fit_gpu.py [--quick] [--cases NAME ...] [--out FOLDER]
+    python scripts/fit_gpu.py [--quick] [--cases NAME ...] [--limit SECONDS] [--out FOLDER]
 
 The hierarchical model by the marginal method, 4 chains of 1000 draws after 500 of warm-up: radon,
 and simulated data of 1000 to 100 000 unequal groups with 1 to 3 predictors. For each device and
@@ -11,11 +11,13 @@ precision
     draws      a second, all chains, in a compiled fit without its warm-up's share
     cold       the whole fit, programs compiled anew (imports left out)
     compiled   the whole fit again, of another seed
-    furthest   means and sds of the population beside those of the CPU in float64, another seed
-               each, in Monte Carlo standard errors; more than 4.5 is no agreement
+    furthest   means and sds of the population beside those of the first row of the case that ended
+               in time, another seed each, in Monte Carlo standard errors; more than 4.5 is no
+               agreement
 
-and, with "data sets", 1000 fits of data of one shape, one after another in one compiled program.
-Where JAX sees no GPU, the CPU alone is measured, and the result says so.
+A fit that takes longer than the limit is broken off: its row has the time of a step alone. With
+"data sets", 20 fits of data of one shape, one after another by the same compiled programs. Where
+JAX sees no GPU, the CPU alone is measured, and the result says so.
 
 Writes FOLDER/fit_gpu.json and prints a table. The status is 1 if two posteriors do not agree.
 """
@@ -45,7 +47,7 @@ GROUPS = (1000, 10_000, 100_000)
 PREDICTORS = (1, 2, 3)
 ROWS_A_GROUP = 10
 CHAINS, DRAWS, WARMUP = 4, 1000, 500
-DATA_SETS = 1000
+DATA_SETS = 20
 PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "numpy")
 
 
@@ -91,46 +93,55 @@ def timed_fit(data, **given):
     return time.perf_counter() - started, tree
 
 
-def measure(data, device, dtype, draws, seed):
-    """One row of the table, and the moments of the population."""
+def measure(data, device, dtype, draws, seed, limit):
+    """One row of the table, and the moments of the population if the fits ended in time."""
     priors, given = Priors.weakly_informative(data), options(device, dtype, draws, seed)
-    jax.clear_caches()
-    cold, _ = timed_fit(data, **given | {"seed": seed + 100})
-    compiled, tree = timed_fit(data, **given)
+    row, found = {"device": device, "dtype": dtype}, None
+    cold, tree = within(limit, data, **given | {"seed": seed + 100})
+    if tree is not None:
+        compiled, tree = timed_fit(data, **given)
+        attrs, nuts = tree.attrs, json.loads(tree.attrs["timings"])["draws"]
+        gradients = attrs["sampling_gradients"], attrs["warmup_gradients"]
+        row |= {
+            "chain_method": attrs["chain_method"],
+            "draws_a_second": CHAINS * draws * sum(gradients) / (nuts * gradients[0]),
+            "cold": cold,
+            "compiled": compiled,
+            "divergences": int(tree["sample_stats"]["diverging"].sum()),
+        }
+        posterior = {n: np.asarray(tree["posterior"][n], dtype=float) for n in POPULATION}
+        found = moments({n: v.reshape(*v.shape[:2], -1) for n, v in posterior.items()})
     asked = settings(device, dtype, draws)
     with computing_on(device):
-        step = seconds_a_step(asked, data, priors, closed_form_guide(asked, data, priors))
-        name = describe_current()
-    attrs, nuts = tree.attrs, json.loads(tree.attrs["timings"])["draws"]
-    share = attrs["sampling_gradients"] / (attrs["sampling_gradients"] + attrs["warmup_gradients"])
-    posterior = {n: np.asarray(tree["posterior"][n], dtype=float) for n in POPULATION}
-    flat = {n: v.reshape(*v.shape[:2], -1) for n, v in posterior.items()}
-    row = {
-        "device": device,
-        "name": name,
-        "dtype": dtype,
-        "chain_method": attrs["chain_method"],
-        "seconds_a_step": step,
-        "draws_a_second": CHAINS * draws / (nuts * share),
-        "cold": cold,
-        "compiled": compiled,
-        "divergences": int(tree["sample_stats"]["diverging"].sum()),
-    }
-    return row, moments(flat)
+        guide = closed_form_guide(asked, data, priors)
+        row |= {
+            "name": describe_current(),
+            "seconds_a_step": seconds_a_step(asked, data, priors, guide),
+        }
+    return row, found
 
 
-def compare(name, data, devices, draws):
-    """A case on all devices in both precisions, each beside the CPU in float64."""
+def within(limit, data, **given):
+    """A fit that ended within the limit; without one, the limit."""
+    try:
+        seconds, tree = timed_fit(data, max_seconds=limit, **given)
+    except TimeoutError:
+        return limit, None
+    return (seconds, tree) if tree.attrs["complete"] else (limit, None)
+
+
+def compare(name, data, devices, draws, limit):
+    """A case on all devices in both precisions, each beside the first that ended in time."""
+    jax.clear_caches()
     rows, reference = [], None
     for seed, (dtype, device) in enumerate([(t, d) for t in DTYPES for d in devices], start=1):
-        row, found = measure(data, device, dtype, draws, seed)
-        if reference is None:
-            reference = found
-        else:
+        row, found = measure(data, device, dtype, draws, seed, limit)
+        if reference is not None and found is not None:
             row |= agreement(found, reference)
+        reference = reference or found
         rows.append({"case": name, "groups": data.num_groups, "predictors": data.num_predictors})
         rows[-1] |= row
-        print(line(rows[-1]), flush=True)
+        print(line(rows[-1], limit), flush=True)
     chosen = choose_device(
         settings("auto", "float64", draws), data, Priors.weakly_informative(data)
     )
@@ -165,9 +176,12 @@ HEADINGS = (
 )
 
 
-def line(row):
+def line(row, limit):
     cells = [row["case"], row["device"], row["dtype"], f"{row['seconds_a_step'] * 1e6:,.1f}"]
-    cells += [f"{row['draws_a_second']:,.0f}", f"{row['cold']:.2f}", f"{row['compiled']:.2f}"]
+    if "cold" in row:
+        cells += [f"{row['draws_a_second']:,.0f}", f"{row['cold']:.2f}", f"{row['compiled']:.2f}"]
+    else:
+        cells += ["", f"> {limit:g}", ""]
     return "| " + " | ".join([*cells, f"{row['z']:.1f}" if "z" in row else ""]) + " |"
 
 
@@ -177,6 +191,7 @@ def main():
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--cases", nargs="+", metavar="NAME", help="those whose name begins so")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds of a fit; default 600")
     parser.add_argument("--out", type=Path, help="default: figures, or results where it is quick")
     given = parser.parse_args()
     folder = given.out or Path("results" if given.quick else "figures")
@@ -195,7 +210,7 @@ def main():
     rows, choices = [], []
     for name, make in cases(groups, predictors):
         if name.startswith(wanted):
-            found, choice = compare(name, make(), devices, draws)
+            found, choice = compare(name, make(), devices, draws, given.limit)
             rows += found
             choices.append(choice)
     many = []
@@ -203,7 +218,12 @@ def main():
         many = data_sets(number, 20 if given.quick else 85, devices, draws)
     result = {
         "note": note,
-        "settings": {"chains": CHAINS, "draws": draws, "num_warmup": min(WARMUP, draws)},
+        "settings": {
+            "chains": CHAINS,
+            "draws": draws,
+            "num_warmup": min(WARMUP, draws),
+            "limit": given.limit,
+        },
         "cores": num_cores(),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         "fits": rows,

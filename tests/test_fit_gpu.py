@@ -40,13 +40,23 @@ def test_a_tiny_run_writes_what_was_measured(tmp_path, monkeypatch, capsys):
     assert {line.count("|") for line in table} == {len(fit_gpu.HEADINGS) + 1}
 
 
+def test_a_fit_longer_than_the_limit_has_the_time_of_a_step_alone(tmp_path, monkeypatch, capsys):
+    arguments = ["fit_gpu.py", "--quick", "--cases", "radon", "--limit", "0.01"]
+    monkeypatch.setattr("sys.argv", [*arguments, "--out", str(tmp_path)])
+    assert fit_gpu.main() == 0
+    for row in json.loads((tmp_path / "fit_gpu.json").read_text())["fits"]:
+        assert row["seconds_a_step"] > 0
+        assert not row.keys() & {"cold", "compiled", "draws_a_second", "z"}
+    assert "|  | > 0.01 |  |  |" in capsys.readouterr().out
+
+
 def test_some_cases_alone_and_a_posterior_that_does_not_agree(tmp_path, monkeypatch):
     """The status says so."""
     row = {"case": "", "device": "gpu", "dtype": "float64", "seconds_a_step": 1e-4}
     row |= {"draws_a_second": 1.0, "cold": 2.0, "compiled": 1.0}
     looked_at = []
 
-    def measure(data, device, dtype, draws, seed):
+    def measure(data, device, dtype, draws, seed, limit):
         looked_at.append((data.num_groups, dtype))
         right = {"mean": 1.0, "sd": 0.2, "mcse_mean": 0.01, "mcse_sd": 0.01}
         wrong = right | {"mean": 1.1}

@@ -12,7 +12,7 @@ import pytest
 from fits import TUTORIAL, towns, towns_guide
 from numpyro.infer.util import potential_energy
 
-from radon_numpyro import GroupStatistics, blocks, windows
+from radon_numpyro import GroupStatistics, blocks, programs, windows
 from radon_numpyro.models import MODELS
 from radon_numpyro.parametrisation import parametrisation
 from radon_numpyro.programs import latent_sites, precision, random_key, unlabelled, unraveller
@@ -129,3 +129,15 @@ def test_a_window_of_advi_stays_on_the_device_and_adds_nothing_by_scattering():
 def test_a_call_of_the_host_would_be_found():
     function = jax.jit(lambda x: jax.pure_callback(np.sin, x, x))
     assert operations(function.lower(np.float32(1.0)).as_text()) & HOST == {"custom_call"}
+
+
+def test_the_compiler_takes_the_options_of_a_gpu():
+    """It reads them whatever it compiles for, and refuses what it does not know."""
+    options = programs._COMPILER_OPTIONS["gpu"]
+
+    def compiled(**changed):
+        return jax.jit(lambda x: x + 1.0, compiler_options=options | changed)(np.zeros(3))
+
+    assert np.all(compiled() == 1.0)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="xla_gpu_enable_command_buffer"):
+        compiled(xla_gpu_enable_command_buffer="FUSION,LOOPS")

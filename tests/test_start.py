@@ -351,7 +351,7 @@ def test_extrapolated_updates_end_where_plain_ones_do(monkeypatch, unequal_data,
     fast = start.mean_field_start(data, "hierarchical", priors)
     updates = []
 
-    def plain(update, x, least, most):
+    def plain(update, x, least, most, at_most):
         for _ in range(20_000):
             before, x = x, update(x)
             updates.append(x)
@@ -365,3 +365,24 @@ def test_extrapolated_updates_end_where_plain_ones_do(monkeypatch, unequal_data,
     for site, value in slow.items():
         np.testing.assert_allclose(fast[site].mean, value.mean, rtol=1e-5, atol=1e-5, err_msg=site)
         np.testing.assert_allclose(fast[site].sd, value.sd, rtol=1e-5, err_msg=site)
+
+
+def test_of_very_many_groups_fewer_updates_are_made(monkeypatch, unequal_data):
+    data = GroupStatistics.from_data(unequal_data(1, sizes=SIZES * 5))
+    calls = []
+
+    def counted(*args):
+        calls.append(args)
+        return group_terms(*args)
+
+    group_terms = start.group_terms
+    monkeypatch.setattr(start, "group_terms", counted)
+    priors = Priors.weakly_informative(data)
+    start.mean_field_start(data, "hierarchical", priors)
+    assert len(calls) > 13
+    calls.clear()
+    monkeypatch.setattr(start, "MAX_GROUP_UPDATES", 12 * data.num_groups)
+    some = start.mean_field_start(data, "hierarchical", priors)
+    # Once more for what the scales lead to.
+    assert len(calls) == 13
+    assert all(np.isfinite(site.mean).all() for site in some.values())
