@@ -19,7 +19,8 @@ A fit that takes longer than the limit is broken off: its row has the time of a 
 "data sets", 20 fits of data of one shape, one after another by the same compiled programs. Where
 JAX sees no GPU, the CPU alone is measured, and the result says so.
 
-Writes FOLDER/fit_gpu.json and prints a table. The status is 1 if two posteriors do not agree.
+Writes FOLDER/fit_gpu.json, case by case, and prints a table. The status is 1 if two posteriors do
+not agree.
 """
 
 import argparse
@@ -205,17 +206,6 @@ def main():
     if given.quick:
         groups, predictors, draws, number = (20,), (1, 2), 100, 2
     wanted = tuple(given.cases or ("",))
-    print("| " + " | ".join(HEADINGS) + " |")
-    print("| --- " * 3 + "| ---: " * 5 + "|")
-    rows, choices = [], []
-    for name, make in cases(groups, predictors):
-        if name.startswith(wanted):
-            found, choice = compare(name, make(), devices, draws, given.limit)
-            rows += found
-            choices.append(choice)
-    many = []
-    if "data sets".startswith(wanted):
-        many = data_sets(number, 20 if given.quick else 85, devices, draws)
     result = {
         "note": note,
         "settings": {
@@ -226,14 +216,28 @@ def main():
         },
         "cores": num_cores(),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
-        "fits": rows,
-        "auto": choices,
-        "data_sets": many,
+        "fits": [],
+        "auto": [],
+        "data_sets": [],
     }
-    text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-    write_whole(folder / "fit_gpu.json", lambda path: path.write_text(text))
+
+    def save():
+        text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+        write_whole(folder / "fit_gpu.json", lambda path: path.write_text(text))
+
+    print("| " + " | ".join(HEADINGS) + " |")
+    print("| --- " * 3 + "| ---: " * 5 + "|")
+    for name, make in cases(groups, predictors):
+        if name.startswith(wanted):
+            found, choice = compare(name, make(), devices, draws, given.limit)
+            result["fits"] += found
+            result["auto"].append(choice)
+            save()
+    if "data sets".startswith(wanted):
+        result["data_sets"] = data_sets(number, 20 if given.quick else 85, devices, draws)
+    save()
     print(f"wrote {folder / 'fit_gpu.json'}")
-    return 0 if all(row.get("agrees", True) for row in rows) else 1
+    return 0 if all(row.get("agrees", True) for row in result["fits"]) else 1
 
 
 if __name__ == "__main__":
