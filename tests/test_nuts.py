@@ -48,6 +48,7 @@ from radon_numpyro import (
     simulate,
     warm_start,
 )
+from radon_numpyro.devices import current
 from radon_numpyro.parametrisation import parametrisation
 from radon_numpyro.programs import unraveller
 
@@ -265,7 +266,7 @@ def test_draws_and_statistics_have_their_shapes():
     assert result.stats["diverging"].dtype == bool
     assert result.inverse_mass_matrix.shape == (4, 3)
     assert result.method == "centered"
-    assert result.chain_method == settings.default_chain_method(4, "cpu")
+    assert result.chain_method == settings.default_chain_method(4, current().platform)
     assert (result.num_warmup, result.max_tree_depth, result.seed) == (150, 10, 0)
     assert result.complete
     for values in result.draws.values():

@@ -1,11 +1,13 @@
 """The README's examples run as printed, and its commands and files exist."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import fit_gpu
 import pandas as pd
 import pytest
 
@@ -62,3 +64,14 @@ def test_the_commands_lead_from_a_file_to_an_answer(tmp_path):
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:figures|scripts)/[\w./]*\w", README))))
 def test_files_it_names_exist(path):
     assert (ROOT / path).exists(), path
+
+
+def test_the_table_of_the_gpu_is_what_was_measured():
+    """In float64; the status of the run was that all posteriors agreed."""
+    measured = json.loads((ROOT / "figures" / "fit_gpu.json").read_text())
+    rows = [row for row in measured["fits"] if row["dtype"] == "float64"]
+    assert {row["device"] for row in rows} == {"cpu", "gpu"}
+    assert all(row.get("agrees", True) for row in measured["fits"])
+    limit = measured["settings"]["limit"]
+    table = [f"| {' | '.join(fit_gpu.HEADINGS)} |", "| --- | --- | --- " + "| ---: " * 5 + "|"]
+    assert "\n".join([*table, *(fit_gpu.line(row, limit) for row in rows)]) in README
