@@ -64,8 +64,8 @@ def check_dtype(dtype: str) -> None:
 
 # These programs consist of loops of many small operations. On the CPU LLVM spends most of the time
 # to compile on them, and the code it makes at XLA's default level runs no faster. On a GPU of
-# NVIDIA the host would wait for the condition of each turn of each loop; as CUDA graphs, loops and
-# all, they run twice as fast.
+# NVIDIA the host would wait for the condition of each turn of each loop, but for CUDA graphs, loops
+# and all.
 _COMPILER_OPTIONS: dict[str, dict[str, Any]] = {
     "cpu": {"xla_backend_optimization_level": 1},
     "gpu": {

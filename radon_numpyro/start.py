@@ -132,9 +132,13 @@ def _plug_in_scales(equations: NormalEquations, priors: Priors) -> tuple[Any, An
     most = np.array([*upper, _upper(priors.eps, 0)])
     least = 1e-3 * np.array([*unit, lowest])
     start = np.log([*np.minimum(unit, upper), lowest])
-    updates = min(MAX_ITERATIONS, MAX_GROUP_UPDATES // len(n))
-    scales = np.exp(_fixed_point(update, start, np.log(least), np.log(most), updates))
+    bounds = np.log(least), np.log(most)
+    scales = np.exp(_fixed_point(update, start, *bounds, _most_updates(equations)))
     return scales[:-1], scales[-1]
+
+
+def _most_updates(equations: NormalEquations) -> int:
+    return int(np.clip(MAX_GROUP_UPDATES // len(equations.count), 3, MAX_ITERATIONS))
 
 
 def _fixed_point(update: Callable[[Any], Any], x: Any, least: Any, most: Any, updates: int) -> Any:
@@ -143,7 +147,7 @@ def _fixed_point(update: Callable[[Any], Any], x: Any, least: Any, most: Any, up
     The scheme is S3 of Varadhan and Roland (2008). Variational EM alone creeps where the data say
     little of a scale.
     """
-    for _ in range(max(1, updates // 3)):
+    for _ in range(updates // 3):
         once = update(x)
         step = once - x
         if np.abs(step).max() < RELATIVE_CHANGE:
@@ -173,7 +177,7 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
     pooled = _residual_scale(equations, priors)
     eps = np.full(num_groups, min(pooled, upper))
     freedom = equations.count - 1.0
-    for _ in range(MAX_ITERATIONS):
+    for _ in range(_most_updates(equations)):
         theta = coefficients(group_terms(equations, prior_scale, eps), mu)
         variance = 1.0 / (sum_of_squares / eps**2 + 1.0 / prior_scale[:, None] ** 2)
         residual = _residual(equations, equations.target, theta) + equations.rest

@@ -98,8 +98,8 @@ def measure(data, device, dtype, draws, seed, limit):
     """One row of the table, and the moments of the population if the fits ended in time."""
     priors, given = Priors.weakly_informative(data), options(device, dtype, draws, seed)
     row, found = {"device": device, "dtype": dtype}, None
-    cold, tree = within(limit, data, **given | {"seed": seed + 100})
-    if tree is not None:
+    cold = seconds_within(limit, data, **given | {"seed": seed + 100})
+    if cold is not None:
         compiled, tree = timed_fit(data, **given)
         attrs, nuts = tree.attrs, json.loads(tree.attrs["timings"])["draws"]
         gradients = attrs["sampling_gradients"], attrs["warmup_gradients"]
@@ -122,13 +122,13 @@ def measure(data, device, dtype, draws, seed, limit):
     return row, found
 
 
-def within(limit, data, **given):
-    """A fit that ended within the limit; without one, the limit."""
+def seconds_within(limit, data, **given):
+    """Seconds of a fit, if it ended within the limit."""
     try:
         seconds, tree = timed_fit(data, max_seconds=limit, **given)
     except TimeoutError:
-        return limit, None
-    return (seconds, tree) if tree.attrs["complete"] else (limit, None)
+        return None
+    return seconds if tree.attrs["complete"] else None
 
 
 def compare(name, data, devices, draws, limit):

@@ -62,6 +62,7 @@ LAYERS = [
     {"report_figures"},
     {"report_groups", "report_sections"},
     {"report"},
+    {"conclusions"},
     {"tutorial"},
     {"doctor", "terminal"},
     {"cli_options"},

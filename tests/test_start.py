@@ -367,7 +367,9 @@ def test_extrapolated_updates_end_where_plain_ones_do(monkeypatch, unequal_data,
         np.testing.assert_allclose(fast[site].sd, value.sd, rtol=1e-5, err_msg=site)
 
 
-def test_of_very_many_groups_fewer_updates_are_made(monkeypatch, unequal_data):
+# Of the hierarchical model once more, for what its scales lead to.
+@pytest.mark.parametrize(("name", "expected"), [("hierarchical", 13), ("individual", 12)])
+def test_of_very_many_groups_fewer_updates_are_made(monkeypatch, unequal_data, name, expected):
     data = GroupStatistics.from_data(unequal_data(1, sizes=SIZES * 5))
     calls = []
 
@@ -378,11 +380,10 @@ def test_of_very_many_groups_fewer_updates_are_made(monkeypatch, unequal_data):
     group_terms = start.group_terms
     monkeypatch.setattr(start, "group_terms", counted)
     priors = Priors.weakly_informative(data)
-    start.mean_field_start(data, "hierarchical", priors)
-    assert len(calls) > 13
+    start.mean_field_start(data, name, priors)
+    assert len(calls) > expected
     calls.clear()
     monkeypatch.setattr(start, "MAX_GROUP_UPDATES", 12 * data.num_groups)
-    some = start.mean_field_start(data, "hierarchical", priors)
-    # Once more for what the scales lead to.
-    assert len(calls) == 13
+    some = start.mean_field_start(data, name, priors)
+    assert len(calls) == expected
     assert all(np.isfinite(site.mean).all() for site in some.values())
