@@ -82,7 +82,12 @@ class Terminal:
         """
         if not (self.quiet or self.as_json):
             text = isinstance(result, str)
-            self.out.print(result, markup=not text, highlight=False, soft_wrap=text)
+            if isinstance(result, Table):
+                # Rich would cut labels and numbers off; a narrow terminal wraps the lines.
+                unbounded = self.out.options.update(width=1000)
+                least = self.out.measure(result, options=unbounded).minimum
+                result.width = least if least > self.out.width else None
+            self.out.print(result, markup=not text, highlight=False, soft_wrap=text, crop=False)
 
     def finish(self, record: Mapping[str, Any], *, good: bool) -> None:
         """End a command.

@@ -11,6 +11,7 @@ import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import radon_numpyro
@@ -367,6 +368,18 @@ def test_the_cache_can_be_placed_and_switched_off(tmp_path):
     assert found(XDG_CACHE_HOME="/x")[0] == "/x/radon-numpyro/jax"
     assert found(JAX_COMPILATION_CACHE_DIR="/y")[0] == "/y"
     assert found(JAX_ENABLE_COMPILATION_CACHE="false")[0] == "None"
+
+
+def test_a_table_wider_than_the_terminal_is_shown_whole(capsys):
+    names = [f"a_long_name_of_column_{k}" for k in range(8)]
+    rows = ["mu_beta[floor]", "sigma_beta[a_rather_long_predictor]"]
+    frame = pd.DataFrame(1234.0, index=rows, columns=names)
+    terminal.Terminal(out=Console(width=40)).show(terminal.table("title", frame))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(name in line for line in lines) for name in names)
+    for row in rows:
+        (line,) = [line for line in lines if row in line]
+        assert line.count("1,234") == len(names)
 
 
 def test_labels_with_markup_are_shown_as_they_are(capsys):
