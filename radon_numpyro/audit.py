@@ -6,8 +6,9 @@ what its own rows do not say. But an analyst should know which answers are lent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shlex
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,32 @@ from numpy.typing import NDArray
 
 from radon_numpyro.checks import first_few, plural
 from radon_numpyro.finding import Finding
-from radon_numpyro.identification import ROUNDING, Identification, identify
+from radon_numpyro.identification import (
+    ROUNDING,
+    Identification,
+    identify,
+    identify_moments,
+    varies_by_moments,
+)
 from radon_numpyro.labels import Labels
 from radon_numpyro.miscoding import look_alike_labels, missing_code
+from radon_numpyro.moments import overall_moments
 
 FAR_FROM_ZERO = 5.0
 MANY = 5
 
 Array = NDArray[np.float64]
+
+# What a finding means for a fit, by model: CAUTION where its numbers stand, SPOILS where it makes
+# some of them meaningless. A model that is not named is not concerned.
+CAUTION, SPOILS = True, False
+Bearing = Mapping[str, bool]
+_MODELS = ("hierarchical", "individual", "pooled")
+_CAUTION: Bearing = dict.fromkeys(_MODELS, CAUTION)
+_SPOILS: Bearing = dict.fromkeys(_MODELS, SPOILS)
+# Whatever is fitted exactly is refused by the fit itself; where zero lies, a fit looks at closer.
+_NO_FIT: Bearing = {}
+Seen = tuple[Finding, Bearing]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +73,54 @@ class Audit:
     table: pd.DataFrame
     findings: tuple[Finding, ...]
     summary: str
+    _bearings: tuple[Bearing, ...] = field(default=(), repr=False)
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong in the data as a whole, weak groups aside."""
         return not self.findings
 
-    def __str__(self) -> str:
+    def bearing_on(self, model: str) -> tuple[Finding, ...]:
+        """Findings that bear on the answer of a model, those that spoil it before cautions.
+
+        Parameters
+        ----------
+        model
+            ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
+        """
+        found = [
+            replace(finding, caution=bearing[model])
+            for finding, bearing in zip(self.findings, self._bearings, strict=True)
+            if model in bearing
+        ]
+        if model == "individual":
+            found += _from_the_prior(self.table)
+        return tuple(sorted(found, key=lambda finding: finding.caution))
+
+    def text(self, *, command: bool = False) -> str:
+        """The summary and the findings.
+
+        Parameters
+        ----------
+        command
+            Advise options of the command line, not arguments of Python.
+        """
         lines = [f"{self.summary} Nothing else to report." if self.ok else self.summary]
         for finding in self.findings:
-            lines += [f"  - {finding.what}", f"    Try: {finding.advice}"]
+            lines += finding.lines(command=command)
         return "\n".join(lines)
 
+    def __str__(self) -> str:
+        return self.text()
 
-def audit(y: Array, x: Array, group: NDArray[np.integer], labels: Labels) -> Audit:
+
+def audit(
+    y: Array,
+    x: Array,
+    group: NDArray[np.integer],
+    labels: Labels,
+    lost: tuple[Hashable, ...] = (),
+) -> Audit:
     """Look at the data of `GroupedData` before a fit.
 
     Parameters
@@ -80,6 +133,8 @@ def audit(y: Array, x: Array, group: NDArray[np.integer], labels: Labels) -> Aud
         Group codes 0..C-1, shape (N,).
     labels
         Names of outcome, predictors and groups.
+    lost
+        Labels of groups of which no row is left.
 
     Returns
     -------
@@ -88,21 +143,72 @@ def audit(y: Array, x: Array, group: NDArray[np.integer], labels: Labels) -> Aud
     rows = np.bincount(group, minlength=len(labels.groups))
     by_group = identify(y, x, group, len(rows))
     over_all = identify(y, x, np.zeros_like(group), 1)
+    columns = {labels.outcome: y, **dict(zip(labels.predictors, x.T, strict=True))}
+    of_rows = [
+        *_seen((missing_code(name, column) for name, column in columns.items()), _CAUTION),
+        *_seen((_far_from_zero(name, columns[name]) for name in labels.predictors), _NO_FIT),
+    ]
+    return _audit(rows, by_group, over_all, labels, lost, float(y[0]), of_rows)
+
+
+def audit_moments(
+    count: Array,
+    means: Array,
+    products: Array,
+    labels: Labels,
+    lost: tuple[Hashable, ...] = (),
+) -> Audit:
+    """Look at the statistics of rows: at all that :func:`audit` finds without seeing single rows.
+
+    Parameters
+    ----------
+    count, means, products
+        Moments of the predictors and, last, of the outcome in each group, shapes (C,), (C, M) and
+        (C, M, M).
+    labels, lost
+        As in :func:`audit`.
+
+    Returns
+    -------
+    Audit
+    """
+    moments = (count, means, products)
+    over_all, by_group = (
+        identify_moments(n, s, varies_by_moments(n, m, s))
+        for n, m, s in (overall_moments(*moments), moments)
+    )
+    level = float(overall_moments(*moments)[1][0, -1])
+    return _audit(count.astype(int), by_group, over_all, labels, lost, level, [])
+
+
+def _audit(
+    rows: NDArray[np.int64],
+    by_group: Identification,
+    over_all: Identification,
+    labels: Labels,
+    lost: tuple[Hashable, ...],
+    level: float,
+    of_rows: list[Seen],
+) -> Audit:
     present = by_group.take(rows > 0)
-    findings = [
-        _groups(rows, labels),
-        look_alike_labels(labels.group, labels.groups),
-        missing_code(labels.outcome, y),
-        *(missing_code(name, x[:, k]) for k, name in enumerate(labels.predictors)),
+    seen = [
+        *_groups(rows, labels),
+        *_seen([_lost(labels.group, lost)], _CAUTION),
+        *_seen([look_alike_labels(labels.group, labels.groups)], _CAUTION),
+        *of_rows,
         *_predictors(rows[rows > 0], present, over_all, labels),
-        *(_far_from_zero(name, x[:, k]) for k, name in enumerate(labels.predictors)),
-        _exact_fit(y, by_group, over_all, labels),
+        *_seen([_exact_fit(level, by_group, over_all, labels)], _NO_FIT),
     ]
     return Audit(
         table=_table(rows, by_group, labels),
-        findings=tuple(f for f in findings if f is not None),
+        findings=tuple(finding for finding, _ in seen),
         summary=_summary(rows, present, labels),
+        _bearings=tuple(bearing for _, bearing in seen),
     )
+
+
+def _seen(findings: Iterable[Finding | None], bearing: Bearing) -> Iterator[Seen]:
+    return ((finding, bearing) for finding in findings if finding is not None)
 
 
 def _table(rows: NDArray[np.int64], by_group: Identification, labels: Labels) -> pd.DataFrame:
@@ -171,55 +277,106 @@ def _of(count: int, total: int) -> str:
     return f"all {total} groups" if count == total else f"{count} of {total} groups"
 
 
-def _groups(rows: NDArray[np.int64], labels: Labels) -> Finding | None:
+def _groups(rows: NDArray[np.int64], labels: Labels) -> Iterator[Seen]:
     present = np.flatnonzero(rows)
     if len(present) == 1:
-        return Finding(
-            f"All rows are of one group, {labels.groups[present[0]]!r}: how groups differ is left "
-            "to the priors.",
-            "model='pooled'",
+        yield (
+            Finding.advising(
+                f"All rows are of one group, {labels.groups[present[0]]!r}: how groups differ is "
+                "left to the priors.",
+                "{model}",
+                model="pooled",
+            ),
+            {"hierarchical": SPOILS},
         )
-    if rows.max() == 1:
-        return Finding(
-            f"Every group of {labels.group!r} has a single row: rows do not tell sigma_alpha, the "
-            "spread of groups, from eps, the spread within them.",
-            "model='pooled', or coarser groups",
+    elif rows.max() == 1:
+        yield (
+            Finding.advising(
+                f"Every group of {labels.group!r} has a single row: rows do not tell sigma_alpha, "
+                "the spread of groups, from eps, the spread within them.",
+                "{model}, or coarser groups",
+                model="pooled",
+            ),
+            {"hierarchical": SPOILS, "individual": SPOILS},
         )
-    return None
+
+
+def _lost(group: str, lost: tuple[Hashable, ...]) -> Finding | None:
+    if not lost:
+        return None
+    return Finding(
+        f"{plural(len(lost), 'group')} of {group!r} ({first_few(lost)}) lost every row to missing "
+        f"values: nothing is said of {'it' if len(lost) == 1 else 'them'}.",
+        "fill in or mend the missing values of these groups",
+    )
+
+
+def _from_the_prior(table: pd.DataFrame) -> Iterator[Finding]:
+    """Slopes that the individual model answers from the prior in some groups."""
+    present = table[table["rows"] > 0]
+    for column in present.filter(like="slope["):
+        unknown = present.index[present[column] != "identified"]
+        # Of all groups it is a finding of its own.
+        if 0 < len(unknown) < len(present):
+            name = str(column).removeprefix("slope[").removesuffix("]")
+            yield Finding.advising(
+                f"The slope of {name!r} is its prior in {_of(len(unknown), len(present))}, whose "
+                f"own rows do not determine it: {first_few(unknown)}.",
+                "{model}, which lends them the others' slopes",
+                model="hierarchical",
+                caution=True,
+            )
 
 
 def _predictors(
     rows: NDArray[np.int64], present: Identification, over_all: Identification, labels: Labels
-) -> Iterator[Finding]:
+) -> Iterator[Seen]:
     """Slopes that are not identified by the data as a whole, or by no group."""
     varies, slopes = over_all.varies[0], over_all.slopes[0]
     collinear = [n for n, m in zip(labels.predictors, varies & ~slopes, strict=True) if m]
     if collinear:
-        yield Finding(
-            f"{first_few(collinear)} are collinear over all rows: some combination of their slopes "
-            "is left to the priors.",
-            "leave one of them out of x, and audit again",
+        yield (
+            Finding(
+                f"{first_few(collinear)} are collinear over all rows: some combination of their "
+                "slopes is left to the priors.",
+                f"leave one of them out of x, for example {collinear[-1]!r}",
+                f"leave out one of them, for example --x {shlex.quote(collinear[-1])}",
+            ),
+            _SPOILS,
         )
     # One group, or groups of one row, have a finding of their own.
     several = len(rows) > 1 and rows.max() > 1
     within, alone = present.varies.any(0), present.slopes.any(0)
+    of_groups = {"hierarchical": CAUTION, "individual": SPOILS}
     for k, name in enumerate(labels.predictors):
         if not varies[k]:
-            yield Finding(
-                f"{name!r} is the same in every row: its slope cannot be told from the intercept.",
-                "leave it out of x",
+            yield (
+                Finding(
+                    f"{name!r} is the same in every row: its slope cannot be told from the "
+                    "intercept.",
+                    f"leave {name!r} out of x",
+                    f"leave out --x {shlex.quote(name)}",
+                ),
+                _SPOILS,
             )
         elif several and not within[k]:
-            yield Finding(
-                f"{name!r} does not vary within any group of {labels.group!r}: no group alone "
-                "identifies a slope, only the groups together do.",
-                f"read mu_beta of {name!r}, and neither its sigma_beta nor the slopes of groups",
+            yield (
+                Finding(
+                    f"{name!r} does not vary within any group of {labels.group!r}: no group alone "
+                    "identifies a slope, only the groups together do.",
+                    f"read mu_beta of {name!r}, and neither its sigma_beta nor the slopes of "
+                    "groups",
+                ),
+                of_groups,
             )
         elif several and slopes[k] and not alone[k]:
-            yield Finding(
-                f"{name!r} varies in no group of {labels.group!r} independently of the other "
-                "predictors: no group alone identifies its slope.",
-                "fewer predictors, or read mu_beta rather than the slopes of groups",
+            yield (
+                Finding(
+                    f"{name!r} varies in no group of {labels.group!r} independently of the other "
+                    "predictors: no group alone identifies its slope.",
+                    "fewer predictors, or read mu_beta rather than the slopes of groups",
+                ),
+                of_groups,
             )
 
 
@@ -233,17 +390,19 @@ def _far_from_zero(name: str, column: Array) -> Finding | None:
         f"{name!r} lies {abs(mean) / sd:.0f} of its sds from zero. Intercepts are the heights of "
         "lines at zero, so here they depend on the slopes, and the model takes them as "
         "independent.",
-        f"count it from a typical value: frame[{name!r}] - {typical:.12g}",
+        f"count it from its mean, GroupedData.from_frame(..., center={name!r}), or from a typical "
+        f"value, center={{{name!r}: {typical:.12g}}}",
+        f"count it from its mean, --center {shlex.quote(name)}",
     )
 
 
 def _exact_fit(
-    y: Array, by_group: Identification, over_all: Identification, labels: Labels
+    level: float, by_group: Identification, over_all: Identification, labels: Labels
 ) -> Finding | None:
     exact = by_group.exact
-    if over_all.exact[0] and np.ptp(y) <= ROUNDING * np.abs(y).max():
+    if over_all.exact[0] and not over_all.outcome_varies[0]:
         return Finding(
-            f"{labels.outcome!r} is {y[0]:.6g} in every row: there is nothing to explain.",
+            f"{labels.outcome!r} is {level:.6g} in every row: there is nothing to explain.",
             "another outcome",
         )
     if over_all.exact[0]:

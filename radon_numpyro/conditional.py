@@ -96,7 +96,7 @@ def line(
     if model == "hierarchical":
         means = population_means(equations, priors, scales) if means is None else means
         mu = [m[:, None] for m in means.mean]
-        terms = _hierarchical_terms(taken, scales)
+        terms = hierarchical_terms(taken, scales)
         mean, variance = prediction(terms, mu, design, position, means)
     else:
         eps = scales["eps"]
@@ -160,7 +160,7 @@ def population_means(equations: NormalEquations, priors: Priors, scales: Scales)
     blocks = []
     for start in range(0, num_draws, step):
         some = {name: draws[start : start + step] for name, draws in scales.items()}
-        terms = _hierarchical_terms(equations, some)
+        terms = hierarchical_terms(equations, some)
         blocks.append(population_mean(equations, terms, priors))
     joined: PopulationMean = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
     return joined
@@ -197,7 +197,7 @@ def draw_groups(
     step = _fitting(num_draws, size)
     for start in range(0, len(group), step):
         some = group[start : start + step]
-        terms = _hierarchical_terms(_of_groups(equations, some), scales)
+        terms = hierarchical_terms(_of_groups(equations, some), scales)
         noise = rng.standard_normal((size, num_draws, len(some)))
         theta = coefficients(terms, relative, list(noise))
         out[:, start : start + step] = np.stack(equations.to_model(theta), axis=-1)
@@ -286,7 +286,7 @@ def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations
     )
 
 
-def _hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
+def hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
     """Terms of shape (S, C) for a batch of scales."""
     scale: list[Any] = [scales["sigma_alpha"][:, None]]
     scale += [s[:, None] for s in scales.get("sigma_beta", np.empty((0, 0))).T]

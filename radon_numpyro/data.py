@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from radon_numpyro.audit import Audit, audit
+from radon_numpyro.centers import Center, Centers, resolve_centers, zeros
 from radon_numpyro.checks import (
     as_series,
     check_columns,
@@ -38,27 +39,34 @@ class GroupedData:
 
     The constructors to call are `from_frame` and `from_arrays`: they check their input and make
     read-only arrays. The class itself checks nothing, because it is a JAX pytree: the arrays are
-    its leaves, labels and `left_out` are static, so it passes through ``jax.jit`` and NumPyro.
+    its leaves, all else is static, so it passes through ``jax.jit`` and NumPyro.
 
     Parameters
     ----------
     y
         Outcome, shape (N,), float64, in the user's own unit.
     x
-        Predictors, shape (N, K) with K >= 0, float64, in the user's own units.
+        Predictors, shape (N, K) with K >= 0, float64, in the user's own units, those in
+        `centers` less their centre.
     group
         Group codes 0..C-1, shape (N,), int32.
     labels
         Names of outcome, predictors and groups.
     left_out
         Pairs (reason, count) of rows that were dropped before.
+    lost_groups
+        Labels of groups of which no row was left.
+    centers
+        Pairs (predictor, value) of the predictors that are counted from a value of their own.
     """
 
     y: NDArray[np.float64]
     x: NDArray[np.float64]
     group: NDArray[np.int32]
     labels: Labels
-    left_out: tuple[tuple[str, int], ...] = ()
+    left_out: LeftOut = ()
+    lost_groups: tuple[Hashable, ...] = ()
+    centers: Centers = ()
 
     @classmethod
     def from_frame(
@@ -70,6 +78,7 @@ class GroupedData:
         group: str,
         missing: Mapping[str, Any] | None = None,
         drop_missing: bool = False,
+        center: Center = (),
     ) -> Self:
         """Take the columns of a data frame, which is left as it is.
 
@@ -93,6 +102,10 @@ class GroupedData:
         drop_missing
             Leave out rows with a blank or NaN in a column that is used, and count them. If not,
             they are refused.
+        center
+            Predictors to count from their mean over the rows kept, one name or a sequence of
+            names, or from given values: ``{"year": 2015}``. The values are recorded in `centers`
+            and in every result; `predict` subtracts them from new rows.
 
         Returns
         -------
@@ -104,8 +117,8 @@ class GroupedData:
             `frame` is no data frame in memory, a name is not a str, a column is not numeric, or a
             group label is not hashable.
         ValueError
-            A column is missing, ambiguous or used twice, there are no rows, or values are missing
-            or infinite.
+            A column is missing, ambiguous or used twice, there are no rows, values are missing
+            or infinite, or `center` names no predictor.
         """
         known = known_frame(frame)
         if isinstance(known, nw.LazyFrame):
@@ -117,6 +130,7 @@ class GroupedData:
         codes_by_column = check_missing(missing, (y, *predictors, group))
         if not isinstance(known, pd.DataFrame):
             known = to_pandas(known, y, predictors, group)
+        every_label = known[group]
         left_out: LeftOut = ()
         if codes_by_column or drop_missing:
             used = [y, *predictors, group]
@@ -129,13 +143,18 @@ class GroupedData:
             known = known.to_native()
         at_least_one_row(len(known), left_out)
         columns = [numeric_column(known[name], "x") for name in predictors]
+        outcome = numeric_column(known[y], "y")
         codes, groups = group_codes(known[group])
+        x_values = np.column_stack([np.empty((len(known), 0)), *columns])
+        centers = resolve_centers(center, predictors, x_values.mean(0))
         return cls(
-            y=read_only(numeric_column(known[y], "y")),
-            x=read_only(np.column_stack([np.empty((len(known), 0)), *columns])),
+            y=read_only(outcome),
+            x=read_only(x_values - zeros(centers, predictors)),
             group=read_only(codes),
             labels=Labels(y, predictors, group, groups),
             left_out=left_out,
+            lost_groups=_lost(every_label, groups, codes_by_column) if left_out else (),
+            centers=centers,
         )
 
     @classmethod
@@ -148,6 +167,7 @@ class GroupedData:
         outcome: str = "y",
         predictors: str | Sequence[str] | None = None,
         group_name: str = "group",
+        center: Center = (),
     ) -> Self:
         """Take plain arrays, with the checks of `from_frame`; rows are named by position.
 
@@ -165,6 +185,8 @@ class GroupedData:
             Names of the K predictors; by default x1, ..., xK.
         group_name
             Name of the grouping.
+        center
+            As in `from_frame`.
 
         Returns
         -------
@@ -194,7 +216,7 @@ class GroupedData:
             lengths = ", ".join(f"{name} {len(series)}" for name, series in arrays.items())
             raise ValueError(f"Expected y, x and group to have the same length; got {lengths}")
         frame = pd.DataFrame(dict(zip((outcome, group_name, *names), arrays.values(), strict=True)))
-        return cls.from_frame(frame, y=outcome, x=names, group=group_name)
+        return cls.from_frame(frame, y=outcome, x=names, group=group_name, center=center)
 
     @property
     def num_rows(self) -> int:
@@ -297,7 +319,8 @@ class GroupedData:
 
     def audit(self) -> Audit:
         """What each group says on its own, and what looks wrong: to be read before a fit."""
-        return audit(np.asarray(self.y), np.asarray(self.x), np.asarray(self.group), self.labels)
+        y, x, group = np.asarray(self.y), np.asarray(self.x), np.asarray(self.group)
+        return audit(y, x, group, self.labels, self.lost_groups)
 
     def fingerprint(self) -> str:
         """Hash names, labels and numbers: the same in every process and on every platform.
@@ -310,7 +333,9 @@ class GroupedData:
         """
         groups = [(type(label).__name__, label) for label in self.labels.groups]
         names = (self.labels.outcome, self.labels.predictors, self.labels.group, groups)
-        digest = hashlib.sha256(ascii((names, self.x.shape)).encode())
+        # Data without centres keep the fingerprint that they had before there were any.
+        head = (names, self.x.shape, *([self.centers] if self.centers else []))
+        digest = hashlib.sha256(ascii(head).encode())
         for array, dtype in ((self.y, "<f8"), (self.x, "<f8"), (self.group, "<i4")):
             digest.update(np.asarray(array, dtype=dtype).tobytes())
         return digest.hexdigest()
@@ -320,11 +345,13 @@ class GroupedData:
 
         Returns
         -------
-        A new frame of N rows and K + 2 columns, from which `from_frame` makes these data again.
+        A new frame of N rows and K + 2 columns, centred predictors in their own units again. With
+        ``center=dict(data.centers)`` `from_frame` makes these data of it again.
         """
         categories = pd.Index(self.labels.groups, tupleize_cols=False)
         group = pd.Categorical.from_codes(np.asarray(self.group), categories=categories)
-        columns = dict(zip(self.labels.predictors, np.asarray(self.x).T, strict=True))
+        x = np.asarray(self.x) + zeros(self.centers, self.labels.predictors)
+        columns = dict(zip(self.labels.predictors, x.T, strict=True))
         outcome = {self.labels.outcome: np.asarray(self.y)}
         return pd.DataFrame(outcome | columns | {self.labels.group: group})
 
@@ -332,10 +359,22 @@ class GroupedData:
         labels = self.labels
         counts = f"{plural(self.num_rows, 'row')}, {plural(self.num_groups, 'group')}"
         formula = f"{labels.outcome} ~ {' + '.join(labels.predictors) or '1'} | {labels.group}"
+        centers = "".join(f"; {name} from {value:.6g}" for name, value in self.centers)
         left_out = "".join(f"; left out {count}: {reason}" for reason, count in self.left_out)
-        return f"GroupedData({counts}; {formula}{left_out})"
+        return f"GroupedData({counts}; {formula}{centers}{left_out})"
 
 
 jax.tree_util.register_dataclass(
-    GroupedData, data_fields=["x", "y", "group"], meta_fields=["labels", "left_out"]
+    GroupedData,
+    data_fields=["x", "y", "group"],
+    meta_fields=["labels", "left_out", "lost_groups", "centers"],
 )
+
+
+def _lost(
+    every_label: pd.Series, kept: tuple[Hashable, ...], codes: Mapping[str, list[Any]]
+) -> tuple[Hashable, ...]:
+    """Groups that lost all their rows, but for those that are named as missing themselves."""
+    _, labels = group_codes(every_label.dropna())
+    expected = {*kept, *codes.get(str(every_label.name), ())}
+    return tuple(label for label in labels if label not in expected)

@@ -41,6 +41,8 @@ class GroupSums:
         Centred sums of products, shape (C, P, P).
     left_out
         Pairs (reason, count) of rows that were left out.
+    lost_groups
+        Labels of groups of which no row was left.
     """
 
     labels: Labels
@@ -48,6 +50,7 @@ class GroupSums:
     means: NDArray[np.float64]
     products: NDArray[np.float64]
     left_out: LeftOut = ()
+    lost_groups: tuple[Any, ...] = ()
 
 
 def reduce_rows(
@@ -92,6 +95,7 @@ def reduce_rows(
     own = {aliases[name]: name for name in (y, *predictors, group)}
     if ROW in schema:
         own[ROW] = ROW
+    every_row = columns
     columns, left_out = leave_out(columns, own, codes, drop_missing=drop_missing)
     rows = columns.with_columns(nw.col(f"value {j}").cast(nw.Float64) for j in range(len(names)))
     table = _collect(_sums_about_means(rows, len(names)))
@@ -119,7 +123,19 @@ def reduce_rows(
         means=means[order],
         products=products[order],
         left_out=left_out,
+        lost_groups=_lost(every_row, labels, codes.get(group, [])) if left_out else (),
     )
+
+
+def _lost(every_row: nw.LazyFrame[Any], kept: list[Any], codes: list[Any]) -> tuple[Any, ...]:
+    """Labels, sorted, of groups that lost all their rows and are not codes themselves."""
+    labels = _collect(every_row.select(GROUP).unique())[GROUP].to_list()
+    expected = {*kept, *codes}
+    gap = (None, pd.NA)
+    lost = [
+        g for g in labels if not any(g is none for none in gap) and g == g and g not in expected
+    ]
+    return tuple(sorted(lost))
 
 
 def _pairs(num_columns: int) -> list[tuple[int, int]]:
@@ -222,8 +238,7 @@ def _check_values(rows: nw.LazyFrame[Any], names: tuple[str, ...]) -> None:
 
 def _check_labels(labels: list[Any], count: NDArray[np.float64], group: str) -> None:
     where = f"column {group!r} (group)"
-    # NaN and its like for times differ from themselves, as no label does.
-    gaps = [c for c, g in enumerate(labels) if g is None or g is pd.NA or g != g]
+    gaps = [c for c, label in enumerate(labels) if _is_gap(label)]
     if gaps:
         raise ValueError(
             f"Expected {where} without gaps; got {plural(int(count[gaps].sum()), 'row')} missing"
@@ -232,6 +247,11 @@ def _check_labels(labels: list[Any], count: NDArray[np.float64], group: str) -> 
         set(labels)
     except TypeError as error:
         raise TypeError(f"Expected {where} to hold hashable labels; got {error}") from error
+
+
+def _is_gap(label: Any) -> bool:
+    """Whether a label is missing: NaN and its like for times differ from themselves."""
+    return label is None or label is pd.NA or bool(label != label)
 
 
 def _order(

@@ -1,19 +1,135 @@
-"""What a check reports: what was seen, and what to try."""
+"""What a check reports: what was seen, how serious it is, and what to try in Python or a shell."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# Arguments of Python whose option has another name.
+_OPTIONS = {"num_advi_steps": "--advi-steps"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, and what to try.
+    """One thing that a check has seen, and what to try.
 
     Attributes
     ----------
     what
         What was seen, with numbers and names.
     advice
-        What to try.
+        What to try, by arguments of the Python functions.
+    command
+        What to try, by options of the command line; where it is empty, ``advice`` serves both.
+    caution
+        Whether the numbers stand, but must be read with this in mind. If not, some number is
+        meaningless or not yet to be trusted.
     """
 
     what: str
     advice: str
+    command: str = ""
+    caution: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.command:
+            object.__setattr__(self, "command", self.advice)
+
+    @classmethod
+    def advising(
+        cls, what: str, template: str, *, caution: bool = False, **arguments: Any
+    ) -> Finding:
+        """A finding whose advice is made for Python and for the command line from one sentence.
+
+        The sentence ``"{draws}, or {chains}"`` with ``draws=2000, chains=8`` advises
+        ``draws=2000, or chains=8`` and ``--draws 2000, or --chains 8``.
+
+        Parameters
+        ----------
+        what, caution
+            As of the finding.
+        template
+            The sentence, with names of arguments of :func:`radon_numpyro.fit` in braces.
+        **arguments
+            Values of these arguments.
+        """
+        python = {name: f"{name}={value!r}" for name, value in arguments.items()}
+        shell = {name: f"{option(name)} {shlex.quote(str(v))}" for name, v in arguments.items()}
+        return cls(what, template.format(**python), template.format(**shell), caution)
+
+    def lines(self, *, command: bool = False) -> list[str]:
+        """What was seen and what to try, as two lines of a list.
+
+        Parameters
+        ----------
+        command
+            Name options of the command line, not arguments of Python.
+        """
+        return [f"  - {self.what}", f"    Try: {self.command if command else self.advice}"]
+
+
+class DataWarning(UserWarning):
+    """A finding about the data of a fit, or about its priors.
+
+    Attributes
+    ----------
+    finding
+        What was found.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"{finding.what} Try: {finding.advice}")
+        self.finding = finding
+
+
+def option(argument: str) -> str:
+    """Option of the command line for an argument of :func:`radon_numpyro.fit`.
+
+    Parameters
+    ----------
+    argument
+        Name of the argument.
+    """
+    return _OPTIONS.get(argument, "--" + re.sub("_", "-", argument))
+
+
+def to_json(findings: Iterable[Finding]) -> str:
+    """Findings as an attribute of a result keeps them.
+
+    Parameters
+    ----------
+    findings
+        In order.
+    """
+    return json.dumps([asdict(finding) for finding in findings])
+
+
+def from_json(text: str) -> tuple[Finding, ...]:
+    """The findings that :func:`to_json` wrote.
+
+    Parameters
+    ----------
+    text
+        As written.
+
+    Raises
+    ------
+    ValueError
+        If the text is another.
+    """
+    try:
+        return tuple(_checked(json.loads(text)))
+    except (TypeError, RecursionError, json.JSONDecodeError) as error:
+        raise ValueError(f"Expected findings as to_json writes them; got {text[:500]}") from error
+
+
+def _checked(records: Any) -> Iterator[Finding]:
+    kinds = {"what": str, "advice": str, "command": str, "caution": bool}
+    for record in records:
+        if {name: type(value) for name, value in record.items()} != kinds:
+            raise TypeError(f"Expected what, advice, command and caution; got {record!r}")
+        yield Finding(**record)

@@ -20,11 +20,12 @@ from radon_numpyro.checkpoint import Checkpoint
 from radon_numpyro.data import GroupedData
 from radon_numpyro.device_choice import choose_device
 from radon_numpyro.devices import computing_on
+from radon_numpyro.finding import DataWarning, Finding, to_json
 from radon_numpyro.identity import check_same, data_arrays, describe, go_further, restore
 from radon_numpyro.inference_data import describe_call, to_datatree
 from radon_numpyro.inversion import ExactResult, check_residual, draw_exact
 from radon_numpyro.nuts import NUTSResult, draw_nuts
-from radon_numpyro.prior_conflict import prior_conflicts
+from radon_numpyro.premises import premises
 from radon_numpyro.priors import Priors
 from radon_numpyro.run import Run
 from radon_numpyro.settings import Settings, default_advi_steps
@@ -140,9 +141,11 @@ def fit(
 
     Warns
     -----
-    UserWarning
-        If ``priors`` cut off what the data say, or pull far away from it; see
-        ``prior_conflict.py``.
+    DataWarning
+        For each finding that bears on the answer: of the audit of the data, where the answer
+        depends on where the zero of a predictor lies, and where ``priors`` cut off what the data
+        say or pull far away from it. They are kept in the attribute ``findings`` of the result, and
+        :func:`diagnose` lists them.
 
     Examples
     --------
@@ -173,14 +176,15 @@ def fit(
     with Run(max_seconds=max_seconds) as run:
         check_residual(statistics, model)
         used = Priors.weakly_informative(statistics) if priors is None else priors
-        # Those by default are scaled by the data.
-        conflicts = () if priors is None else prior_conflicts(priors, statistics, model)
-        for conflict in conflicts:
-            warnings.warn(f"{conflict.what} Try: {conflict.advice}", UserWarning, stacklevel=2)
+        findings = premises(data, statistics, used, model)
+        for finding in findings:
+            warnings.warn(DataWarning(finding), stacklevel=2)
         chosen, why = choose_device(settings, statistics, used, checkpoint)
         settings = replace(settings, device=chosen)
         with computing_on(chosen), _kept(checkpoint, data, used, settings, why) as run.checkpoint:
-            return _go(run, data, statistics, used, settings, why, progress_bar=progress_bar)
+            return _go(
+                run, data, statistics, used, settings, findings, why, progress_bar=progress_bar
+            )
 
 
 def resume(
@@ -238,7 +242,10 @@ def resume(
             check_same(kept.path, kept.header, description)
             kept.header = description
             statistics = as_statistics(data)
-            return _go(run, data, statistics, priors, settings, why, progress_bar=progress_bar)
+            findings = premises(data, statistics, priors, settings.model)
+            return _go(
+                run, data, statistics, priors, settings, findings, why, progress_bar=progress_bar
+            )
 
 
 def _kept(
@@ -270,6 +277,7 @@ def _go(
     statistics: GroupStatistics,
     priors: Priors,
     settings: Settings,
+    findings: tuple[Finding, ...],
     device_reason: str,
     *,
     progress_bar: bool,
@@ -314,6 +322,7 @@ def _go(
         "timings": json.dumps({k: round(v, 3) for k, v in timings.items()}),
         "call": describe_call("fit", **asdict(settings)),
         "resumed": int(run.resumed),
+        "findings": to_json(findings),
     }
     if run.checkpoint is not None:
         run.checkpoint.write()

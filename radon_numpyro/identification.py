@@ -22,6 +22,8 @@ class Identification(NamedTuple):
     ----------
     varies
         Whether a predictor varies within the group by more than rounding, shape (C, K).
+    outcome_varies
+        Whether the outcome does, shape (C,).
     slopes
         Whether the rows determine the slope, shape (C, K): the predictor varies, and is no
         combination of the others there.
@@ -34,6 +36,7 @@ class Identification(NamedTuple):
     """
 
     varies: Mask
+    outcome_varies: Mask
     slopes: Mask
     freedom: NDArray[np.int64]
     exact: Mask
@@ -41,17 +44,16 @@ class Identification(NamedTuple):
     def take(self, groups: Mask) -> "Identification":
         """The same for some of the groups only."""
         return Identification(
-            self.varies[groups], self.slopes[groups], self.freedom[groups], self.exact[groups]
+            self.varies[groups],
+            self.outcome_varies[groups],
+            self.slopes[groups],
+            self.freedom[groups],
+            self.exact[groups],
         )
 
 
 def identify(y: Array, x: Array, group: NDArray[np.integer], num_groups: int) -> Identification:
-    r"""Rank of the centred design of each group, and the residual about its least-squares line.
-
-    With :math:`P_c` the projection on the null space of the correlation matrix of the predictors
-    that vary in group c, the slope of predictor k is determined if :math:`(P_c)_{kk} = 0`. A
-    combination of predictors counts as constant if its variance is below 1e-10 of theirs. None of
-    this depends on the units or on where their zero is.
+    """:func:`identify_moments` from rows, whose range tells best whether a column varies.
 
     Parameters
     ----------
@@ -65,8 +67,27 @@ def identify(y: Array, x: Array, group: NDArray[np.integer], num_groups: int) ->
         Number of groups, C; a group may be empty, and then determines nothing.
     """
     columns = np.column_stack([x, y]).astype(np.float64)
-    varies = _varies(columns, group, num_groups)
     count, _, products = group_moments(columns, group, num_groups)
+    return identify_moments(count, products, _varies(columns, group, num_groups))
+
+
+def identify_moments(count: Array, products: Array, varies: Mask) -> Identification:
+    r"""Rank of the centred design of each group, and the residual about its least-squares line.
+
+    With :math:`P_c` the projection on the null space of the correlation matrix of the predictors
+    that vary in group c, the slope of predictor k is determined if :math:`(P_c)_{kk} = 0`. A
+    combination of predictors counts as constant if its variance is below 1e-10 of theirs. None of
+    this depends on the units or on where their zero is.
+
+    Parameters
+    ----------
+    count
+        Rows in each group, shape (C,).
+    products
+        Centred sums of products of the predictors and, last, the outcome, shape (C, M, M).
+    varies
+        Whether each column varies within each group by more than rounding, shape (C, M).
+    """
     # A predictor that does not vary gets a row of zeros: a null vector of its own.
     variance = np.einsum("ckk->ck", products)
     scale = np.where(varies & (variance > 0), np.sqrt(variance), np.inf)
@@ -80,7 +101,20 @@ def identify(y: Array, x: Array, group: NDArray[np.integer], num_groups: int) ->
     along = np.einsum("ckj,ck->cj", vectors, correlation[:, :-1, -1])
     explained = np.divide(along**2, values, out=np.zeros_like(along), where=determined).sum(-1)
     exact = (freedom > 0) & (~varies[:, -1] | (1.0 - explained <= EXACT))
-    return Identification(varies[:, :-1], slopes, freedom, exact)
+    return Identification(varies[:, :-1], varies[:, -1], slopes, freedom, exact)
+
+
+def varies_by_moments(count: Array, means: Array, products: Array) -> Mask:
+    """Whether each column varies within each group by more than rounding, from moments alone.
+
+    Parameters
+    ----------
+    count, means, products
+        As from :func:`group_moments`.
+    """
+    sd = np.sqrt(np.einsum("cmm->cm", products) / np.maximum(count, 1.0)[:, None])
+    varies: Mask = sd > ROUNDING * np.abs(means)
+    return varies
 
 
 def _varies(columns: Array, group: NDArray[np.integer], num_groups: int) -> Mask:

@@ -54,6 +54,8 @@ def describe(
         "fingerprint": data.fingerprint(),
         "labels": [labels.outcome, list(labels.predictors), labels.group],
         "left_out": [list(pair) for pair in data.left_out],
+        "lost_groups": stored(data.lost_groups).tolist(),
+        "centers": dict(data.centers),
         "priors": priors.to_json(),
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
         "versions": package_versions(),
@@ -117,14 +119,18 @@ def restore(
     """
     outcome, predictors, group = description["labels"]
     labels = Labels(outcome, tuple(predictors), group, tuple(arrays["groups"].tolist()))
-    left_out = tuple((reason, count) for reason, count in description["left_out"])
+    contents: dict[str, Any] = {
+        "left_out": tuple((reason, count) for reason, count in description["left_out"]),
+        "lost_groups": tuple(description["lost_groups"]),
+        "centers": tuple(description["centers"].items()),
+    }
     data: GroupedData | GroupStatistics
     if description["data"] == "rows":
-        rows = {name: read_only(arrays[name]) for name in ROWS}
-        data = GroupedData(**rows, labels=labels, left_out=left_out)
+        contents |= {name: read_only(arrays[name]) for name in ROWS}
+        data = GroupedData(labels=labels, **contents)
     else:
-        sums = {name: arrays[name] for name in STATISTICS}
-        data = GroupStatistics(**sums, labels=labels, left_out=left_out)
+        contents |= {name: arrays[name] for name in STATISTICS}
+        data = GroupStatistics(labels=labels, **contents)
     return data, Priors.from_json(description["priors"]), dict(description["settings"])
 
 

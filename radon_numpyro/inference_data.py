@@ -16,7 +16,9 @@ group                content
 ==================== ==========================================================================
 
 The root's attributes say how it was made: model, method, priors, seed, versions, device, dtype,
-timings, fingerprint of the data, and the call.
+timings, fingerprint of the data, and the call; ``centers``, the predictors that are counted from a
+value of their own (``x`` and the statistics are, too); and ``findings``, what was seen of the data
+and the priors before the fit.
 """
 
 from __future__ import annotations
@@ -237,7 +239,7 @@ def predictions_to_datatree(
     of_row = {group_dim(labels): ("row", stored(groups))}
     for name in made.children:
         made[name] = xr.DataTree(made[name].to_dataset().assign_coords(of_row))
-    kept = ("model", "outcome", "predictors", "group", "priors", "data_fingerprint")
+    kept = ("model", "outcome", "predictors", "group", "centers", "priors", "data_fingerprint")
     made.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
     made.attrs.update(attributes)
     return made
@@ -278,6 +280,8 @@ def _provenance(
         "predictors": json.dumps(labels.predictors),
         "group": labels.group,
         "left_out": json.dumps(data.left_out),
+        "lost_groups": json.dumps(stored(data.lost_groups).tolist()),
+        "centers": json.dumps(dict(data.centers)),
         "priors": priors.to_json(),
         "device": describe_current(),
         "versions": json.dumps({"python": platform.python_version(), **package_versions()}),

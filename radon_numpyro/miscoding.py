@@ -1,6 +1,7 @@
 """Values and labels that are probably slips of whoever typed or coded them."""
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Hashable
 from itertools import islice
@@ -51,8 +52,10 @@ def missing_code(name: str, values: NDArray[np.float64]) -> Finding | None:
         f"{name!r} is {' or '.join(map(str, found))} in {counts[codes].sum()} of "
         f"{plural(len(values), 'row')}, apart from the other values, {_number(rest[0])} to "
         f"{_number(rest[-1])}: it looks like a code for a missing value.",
-        f"if it is one, leave these rows out: missing={{{name!r}: {found}}} of from_frame, or "
-        f"{' '.join(f'--missing {name}={code}' for code in found)}",
+        "if it is one, leave these rows out: "
+        f"GroupedData.from_frame(..., missing={{{name!r}: {found}}})",
+        "if it is one, leave these rows out: "
+        + " ".join(f"--missing {shlex.quote(f'{name}={code}')}" for code in found),
     )
 
 

@@ -46,3 +46,25 @@ def group_moments(
             products[:, i, j] = group_sums(deviations[:, i] * deviations[:, j])
             products[:, j, i] = products[:, i, j]
     return count, means, products
+
+
+def overall_moments(count: Array, means: Array, products: Array) -> tuple[Array, Array, Array]:
+    r"""Moments of all rows from those of the groups.
+
+    .. math:: S = \sum_c S_c + \sum_c n_c (m_c - m)(m_c - m)'
+
+    Parameters
+    ----------
+    count, means, products
+        From :func:`group_moments`.
+
+    Returns
+    -------
+    count, means, products
+        Shapes (1,), (1, M) and (1, M, M).
+    """
+    total = count.sum()
+    mean = (count / total) @ means
+    between = means - mean
+    scatter = np.einsum("c,cm,ck->mk", count, between, between)
+    return np.array([total]), mean[None], (products.sum(0) + scatter)[None]

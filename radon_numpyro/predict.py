@@ -24,6 +24,7 @@ import pandas as pd
 import xarray as xr
 
 from radon_numpyro import mixture
+from radon_numpyro.centers import zeros
 from radon_numpyro.checks import (
     check_columns,
     group_codes,
@@ -37,6 +38,7 @@ from radon_numpyro.frames import known_frame, to_pandas
 from radon_numpyro.inference_data import predictions_to_datatree
 from radon_numpyro.labels import Labels, match
 from radon_numpyro.reading import (
+    read_centers,
     read_coefficients,
     read_draws,
     read_labels,
@@ -77,7 +79,7 @@ def predict(
         have been drawn, and it may have seen statistics only.
     frame
         A pandas or Polars DataFrame or a PyArrow Table, one row a prediction, with the columns of
-        the predictors and of the group; others are ignored.
+        the predictors, in their own units, and of the group; others are ignored.
     kind
         ``"outcome"``: a new measurement. ``"mean"``: the regression line, without the scatter
         eps of single measurements.
@@ -204,9 +206,9 @@ def predictive_draws(
 class _Rows:
     """New rows.
 
-    Predictors (R, K), label of the group under the index of the frame, code of the group with -1
-    for one not seen (R,), and a number that rows of one group share: its code, or, for those not
-    seen, one from C on (R,).
+    Predictors (R, K), counted from where the fit counts them, label of the group under the index
+    of the frame, code of the group with -1 for one not seen (R,), and a number that rows of one
+    group share: its code, or, for those not seen, one from C on (R,).
     """
 
     labels: Labels
@@ -228,6 +230,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
     if len(rows) == 0:
         raise ValueError("Expected frame to have at least one row; got 0 rows")
     columns = [numeric_column(rows[name], "x") for name in labels.predictors]
+    zero = zeros(read_centers(tree), labels.predictors)
     label = rows[labels.group]
     alone = tree.attrs["model"] == "individual"
     admitted = new_groups == "population" and not alone
@@ -249,7 +252,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
     newcomer = np.where(codes < 0, len(given) + np.arange(len(codes)), codes)
     return _Rows(
         labels,
-        x=np.column_stack([np.empty((len(label), 0)), *columns]),
+        x=np.column_stack([np.empty((len(label), 0)), *columns]) - zero,
         label=label,
         group=group,
         identity=np.where(group < 0, len(labels.groups) + newcomer, group),

@@ -30,7 +30,10 @@ from radon_numpyro.statistics import GroupStatistics, as_statistics
 LEVEL = 0.05
 MAX_HALF_NORMAL_SDS = 4.0
 MAX_DISTANCE = 5.0
-ADVICE = "Priors.weakly_informative(data), which are scaled by the data, or wider ones of your own"
+ADVICE = (
+    "priors=None, the default priors, which are scaled by the data, or wider ones of your own",
+    "--priors weakly-informative, which are scaled by the data",
+)
 
 
 def prior_conflicts(
@@ -141,7 +144,7 @@ def _scale(
         where = f", at the most, in {plural(len(conflicting), 'group')}: {named}"
     does = "cuts off what" if uniform else "puts far out in its tail what"
     return Finding(
-        f"The prior of {name}, {prior}, {does} the data say: about {sds.max():.3g}{where}.", ADVICE
+        f"The prior of {name}, {prior}, {does} the data say: about {sds.max():.3g}{where}.", *ADVICE
     )
 
 
@@ -160,5 +163,5 @@ def _locations(
         yield Finding(
             f"The prior of {sites[k]}, {Normal(loc[k], scale[k])}, puts far out in its tail what "
             f"the data say: about {estimates[k]:.3g}.",
-            ADVICE,
+            *ADVICE,
         )

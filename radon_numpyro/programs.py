@@ -221,7 +221,9 @@ def unlabelled(statistics: GroupStatistics) -> GroupStatistics:
     statistics
         Statistics by group.
     """
-    return replace(statistics, labels=Labels("", (), "", ()), left_out=())
+    return replace(
+        statistics, labels=Labels("", (), "", ()), left_out=(), lost_groups=(), centers=()
+    )
 
 
 def latent_sites(model: Model, data: Any, priors: Priors) -> dict[str, Any]:

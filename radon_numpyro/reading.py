@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from radon_numpyro.centers import Centers
 from radon_numpyro.checks import read_only
 from radon_numpyro.data import GroupedData
 from radon_numpyro.inference_data import PREDICTOR
 from radon_numpyro.labels import Labels
-from radon_numpyro.missing import LeftOut
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import STATISTICS, GroupStatistics
 
@@ -64,7 +64,7 @@ def read_statistics(tree: xr.DataTree) -> GroupStatistics:
         name: np.zeros(empty[name]) if name in empty else _numbers(constants[name])
         for name in STATISTICS
     }
-    return GroupStatistics(**values, labels=labels, left_out=_left_out(tree))
+    return GroupStatistics(**values, labels=labels, **_of_rows(tree))
 
 
 def read_data(tree: xr.DataTree) -> GroupedData:
@@ -90,7 +90,7 @@ def read_data(tree: xr.DataTree) -> GroupedData:
         x=read_only(x),
         group=read_only(constants["group_index"].values.astype(np.int32)),
         labels=labels,
-        left_out=_left_out(tree),
+        **_of_rows(tree),
     )
 
 
@@ -197,8 +197,25 @@ def _constants(tree: Any) -> xr.Dataset:
     return tree["constant_data"].to_dataset()
 
 
-def _left_out(tree: xr.DataTree) -> LeftOut:
-    return tuple((reason, count) for reason, count in json.loads(tree.attrs["left_out"]))
+def read_centers(tree: xr.DataTree) -> Centers:
+    """The predictors that the fit counts from a value of their own, and these values.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    """
+    return tuple(json.loads(tree.attrs.get("centers", "{}")).items())
+
+
+def _of_rows(tree: xr.DataTree) -> dict[str, Any]:
+    """What data record of the rows that they were made of."""
+    left_out = json.loads(tree.attrs["left_out"])
+    return {
+        "left_out": tuple((reason, count) for reason, count in left_out),
+        "lost_groups": tuple(json.loads(tree.attrs.get("lost_groups", "[]"))),
+        "centers": read_centers(tree),
+    }
 
 
 def _numbers(values: xr.DataArray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,8 @@ import jax
 import narwhals.stable.v2 as nw
 import numpy as np
 
+from radon_numpyro.audit import Audit, audit_moments
+from radon_numpyro.centers import Center, Centers, resolve_centers, zeros
 from radon_numpyro.consistency import check_statistics
 from radon_numpyro.data import GroupedData
 from radon_numpyro.engines import GroupSums, reduce_rows
@@ -48,6 +50,10 @@ class GroupStatistics:
         Names of the columns and of the groups.
     left_out
         Pairs (reason, count) of rows that were left out.
+    lost_groups
+        Labels of groups of which no row was left.
+    centers
+        Pairs (predictor, value) of the predictors that are counted from a value of their own.
 
     References
     ----------
@@ -63,6 +69,8 @@ class GroupStatistics:
     syy: Any
     labels: Labels = field(metadata={"static": True})
     left_out: LeftOut = field(default=(), metadata={"static": True})
+    lost_groups: tuple[Hashable, ...] = field(default=(), metadata={"static": True})
+    centers: Centers = field(default=(), metadata={"static": True})
 
     @classmethod
     def from_data(cls, data: GroupedData) -> GroupStatistics:
@@ -79,8 +87,9 @@ class GroupStatistics:
             Statistics of ``data.num_groups`` groups, in the order of the data.
         """
         columns = np.column_stack([data.x, data.y]).astype(np.float64)
-        count, means, products = group_moments(columns, data.group, data.num_groups)
-        return cls._of_columns(GroupSums(data.labels, count, means, products, data.left_out))
+        moments = group_moments(columns, data.group, data.num_groups)
+        sums = GroupSums(data.labels, *moments, data.left_out, data.lost_groups)
+        return cls._of_columns(sums, data.centers)
 
     @classmethod
     def from_frame(
@@ -92,6 +101,7 @@ class GroupStatistics:
         group: str,
         missing: Mapping[str, Any] | None = None,
         drop_missing: bool = False,
+        center: Center = (),
     ) -> GroupStatistics:
         r"""Reduce the rows of a data frame where they are, in memory or in an engine.
 
@@ -117,6 +127,8 @@ class GroupStatistics:
             and of the group labels.
         missing, drop_missing
             Rows to leave out, as in :meth:`GroupedData.from_frame`.
+        center
+            Predictors to count from their mean or from a given value, as there.
 
         Returns
         -------
@@ -145,11 +157,15 @@ class GroupStatistics:
         columns: dict[str, Any] = {"y": y, "x": x, "group": group}
         columns |= {"missing": missing, "drop_missing": drop_missing}
         if isinstance(known, nw.LazyFrame):
-            return cls._of_columns(reduce_rows(known, **columns))
-        return cls.from_data(GroupedData.from_frame(frame, **columns))
+            statistics = cls._of_columns(reduce_rows(known, **columns))
+            mean = statistics.count @ statistics.mean_x / statistics.count.sum()
+            return statistics.counted_from(
+                resolve_centers(center, statistics.labels.predictors, mean)
+            )
+        return cls.from_data(GroupedData.from_frame(frame, **columns, center=center))
 
     @classmethod
-    def _of_columns(cls, sums: GroupSums) -> GroupStatistics:
+    def _of_columns(cls, sums: GroupSums, centers: Centers = ()) -> GroupStatistics:
         """Tell the predictors from the outcome, which is the last column."""
         return cls(
             count=sums.count,
@@ -160,6 +176,8 @@ class GroupStatistics:
             syy=sums.products[:, -1, -1],
             labels=sums.labels,
             left_out=sums.left_out,
+            lost_groups=sums.lost_groups,
+            centers=centers,
         )
 
     @property
@@ -187,10 +205,24 @@ class GroupStatistics:
         """
         groups = [(type(label).__name__, label) for label in self.labels.groups]
         names = (self.labels.outcome, self.labels.predictors, self.labels.group, groups)
-        digest = hashlib.sha256(ascii((names, np.shape(self.mean_x))).encode())
+        head = (names, np.shape(self.mean_x), *([self.centers] if self.centers else []))
+        digest = hashlib.sha256(ascii(head).encode())
         for values in jax.tree.leaves(self):
             digest.update(np.asarray(values, dtype="<f8").tobytes())
         return digest.hexdigest()
+
+    def audit(self) -> Audit:
+        """What each group says on its own, and what looks wrong, as far as sums of rows tell.
+
+        Codes for missing values and predictors far from zero show in the rows alone; see
+        :meth:`GroupedData.audit`.
+        """
+        arrays = {name: np.asarray(getattr(self, name), dtype=np.float64) for name in STATISTICS}
+        means = np.column_stack([arrays["mean_x"], arrays["mean_y"]])
+        products = np.empty((*means.shape, means.shape[1]))
+        products[:, :-1, :-1], products[:, -1, -1] = arrays["sxx"], arrays["syy"]
+        products[:, :-1, -1] = products[:, -1, :-1] = arrays["sxy"]
+        return audit_moments(arrays["count"], means, products, self.labels, self.lost_groups)
 
     def sum_of_squares(self, alpha: Any, beta: Any) -> Any:
         """Residual sum of squares of each group about a line.
@@ -215,7 +247,8 @@ class GroupStatistics:
     def merge(self, other: GroupStatistics) -> GroupStatistics:
         """Statistics of the rows of both.
 
-        Groups are matched by label; those that only ``other`` has come last.
+        Groups are matched by label; those that only ``other`` has come last. Predictors are counted
+        from where these statistics count them.
 
         Parameters
         ----------
@@ -240,6 +273,7 @@ class GroupStatistics:
                 f"Expected statistics of the same outcome, predictors and group, {mine}; "
                 f"got {theirs}"
             )
+        other = other.counted_from(self.centers)
         index = {label: code for code, label in enumerate(self.labels.groups)}
         for label in other.labels.groups:
             index.setdefault(label, len(index))
@@ -259,6 +293,36 @@ class GroupStatistics:
             syy=a.syy + b.syy + weight * dy**2,
             labels=replace(self.labels, groups=tuple(index)),
             left_out=_added(self.left_out, other.left_out),
+            lost_groups=tuple(
+                label
+                for label in dict.fromkeys((*self.lost_groups, *other.lost_groups))
+                if label not in index
+            ),
+            centers=self.centers,
+        )
+
+    def counted_from(self, centers: Centers) -> GroupStatistics:
+        """Count the predictors from other values of theirs.
+
+        Parameters
+        ----------
+        centers
+            Pairs (predictor, value in its own units that becomes 0).
+
+        Returns
+        -------
+        GroupStatistics
+            The statistics of the same rows.
+        """
+        if centers == self.centers:
+            return self
+        names = self.labels.predictors
+        moved = zeros(centers, names) - zeros(self.centers, names)
+        # A group without rows keeps its means of 0.
+        return replace(
+            self,
+            mean_x=np.where(self.count[:, None] > 0, self.mean_x - moved, 0.0),
+            centers=centers,
         )
 
     def update(self, rows: Any) -> GroupStatistics:
