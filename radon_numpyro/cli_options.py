@@ -24,6 +24,15 @@ X = Annotated[
     list[str] | None, typer.Option("--x", metavar="COLUMN", help="A predictor; may be repeated.")
 ]
 Group = Annotated[str, typer.Option("--group", metavar="COLUMN", help="The groups.")]
+CenterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--center",
+        metavar="COLUMN",
+        help="A predictor to count from its mean, as where its 0 lies outside the data. May be "
+        "repeated.",
+    ),
+]
 Missing = Annotated[
     list[str] | None,
     typer.Option(
@@ -57,6 +66,14 @@ Platform = Annotated[
     typer.Option(help="Where to compute: by default on the quicker, which is measured."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+NumWarmup = Annotated[int, typer.Option(min=20, help="Warm-up iterations of each chain.")]
+TargetAcceptProb = Annotated[
+    float | None,
+    typer.Option(help="Acceptance probability that NUTS aims at. Default: by the data and method."),
+]
+MaxTreeDepth = Annotated[
+    int, typer.Option(min=1, help="Doublings of a trajectory of NUTS at the most.")
+]
 TargetESS = Annotated[
     float | None,
     typer.Option(help="Stop when the worst effective sample size reaches this."),
@@ -73,13 +90,18 @@ AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 
 
 def columns(
-    y: str | None, x: list[str] | None, group: str, missing: list[str] | None, drop_missing: bool
+    y: str | None,
+    x: list[str] | None,
+    group: str,
+    missing: list[str] | None,
+    drop_missing: bool,
+    center: list[str] | None,
 ) -> Columns:
     """The columns that options name.
 
     Parameters
     ----------
-    y, x, group, missing, drop_missing
+    y, x, group, missing, drop_missing, center
         The options.
 
     Raises
@@ -94,7 +116,7 @@ def columns(
         if not (equals and name and code):
             raise ValueError(f"Expected --missing COLUMN=CODE, such as floor=9; got {given!r}")
         codes.setdefault(name, []).append(code)
-    return Columns(y, tuple(x or ()), group, codes, drop_missing)
+    return Columns(y, tuple(x or ()), group, codes, drop_missing, tuple(center or ()))
 
 
 def load_rows(
@@ -114,6 +136,8 @@ def load_rows(
     terminal.note(f"{data.num_rows:,} rows in {data.num_groups:,} groups{reduced}.")
     for reason, count in data.left_out:
         terminal.note(f"Left out {count:,}: {reason}.")
+    for name, value in data.centers:
+        terminal.note(f"Centred: {name} is counted from {value:.10g}, its mean.")
     return data
 
 

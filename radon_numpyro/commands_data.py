@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,13 +10,16 @@ from xarray import DataTree
 
 from radon_numpyro.cli_options import (
     AsJSON,
+    CenterOption,
     Chains,
     Draws,
     DropMissing,
     File,
     Group,
     MaxSeconds,
+    MaxTreeDepth,
     Missing,
+    NumWarmup,
     Out,
     Platform,
     PriorsName,
@@ -25,6 +27,7 @@ from radon_numpyro.cli_options import (
     Quiet,
     Reduce,
     Seed,
+    TargetAcceptProb,
     TargetESS,
     X,
     Y,
@@ -38,6 +41,7 @@ from radon_numpyro.compare import compare_pooling
 from radon_numpyro.data import GroupedData
 from radon_numpyro.diagnostics import Diagnosis, diagnose
 from radon_numpyro.files import check_writable, write_whole
+from radon_numpyro.finding import Finding
 from radon_numpyro.fit import fit, resume
 from radon_numpyro.reading import read_statistics
 from radon_numpyro.stored import save_fit
@@ -57,6 +61,7 @@ def audit_command(
     y: Y,
     group: Group,
     x: X = None,
+    center: CenterOption = None,
     missing: Missing = None,
     drop_missing: DropMissing = False,
     quiet: Quiet = False,
@@ -71,14 +76,14 @@ def audit_command(
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
-        used = columns(y, x, group, missing, drop_missing)
+        used = columns(y, x, group, missing, drop_missing, center)
         data = load_rows(terminal, file, used, reduce=False)
     assert isinstance(data, GroupedData)
     found = data.audit()
-    terminal.show(str(found))
+    terminal.show(found.text(command=True))
     record = {
         "summary": found.summary,
-        "findings": [asdict(finding) for finding in found.findings],
+        "findings": [_finding(finding) for finding in found.findings],
         "left_out": dict(data.left_out),
         "groups": plain(found.table),
     }
@@ -91,6 +96,7 @@ def fit_command(
     y: Y,
     group: Group,
     x: X = None,
+    center: CenterOption = None,
     model: Annotated[
         Literal["hierarchical", "individual", "pooled"],
         typer.Option(help="Partial pooling, each group on its own, or all rows in one."),
@@ -102,6 +108,9 @@ def fit_command(
     ] = None,
     draws: Draws = 1000,
     chains: Chains = 4,
+    num_warmup: NumWarmup = 500,
+    target_accept_prob: TargetAcceptProb = None,
+    max_tree_depth: MaxTreeDepth = 10,
     seed: Seed = 0,
     advi_steps: Annotated[
         int | None,
@@ -137,7 +146,7 @@ def fit_command(
     terminal = Terminal(quiet, as_json)
     with refusals():
         check_writable(out / "fit.nc")
-        used = columns(y, x, group, missing, drop_missing)
+        used = columns(y, x, group, missing, drop_missing, center)
         data = load_rows(terminal, file, used, reduce=reduce)
         if checkpoint is not None:
             note_folder(checkpoint, out)
@@ -151,6 +160,9 @@ def fit_command(
             priors=priors_of(priors),
             draws=draws,
             chains=chains,
+            num_warmup=num_warmup,
+            target_accept_prob=target_accept_prob,
+            max_tree_depth=max_tree_depth,
             seed=seed,
             num_advi_steps=advi_steps,
             device=platform,
@@ -221,7 +233,7 @@ def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> N
         title = f"{model.capitalize()} model of {tree.attrs['outcome']}, {ci_prob:.0%} intervals"
         ess = parameters[["ess_bulk", "ess_tail"]].min(axis=1)
         terminal.show(table(title, parameters.iloc[:, :5].assign(ess=ess)))
-    terminal.show(str(diagnosis))
+    terminal.show(diagnosis.text(command=True))
     for path in files:
         terminal.note(f"Wrote {path}")
     record = {
@@ -241,6 +253,7 @@ def compare_command(
     y: Y,
     group: Group,
     x: X = None,
+    center: CenterOption = None,
     priors: PriorsName = "weakly-informative",
     folds: Annotated[int, typer.Option(min=0, help="Folds of a cross-validation; 0: none.")] = 10,
     leave_group_out: Annotated[
@@ -269,28 +282,29 @@ def compare_command(
     with refusals():
         if out is not None:
             check_writable(out)
-        used = columns(y, x, group, missing, drop_missing)
+        used = columns(y, x, group, missing, drop_missing, center)
         data = load_rows(terminal, file, used, reduce=False)
         assert isinstance(data, GroupedData)
         use_compilation_cache()
         terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
-        comparison = compare_pooling(
-            data,
-            priors=priors_of(priors),
-            folds=folds,
-            leave_group_out=leave_group_out,
-            draws=draws,
-            chains=chains,
-            seed=seed,
-            progress_bar=terminal.progress_bar,
-        )
+        with terminal.working("Compared"):
+            comparison = compare_pooling(
+                data,
+                priors=priors_of(priors),
+                folds=folds,
+                leave_group_out=leave_group_out,
+                draws=draws,
+                chains=chains,
+                seed=seed,
+                progress_bar=terminal.progress_bar,
+            )
         if out is not None:
             write_whole(out, comparison.table.to_csv)
     diagnoses = {model: diagnose(tree) for model, tree in comparison.fits.items()}
     terminal.show(str(comparison))
     for model, diagnosis in diagnoses.items():
-        if not diagnosis.ok:
-            terminal.show(f"{model}: {diagnosis}")
+        if diagnosis.findings:
+            terminal.show(f"{model}: {diagnosis.text(command=True)}")
     if out is not None:
         terminal.note(f"Wrote {out}")
     record = {
@@ -301,13 +315,17 @@ def compare_command(
     terminal.finish(record, good=all(diagnosis.ok for diagnosis in diagnoses.values()))
 
 
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {"what": finding.what, "advice": finding.command, "caution": finding.caution}
+
+
 def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
     def finite(value: float) -> float | None:
         return value if abs(value) < float("inf") else None
 
     return {
         "ok": diagnosis.ok,
-        "findings": [asdict(finding) for finding in diagnosis.findings],
+        "findings": [_finding(finding) for finding in diagnosis.findings],
         "num_draws": diagnosis.num_draws,
         "max_rhat": finite(diagnosis.max_rhat),
         "min_ess": finite(diagnosis.min_ess),

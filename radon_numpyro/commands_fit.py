@@ -78,8 +78,8 @@ def predict_command(
             write_whole(Path(out), lambda path: predictions.to_csv(path, index=False))
             terminal.note(f"Wrote {out}: {len(predictions):,} predictions")
     diagnosis = diagnose(tree)
-    if not diagnosis.ok:
-        terminal.note(str(diagnosis))
+    if diagnosis.findings:
+        terminal.note(diagnosis.text(command=True))
     raise typer.Exit(GOOD if diagnosis.ok else NOT_TRUSTED)
 
 
@@ -109,12 +109,13 @@ def report_command(
             use_compilation_cache()
             data = read_data(tree)
             terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
-            comparison = compare_pooling(
-                data,
-                priors=read_priors(tree),
-                seed=int(tree.attrs["seed"]),
-                progress_bar=terminal.progress_bar,
-            )
+            with terminal.working("Compared"):
+                comparison = compare_pooling(
+                    data,
+                    priors=read_priors(tree),
+                    seed=int(tree.attrs["seed"]),
+                    progress_bar=terminal.progress_bar,
+                )
         diagnosis = diagnose(tree)
         # Plotting is imported where it is used, to keep the start short.
         from radon_numpyro.report import html_report

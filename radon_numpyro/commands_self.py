@@ -73,13 +73,14 @@ def reproduce_command(
     started = time.perf_counter()
     from radon_numpyro.tutorial import reproduce
 
-    result = reproduce(
-        draws=min(draws, 500) if quick else draws,
-        chains=chains,
-        seed=seed,
-        folds=3 if quick else 10,
-        progress_bar=terminal.progress_bar,
-    )
+    with terminal.working("Fitted and scored"):
+        result = reproduce(
+            draws=min(draws, 500) if quick else draws,
+            chains=chains,
+            seed=seed,
+            folds=3 if quick else 10,
+            progress_bar=terminal.progress_bar,
+        )
     _show_reproduction(terminal, result)
     with refusals():
         for path in result.save(out):
@@ -103,4 +104,4 @@ def _show_reproduction(terminal: Terminal, result: Reproduction) -> None:
     scores = result.comparison.table[[*names, "rows_from_prior"]]
     terminal.show(table("Left-out houses that every model can predict", scores))
     for name, diagnosis in result.diagnoses.items():
-        terminal.show(f"{name}\n{diagnosis}")
+        terminal.show(f"{name}\n{diagnosis.text(command=True)}")

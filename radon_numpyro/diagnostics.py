@@ -1,4 +1,4 @@
-"""Can these draws be trusted? Findings with advice, never a bare number.
+"""Can these numbers be trusted? Findings with advice, never a bare number.
 
 References
 ----------
@@ -9,7 +9,10 @@ cotangent disintegrations in Hamiltonian Monte Carlo, arXiv:1604.00695.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import shlex
+from dataclasses import dataclass, replace
+from typing import Any
 
 import arviz_stats
 import numpy as np
@@ -17,13 +20,16 @@ import pandas as pd
 import xarray as xr
 from arviz_base import dataset_to_dataframe
 
+from radon_numpyro.contraction import prior_only
 from radon_numpyro.ess import TAILS
-from radon_numpyro.finding import Finding
+from radon_numpyro.finding import Finding, from_json
 from radon_numpyro.run import INTERRUPTED, MAX_SECONDS
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
 MIN_BFMI = 0.3
+# Target acceptance probabilities to advise, the next one above that of the draws.
+ACCEPT_PROBS = (0.95, 0.99, 0.999)
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Diagnosis:
     Attributes
     ----------
     findings
-        What is wrong; empty when nothing is.
+        What was seen: of the data and the priors, then of the draws. Those that are a ``caution``
+        leave the numbers as they are.
     table
         ``r_hat``, ``ess_bulk`` and ``ess_tail`` of every parameter, a row each.
     num_draws
@@ -56,8 +63,8 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether the draws can be trusted."""
-        return not self.findings
+        """Whether the numbers can be trusted, cautions aside."""
+        return all(finding.caution for finding in self.findings)
 
     @property
     def max_rhat(self) -> float:
@@ -74,17 +81,29 @@ class Diagnosis:
             return "independent and exact"
         return f"{self.num_divergences} divergences, smallest E-BFMI {self.min_bfmi:.2f}"
 
-    def __str__(self) -> str:
-        head = "Good: the draws can be trusted." if self.ok else "Do not trust these draws yet."
+    def text(self, *, command: bool = False) -> str:
+        """The verdict, the checks behind it and the findings.
+
+        Parameters
+        ----------
+        command
+            Advise options of the command line, not arguments of Python.
+        """
+        head = "Good: the draws can be trusted." if self.ok else "Do not trust these numbers yet."
+        if self.ok and self.findings:
+            head += " But read this first:"
         lines = [
             head,
             f"  {self.num_draws} draws, largest R-hat {self.max_rhat:.4f}, smallest ESS "
             f"{self.min_ess:.0f}, {self._sampler()}",
         ]
         for finding in self.findings:
-            lines += [f"  - {finding.what}", f"    Try: {finding.advice}"]
+            lines += finding.lines(command=command)
         lines.append(f"  ADVI: {self.advi_verdict}")
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text()
 
 
 def diagnose(tree: xr.DataTree) -> Diagnosis:
@@ -106,24 +125,33 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     table = _table(posterior)
     posterior = tree["posterior"].to_dataset()
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
-    findings = [
-        _incomplete(tree),
-        _chains(chains),
-        _rhat(table) if chains > 1 else None,
-        _ess(table, MIN_ESS_PER_CHAIN * chains),
+    run = _Run.of(tree)
+    of_data = list(from_json(tree.attrs.get("findings", "[]")))
+    of_draws = [
+        _rhat(table, run) if chains > 1 else None,
+        _ess(table, MIN_ESS_PER_CHAIN * chains, run),
     ]
     divergences, bfmi = 0, float("inf")
     if "sample_stats" in tree.children:
         stats = tree["sample_stats"].to_dataset()
         divergences = int(stats["diverging"].sum())
         bfmi = float(np.min(arviz_stats.bfmi(tree)["energy"].values))
-        findings += [
-            _divergences(divergences, chains * draws, tree.attrs["method"]),
+        of_draws += [
+            _divergences(divergences, chains * draws, run),
             _saturated(stats["n_steps"].values, int(tree.attrs["max_tree_depth"])),
-            _energy(bfmi),
+            _energy(bfmi, run),
         ]
+    if "priors" in tree.attrs:
+        of_data += [finding for finding in [prior_only(tree, table)] if finding is not None]
+    spoiled = not all(finding.caution for finding in of_data)
+    findings = [
+        *of_data,
+        *(f for f in (_incomplete(tree), _chains(chains)) if f is not None),
+        # More draws do not mend data.
+        *(_after_the_data(f) if spoiled else f for f in of_draws if f is not None),
+    ]
     return Diagnosis(
-        findings=tuple(f for f in findings if f is not None),
+        findings=tuple(findings),
         table=table,
         num_draws=chains * draws,
         num_divergences=divergences,
@@ -145,22 +173,64 @@ def _table(posterior: xr.Dataset) -> pd.DataFrame:
     return dataset_to_dataframe(stacked, sample_dims=["summary"]).T.astype(float)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """How the draws were made, for advice in numbers."""
+
+    method: str
+    draws: int
+    num_warmup: int
+    target_accept_prob: float
+
+    @classmethod
+    def of(cls, tree: xr.DataTree) -> _Run:
+        attrs = tree.attrs
+        return cls(
+            str(attrs["method"]),
+            tree["posterior"].sizes["draw"],
+            int(attrs.get("num_warmup", 500)),
+            float(attrs.get("target_accept_prob", 0.8)),
+        )
+
+    def longer(self) -> dict[str, Any]:
+        return {"draws": 2 * self.draws, "num_warmup": 2 * self.num_warmup}
+
+
+def _after_the_data(finding: Finding) -> Finding:
+    advice = "first what is said above of the data and the priors"
+    return replace(finding, advice=advice, command=advice)
+
+
 def _incomplete(tree: xr.DataTree) -> Finding | None:
-    if tree.attrs["complete"]:
+    attrs = tree.attrs
+    if attrs["complete"]:
         return None
-    ends = {INTERRUPTED: "was interrupted", MAX_SECONDS: "ran out of max_seconds"}
-    end = ends.get(tree.attrs.get("stopped_by", ""), "ended")
-    return Finding(
-        f"The run is incomplete: it {end} after {tree['posterior'].sizes['draw']} draws a chain.",
-        "resume(checkpoint) if the fit kept one, else fit again with more time",
+    stopped_by = attrs.get("stopped_by", "")
+    ends = {INTERRUPTED: "was interrupted", MAX_SECONDS: "ran out of time"}
+    what = (
+        f"The run is incomplete: it {ends.get(stopped_by, 'ended')} after "
+        f"{tree['posterior'].sizes['draw']} draws a chain."
+    )
+    if "checkpoint" in attrs:
+        path = str(attrs["checkpoint"])
+        return Finding(what, f"resume({path!r})", f"radon-numpyro resume {shlex.quote(path)}")
+    if stopped_by == MAX_SECONDS and "max_seconds" in attrs:
+        more = 2 * float(attrs["max_seconds"])
+        return Finding.advising(what, "{max_seconds}, or more", max_seconds=more)
+    return Finding.advising(
+        what,
+        "the same fit again, with {checkpoint} to be able to go on after an interruption",
+        checkpoint="run.checkpoint",
     )
 
 
 def _chains(chains: int) -> Finding | None:
     if chains > 1:
         return None
-    return Finding(
-        "One chain: R-hat cannot see whether it missed a part of the posterior.", "chains=4"
+    return Finding.advising(
+        "One chain: R-hat cannot see whether it missed a part of the posterior.",
+        "{chains}",
+        chains=4,
     )
 
 
@@ -170,54 +240,71 @@ def _worst(values: pd.Series, *, largest: bool) -> str:
     return f"{shown}{', ...' if len(ordered) > 3 else ''}"
 
 
-def _rhat(table: pd.DataFrame) -> Finding | None:
+def _rhat(table: pd.DataFrame, run: _Run) -> Finding | None:
     bad = table["r_hat"][~(table["r_hat"] <= MAX_RHAT)]
     if bad.empty:
         return None
-    return Finding(
+    return _advising_method(
         f"R-hat above {MAX_RHAT} or not a number for {len(bad)} of {len(table)} parameters "
         f"({_worst(bad, largest=True)}): the chains disagree.",
-        "more draws or a longer warm-up, and method='marginal'",
+        "{draws} and {num_warmup}",
+        run,
+        **run.longer(),
     )
 
 
-def _ess(table: pd.DataFrame, least: int) -> Finding | None:
+def _ess(table: pd.DataFrame, least: int, run: _Run) -> Finding | None:
     ess = table[["ess_bulk", "ess_tail"]].min(axis=1, skipna=False)
     bad = ess[~(ess >= least)]
     if bad.empty:
         return None
-    return Finding(
+    # With a fifth to spare, in hundreds.
+    lacking = least / max(bad.min(), 1.0) if bad.notna().any() else 2.0
+    enough = 100 * math.ceil(1.2 * run.draws * min(lacking, 20.0) / 100)
+    return _advising_method(
         f"Effective sample size below {least} for {len(bad)} of {len(table)} parameters "
         f"({_worst(bad, largest=False)}): quantiles and standard errors are unreliable.",
-        "more draws",
+        "{draws}",
+        run,
+        draws=enough,
     )
 
 
-def _divergences(count: int, total: int, method: str) -> Finding | None:
+def _divergences(count: int, total: int, run: _Run) -> Finding | None:
     if not count:
         return None
-    other = "" if method == "marginal" else "method='marginal', or "
-    return Finding(
-        f"{count} of {total} transitions diverged: a part of the posterior was not reached.",
-        f"{other}target_accept_prob=0.99",
-    )
+    what = f"{count} of {total} transitions diverged: a part of the posterior was not reached."
+    higher = [accept for accept in ACCEPT_PROBS if accept > run.target_accept_prob]
+    if higher:
+        return _advising_method(what, "{target_accept_prob}", run, target_accept_prob=higher[0])
+    return _advising_method(what, "{num_warmup}", run, num_warmup=2 * run.num_warmup)
 
 
 def _saturated(n_steps: np.ndarray, max_tree_depth: int) -> Finding | None:
     share = float((n_steps >= 2**max_tree_depth - 1).mean())
     if share < 0.01:
         return None
-    return Finding(
+    return Finding.advising(
         f"{share:.0%} of the trajectories reached the tree depth of {max_tree_depth}: they were "
         "cut short.",
-        f"max_tree_depth={max_tree_depth + 2}, or predictors that are centred and scaled",
+        "{max_tree_depth}, or predictors that are centred and scaled",
+        max_tree_depth=max_tree_depth + 2,
     )
 
 
-def _energy(bfmi: float) -> Finding | None:
+def _energy(bfmi: float, run: _Run) -> Finding | None:
     if bfmi >= MIN_BFMI:
         return None
-    return Finding(
+    return _advising_method(
         f"E-BFMI {bfmi:.2f} is below {MIN_BFMI}: the momenta change the energy too little.",
-        "method='marginal', or more draws and a look at the scales near zero",
+        "{draws} and {num_warmup}",
+        run,
+        **run.longer(),
     )
+
+
+def _advising_method(what: str, template: str, run: _Run, **arguments: Any) -> Finding:
+    """Advise the marginal method first, where the draws are by another."""
+    if run.method == "marginal":
+        return Finding.advising(what, template, **arguments)
+    return Finding.advising(what, "{method}, or " + template, method="marginal", **arguments)

@@ -16,10 +16,14 @@ import xarray as xr
 from scipy.special import ndtri
 
 from radon_numpyro import mixture
+from radon_numpyro.centers import zeros
+from radon_numpyro.identification import identified_coefficients
 from radon_numpyro.inference_data import PREDICTOR, group_dim
 from radon_numpyro.labels import Labels
+from radon_numpyro.moments import overall_moments
 from radon_numpyro.priors import Priors
 from radon_numpyro.reading import (
+    read_centers,
     read_coefficients,
     read_draws,
     read_labels,
@@ -82,6 +86,11 @@ class Numbers:
         """What was fitted."""
         return read_statistics(self.tree)
 
+    @property
+    def zeros(self) -> np.ndarray:
+        """Value of each predictor that the fit counts as 0, shape (K,)."""
+        return zeros(read_centers(self.tree), self.labels.predictors)
+
     @cached_property
     def priors(self) -> Priors:
         """The priors of the fit."""
@@ -124,10 +133,13 @@ class Numbers:
 
     @cached_property
     def columns(self) -> pd.DataFrame:
-        """Mean and sd over all rows: predictors and, last, the outcome; whether it is 0 or 1."""
+        """Mean and sd over all rows: predictors and, last, the outcome; whether it is 0 or 1.
+
+        In the units of the columns, also where the fit counts a predictor from another value.
+        """
         s = self.statistics
         n = np.asarray(s.count)[:, None]
-        means = np.column_stack([s.mean_x, s.mean_y])
+        means = np.column_stack([s.mean_x + self.zeros, s.mean_y])
         within = np.column_stack([np.einsum("ckk->ck", s.sxx), s.syy])
         mean = (n * means).sum(0) / n.sum()
         sd = np.sqrt((within + n * (means - mean) ** 2).sum(0) / n.sum())
@@ -192,6 +204,15 @@ class Numbers:
         )
         reach = ndtri(0.5 + self.prob / 2) * sd
         return Estimate(mean, sd, mean - reach, mean + reach)
+
+    @cached_property
+    def identified(self) -> np.ndarray:
+        """Whether its own rows determine a coefficient, shape (C, P), or (1, P) if pooled."""
+        s = self.statistics
+        moments = (np.asarray(s.count), np.asarray(s.mean_x), np.asarray(s.sxx))
+        if self.model == "pooled":
+            moments = overall_moments(*moments)
+        return identified_coefficients(*moments)
 
     @cached_property
     def chosen(self) -> np.ndarray:

@@ -123,7 +123,7 @@ def from_json(text: str) -> tuple[Finding, ...]:
     """
     try:
         return tuple(_checked(json.loads(text)))
-    except (TypeError, RecursionError, json.JSONDecodeError) as error:
+    except (AttributeError, TypeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"Expected findings as to_json writes them; got {text[:500]}") from error
 
 

@@ -324,6 +324,12 @@ def _go(
         "resumed": int(run.resumed),
         "findings": to_json(findings),
     }
+    # What it takes to go on with a run that ended early.
+    if isinstance(drawn, NUTSResult) and not drawn.complete:
+        if settings.max_seconds is not None:
+            attributes["max_seconds"] = settings.max_seconds
+        if run.checkpoint is not None:
+            attributes["checkpoint"] = str(run.checkpoint.path)
     if run.checkpoint is not None:
         run.checkpoint.write()
         if run.checkpoint.failure:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from radon_numpyro.moments import group_moments
+from radon_numpyro.moments import group_moments, overall_moments
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -102,6 +102,34 @@ def identify_moments(count: Array, products: Array, varies: Mask) -> Identificat
     explained = np.divide(along**2, values, out=np.zeros_like(along), where=determined).sum(-1)
     exact = (freedom > 0) & (~varies[:, -1] | (1.0 - explained <= EXACT))
     return Identification(varies[:, :-1], varies[:, -1], slopes, freedom, exact)
+
+
+def identified_coefficients(count: Array, mean_x: Array, sxx: Array) -> Mask:
+    """Whether a group's own rows determine its intercept and each of its slopes.
+
+    They determine a slope unless some change of it, with others, moves no row away from the line:
+    with one predictor, if it varies. They determine the intercept if no such change moves it.
+
+    Parameters
+    ----------
+    count, mean_x, sxx
+        Rows, means and centred sums of products of the predictors by group, shapes (C,), (C, K)
+        and (C, K, K).
+
+    Returns
+    -------
+    array
+        Shape (C, K + 1), intercept first.
+    """
+    _, _, products = overall_moments(count, mean_x, sxx)
+    squares = np.einsum("ckk->ck", products)[0]
+    unit = np.sqrt(np.where(squares > 0, squares, 1.0) / count.sum())
+    values, vectors = np.linalg.eigh(sxx / unit[:, None] / unit)
+    free = (vectors * (values <= COLLINEAR)[:, None]) @ vectors.transpose(0, 2, 1)
+    slopes = (np.abs(free) < 1e-6).all(axis=2)
+    shift = np.einsum("cjk,ck->cj", free, mean_x / unit)
+    intercept = (count > 0) & (np.abs(shift) < 1e-6).all(axis=1)
+    return np.column_stack([intercept, slopes])
 
 
 def varies_by_moments(count: Array, means: Array, products: Array) -> Mask:

@@ -55,7 +55,7 @@ def load(source: str, columns: Columns, *, reduce: bool | None) -> GroupedData |
         A package is missing that this kind of file needs.
     """
     chosen: dict[str, Any] = {"y": columns.y, "x": columns.x, "group": columns.group}
-    chosen["drop_missing"] = columns.drop_missing
+    chosen |= {"drop_missing": columns.drop_missing, "center": columns.center}
     if _is_large(source) if reduce is None else reduce:
         with _relation(source, columns) as (relation, types):
             codes = _codes(columns, types[columns.group] != "VARCHAR")

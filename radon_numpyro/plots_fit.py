@@ -30,7 +30,9 @@ from radon_numpyro.axes import (
     on_scale,
     split_sites,
 )
+from radon_numpyro.centers import zeros
 from radon_numpyro.inference_data import PREDICTOR
+from radon_numpyro.reading import read_centers
 from radon_numpyro.windows import WINDOW
 
 
@@ -239,7 +241,8 @@ def plot_group_lines(
         raise ValueError("Expected a fit with rows and a predictor; got none, so no line to draw")
     constants, rows = (source[of].to_dataset() for of in ("constant_data", "observed_data"))
     chosen = [check_labels(groups, group_sizes(tree).index) for tree in trees.values()][-1]
-    x, predictors = constants["x"], constants.indexes[PREDICTOR]
+    # In the units of the columns, wherever each fit counts them from.
+    x, predictors = constants["x"] + _zeros(source), constants.indexes[PREDICTOR]
     predictor = check_labels(predictor or predictors[:1], predictors)[0]
     outcome = outcome or source.attrs["outcome"]
     labels = group_sizes(source).index[constants["group_index"].values]
@@ -287,5 +290,13 @@ def _lines(tree: DataTree, group: Hashable, at: DataArray) -> np.ndarray:
     draws = tree["posterior"].to_dataset()[["alpha", "beta"]]
     if draws["alpha"].ndim == 3:
         draws = draws.sel({draws["alpha"].dims[2]: group})
-    lines = draws["alpha"] + (draws["beta"] * at.sel({PREDICTOR: draws[PREDICTOR]})).sum(PREDICTOR)
+    x = (at - _zeros(tree)).sel({PREDICTOR: draws[PREDICTOR]})
+    lines = draws["alpha"] + (draws["beta"] * x).sum(PREDICTOR)
     return lines.transpose("chain", "draw", "end").values.reshape(-1, 2)
+
+
+def _zeros(tree: DataTree) -> DataArray:
+    """Value of each predictor that a fit counts as 0."""
+    names = tree["constant_data"].to_dataset().indexes[PREDICTOR]
+    values = zeros(read_centers(tree), list(names))
+    return DataArray(values, dims=PREDICTOR, coords={PREDICTOR: names})

@@ -30,8 +30,8 @@ from radon_numpyro.axes import (
     split_sites,
 )
 from radon_numpyro.checks import first_few
-from radon_numpyro.identification import COLLINEAR
-from radon_numpyro.inference_data import PREDICTOR
+from radon_numpyro.identification import identified_coefficients
+from radon_numpyro.reading import read_statistics
 
 COVERAGE = (0.5, 0.95)
 ALONE: Look = {"color": BLUE, "mfc": "white", "marker": "o", "ls": "", "ms": 3.5, "mew": 0.8}
@@ -253,23 +253,8 @@ def _estimates(tree: DataTree) -> pd.DataFrame:
 
 
 def _identified(tree: DataTree) -> pd.DataFrame:
-    """Whether a group's own rows determine its intercept and each of its slopes.
-
-    They determine a slope unless some change of it, with others, moves no row away from the line:
-    with one predictor, if it varies. They determine the intercept if no such change moves it.
-    """
-    constants, count = tree["constant_data"].to_dataset(), group_sizes(tree)
-    known = pd.DataFrame({"alpha": count > 0})
-    if "sxx" in constants:
-        sxx, mean = constants["sxx"].values, constants["mean_x"].values
-        rows = count.to_numpy()[:, None]
-        deviation = mean - (rows * mean).sum(0) / rows.sum()
-        squares = np.einsum("ckk->k", sxx) + (rows * deviation**2).sum(0)
-        unit = np.sqrt(np.where(squares > 0, squares, 1.0) / rows.sum())
-        values, vectors = np.linalg.eigh(sxx / unit[:, None] / unit)
-        free = (vectors * (values <= COLLINEAR)[:, None]) @ vectors.transpose(0, 2, 1)
-        for k, name in enumerate(constants[PREDICTOR].values):
-            known[f"beta[{name}]"] = (np.abs(free[:, k]) < 1e-6).all(axis=1)
-        shift = np.einsum("cjk,ck->cj", free, mean / unit)
-        known["alpha"] &= (np.abs(shift) < 1e-6).all(axis=1)
-    return known
+    """Whether a group's own rows determine its intercept and each of its slopes."""
+    statistics = read_statistics(tree)
+    names = ["alpha", *(f"beta[{name}]" for name in statistics.labels.predictors)]
+    known = identified_coefficients(statistics.count, statistics.mean_x, statistics.sxx)
+    return pd.DataFrame(known, index=group_sizes(tree).index, columns=names)

@@ -109,6 +109,9 @@ def _verdict(diagnosis: Diagnosis, tree: xr.DataTree) -> Html:
         f"smallest effective sample size {diagnosis.min_ess:,.0f}",
         "independent and exact" if exact else plural(diagnosis.num_divergences, "divergence"),
     ]
+    spoiling = [finding for finding in diagnosis.findings if not finding.caution]
+    cautions = [finding for finding in diagnosis.findings if finding.caution]
+    command = "command" in tree.attrs
     if diagnosis.ok:
         said = [
             element("p", element("strong", "The draws can be trusted."), role="status"),
@@ -122,8 +125,13 @@ def _verdict(diagnosis: Diagnosis, tree: xr.DataTree) -> Html:
     else:
         said = [
             element("p", element("strong", "Do not rely on these numbers yet."), role="status"),
-            element("p", "The draws may not represent what the model says given the data:"),
-            report_sections.findings(diagnosis.findings),
+            element("p", "Some of them mean nothing, or are not what the model says of the data:"),
+            report_sections.findings(spoiling, command=command),
+        ]
+    if cautions:
+        said += [
+            element("p", "Read the numbers with this in mind:"),
+            report_sections.findings(cautions, command=command),
         ]
     body = [*said, element("p", f"{', '.join(told)}.", class_="soft")]
     kind = "good" if diagnosis.ok else "bad"

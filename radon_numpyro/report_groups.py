@@ -15,6 +15,7 @@ from radon_numpyro.predict import predict
 from radon_numpyro.report_words import ends, middle, name, percent, short
 
 SHOWN_PREDICTORS = 6
+PRIOR_MARK = "\N{DAGGER}"
 
 
 def groups(numbers: Numbers) -> Html | None:
@@ -28,7 +29,10 @@ def groups(numbers: Numbers) -> Html | None:
         cells: list[Any] = [name(numbers.group(code)), f"{count[code]:,.0f}"]
         for k in range(1 + len(predictors)):
             one = Estimate(*(part[code, k] for part in found))
-            cells.append([middle(one), " (", element("span", ends(one), class_="range"), ")"])
+            prior = numbers.model == "individual" and not numbers.identified[code, k]
+            marked = PRIOR_MARK if prior else ""
+            interval = element("span", ends(one), class_="range")
+            cells.append([middle(one), marked, " (", interval, ")"])
         rows.append(cells)
     left_out = total - len(rows)
     if left_out:
@@ -43,6 +47,10 @@ def groups(numbers: Numbers) -> Html | None:
     ]
     if more := len(numbers.labels.predictors) - len(predictors):
         caption.append(f" Slopes of {plural(more, 'more predictor')} are left out.")
+    if numbers.model == "individual" and not numbers.identified.all():
+        caption.append(
+            f" {PRIOR_MARK} The group's own rows do not tell: the number is the prior's."
+        )
     if not numbers.has_draws:
         caption.append(" The fit kept means and sds of these; the intervals are those of Normals.")
     headings = ["group", "rows", "intercept", *(["slope of ", name(x)] for x in predictors)]

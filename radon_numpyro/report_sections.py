@@ -14,9 +14,9 @@ from radon_numpyro.checks import plural
 from radon_numpyro.compare import Comparison
 from radon_numpyro.diagnostics import Diagnosis
 from radon_numpyro.estimates import SITES, Estimate, Numbers
-from radon_numpyro.finding import Finding
+from radon_numpyro.finding import Finding, from_json
 from radon_numpyro.page import Html, element, section, table
-from radon_numpyro.reading import read_data
+from radon_numpyro.reading import read_centers, read_data
 from radon_numpyro.report_words import (
     ends,
     formulas,
@@ -33,11 +33,13 @@ from radon_numpyro.report_words import (
 )
 
 
-def findings(found: Iterable[Finding]) -> Html:
-    """What was seen, and what to try."""
-    return element(
-        "ul", (element("li", f.what, " ", element("b", "Try: "), f"{f.advice}.") for f in found)
+def findings(found: Iterable[Finding], *, command: bool) -> Html:
+    """What was seen, and what to try: by options of the command line or arguments of Python."""
+    items = (
+        element("li", f.what, " ", element("b", "Try: "), f"{f.command if command else f.advice}.")
+        for f in found
     )
+    return element("ul", items)
 
 
 def data(numbers: Numbers) -> Html:
@@ -49,15 +51,18 @@ def data(numbers: Numbers) -> Html:
         data = read_data(numbers.tree)
         audit = data.audit()
         content.append(element("p", audit.summary))
-        if audit.findings:
-            content += [element("p", "The audit found:"), findings(audit.findings)]
-        else:
+        told = {finding.what for finding in from_json(numbers.tree.attrs.get("findings", "[]"))}
+        others = [finding for finding in audit.findings if finding.what not in told]
+        if others:
+            command = "command" in numbers.tree.attrs
+            content += [element("p", "The audit found:"), findings(others, command=command)]
+        elif not told:
             content.append(element("p", "The audit found nothing else."))
         content += [
             element("p", plural(count, "row"), f" left out: {reason}.")
             for reason, count in data.left_out
         ]
-        values = np.column_stack([data.x, data.y])
+        values = np.column_stack([data.x + numbers.zeros, data.y])
         extremes = extremes.assign(smallest=values.min(0), largest=values.max(0))
     else:
         count = np.asarray(statistics.count)
@@ -71,6 +76,10 @@ def data(numbers: Numbers) -> Html:
                 "the rows, not the rows: their audit and the check of predictions need the rows.",
             )
         )
+    content += [
+        element("p", name(x), f" is counted from {short(value)}: its 0 in the model is there.")
+        for x, value in read_centers(numbers.tree)
+    ]
     roles = [*["predictor"] * (len(columns) - 1), "outcome"]
     rows = [
         [

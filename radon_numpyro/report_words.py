@@ -12,6 +12,7 @@ from radon_numpyro.checks import plural
 from radon_numpyro.estimates import Estimate, Numbers
 from radon_numpyro.page import Html, element
 from radon_numpyro.priors import HalfNormal, Normal, Uniform
+from radon_numpyro.reading import read_centers
 
 MOST_NAMED, LONGEST = 5, 60
 ALPHA, BETA, EPSILON = "\N{GREEK SMALL LETTER ALPHA}", "β", "ε"
@@ -100,12 +101,15 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     """What a parameter is, in words."""
     site, x = parameter(key)
     pooled = numbers.model == "pooled"
+    at: list[Any] = []
+    for predictor, zero in read_centers(numbers.tree):
+        at += [" and " if at else ", where ", name(predictor), f" is {short(zero)}"]
     words: dict[str, list[Any]] = {
-        "mu_alpha": ["intercept of the average group"],
+        "mu_alpha": ["intercept of the average group", *at],
         "sigma_alpha": ["sd of the intercepts between groups"],
         "mu_beta": ["slope of ", name(x), " in the average group"],
         "sigma_beta": ["sd of the slopes of ", name(x), " between groups"],
-        "alpha": ["intercept", "" if pooled else " of a group"],
+        "alpha": ["intercept", "" if pooled else " of a group", *at],
         "beta": ["slope of ", name(x), "" if pooled else " in a group"],
         "eps": ["residual sd: of single rows about their line"],
     }
@@ -201,7 +205,7 @@ def _level(numbers: Numbers) -> list[Any]:
     """How high the line is at the means of the predictors."""
     predictors, columns = numbers.labels.predictors, numbers.columns
     means = columns["mean"].iloc[:-1]
-    average, spread = _average_and_spread(numbers, np.concatenate([[1.0], means]))
+    average, spread = _average_and_spread(numbers, np.concatenate([[1.0], means - numbers.zeros]))
     at: list[Any] = ["With every predictor at its mean, "]
     if len(predictors) == 1:
         at = ["Where ", name(predictors[0]), f" is {number(*columns.iloc[0, :2])}, its mean, "]
@@ -255,8 +259,10 @@ def formulas(numbers: Numbers) -> list[Html]:
     labels = numbers.labels
     c: Any = "" if numbers.model == "pooled" else name(labels.group)
     line: list[Any] = [symbol("alpha", c)]
-    for x in labels.predictors[:MOST_NAMED]:
-        line += [" + ", symbol("beta", [c, " " if c else "", name(x)]), " · ", name(x)]
+    for x, zero in zip(labels.predictors[:MOST_NAMED], numbers.zeros, strict=False):
+        beta = symbol("beta", [c, " " if c else "", name(x)])
+        counted = ["(", name(x), f" \N{MINUS SIGN} {short(zero)})"] if zero else [name(x)]
+        line += [" + ", beta, " · ", *counted]
     if len(labels.predictors) > MOST_NAMED:
         line.append(" + \N{HORIZONTAL ELLIPSIS}")
     eps = symbol("eps", c if numbers.model == "individual" else "")

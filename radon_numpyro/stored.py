@@ -18,6 +18,7 @@ import xarray as xr
 
 from radon_numpyro.checks import first_few
 from radon_numpyro.files import write_whole
+from radon_numpyro.finding import from_json
 from radon_numpyro.hdf5 import check_hdf5, damaged, seal
 from radon_numpyro.inference_data import PREDICTOR, group_dim, site_dims
 from radon_numpyro.labels import Labels
@@ -27,7 +28,7 @@ from radon_numpyro.reading import read_priors, read_statistics
 from radon_numpyro.statistics import as_statistics
 
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
-_JSON = ("predictors", "left_out", "versions", "timings")
+_JSON = ("predictors", "left_out", "lost_groups", "centers", "versions", "timings")
 _MOMENTS = ("means", "sds")
 
 
@@ -181,6 +182,21 @@ def _check_attributes(tree: xr.DataTree, name: str) -> Labels:
         raise ValueError(
             f"Expected attribute left_out of {name} to list reasons and counts; got {left_out!r}"
         )
+    lost, centers = parsed.get("lost_groups", []), parsed.get("centers", {})
+    if not isinstance(lost, list) or any(type(label) not in (str, int) for label in lost):
+        raise ValueError(f"Expected attribute lost_groups of {name} to list labels; got {lost!r}")
+    if not isinstance(centers, dict) or not all(
+        key in predictors and type(value) in (int, float) and np.isfinite(value)
+        for key, value in centers.items()
+    ):
+        raise ValueError(
+            f"Expected attribute centers of {name} to have a finite number for some predictors; "
+            f"got {centers!r}"
+        )
+    try:
+        from_json(str(tree.attrs.get("findings", "[]")))
+    except ValueError as error:
+        raise ValueError(f"Expected attribute findings of {name}; {error}") from error
     return Labels(tree.attrs["outcome"], tuple(predictors), tree.attrs["group"], ())
 
 

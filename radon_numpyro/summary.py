@@ -48,8 +48,9 @@ def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row a group and coefficient: the group, ``rows``, ``coefficient``, ``mean``, ``sd``,
-        ``lower``, ``upper``. Where the coefficients were summarised, not drawn, the intervals are
-        those of Normals.
+        ``lower``, ``upper``, and ``identified``: whether the group's own rows determine it. If
+        they do not, the individual model shows its prior, the hierarchical model what other groups
+        lend. Where the coefficients were summarised, not drawn, the intervals are those of Normals.
     """
     numbers = Numbers(tree, ci_prob)
     labels, estimate = numbers.labels, numbers.coefficients
@@ -67,5 +68,6 @@ def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
             "sd": estimate.sd.ravel(),
             "lower": estimate.low.ravel(),
             "upper": estimate.high.ravel(),
+            "identified": numbers.identified.ravel(),
         }
     )

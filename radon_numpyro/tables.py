@@ -41,6 +41,8 @@ class Columns:
         Codes for missing values by column, as text.
     drop_missing
         Whether to leave out rows with a blank.
+    center
+        Predictors to count from their mean.
     """
 
     y: str | None
@@ -48,6 +50,7 @@ class Columns:
     group: str
     missing: Mapping[str, Sequence[str]]
     drop_missing: bool
+    center: tuple[str, ...] = ()
 
     def numbers(self) -> tuple[str, ...]:
         """The columns that hold numbers."""

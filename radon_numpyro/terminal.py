@@ -20,6 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from radon_numpyro.finding import DataWarning
+
 GOOD, BAD_INPUT, NOT_TRUSTED, INTERRUPTED = 0, 2, 3, 130
 
 
@@ -60,6 +62,8 @@ class Terminal:
     def working(self, done: str) -> Iterator[None]:
         """Note warnings as they come, and in the end how long it took.
 
+        Findings about the data are shown with the verdict.
+
         Parameters
         ----------
         done
@@ -68,6 +72,7 @@ class Terminal:
         started = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
+            warnings.simplefilter("ignore", DataWarning)
             warnings.showwarning = lambda message, *_, **__: self.note(f"Warning: {message}")
             yield
         self.note(f"{done} in {time.perf_counter() - started:.1f} s.")
