@@ -77,8 +77,8 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong in the data as a whole, weak groups aside."""
-        return not self.findings
+        """Whether nothing is wrong in the data as a whole, weak groups and cautions aside."""
+        return all(finding.caution for finding in self.findings)
 
     def bearing_on(self, model: str) -> tuple[Finding, ...]:
         """Findings that bear on the answer of a model, those that spoil it before cautions.
@@ -105,7 +105,7 @@ class Audit:
         command
             Advise options of the command line, not arguments of Python.
         """
-        lines = [f"{self.summary} Nothing else to report." if self.ok else self.summary]
+        lines = [self.summary if self.findings else f"{self.summary} Nothing else to report."]
         for finding in self.findings:
             lines += finding.lines(command=command)
         return "\n".join(lines)
@@ -308,6 +308,7 @@ def _lost(group: str, lost: tuple[Hashable, ...]) -> Finding | None:
         f"{plural(len(lost), 'group')} of {group!r} ({first_few(lost)}) lost every row to missing "
         f"values: nothing is said of {'it' if len(lost) == 1 else 'them'}.",
         "fill in or mend the missing values of these groups",
+        caution=True,
     )
 
 

@@ -1,5 +1,6 @@
 """The audit: what each group says on its own, what looks wrong, and nothing where nothing is."""
 
+from ast import literal_eval
 from pathlib import Path
 
 import numpy as np
@@ -268,7 +269,8 @@ def test_the_national_file_has_a_code_for_floors_that_nobody_noted():
         "'floor' is 9 in 287 of 12777 rows, apart from the other values, 0 to 3: it looks like a "
         "code for a missing value."
     )
-    assert finding.advice.endswith("missing={'floor': [9]} of from_frame, or --missing floor=9")
+    assert finding.advice.endswith("GroupedData.from_frame(..., missing={'floor': [9]})")
+    assert finding.command.endswith("leave these rows out: --missing floor=9")
     recorded = frame[~frame["floor"].isin([9])]
     assert GroupedData.from_frame(recorded, **names).audit().ok
     assert load_radon("us").audit().ok
@@ -494,7 +496,9 @@ def test_a_predictor_far_from_zero(mean, sd):
     assert finding.what.startswith("'x1' lies ")
     sds = float(finding.what.split()[2])
     np.testing.assert_allclose(sds, abs(noise.mean()) / noise.std(), rtol=0.01)
-    shift = float(finding.advice.rpartition(" - ")[2])
+    assert finding.command == "count it from its mean, --center x1"
+    assert "center='x1'" in finding.advice
+    shift = literal_eval(finding.advice.rpartition("center=")[2].removesuffix(")"))["x1"]
     assert abs(shift - noise.mean()) < noise.std()
     # What is advised helps.
     assert grouped([20, 25, 15], noise - shift).audit().ok

@@ -111,7 +111,7 @@ def test_draws_that_cannot_be_trusted_are_exit_status_3_and_are_kept(tmp_path):
     options = ["--method", "centered", "--draws", "20", "--chains", "2", "--out", tmp_path]
     result = run("fit", *MINNESOTA, *options)
     assert result.exit_code == 3
-    assert "Do not trust these draws yet." in result.stdout
+    assert "Do not trust these numbers yet." in result.stdout
     assert "Try: " in result.stdout
     assert load_fit(tmp_path / "fit.nc")["posterior"].sizes["draw"] == 20
 
@@ -233,7 +233,9 @@ def test_audit_finds_the_code_in_the_national_file():
     clean = run("audit", *US, "--missing", "floor=9", "--json")
     assert clean.exit_code == 0
     record = json.loads(clean.stdout)
-    assert (record["ok"], record["findings"]) == (True, [])
+    (lost,) = record["findings"]
+    assert (record["ok"], lost["caution"]) == (True, True)
+    assert "1 group of 'fips' ('55071') lost every row" in lost["what"]
     assert record["left_out"] == {"floor is 9 (missing)": 287}
     assert record["groups"]["04001"]["slope[floor]"] == "identified"
     assert len(record["groups"]) == 471

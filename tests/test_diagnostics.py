@@ -11,6 +11,7 @@ import xarray as xr
 
 from radon_numpyro import diagnose
 from radon_numpyro.diagnostics import MAX_RHAT, MIN_BFMI, MIN_ESS_PER_CHAIN, Diagnosis
+from radon_numpyro.finding import Finding, to_json
 
 CHAINS, DRAWS = 4, 500
 
@@ -81,7 +82,7 @@ def test_findings_are_printed_with_their_advice():
     tree = make_tree(diverging=iid() > 2.5, n_steps=np.full((CHAINS, DRAWS), 1023))
     diagnosis = diagnose(tree)
     lines = str(diagnosis).splitlines()
-    assert lines[0] == "Do not trust these draws yet."
+    assert lines[0] == "Do not trust these numbers yet."
     assert len(diagnosis.findings) == 2
     for k, finding in enumerate(diagnosis.findings):
         assert lines[2 + 2 * k] == f"  - {finding.what}"
@@ -98,8 +99,9 @@ def test_chains_that_disagree():
     finding = only_finding(make_tree(sites={"apart": apart}))
     expected = r"R-hat above 1\.01 or not a number for 1 of 4 parameters \(apart 1\.0\d+\)"
     assert re.match(expected, finding.what)
-    assert "more draws or a longer warm-up" in finding.advice
-    assert "method='marginal'" in finding.advice
+    assert finding.advice == "draws=1000 and num_warmup=1000"
+    other = make_tree(sites={"apart": apart}, method="noncentered")
+    assert only_finding(other).advice.startswith("method='marginal', or draws=1000")
 
 
 def test_the_worst_three_are_named_first():
@@ -120,7 +122,10 @@ def test_draws_that_lean_on_one_another():
     finding = only_finding(make_tree(sites={"slow": halves.reshape(CHAINS, DRAWS)}))
     expected = r"Effective sample size below 400 for 1 of 4 parameters \(slow \d+[\d.]*\)"
     assert re.match(expected, finding.what)
-    assert finding.advice == "more draws"
+    # Enough for 400, with a fifth to spare.
+    assert re.fullmatch(r"draws=\d+00", finding.advice)
+    draws, ess = int(finding.advice[6:]), float(re.search(r"slow ([\d.]+)", finding.what)[1])
+    assert 400 * 1.2 <= draws / DRAWS * ess <= 400 * 1.2 + 100
 
 
 def test_tails_that_come_in_runs_are_found_where_the_bulk_is_well():
@@ -137,11 +142,13 @@ def test_divergences():
     tree = make_tree(diverging=diverging)
     finding = only_finding(tree)
     assert finding.what.startswith("1 of 2000 transitions diverged")
-    assert finding.advice == "target_accept_prob=0.99"
+    assert finding.advice == "target_accept_prob=0.95"
     assert diagnose(tree).num_divergences == 1
     centered = only_finding(make_tree(diverging=diverging, method="centered"))
     assert centered.advice.startswith("method='marginal'")
-    assert "target_accept_prob=0.99" in centered.advice
+    assert "target_accept_prob=0.95" in centered.advice
+    tree.attrs["target_accept_prob"] = 0.99
+    assert only_finding(tree).advice == "target_accept_prob=0.999"
 
 
 def test_trajectories_that_were_cut_short():
@@ -153,7 +160,7 @@ def test_trajectories_that_were_cut_short():
 
 
 def test_energy_that_hardly_moves():
-    finding = only_finding(make_tree(energy=np.cumsum(iid(), axis=1)))
+    finding = only_finding(make_tree(energy=np.cumsum(iid(), axis=1), method="centered"))
     assert re.match(r"E-BFMI 0\.0\d is below 0\.3", finding.what)
     assert "method='marginal'" in finding.advice
 
@@ -172,14 +179,17 @@ def test_one_chain():
 
 @pytest.mark.parametrize(
     ("stopped_by", "words"),
-    [("interrupted", "was interrupted"), ("max_seconds", "ran out of max_seconds")],
+    [("interrupted", "was interrupted"), ("max_seconds", "ran out of time")],
 )
 def test_an_incomplete_run(stopped_by, words):
     tree = make_tree(complete=0)
     tree.attrs["stopped_by"] = stopped_by
     finding = only_finding(tree)
     assert finding.what == f"The run is incomplete: it {words} after 500 draws a chain."
-    assert finding.advice.startswith("resume(checkpoint)")
+    assert finding.advice.startswith("the same fit again, with checkpoint='run.checkpoint'")
+    tree.attrs["checkpoint"] = "my run"
+    assert only_finding(tree).advice == "resume('my run')"
+    assert only_finding(tree).command == "radon-numpyro resume 'my run'"
     # Of a tree that does not say why.
     assert "it ended after 500 draws" in only_finding(make_tree(complete=0)).what
 
@@ -311,3 +321,35 @@ def test_a_saved_tree_gives_the_same_diagnosis(tmp_path):
     assert isinstance(loaded, Diagnosis)
     assert loaded.findings == diagnose(tree).findings
     assert str(loaded) == str(diagnose(tree))
+
+
+# What was found of the data
+
+
+def with_findings(tree, *findings):
+    tree.attrs["findings"] = to_json(findings)
+    return tree
+
+
+def test_a_caution_is_told_and_leaves_the_verdict():
+    caution = Finding("9 looks like a code.", "missing={'x': 9}", "--missing x=9", caution=True)
+    diagnosis = diagnose(with_findings(make_tree(), caution))
+    assert diagnosis.ok
+    lines = str(diagnosis).splitlines()
+    assert lines[0] == "Good: the draws can be trusted. But read this first:"
+    assert lines[2:4] == ["  - 9 looks like a code.", "    Try: missing={'x': 9}"]
+    assert "    Try: --missing x=9" in diagnosis.text(command=True).splitlines()
+
+
+def test_data_that_spoil_a_number_come_before_draws_that_more_of_would_not_help():
+    spoilt = Finding("'x' is the same in every row.", "leave 'x' out of x")
+    diagnosis = diagnose(with_findings(make_tree(diverging=iid() > 2.5), spoilt))
+    assert not diagnosis.ok
+    first, second = diagnosis.findings
+    assert first == spoilt
+    assert "diverged" in second.what
+    assert second.advice == second.command == "first what is said above of the data and the priors"
+    # A caution does not take the advice away.
+    caution = Finding("9 looks like a code.", "mend it", caution=True)
+    second = diagnose(with_findings(make_tree(diverging=iid() > 2.5), caution)).findings[1]
+    assert second.advice == "target_accept_prob=0.95"

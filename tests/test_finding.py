@@ -1,0 +1,52 @@
+"""Findings: advice in two languages from one sentence, and their way through a file."""
+
+import pytest
+
+from radon_numpyro.finding import DataWarning, Finding, from_json, option, to_json
+
+
+def test_one_sentence_advises_python_and_the_command_line():
+    finding = Finding.advising(
+        "what",
+        "{draws}, or {num_advi_steps} and {model}",
+        draws=2000,
+        num_advi_steps=0,
+        model="a b",
+    )
+    assert finding.advice == "draws=2000, or num_advi_steps=0 and model='a b'"
+    assert finding.command == "--draws 2000, or --advi-steps 0 and --model 'a b'"
+    assert not finding.caution
+    assert option("target_accept_prob") == "--target-accept-prob"
+
+
+def test_advice_that_names_no_argument_serves_both():
+    finding = Finding("what", "coarser groups")
+    assert finding.command == finding.advice
+    assert finding.lines() == ["  - what", "    Try: coarser groups"]
+    two = Finding("what", "chains=4", "--chains 4")
+    assert two.lines(command=True) == ["  - what", "    Try: --chains 4"]
+    assert str(DataWarning(two)) == "what Try: chains=4"
+
+
+def test_findings_come_back_from_a_file_as_they_were():
+    findings = (Finding("a 'b' \N{MINUS SIGN}", "x", "y", caution=True), Finding("c", "d"))
+    assert from_json(to_json(findings)) == findings
+    assert from_json("[]") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[",
+        "{}x",
+        "3",
+        "[3]",
+        '[{"what": "a"}]',
+        '[{"what": "a", "advice": "b", "command": "c", "caution": 1}]',
+        '[{"what": "a", "advice": "b", "command": "c", "caution": true, "more": "d"}]',
+        "[" * 100_000,
+    ],
+)
+def test_other_text_is_refused(text):
+    with pytest.raises(ValueError, match="Expected findings as to_json writes them"):
+        from_json(text)

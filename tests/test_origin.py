@@ -1,0 +1,126 @@
+"""Where zero lies: said where the answer depends on it, and not where it does not."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from radon_numpyro import GroupedData, GroupStatistics, Priors, load_radon, simulate
+from radon_numpyro.origin import zero_dependence, zero_outside
+from radon_numpyro.priors import HalfNormal, Normal
+
+CASES = Path(__file__).parent / "cases"
+
+
+def sleep(x="year", **more):
+    frame = pd.read_csv(CASES / "uncentred_year.csv", dtype={"Subject": str})
+    return GroupedData.from_frame(frame, y="Reaction", x=x, group="Subject", **more)
+
+
+def look(data, priors=None):
+    statistics = data if isinstance(data, GroupStatistics) else GroupStatistics.from_data(data)
+    by_default = priors is None
+    used = Priors.weakly_informative(statistics) if by_default else priors
+    return zero_dependence(data, statistics, used, priors_by_default=by_default)
+
+
+def test_a_column_of_years_makes_the_slopes_seem_alike():
+    """The sd of the slopes is 6.47 (1.4) by days from the first; 0.013 as written by years."""
+    finding = look(sleep())
+    assert not finding.caution
+    assert finding.what.startswith("0 lies outside the values of 'year'; ")
+    assert "sigma_beta[year] is 0.0132 as written, and 6.3" in finding.what
+    assert finding.what.endswith("with it counted from its mean; eps moves too.")
+    assert finding.advice == "GroupedData.from_frame(..., center='year')"
+    assert finding.command == "--center year"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        sleep(center="year"),
+        sleep(center={"year": 2015}),
+        sleep("Days"),
+        load_radon(),
+        sleep(()),
+    ],
+)
+def test_nothing_is_said_where_zero_is_among_the_values(data):
+    assert look(data) is None
+    assert look(GroupStatistics.from_data(data)) is None
+
+
+def test_sums_of_rows_and_other_priors_tell_as_well():
+    assert "6.3" in look(GroupStatistics.from_data(sleep())).what
+    assert "6.4" in look(sleep(), Priors.tutorial()).what
+    narrow = Priors(
+        mu_alpha=Normal(-20_000.0, 4e4),
+        mu_beta=Normal(10.0, 20.0),
+        sigma_alpha=HalfNormal(100.0),
+        sigma_beta=HalfNormal(20.0),
+        alpha=Normal(0.0, 1e5),
+        beta=Normal(0.0, 1e3),
+        eps=HalfNormal(50.0),
+    )
+    assert "sigma_beta[year]" in look(sleep(), narrow).what
+
+
+def test_nothing_is_said_where_it_makes_no_difference():
+    """Slopes that are known well, in many rows: zero is outside, and all is as it would be."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(40), 100)
+    x = rng.uniform(0.5, 4.0, 4000)
+    slope, height = rng.normal(2.0, 1.0, 40), rng.normal(0.0, 1.0, 40)
+    y = height[group] + slope[group] * x + rng.normal(0.0, 0.1, 4000)
+    data = GroupedData.from_arrays(y, x, group)
+    assert zero_outside(data, GroupStatistics.from_data(data)) == ["x1"]
+    assert look(data) is None
+
+
+def test_several_columns_are_centred_together():
+    frame = pd.read_csv(CASES / "uncentred_year.csv", dtype={"Subject": str})
+    frame["hour"] = 1000.0 + np.random.default_rng(1).normal(0.0, 1.0, len(frame))
+    names = ["year", "hour"]
+    finding = look(GroupedData.from_frame(frame, y="Reaction", x=names, group="Subject"))
+    assert "values of 'year', 'hour'" in finding.what
+    assert finding.advice.endswith("center=['year', 'hour'])")
+    assert finding.command == "--center year --center hour"
+    # One that is centred already stays where it is.
+    data = GroupedData.from_frame(
+        frame, y="Reaction", x=names, group="Subject", center={"hour": 1000}
+    )
+    assert look(data).command == "--center year"
+
+
+def test_where_zero_lies_is_told_from_sums_too():
+    rng = np.random.default_rng(2)
+    columns = {
+        "far": rng.normal(100.0, 1.0, 300),
+        "below": rng.uniform(-9.0, -8.0, 300),
+        "around": rng.normal(0.0, 1.0, 300),
+        "often": (rng.random(300) < 0.9).astype(float),
+        "same": np.full(300, 7.0),
+    }
+    x = np.column_stack(list(columns.values()))
+    data = GroupedData.from_arrays(
+        rng.normal(size=300), x, np.repeat(np.arange(10), 30), predictors=list(columns)
+    )
+    statistics = GroupStatistics.from_data(data)
+    for given in (data, statistics):
+        assert zero_outside(given, statistics) == ["far", "below"]
+
+
+def test_very_many_groups_are_looked_at_in_part():
+    data = simulate(
+        num_groups=5000,
+        rows_per_group=6,
+        mu_alpha=1.0,
+        mu_beta=1.0,
+        sigma_alpha=1.0,
+        sigma_beta=0.5,
+        eps=0.5,
+        seed=1,
+    ).data
+    moved = GroupedData.from_arrays(data.y, data.x[:, 0] + 50.0, data.group)
+    assert "sigma_beta[x1]" in look(moved).what
