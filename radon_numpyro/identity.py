@@ -121,8 +121,8 @@ def restore(
     labels = Labels(outcome, tuple(predictors), group, tuple(arrays["groups"].tolist()))
     contents: dict[str, Any] = {
         "left_out": tuple((reason, count) for reason, count in description["left_out"]),
-        "lost_groups": tuple(description["lost_groups"]),
-        "centers": tuple(description["centers"].items()),
+        "lost_groups": tuple(description.get("lost_groups", ())),
+        "centers": tuple(description.get("centers", {}).items()),
     }
     data: GroupedData | GroupStatistics
     if description["data"] == "rows":

@@ -38,7 +38,9 @@ ENOUGH = 400.0
 FREEDOM, WIDE, WIDE_SHARE = 5.0, 2.5, 0.15
 # Coarse points to start from, over this many powers of e on both sides of the units of the scales.
 COARSE, REACH = 256, 4.0
-MAX_KHAT, MIN_ESS = 0.7, 100.0
+# Good enough to tell whether a mean moves by half a standard deviation: at a k-hat of 1 the weights
+# have no mean any more.
+MAX_KHAT, MIN_ESS = 1.0, 100.0
 # Numbers in the arrays of one block: 64 MiB.
 BLOCK = 2**23
 
@@ -74,7 +76,7 @@ class ScalePosterior:
 
     @property
     def reliable(self) -> bool:
-        """Whether the points represent the posterior."""
+        """Whether means are known to a fraction of a posterior standard deviation."""
         return self.khat < MAX_KHAT and self.ess >= MIN_ESS
 
     def moments(self) -> dict[str, tuple[Array, Array]]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,8 +27,8 @@ from radon_numpyro.statistics import GroupStatistics
 
 # In posterior standard deviations of the model as written.
 MOVED = 0.5
-# Of very many groups so many tell as well.
-MAX_GROUPS = 2000
+# Of very many groups so many are asked, with the standard deviations that they give.
+MAX_GROUPS = 1000
 
 
 def zero_outside(data: GroupedData | GroupStatistics, statistics: GroupStatistics) -> list[str]:
@@ -136,36 +135,26 @@ def _moved(priors: Priors, mean: np.ndarray) -> Normal:
     return Normal(float(loc), float(scale))
 
 
-class _Posterior(NamedTuple):
-    """The posterior of the scales, and what share of the rows it is of."""
-
-    of_scales: ScalePosterior
-    share: float
-
-
-def _posterior(statistics: GroupStatistics, priors: Priors) -> _Posterior | None:
-    whole = by_design(NormalEquations.from_statistics(statistics))
-    size = len(whole.count)
+def _posterior(statistics: GroupStatistics, priors: Priors) -> ScalePosterior | None:
+    equations = by_design(NormalEquations.from_statistics(statistics))
+    size = len(equations.count)
     chosen = np.linspace(0, size - 1, min(size, MAX_GROUPS)).round().astype(int)
-    equations = whole.take(chosen)
-    found = integrate_scales(equations, priors)
-    share = float(equations.count.sum() / whole.count.sum())
-    return _Posterior(found, share) if found.reliable else None
+    found = integrate_scales(equations.take(chosen), priors)
+    return found if found.reliable else None
 
 
 def _moves(
-    as_written: _Posterior, centred: _Posterior, predictors: tuple[str, ...]
+    as_written: ScalePosterior, centred: ScalePosterior, predictors: tuple[str, ...]
 ) -> dict[str, tuple[float, float, float]]:
     """What moves: its means in both models, and the distance in posterior standard deviations."""
     moves: dict[str, tuple[float, float, float]] = {}
-    before, after = as_written.of_scales.moments(), centred.of_scales.moments()
+    before, after = as_written.moments(), centred.moments()
     for site in ("sigma_beta", "mu_beta", "eps"):
         (means, sds), (others, _) = before[site], after[site]
         names = [f"{site}[{x}]" for x in predictors] if np.ndim(means) else [site]
         numbers = (np.ravel(values).tolist() for values in (means, others, sds))
         for name, mean, other, sd in zip(names, *numbers, strict=True):
-            # All rows together would say it more exactly.
-            distance = abs(other - mean) / (sd * np.sqrt(as_written.share))
+            distance = abs(other - mean) / sd
             if distance > MOVED:
                 moves[name] = (mean, other, distance)
     return moves
