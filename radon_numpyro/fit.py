@@ -110,7 +110,7 @@ def fit(
         priors, settings, versions and device, that fit goes on, up to the ``draws``, ``target_ess``
         and ``max_seconds`` given now; a fit of others is refused.
     progress_bar
-        Show bars on a terminal.
+        Show bars, on a terminal or in a notebook; a pipe or a file gets none.
 
     Returns
     -------
@@ -204,7 +204,7 @@ def resume(
         How far to go, where not as far as the fit was asked to: as in :func:`fit`, the time counted
         anew. More draws, for one, extend a fit that has ended; ``float("inf")`` lifts a rule.
     progress_bar
-        Show bars on a terminal.
+        Show bars, on a terminal or in a notebook; a pipe or a file gets none.
 
     Returns
     -------

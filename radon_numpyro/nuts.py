@@ -20,11 +20,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm.auto import tqdm
 
 from radon_numpyro import blocks
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.arrays import Arrays
+from radon_numpyro.bars import progress
 from radon_numpyro.constrain import constrain, sampled
 from radon_numpyro.data import GroupedData
 from radon_numpyro.ess import EssTarget
@@ -160,7 +160,7 @@ def sample_nuts(
     dtype
         ``"float64"`` or ``"float32"``.
     progress_bar
-        Show iterations, divergences and tree size on a terminal.
+        Show iterations, divergences and tree size, on a terminal or in a notebook.
 
     Returns
     -------
@@ -250,7 +250,7 @@ def draw_nuts(
             return {name: np.asarray(v) for name, v in sites.items() if name in advi.means}
 
         total = settings.num_warmup + settings.draws
-        with tqdm(total=total, disable=not progress_bar, unit="draw", desc="NUTS") as bar:
+        with progress(total=total, shown=progress_bar, unit="draw", desc="NUTS") as bar:
             state, records, warmup_gradients, stopped_by = _run_blocks(
                 state,
                 settings,
