@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radon_numpyro.checks import first_few, plural
+from radon_numpyro.digits import number
 from radon_numpyro.finding import Finding
 from radon_numpyro.identification import ROUNDING, Identification, identify
 from radon_numpyro.labels import Labels
@@ -233,7 +234,7 @@ def _far_from_zero(name: str, column: Array) -> Finding | None:
         f"{name!r} lies {abs(mean) / sd:.0f} of its sds from zero. Intercepts are the heights of "
         "lines at zero, so here they depend on the slopes, and the model takes them as "
         "independent.",
-        f"count it from a typical value: frame[{name!r}] - {typical:.12g}",
+        f"count it from a typical value: frame[{name!r}] - {typical:.15g}",
     )
 
 
@@ -243,7 +244,7 @@ def _exact_fit(
     exact = by_group.exact
     if over_all.exact[0] and np.ptp(y) <= ROUNDING * np.abs(y).max():
         return Finding(
-            f"{labels.outcome!r} is {y[0]:.6g} in every row: there is nothing to explain.",
+            f"{labels.outcome!r} is {number(y[0], 0)} in every row: there is nothing to explain.",
             "another outcome",
         )
     if over_all.exact[0]:

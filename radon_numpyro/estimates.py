@@ -133,7 +133,7 @@ class Numbers:
         sd = np.sqrt((within + n * (means - mean) ** 2).sum(0) / n.sum())
         # x squared is x where x is 0 or 1: then the two sums agree in every group.
         sums = n * means
-        binary = np.isclose(within + n * means**2, sums, rtol=1e-9, atol=1e-9).all(0)
+        binary = np.isclose(within + n * means**2, sums, rtol=1e-9, atol=0).all(0)
         names = [*self.labels.predictors, self.labels.outcome]
         return pd.DataFrame({"mean": mean, "sd": sd, "binary": binary}, index=names)
 
