@@ -44,7 +44,7 @@ def test_fit_prints_the_answer_and_writes_whole_files(fitted):
     assert "80% intervals" in result.stdout
     assert "Good: the draws can be trusted." in result.stdout
     assert "919 rows in 85 groups." in result.stderr
-    assert re.search(r"Computed on \d+ x .*: \w.*\.", result.stderr)
+    assert re.search(r"Device: [CG]PU.* \(\w.*\)\.", result.stderr)
     assert {path.name for path in out.iterdir()} == {"fit.nc", "parameters.csv", "groups.csv"}
 
 
@@ -198,9 +198,9 @@ def test_a_platform_that_there_is_not_is_one_sentence(tmp_path):
 def test_a_platform_is_handed_on(tmp_path):
     options = ["--draws", "50", "--platform", "cpu", "--checkpoint", tmp_path / "kept"]
     result = run("fit", *MINNESOTA, *options, "--out", tmp_path)
-    assert "Computed on 1 x cpu (cpu): asked for." in result.stderr
+    assert "Device: CPU (asked for)." in result.stderr
     resumed = run("resume", tmp_path / "kept")
-    assert "Computed on 1 x cpu (cpu): asked for." in resumed.stderr
+    assert "Device: CPU (asked for)." in resumed.stderr
 
 
 def test_a_target_ends_the_run(tmp_path):
