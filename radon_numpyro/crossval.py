@@ -25,6 +25,7 @@ from radon_numpyro.held_out import HeldOut, identified
 from radon_numpyro.inversion import eps_quadrature, residual_freedom
 from radon_numpyro.models import MODELS
 from radon_numpyro.nuts import sample_nuts
+from radon_numpyro.parametrisation import choose_method
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
 
@@ -165,14 +166,16 @@ def refitting(
         )
     # Every fold starts from the closed-form guide of all the data, which is near its own.
     guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
+    method, _ = choose_method(model, None, data.num_predictors)
     sample = partial(
         sample_nuts,
         advi=guide,
+        method=method,
         priors=priors,
         draws=draws,
         chains=chains,
         num_warmup=300,
-        coefficients="none",
+        coefficients="none" if method == "marginal" else "draws",
         seed=seed,
         progress_bar=False,
     )

@@ -19,11 +19,14 @@ from arviz_base import dataset_to_dataframe
 
 from radon_numpyro.ess import TAILS
 from radon_numpyro.finding import Finding
+from radon_numpyro.inference_data import PREDICTOR
+from radon_numpyro.parametrisation import MAX_MARGINAL_PREDICTORS
 from radon_numpyro.run import INTERRUPTED, MAX_SECONDS
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
 MIN_BFMI = 0.3
+MARGINAL = "method='marginal'"
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,13 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     table = _table(posterior)
     posterior = tree["posterior"].to_dataset()
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
+    # Whether the marginal method can be advised: it does not take many predictors.
+    many = posterior.sizes.get(PREDICTOR, 0) > MAX_MARGINAL_PREDICTORS
+    integrable = not (many and "mu_alpha" in posterior)
     findings = [
         _incomplete(tree),
         _chains(chains),
-        _rhat(table) if chains > 1 else None,
+        _rhat(table, integrable) if chains > 1 else None,
         _ess(table, MIN_ESS_PER_CHAIN * chains),
     ]
     divergences, bfmi = 0, float("inf")
@@ -118,9 +124,11 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
         divergences = int(stats["diverging"].sum())
         bfmi = float(np.min(arviz_stats.bfmi(tree)["energy"].values))
         findings += [
-            _divergences(divergences, chains * draws, tree.attrs["method"]),
+            _divergences(
+                divergences, chains * draws, integrable and tree.attrs["method"] != "marginal"
+            ),
             _saturated(stats["n_steps"].values, int(tree.attrs["max_tree_depth"])),
-            _energy(bfmi),
+            _energy(bfmi, integrable),
         ]
     return Diagnosis(
         findings=tuple(f for f in findings if f is not None),
@@ -170,14 +178,14 @@ def _worst(values: pd.Series, *, largest: bool) -> str:
     return f"{shown}{', ...' if len(ordered) > 3 else ''}"
 
 
-def _rhat(table: pd.DataFrame) -> Finding | None:
+def _rhat(table: pd.DataFrame, integrable: bool) -> Finding | None:
     bad = table["r_hat"][~(table["r_hat"] <= MAX_RHAT)]
     if bad.empty:
         return None
     return Finding(
         f"R-hat above {MAX_RHAT} or not a number for {len(bad)} of {len(table)} parameters "
         f"({_worst(bad, largest=True)}): the chains disagree.",
-        "more draws or a longer warm-up, and method='marginal'",
+        f"more draws or a longer warm-up{', and ' + MARGINAL if integrable else ''}",
     )
 
 
@@ -193,10 +201,10 @@ def _ess(table: pd.DataFrame, least: int) -> Finding | None:
     )
 
 
-def _divergences(count: int, total: int, method: str) -> Finding | None:
+def _divergences(count: int, total: int, integrable: bool) -> Finding | None:
     if not count:
         return None
-    other = "" if method == "marginal" else "method='marginal', or "
+    other = f"{MARGINAL}, or " if integrable else ""
     return Finding(
         f"{count} of {total} transitions diverged: a part of the posterior was not reached.",
         f"{other}target_accept_prob=0.99",
@@ -214,10 +222,11 @@ def _saturated(n_steps: np.ndarray, max_tree_depth: int) -> Finding | None:
     )
 
 
-def _energy(bfmi: float) -> Finding | None:
+def _energy(bfmi: float, integrable: bool) -> Finding | None:
     if bfmi >= MIN_BFMI:
         return None
+    other = f"{MARGINAL}, or " if integrable else ""
     return Finding(
         f"E-BFMI {bfmi:.2f} is below {MIN_BFMI}: the momenta change the energy too little.",
-        "method='marginal', or more draws and a look at the scales near zero",
+        f"{other}more draws and a look at the scales near zero",
     )

@@ -20,10 +20,11 @@ from radon_numpyro.checkpoint import Checkpoint
 from radon_numpyro.data import GroupedData
 from radon_numpyro.device_choice import choose_device
 from radon_numpyro.devices import computing_on
-from radon_numpyro.identity import check_same, data_arrays, describe, go_further, restore
+from radon_numpyro.identity import REASONS, check_same, data_arrays, describe, go_further, restore
 from radon_numpyro.inference_data import describe_call, to_datatree
 from radon_numpyro.inversion import ExactResult, check_residual, draw_exact
 from radon_numpyro.nuts import NUTSResult, draw_nuts
+from radon_numpyro.parametrisation import choose_method
 from radon_numpyro.prior_conflict import prior_conflicts
 from radon_numpyro.priors import Priors
 from radon_numpyro.run import Run
@@ -67,7 +68,9 @@ def fit(
         ``"marginal"`` (default): the coefficients are integrated out and then drawn exactly;
         NUTS moves in the scales of the hierarchical model, and the other models need no chain.
         ``"noncentered"`` (hierarchical model) and ``"centered"`` (the model as written): NUTS on
-        all parameters.
+        all parameters. The marginal method of the hierarchical model takes at most 8 predictors:
+        with more, ``"noncentered"`` is the default, and the attribute ``method_reason`` of the
+        result says so.
     priors
         Default: :meth:`Priors.weakly_informative` of the data. :meth:`Priors.tutorial` has
         those of the radon tutorial.
@@ -149,6 +152,7 @@ def fit(
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
     """
     statistics = as_statistics(data)
+    method, method_reason = choose_method(model, method, statistics.num_predictors)
     if num_advi_steps is None:
         size = statistics.num_groups * (statistics.num_predictors + 1)
         num_advi_steps = default_advi_steps(model, method, size)
@@ -179,8 +183,10 @@ def fit(
             warnings.warn(f"{conflict.what} Try: {conflict.advice}", UserWarning, stacklevel=2)
         chosen, why = choose_device(settings, statistics, used, checkpoint)
         settings = replace(settings, device=chosen)
-        with computing_on(chosen), _kept(checkpoint, data, used, settings, why) as run.checkpoint:
-            return _go(run, data, statistics, used, settings, why, progress_bar=progress_bar)
+        reasons = {"device_reason": why, "method_reason": method_reason}
+        kept = _kept(checkpoint, data, used, settings, reasons)
+        with computing_on(chosen), kept as run.checkpoint:
+            return _go(run, data, statistics, used, settings, reasons, progress_bar=progress_bar)
 
 
 def resume(
@@ -230,15 +236,15 @@ def resume(
         settings = go_further(begun, draws=draws, target_ess=target_ess, max_seconds=max_seconds)
         run.allow(settings.max_seconds)
         with computing_on(settings.device):
-            why = kept.header["device_reason"]
-            description = describe(data, priors, settings, why)
+            reasons = {name: kept.header.get(name, "") for name in REASONS}
+            description = describe(data, priors, settings, reasons)
             # Labels may have become text, which the fingerprint tells apart; the numbers are the
             # kept.
             description["fingerprint"] = kept.header["fingerprint"]
             check_same(kept.path, kept.header, description)
             kept.header = description
             statistics = as_statistics(data)
-            return _go(run, data, statistics, priors, settings, why, progress_bar=progress_bar)
+            return _go(run, data, statistics, priors, settings, reasons, progress_bar=progress_bar)
 
 
 def _kept(
@@ -246,12 +252,12 @@ def _kept(
     data: GroupedData | GroupStatistics,
     priors: Priors,
     settings: Settings,
-    device_reason: str,
+    reasons: dict[str, str],
 ) -> AbstractContextManager[Checkpoint | None]:
     """The checkpoint asked for: none, a new one, or one of the same fit."""
     if checkpoint is None:
         return nullcontext()
-    description = describe(data, priors, settings, device_reason)
+    description = describe(data, priors, settings, reasons)
     if not checkpoints.exists(checkpoint):
         return Checkpoint.create(checkpoint, description, data_arrays(data))
     kept = Checkpoint.open(checkpoint)
@@ -270,7 +276,7 @@ def _go(
     statistics: GroupStatistics,
     priors: Priors,
     settings: Settings,
-    device_reason: str,
+    reasons: dict[str, str],
     *,
     progress_bar: bool,
 ) -> xr.DataTree:
@@ -310,7 +316,7 @@ def _go(
     timings = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
     attributes: dict[str, Any] = {
         "dtype": settings.dtype,
-        "device_reason": device_reason,
+        **{name: reason for name, reason in reasons.items() if reason},
         "timings": json.dumps({k: round(v, 3) for k, v in timings.items()}),
         "call": describe_call("fit", **asdict(settings)),
         "resumed": int(run.resumed),
