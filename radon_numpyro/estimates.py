@@ -54,7 +54,9 @@ class Estimate(NamedTuple):
     def of(cls, draws: np.ndarray, prob: float) -> Estimate:
         """Of draws, which are along the first axis."""
         low, high = np.quantile(draws, (0.5 - prob / 2, 0.5 + prob / 2), axis=0)
-        return cls(draws.mean(0), draws.std(0), low, high)
+        # Far from zero a plain sum of thousands loses the digits in which the draws differ.
+        from_first = draws - draws[0]
+        return cls(draws[0] + from_first.mean(0), from_first.std(0), low, high)
 
 
 @dataclass(frozen=True)

@@ -222,6 +222,24 @@ def test_priors_that_cut_off_the_data_are_said(tmp_path):
     assert "Warning" not in ours.stderr
 
 
+@pytest.mark.parametrize(("offset", "unit"), [(1e6, 1.0), (1e12, 1.0), (0.4, 1e-12)])
+def test_the_table_tells_the_mean_from_the_ends_of_its_interval(tmp_path, offset, unit):
+    """By four figures all three were 1,000,000, whatever the sd; the files keep all digits."""
+    scatter = np.random.default_rng(0).normal(0.0, 0.3, size=60).round(2)
+    frame = pd.DataFrame({"y": (offset + scatter) * unit, "group": ["a", "b", "c"] * 20})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    options = ["--y", "y", "--group", "group", "--model", "pooled", "--out", tmp_path]
+    result = run("fit", tmp_path / "rows.csv", *options, "--advi-steps", "0")
+    assert result.exit_code == 0, result.stderr
+    (shown,) = [line.split()[1:5] for line in result.stdout.splitlines() if "alpha" in line]
+    assert len(set(shown)) == 4
+    row = pd.read_csv(tmp_path / "parameters.csv", index_col=0).loc["alpha"]
+    for text, name in zip(shown, ("mean", "sd", "lower", "upper"), strict=True):
+        assert abs(float(text.replace(",", "")) - row[name]) <= 0.0501 * row["sd"]
+    draws = load_fit(tmp_path / "fit.nc")["posterior"]["alpha"].values
+    assert row["upper"] == np.quantile(draws, 0.95)
+
+
 # Audit
 
 

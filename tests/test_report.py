@@ -311,6 +311,16 @@ def test_a_predictor_of_zeros_and_ones_is_predicted_at_both(radon):
     assert "One unit more" not in answer
 
 
+def test_a_predictor_in_a_tiny_unit_is_not_one_of_zeros_and_ones():
+    """Else the report would say "1 instead of 0" of a predictor of some 1e-12."""
+    rows = np.random.default_rng(0).normal(3.0, 1.0, size=(40, 2))
+    group = ["a", "b"] * 20
+    settings = {"draws": 10, "num_advi_steps": 0, "progress_bar": False}
+    for unit in (1e-12, 1.0):
+        data = GroupedData.from_arrays(rows[:, 0], rows[:, 1] * unit, group)
+        assert not Numbers(fit(data, "pooled", **settings), 0.9).columns["binary"].any()
+
+
 @given(
     st.floats(-1e12, 1e12),
     st.floats(1e-9, 1e9),
