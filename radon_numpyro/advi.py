@@ -24,10 +24,10 @@ import numpy as np
 import numpyro
 from arviz_stats.base.array import array_stats
 from numpyro import handlers
-from tqdm.auto import tqdm
 
 from radon_numpyro import windows
 from radon_numpyro.arrays import Arrays
+from radon_numpyro.bars import progress
 from radon_numpyro.data import GroupedData
 from radon_numpyro.models import MODELS, Model
 from radon_numpyro.priors import Priors
@@ -144,7 +144,7 @@ def fit_advi(
     dtype
         ``"float64"`` or ``"float32"``.
     progress_bar
-        Show steps and the average bound on a terminal.
+        Show steps and the average bound, on a terminal or in a notebook.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def fit_guide(
         if num_steps:
             fixed = {"model": function, "num_particles": num_particles}
             state, units = windows.begin(key, start, statistics, priors, **fixed)
-            with tqdm(total=num_steps, disable=not progress_bar, unit="step", desc="ADVI") as bar:
+            with progress(total=num_steps, shown=progress_bar, unit="step", desc="ADVI") as bar:
                 params, elbo, reason = _optimise(
                     state, units, num_steps, tolerance, run, bar, statistics, priors, fixed
                 )

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radon_numpyro.checks import first_few, plural
+from radon_numpyro.digits import number
 from radon_numpyro.finding import Finding
 from radon_numpyro.identification import (
     ROUNDING,
@@ -392,7 +393,7 @@ def _far_from_zero(name: str, column: Array) -> Finding | None:
         "lines at zero, so here they depend on the slopes, and the model takes them as "
         "independent.",
         f"count it from its mean, GroupedData.from_frame(..., center={name!r}), or from a typical "
-        f"value, center={{{name!r}: {typical:.12g}}}",
+        f"value, center={{{name!r}: {typical:.15g}}}",
         f"count it from its mean, --center {shlex.quote(name)}",
     )
 
@@ -403,7 +404,7 @@ def _exact_fit(
     exact = by_group.exact
     if over_all.exact[0] and not over_all.outcome_varies[0]:
         return Finding(
-            f"{labels.outcome!r} is {level:.6g} in every row: there is nothing to explain.",
+            f"{labels.outcome!r} is {number(level, 0)} in every row: there is nothing to explain.",
             "another outcome",
         )
     if over_all.exact[0]:

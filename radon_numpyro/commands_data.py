@@ -39,6 +39,7 @@ from radon_numpyro.cli_options import (
 )
 from radon_numpyro.compare import compare_pooling
 from radon_numpyro.data import GroupedData
+from radon_numpyro.devices import in_words
 from radon_numpyro.diagnostics import Diagnosis, diagnose
 from radon_numpyro.files import check_writable, write_whole
 from radon_numpyro.finding import Finding
@@ -218,7 +219,10 @@ def resume_command(
 
 def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> None:
     """Write a fit and its tables, show what they say, and end."""
-    terminal.note(f"Computed on {tree.attrs['device']}: {tree.attrs['device_reason']}.")
+    device = in_words(tree.attrs["device"], tree.attrs["device_reason"])
+    terminal.note(f"Device: {device}.")
+    if "method_reason" in tree.attrs:
+        terminal.note(f"Method: {tree.attrs['method']} ({tree.attrs['method_reason']}).")
     diagnosis = diagnose(tree)
     parameters = parameter_table(tree, diagnosis, ci_prob)
     groups = group_table(tree, ci_prob)

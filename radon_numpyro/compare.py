@@ -15,6 +15,7 @@ from arviz_stats.utils import ELPDDataLOO
 from radon_numpyro.checks import first_few
 from radon_numpyro.crossval import kfold, leave_one_group_out
 from radon_numpyro.data import GroupedData
+from radon_numpyro.digits import texts_of
 from radon_numpyro.fit import fit
 from radon_numpyro.held_out import HeldOut
 from radon_numpyro.loo import GOOD_K, LeaveOneOut, leave_one_out
@@ -86,17 +87,18 @@ class Comparison:
         shown = pd.DataFrame(index=self.table.index)
         for name in ("elpd_loo", "elpd_diff", "elpd_kfold", "elpd_logo"):
             if name in self.table:
-                shown[name] = self._with_se(name, "{:.1f}")
+                shown[name] = self._with_se(name)
         shown["p_loo"] = [f"{p:.1f}" for p in self.table["p_loo"]]
         for name in ("rmsd_kfold", "rmsd_loo", "rmsd_in_sample"):
             if name in self.table:
-                shown[name] = self._with_se(name, "{:.3f}")
+                shown[name] = self._with_se(name)
         rows = self.table[["rows_loo", "rows_from_prior"]].astype(int)
         return shown.join(rows).to_string()
 
-    def _with_se(self, name: str, form: str) -> list[str]:
-        pairs = zip(self.table[name], self.table[f"{name}_se"], strict=True)
-        return ["-" if np.isnan(v) else f"{form.format(v)} +- {form.format(se)}" for v, se in pairs]
+    def _with_se(self, name: str) -> list[str]:
+        rows = self.table[[name, f"{name}_se"]].to_dict(orient="records")
+        texts = [list(texts_of(row).values()) for row in rows]
+        return ["-" if value == "-" else f"{value} +- {se}" for value, se in texts]
 
 
 def _define(column: str) -> str:

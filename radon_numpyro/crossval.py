@@ -18,13 +18,14 @@ import numpy as np
 from radon_numpyro import mixture
 from radon_numpyro.advi import fit_advi
 from radon_numpyro.checks import read_only
-from radon_numpyro.conditional import Scales, line, residual_variance
+from radon_numpyro.conditional import Scales, line_blocks, residual_variance
 from radon_numpyro.data import GroupedData
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.held_out import HeldOut, identified
 from radon_numpyro.inversion import eps_quadrature, residual_freedom
 from radon_numpyro.models import MODELS
 from radon_numpyro.nuts import sample_nuts
+from radon_numpyro.parametrisation import choose_method
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
 
@@ -165,14 +166,16 @@ def refitting(
         )
     # Every fold starts from the closed-form guide of all the data, which is near its own.
     guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
+    method, _ = choose_method(model, None, data.num_predictors)
     sample = partial(
         sample_nuts,
         advi=guide,
+        method=method,
         priors=priors,
         draws=draws,
         chains=chains,
         num_warmup=300,
-        coefficients="none",
+        coefficients="none" if method == "marginal" else "draws",
         seed=seed,
         progress_bar=False,
     )
@@ -249,6 +252,12 @@ def _predict(
     log_weight: Any,
     test: GroupedData,
 ) -> tuple[np.ndarray, np.ndarray]:
-    mean, variance = line(model, equations, priors, scales, test.x, test.group)
-    variance = variance + residual_variance(model, scales, test.group)
-    return mixture.score(test.y, mean, variance, log_weight)
+    # Some rows at a time: with many predictors the terms of all groups would not fit in memory.
+    blocks = line_blocks(model, equations, priors, scales, test.x, test.group)
+    parts = []
+    for rows, mean, variance in blocks:
+        total = variance + residual_variance(model, scales, test.group[rows])
+        weight = log_weight[:, rows] if np.ndim(log_weight) else log_weight
+        parts.append(mixture.score(test.y[rows], mean, total, weight))
+    mean, score = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return mean, score

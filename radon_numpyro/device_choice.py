@@ -19,7 +19,7 @@ import numpy as np
 from radon_numpyro import blocks
 from radon_numpyro.advi import ADVIResult, fit_guide
 from radon_numpyro.checkpoint import Checkpoint, exists
-from radon_numpyro.devices import computing_on, current, seen, several
+from radon_numpyro.devices import NO_GPU, computing_on, current, seen, several
 from radon_numpyro.parametrisation import parametrisation
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import precision, random_key, unlabelled
@@ -100,13 +100,16 @@ def _choose(
     if jax.config.jax_default_device is not None:
         return Choice(current().platform, "set as JAX's default device")
     if len(found) == 1:
-        several_of = f" {settings.num_devices} of" * (settings.num_devices > 1)
-        return Choice(found[0], f"the only one that JAX sees{several_of}")
+        if settings.num_devices > 1:
+            reason = f"the only kind of which there are {settings.num_devices}"
+        else:
+            reason = NO_GPU if found[0] == "cpu" else "the only kind that JAX sees"
+        return Choice(found[0], reason)
     if checkpoint is not None and exists(checkpoint):
         with Checkpoint.open(checkpoint) as kept:
             return Choice(kept.header["settings"]["device"], kept.header["device_reason"])
     if settings.is_exact:
-        return Choice("cpu", "the draws are exact, and made on the host")
+        return Choice("cpu", "the draws are exact and need no GPU")
     # How long the fit is to go on, and from which seed, is no matter of a step.
     alike = replace(settings, seed=0, draws=4, num_advi_steps=0, target_ess=None, max_seconds=None)
     shape = (alike, statistics.num_groups, statistics.num_predictors)
@@ -140,16 +143,19 @@ def quicker(found: Sequence[str], measure: Callable[[str], float]) -> Choice:
     """
     seconds = {"cpu": measure("cpu")}
     if seconds["cpu"] < WORTH_A_GPU:
-        return Choice("cpu", f"cpu: {_microseconds(seconds['cpu'])} a step, too little for a gpu")
+        step = _microseconds(seconds["cpu"])
+        return Choice("cpu", f"measured: {step} us a step, too little for a GPU to pay")
     failed = []
     for device in found:
         if device not in seconds:
             try:
                 seconds[device] = measure(device)
             except jax.errors.JaxRuntimeError as error:
-                failed.append(f"{device}: {str(error).splitlines()[0]}")
-    times = [f"{device}: {_microseconds(s)} a step" for device, s in seconds.items()]
-    return Choice(min(seconds, key=seconds.__getitem__), ", ".join([*times, *failed]))
+                failed.append(f"{device.upper()} failed: {str(error).splitlines()[0]}")
+    chosen = min(seconds, key=seconds.__getitem__)
+    times = [f"measured: {_microseconds(seconds[chosen])} us a step"]
+    times += [f"{d.upper()} {_microseconds(s)}" for d, s in seconds.items() if d != chosen]
+    return Choice(chosen, ", ".join([*times, *failed]))
 
 
 def closed_form_guide(
@@ -216,4 +222,4 @@ def seconds_a_step(
 
 
 def _microseconds(seconds: float) -> str:
-    return f"{seconds * 1e6:.3g} us"
+    return f"{seconds * 1e6:.0f}" if seconds >= 1e-4 else f"{seconds * 1e6:.3g}"

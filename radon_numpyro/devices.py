@@ -6,12 +6,17 @@ only where it is not of the kind asked for: the caller's setting comes back afte
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
 
 DEVICES = ("cpu", "gpu")
+NO_GPU = "no GPU found"
+DESCRIBED = re.compile(r"\d+ x (?P<name>.+) \((?P<platform>\w+)\)")
+# In files of earlier versions.
+FORMER_ONLY_ONE = "the only one that JAX sees"
 
 
 def seen(number: int = 1) -> tuple[str, ...]:
@@ -88,6 +93,27 @@ def describe_current() -> str:
     device = current()
     count = jax.local_device_count(device.platform)
     return f"{count} x {device.device_kind} ({device.platform})"
+
+
+def in_words(device: str | None, reason: str | None = None) -> str:
+    """A device as an analyst calls it, and why it was taken: ``GPU, NVIDIA H200 (asked for)``.
+
+    Parameters
+    ----------
+    device
+        From :func:`describe_current`, perhaps kept in a file.
+    reason
+        Of the choice, if it was kept.
+    """
+    found = DESCRIBED.fullmatch(device or "")
+    if not found:
+        words = device or "not recorded"
+    else:
+        name, platform = found["name"], found["platform"].upper()
+        words = platform if name.upper() == platform else f"{platform}, {name}"
+    if reason == FORMER_ONLY_ONE and words == "CPU":
+        reason = NO_GPU
+    return f"{words} ({reason})" if reason else words
 
 
 def _of_kind(device: str) -> list[Any]:

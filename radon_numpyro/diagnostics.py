@@ -23,6 +23,8 @@ from arviz_base import dataset_to_dataframe
 from radon_numpyro.contraction import prior_only
 from radon_numpyro.ess import TAILS
 from radon_numpyro.finding import Finding, from_json
+from radon_numpyro.inference_data import PREDICTOR
+from radon_numpyro.parametrisation import MAX_MARGINAL_PREDICTORS
 from radon_numpyro.run import INTERRUPTED, MAX_SECONDS
 
 MAX_RHAT = 1.01
@@ -175,21 +177,26 @@ def _table(posterior: xr.Dataset) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Run:
-    """How the draws were made, for advice in numbers."""
+    """How the draws were made, and whether the marginal method might do better."""
 
     method: str
     draws: int
     num_warmup: int
     target_accept_prob: float
+    integrable: bool
 
     @classmethod
     def of(cls, tree: xr.DataTree) -> _Run:
-        attrs = tree.attrs
+        attrs, posterior = tree.attrs, tree["posterior"].to_dataset()
+        method = str(attrs["method"])
+        # The marginal method does not take many predictors.
+        many = posterior.sizes.get(PREDICTOR, 0) > MAX_MARGINAL_PREDICTORS
         return cls(
-            str(attrs["method"]),
-            tree["posterior"].sizes["draw"],
+            method,
+            posterior.sizes["draw"],
             int(attrs.get("num_warmup", 500)),
             float(attrs.get("target_accept_prob", 0.8)),
+            method != "marginal" and not (many and "mu_alpha" in posterior),
         )
 
     def longer(self) -> dict[str, Any]:
@@ -304,7 +311,7 @@ def _energy(bfmi: float, run: _Run) -> Finding | None:
 
 
 def _advising_method(what: str, template: str, run: _Run, **arguments: Any) -> Finding:
-    """Advise the marginal method first, where the draws are by another."""
-    if run.method == "marginal":
+    """Advise the marginal method first, where the draws are by another and it can be taken."""
+    if not run.integrable:
         return Finding.advising(what, template, **arguments)
     return Finding.advising(what, "{method}, or " + template, method="marginal", **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,7 @@ import arviz_stats
 import jax
 import numpy as np
 
+from radon_numpyro.devices import in_words
 from radon_numpyro.diagnostics import diagnose
 from radon_numpyro.files import check_writable
 from radon_numpyro.finding import Finding
@@ -70,11 +72,12 @@ def examine(cache: Path | None) -> Examination:
     -------
     Examination
     """
-    devices = [f"{device.device_kind} ({device.platform})" for device in jax.devices()]
+    described = [f"1 x {device.device_kind} ({device.platform})" for device in jax.devices()]
+    devices = Counter(map(in_words, described))
     facts = {name: version(name) for name in PACKAGES}
     facts |= {name: _installed(name) for name in OPTIONAL}
     facts["python"] = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    facts["devices"] = f"{len(devices)}: {', '.join(sorted(set(devices)))}"
+    facts["devices"] = ", ".join(f"{n} x {name}" for name, n in devices.items())
     facts["cores"] = str(os.cpu_count())
     facts["compiled programs"] = str(cache) if cache else "not kept between runs"
     findings = [_jaxlib(facts["jaxlib"], jax.default_backend()), _cache(cache)]
@@ -138,7 +141,10 @@ def _small_fit() -> tuple[Finding | None, dict[str, str]]:
     good = off < STANDARD_ERRORS and diagnose(sampled).ok
     words = f"means of NUTS within {off:.1f} standard errors of exact ones"
     attrs = sampled.attrs
-    facts = {"small fit": words, "computed on": f"{attrs['device']}, {attrs['device_reason']}"}
+    facts = {
+        "small fit": words,
+        "computed on": in_words(attrs["device"], attrs["device_reason"]),
+    }
     if good:
         return None, facts
     return (

@@ -58,7 +58,9 @@ class Estimate(NamedTuple):
     def of(cls, draws: np.ndarray, prob: float) -> Estimate:
         """Of draws, which are along the first axis."""
         low, high = np.quantile(draws, (0.5 - prob / 2, 0.5 + prob / 2), axis=0)
-        return cls(draws.mean(0), draws.std(0), low, high)
+        # Far from zero a plain sum of thousands loses the digits in which the draws differ.
+        from_first = draws - draws[0]
+        return cls(draws[0] + from_first.mean(0), from_first.std(0), low, high)
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Numbers:
         sd = np.sqrt((within + n * (means - mean) ** 2).sum(0) / n.sum())
         # x squared is x where x is 0 or 1: then the two sums agree in every group.
         sums = n * means
-        binary = np.isclose(within + n * means**2, sums, rtol=1e-9, atol=1e-9).all(0)
+        binary = np.isclose(within + n * means**2, sums, rtol=1e-9, atol=0).all(0)
         names = [*self.labels.predictors, self.labels.outcome]
         return pd.DataFrame({"mean": mean, "sd": sd, "binary": binary}, index=names)
 

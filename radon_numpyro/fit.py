@@ -21,10 +21,11 @@ from radon_numpyro.data import GroupedData
 from radon_numpyro.device_choice import choose_device
 from radon_numpyro.devices import computing_on
 from radon_numpyro.finding import DataWarning, Finding, to_json
-from radon_numpyro.identity import check_same, data_arrays, describe, go_further, restore
+from radon_numpyro.identity import REASONS, check_same, data_arrays, describe, go_further, restore
 from radon_numpyro.inference_data import describe_call, to_datatree
 from radon_numpyro.inversion import ExactResult, check_residual, draw_exact
 from radon_numpyro.nuts import NUTSResult, draw_nuts
+from radon_numpyro.parametrisation import choose_method
 from radon_numpyro.premises import premises
 from radon_numpyro.priors import Priors
 from radon_numpyro.run import Run
@@ -68,7 +69,9 @@ def fit(
         ``"marginal"`` (default): the coefficients are integrated out and then drawn exactly;
         NUTS moves in the scales of the hierarchical model, and the other models need no chain.
         ``"noncentered"`` (hierarchical model) and ``"centered"`` (the model as written): NUTS on
-        all parameters.
+        all parameters. The marginal method of the hierarchical model takes at most 8 predictors:
+        with more, ``"noncentered"`` is the default, and the attribute ``method_reason`` of the
+        result says so.
     priors
         Default: :meth:`Priors.weakly_informative` of the data. :meth:`Priors.tutorial` has
         those of the radon tutorial.
@@ -111,7 +114,7 @@ def fit(
         priors, settings, versions and device, that fit goes on, up to the ``draws``, ``target_ess``
         and ``max_seconds`` given now; a fit of others is refused.
     progress_bar
-        Show bars on a terminal.
+        Show bars, on a terminal or in a notebook; a pipe or a file gets none.
 
     Returns
     -------
@@ -152,6 +155,7 @@ def fit(
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
     """
     statistics = as_statistics(data)
+    method, method_reason = choose_method(model, method, statistics.num_predictors)
     if num_advi_steps is None:
         size = statistics.num_groups * (statistics.num_predictors + 1)
         num_advi_steps = default_advi_steps(model, method, size)
@@ -181,9 +185,11 @@ def fit(
             warnings.warn(DataWarning(finding), stacklevel=2)
         chosen, why = choose_device(settings, statistics, used, checkpoint)
         settings = replace(settings, device=chosen)
-        with computing_on(chosen), _kept(checkpoint, data, used, settings, why) as run.checkpoint:
+        reasons = {"device_reason": why, "method_reason": method_reason}
+        kept = _kept(checkpoint, data, used, settings, reasons)
+        with computing_on(chosen), kept as run.checkpoint:
             return _go(
-                run, data, statistics, used, settings, findings, why, progress_bar=progress_bar
+                run, data, statistics, used, settings, findings, reasons, progress_bar=progress_bar
             )
 
 
@@ -208,7 +214,7 @@ def resume(
         How far to go, where not as far as the fit was asked to: as in :func:`fit`, the time counted
         anew. More draws, for one, extend a fit that has ended; ``float("inf")`` lifts a rule.
     progress_bar
-        Show bars on a terminal.
+        Show bars, on a terminal or in a notebook; a pipe or a file gets none.
 
     Returns
     -------
@@ -234,8 +240,8 @@ def resume(
         settings = go_further(begun, draws=draws, target_ess=target_ess, max_seconds=max_seconds)
         run.allow(settings.max_seconds)
         with computing_on(settings.device):
-            why = kept.header["device_reason"]
-            description = describe(data, priors, settings, why)
+            reasons = {name: kept.header.get(name, "") for name in REASONS}
+            description = describe(data, priors, settings, reasons)
             # Labels may have become text, which the fingerprint tells apart; the numbers are the
             # kept.
             description["fingerprint"] = kept.header["fingerprint"]
@@ -244,7 +250,14 @@ def resume(
             statistics = as_statistics(data)
             findings = premises(data, statistics, priors, settings.model)
             return _go(
-                run, data, statistics, priors, settings, findings, why, progress_bar=progress_bar
+                run,
+                data,
+                statistics,
+                priors,
+                settings,
+                findings,
+                reasons,
+                progress_bar=progress_bar,
             )
 
 
@@ -253,12 +266,12 @@ def _kept(
     data: GroupedData | GroupStatistics,
     priors: Priors,
     settings: Settings,
-    device_reason: str,
+    reasons: dict[str, str],
 ) -> AbstractContextManager[Checkpoint | None]:
     """The checkpoint asked for: none, a new one, or one of the same fit."""
     if checkpoint is None:
         return nullcontext()
-    description = describe(data, priors, settings, device_reason)
+    description = describe(data, priors, settings, reasons)
     if not checkpoints.exists(checkpoint):
         return Checkpoint.create(checkpoint, description, data_arrays(data))
     kept = Checkpoint.open(checkpoint)
@@ -278,7 +291,7 @@ def _go(
     priors: Priors,
     settings: Settings,
     findings: tuple[Finding, ...],
-    device_reason: str,
+    reasons: dict[str, str],
     *,
     progress_bar: bool,
 ) -> xr.DataTree:
@@ -318,7 +331,7 @@ def _go(
     timings = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
     attributes: dict[str, Any] = {
         "dtype": settings.dtype,
-        "device_reason": device_reason,
+        **{name: reason for name, reason in reasons.items() if reason},
         "timings": json.dumps({k: round(v, 3) for k, v in timings.items()}),
         "call": describe_call("fit", **asdict(settings)),
         "resumed": int(run.resumed),

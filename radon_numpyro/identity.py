@@ -11,6 +11,7 @@ the labels as they came.
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -29,6 +30,7 @@ from radon_numpyro.statistics import STATISTICS, GroupStatistics
 PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "optax", "arviz", "numpy")
 HOW_FAR = ("draws", "target_ess", "max_seconds")
 ROWS = ("y", "x", "group")
+REASONS = ("device_reason", "method_reason")
 
 
 def package_versions() -> dict[str, str]:
@@ -37,7 +39,10 @@ def package_versions() -> dict[str, str]:
 
 
 def describe(
-    data: GroupedData | GroupStatistics, priors: Priors, settings: Settings, device_reason: str
+    data: GroupedData | GroupStatistics,
+    priors: Priors,
+    settings: Settings,
+    reasons: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything but the numbers of the data, as JSON can keep it.
 
@@ -45,8 +50,9 @@ def describe(
     ----------
     data, priors, settings
         What is fitted, and how.
-    device_reason
-        Why on the device that JAX computes on now; no part of what makes a fit another.
+    reasons
+        Why on the device that JAX computes on now, and why by the method, by the names in
+        ``REASONS``; no part of what makes a fit another.
     """
     labels, rows = data.labels, isinstance(data, GroupedData)
     return {
@@ -60,7 +66,7 @@ def describe(
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
         "versions": package_versions(),
         "device": f"{current().device_kind} ({platform.machine()})",
-        "device_reason": device_reason,
+        **reasons,
     }
 
 

@@ -11,7 +11,7 @@ lowest 1e-5 of the prior's range is left out. The coefficients are Normal given
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ from radon_numpyro.run import ALL_DRAWS
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 
 GRID = 2048
+# Entries of matrices at once: 64 MiB.
+BLOCK = 2**23
 LOG_RANGE = 12.0
 NEGLIGIBLE = 60.0
 ROUNDING = 1e-14
@@ -109,7 +111,10 @@ def draw_exact(
     eps = draw_eps(rng, equations, priors, draws * chains)
     scale, mu = individual_prior(equations, priors)
     noise = rng.standard_normal((equations.size, *eps.shape))
-    theta = coefficients(group_terms(equations, scale, eps), mu, list(noise))
+    theta = np.empty_like(noise)
+    for some in _blocks(equations, len(eps)):
+        terms = group_terms(equations, scale, eps[some])
+        theta[:, some] = coefficients(terms, mu, list(noise[:, some]))
     intercepts, *slopes = equations.to_model(theta)
     sites = {"alpha": intercepts, "eps": eps}
     if slopes:
@@ -291,7 +296,18 @@ def _log_density(equations: NormalEquations, priors: Priors, log_eps: np.ndarray
     """Posterior log density of log eps, up to a constant."""
     eps = np.exp(log_eps)
     prior = 0.0 if isinstance(priors.eps, Uniform) else -0.5 * (eps / priors.eps.scale) ** 2
-    return individual_log_density(equations, eps, priors) + prior + log_eps
+    blocks = [
+        individual_log_density(equations, eps[some], priors)
+        for some in _blocks(equations, len(eps))
+    ]
+    return np.concatenate(blocks) + prior + log_eps
+
+
+def _blocks(equations: NormalEquations, length: int) -> Iterator[slice]:
+    """Slices of values of eps, so few that a matrix for each and every group fits in memory."""
+    step = max(1, BLOCK // (equations.size**2 * len(equations.count)))
+    for start in range(0, length, step):
+        yield slice(start, start + step)
 
 
 def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:

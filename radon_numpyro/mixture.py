@@ -35,7 +35,9 @@ def moments(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndar
     mean, sd
         Shape (R,).
     """
-    return mean.mean(0), np.sqrt(variance.mean(0) + mean.var(0))
+    # Far from zero a plain sum of thousands loses the digits in which the means differ.
+    from_first = mean - mean[0]
+    return mean[0] + from_first.mean(0), np.sqrt(variance.mean(0) + from_first.var(0))
 
 
 def score(

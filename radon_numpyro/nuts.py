@@ -20,15 +20,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm.auto import tqdm
 
 from radon_numpyro import blocks
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.arrays import Arrays
+from radon_numpyro.bars import progress
 from radon_numpyro.constrain import constrain, sampled
 from radon_numpyro.data import GroupedData
 from radon_numpyro.ess import EssTarget
-from radon_numpyro.parametrisation import parametrisation
+from radon_numpyro.parametrisation import choose_method, parametrisation
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import precision, random_key, unlabelled
 from radon_numpyro.rao_blackwell import posterior_moments
@@ -125,8 +125,9 @@ def sample_nuts(
     advi
         The fitted guide; its model is sampled.
     method
-        Hierarchical model: ``"marginal"`` (default), ``"noncentered"`` or ``"centered"``; the
-        others: ``"centered"``. See ``parametrisation.py``.
+        Hierarchical model: ``"marginal"`` (default, of at most 8 predictors), ``"noncentered"``
+        (default of more) or ``"centered"``; the others: ``"centered"``. See
+        ``parametrisation.py``.
     priors
         Default: :meth:`Priors.weakly_informative` of the data.
     draws, chains, num_warmup
@@ -160,7 +161,7 @@ def sample_nuts(
     dtype
         ``"float64"`` or ``"float32"``.
     progress_bar
-        Show iterations, divergences and tree size on a terminal.
+        Show iterations, divergences and tree size, on a terminal or in a notebook.
 
     Returns
     -------
@@ -177,8 +178,10 @@ def sample_nuts(
     KeyboardInterrupt, TimeoutError
         On Ctrl-C or SIGTERM, or after ``max_seconds``, before the first draw is kept.
     """
-    if method is None:
-        method = "marginal" if advi.model == "hierarchical" else "centered"
+    if method is None and advi.model != "hierarchical":
+        method = "centered"
+    statistics = as_statistics(data)
+    method, _ = choose_method(advi.model, method, statistics.num_predictors)
     settings = Settings(
         model=advi.model,
         method=method,
@@ -200,7 +203,6 @@ def sample_nuts(
             "which draw_exact draws"
         )
     with Run(max_seconds=max_seconds) as run:
-        statistics = as_statistics(data)
         priors = Priors.weakly_informative(statistics) if priors is None else priors
         return draw_nuts(
             statistics, advi, priors, settings, run, use_guide=use_guide, progress_bar=progress_bar
@@ -250,7 +252,7 @@ def draw_nuts(
             return {name: np.asarray(v) for name, v in sites.items() if name in advi.means}
 
         total = settings.num_warmup + settings.draws
-        with tqdm(total=total, disable=not progress_bar, unit="draw", desc="NUTS") as bar:
+        with progress(total=total, shown=progress_bar, unit="draw", desc="NUTS") as bar:
             state, records, warmup_gradients, stopped_by = _run_blocks(
                 state,
                 settings,

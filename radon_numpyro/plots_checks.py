@@ -26,6 +26,7 @@ from radon_numpyro.axes import (
     size_axis,
     split_sites,
 )
+from radon_numpyro.digits import number, stated
 from radon_numpyro.inference_data import PREDICTOR
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.reading import read_priors
@@ -145,8 +146,9 @@ def plot_prior_predictive(
     ax.set(xlim=edges[[0, -1]], ylim=(0, None))
     ax.legend(fontsize=7, frameon=False)
     low, high = np.quantile(prior, (0.025, 0.975))
-    title = f"95 % from the priors: {_number(low)} to {_number(high)}\n"
-    title += f"data: {_number(y.min())} to {_number(y.max())}"
+    width = (high - low) / 4
+    title = f"95 % from the priors: {number(low, width)} to {number(high, width)}\n"
+    title += f"data: {number(y.min(), y.std())} to {number(y.max(), y.std())}"
     dress(ax, title, outcome or tree.attrs["outcome"], "share of rows in a bin")
     return ax
 
@@ -274,7 +276,7 @@ def _prior(prior: Normal | HalfNormal | Uniform, predictor: int) -> tuple[Any, s
     words = ", ".join(map(_number, one))
     match prior:
         case Normal():
-            return norm(*one), f"Normal({words})"
+            return norm(*one), f"Normal({stated(*one)}, {_number(one[1])})"
         case HalfNormal():
             return halfnorm(0, *one), f"HalfNormal({words})"
         case Uniform():

@@ -23,6 +23,7 @@ from scipy import stats
 
 from radon_numpyro.checks import first_few, plural
 from radon_numpyro.data import GroupedData
+from radon_numpyro.digits import number
 from radon_numpyro.finding import Finding
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics import GroupStatistics, as_statistics
@@ -162,6 +163,6 @@ def _locations(
     for k in np.flatnonzero(distance > MAX_DISTANCE):
         yield Finding(
             f"The prior of {sites[k]}, {Normal(loc[k], scale[k])}, puts far out in its tail what "
-            f"the data say: about {estimates[k]:.3g}.",
+            f"the data say: about {number(estimates[k], errors[k])}.",
             *ADVICE,
         )

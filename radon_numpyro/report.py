@@ -14,6 +14,7 @@ import xarray as xr
 from radon_numpyro import report_groups, report_sections
 from radon_numpyro.checks import plural
 from radon_numpyro.compare import Comparison
+from radon_numpyro.devices import in_words
 from radon_numpyro.diagnostics import Diagnosis, diagnose
 from radon_numpyro.estimates import Numbers
 from radon_numpyro.page import Html, element, page, section, table
@@ -156,14 +157,16 @@ def _answer(numbers: Numbers, diagnosis: Diagnosis) -> Html:
 def _made(numbers: Numbers) -> Html:
     """What it takes to make the fit again."""
     attrs, tree = numbers.tree.attrs, numbers.tree
+    why = attrs.get("method_reason")
     sizes = tree["posterior"].sizes
     facts: dict[str, Any] = {
-        "model, method": f"{attrs['model']}, {attrs['method']}",
+        "model, method": f"{attrs['model']}, {attrs['method']}{f' ({why})' if why else ''}",
         "draws": f"{sizes['draw']} of each of {plural(sizes['chain'], 'chain')}",
         "warm-up": attrs.get("num_warmup"),
         "gradients, warm-up and draws": _pair(attrs, "warmup_gradients", "sampling_gradients"),
         "seed": attrs["seed"],
-        "device": f"{attrs['device']}, {attrs['dtype']}",
+        "device": in_words(attrs.get("device"), attrs.get("device_reason")),
+        "numbers": attrs["dtype"],
         "seconds": _json(attrs.get("timings", "{}")),
         "versions": _json(attrs["versions"]),
         "fingerprint of the data": attrs.get("data_fingerprint"),

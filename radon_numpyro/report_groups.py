@@ -12,7 +12,7 @@ from radon_numpyro.checks import plural
 from radon_numpyro.estimates import Estimate, Numbers
 from radon_numpyro.page import Html, element, section, table
 from radon_numpyro.predict import predict
-from radon_numpyro.report_words import ends, middle, name, percent, short
+from radon_numpyro.report_words import ends, middle, name, percent, stated
 
 SHOWN_PREDICTORS = 6
 PRIOR_MARK = "\N{DAGGER}"
@@ -81,11 +81,11 @@ def predictions(numbers: Numbers) -> Html | None:
         for kind in ("mean", "outcome")
     )
     predictors = numbers.labels.predictors[:SHOWN_PREDICTORS]
-    rows = []
+    rows, sds = [], numbers.columns["sd"]
     for i in range(len(frame)):
         title, label = shown[i // len(at)]
         cells: list[Any] = [title if label is None else name(title)]
-        cells += [short(frame[x].iloc[i]) for x in predictors]
+        cells += [stated(frame[x].iloc[i], sds[x]) for x in predictors]
         for part in (line, row):
             one = Estimate(*(part[c].iloc[i] for c in ("mean", "sd", "lower", "upper")))
             cells.append([middle(one), " (", element("span", ends(one), class_="range"), ")"])

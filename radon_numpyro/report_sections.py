@@ -200,7 +200,7 @@ def advi(numbers: Numbers) -> Html | None:
         rows.append(
             [
                 _parameter(numbers, key),
-                *(number(value, 4 * sd) for value in (mean, means[key])),
+                *(number(value, sd) for value in (mean, means[key])),
                 *(number(value, value) for value in (sd, sds[key])),
             ]
         )

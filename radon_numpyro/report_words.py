@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from radon_numpyro import digits
 from radon_numpyro.checks import plural
 from radon_numpyro.estimates import Estimate, Numbers
 from radon_numpyro.page import Html, element
@@ -36,21 +37,18 @@ def name(label: Any) -> Html:
     return element("bdi", element("i", text) if text.strip() else "(empty)")
 
 
-def number(value: Any, width: Any) -> str:
-    """A number with the digits that an interval of this width calls for, two of them."""
-    value, width = float(value), float(width)
-    if not np.isfinite(value):
-        return "not finite"
-    if not np.isfinite(width) or width <= 0:
-        return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
-    places = 1 - int(np.floor(np.log10(width)))
-    if places > 6 or abs(value) >= 1e9:
-        size = np.floor(np.log10(abs(value))) if value else 0
-        text = f"{value:.{int(np.clip(size + places, 1, 15))}e}"
-    else:
-        # Rounding may leave a zero with a sign.
-        text = f"{round(value, places) + 0.0:,.{max(places, 0)}f}"
+def number(value: Any, sd: Any) -> str:
+    """A number with the digits that its standard deviation calls for; see ``digits.py``."""
+    return _typeset(digits.number(value, sd))
+
+
+def _typeset(text: str) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def stated(value: Any, sd: Any) -> str:
+    """A number that somebody has set, as the mean of a prior; see ``digits.py``."""
+    return _typeset(digits.stated(value, sd))
 
 
 def percent(prob: float) -> str:
@@ -60,13 +58,13 @@ def percent(prob: float) -> str:
 
 def ends(estimate: Estimate, joint: str = "to") -> str:
     """Ends of an interval: "1.3 to 1.5", or "1.3 and 1.5" after "between"."""
-    width = estimate.high - estimate.low
-    return f"{number(estimate.low, width)} {joint} {number(estimate.high, width)}"
+    _, _, low, high = map(_typeset, digits.estimate(*estimate))
+    return f"{low} {joint} {high}"
 
 
 def middle(estimate: Estimate) -> str:
-    """The posterior mean, with the digits of its interval."""
-    return number(estimate.mean, estimate.high - estimate.low)
+    """The posterior mean."""
+    return _typeset(digits.estimate(*estimate)[0])
 
 
 def listing(labels: Sequence[Any]) -> list[Any]:
@@ -287,8 +285,8 @@ def prior_words(prior: Normal | HalfNormal | Uniform, k: int, prob: float) -> tu
         case Normal():
             mean, sd = one(prior.loc), one(prior.scale)
             reach = ndtri(0.5 + prob / 2) * sd
-            low, high = (number(mean + s * reach, 2 * reach) for s in (-1, 1))
-            text = f"Normal({short(mean)}, {short(sd)})"
+            low, high = (number(mean + s * reach, sd) for s in (-1, 1))
+            text = f"Normal({stated(mean, sd)}, {short(sd)})"
             return text, f"{percent(prob)} between {low} and {high}"
         case HalfNormal():
             sd = one(prior.scale)
@@ -300,6 +298,5 @@ def prior_words(prior: Normal | HalfNormal | Uniform, k: int, prob: float) -> tu
 
 
 def short(value: float) -> str:
-    """A number that has no interval."""
-    text = f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
-    return text.replace("-", "\N{MINUS SIGN}")
+    """A number that has no standard deviation."""
+    return _typeset(digits.short(value))

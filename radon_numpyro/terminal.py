@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from radon_numpyro.digits import texts_of
 from radon_numpyro.finding import DataWarning
 
 GOOD, BAD_INPUT, NOT_TRUSTED, INTERRUPTED = 0, 2, 3, 130
@@ -44,8 +45,8 @@ class Terminal:
 
     @property
     def progress_bar(self) -> bool:
-        """Whether bars are shown: on a terminal only."""
-        return self.err.is_terminal and not self.quiet
+        """Whether bars are asked for; ``bars.py`` shows them on a terminal only."""
+        return not self.quiet
 
     def note(self, text: str) -> None:
         """Say what is going on.
@@ -163,21 +164,6 @@ def command_line(context: typer.Context) -> str:
     return shlex.join(words)
 
 
-def number(value: Any) -> str:
-    """A number for a table.
-
-    Parameters
-    ----------
-    value
-        NaN becomes a dash.
-    """
-    if isinstance(value, str):
-        return escape(value)
-    if value != value:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
 def table(title: str, frame: pd.DataFrame) -> Table:
     """A data frame for the terminal.
 
@@ -194,7 +180,8 @@ def table(title: str, frame: pd.DataFrame) -> Table:
         shown.add_column(escape(str(column)), justify="right", no_wrap=True)
     for name, values in frame.iterrows():
         # Labels such as mu_beta[floor] would be read as markup.
-        shown.add_row(escape(str(name)), *(number(v) for v in values))
+        texts = texts_of({str(column): v for column, v in values.items()})
+        shown.add_row(escape(str(name)), *map(escape, texts.values()))
     return shown
 
 

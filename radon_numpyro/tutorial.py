@@ -164,7 +164,7 @@ def reproduce(
     folds
         Folds of the out-of-sample comparison.
     progress_bar
-        Show bars on a terminal.
+        Show bars, on a terminal or in a notebook; a pipe or a file gets none.
 
     Returns
     -------

@@ -31,6 +31,7 @@ from radon_numpyro import (
     GroupStatistics,
     Priors,
     advi,
+    bars,
     fit_advi,
     models,
     simulate,
@@ -431,7 +432,8 @@ def test_same_seed_same_bits_and_another_seed_others():
     assert other.khat != again.khat
 
 
-def test_the_bar_shows_the_average_bound_and_changes_nothing(capsys):
+def test_the_bar_shows_the_average_bound_and_changes_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(bars, "watched", lambda: True)
     shown = fit_advi(line(), "pooled", progress_bar=True)
     text = capsys.readouterr().err
     assert_same_bits(line_advi(), shown)

@@ -44,7 +44,7 @@ def test_fit_prints_the_answer_and_writes_whole_files(fitted):
     assert "80% intervals" in result.stdout
     assert "Good: the draws can be trusted." in result.stdout
     assert "919 rows in 85 groups." in result.stderr
-    assert re.search(r"Computed on \d+ x .*: \w.*\.", result.stderr)
+    assert re.search(r"Device: [CG]PU.* \(\w.*\)\.", result.stderr)
     assert {path.name for path in out.iterdir()} == {"fit.nc", "parameters.csv", "groups.csv"}
 
 
@@ -198,9 +198,9 @@ def test_a_platform_that_there_is_not_is_one_sentence(tmp_path):
 def test_a_platform_is_handed_on(tmp_path):
     options = ["--draws", "50", "--platform", "cpu", "--checkpoint", tmp_path / "kept"]
     result = run("fit", *MINNESOTA, *options, "--out", tmp_path)
-    assert "Computed on 1 x cpu (cpu): asked for." in result.stderr
+    assert "Device: CPU (asked for)." in result.stderr
     resumed = run("resume", tmp_path / "kept")
-    assert "Computed on 1 x cpu (cpu): asked for." in resumed.stderr
+    assert "Device: CPU (asked for)." in resumed.stderr
 
 
 def test_a_target_ends_the_run(tmp_path):
@@ -220,6 +220,24 @@ def test_priors_that_cut_off_the_data_are_said(tmp_path):
     assert re.search(r"Warning: The prior of eps, Uniform", result.stderr), result.stderr
     ours = run("fit", path, *MINNESOTA[1:], "--model", "pooled", "--out", tmp_path)
     assert "Warning" not in ours.stderr
+
+
+@pytest.mark.parametrize(("offset", "unit"), [(1e6, 1.0), (1e12, 1.0), (0.4, 1e-12)])
+def test_the_table_tells_the_mean_from_the_ends_of_its_interval(tmp_path, offset, unit):
+    """By four figures all three were 1,000,000, whatever the sd; the files keep all digits."""
+    scatter = np.random.default_rng(0).normal(0.0, 0.3, size=60).round(2)
+    frame = pd.DataFrame({"y": (offset + scatter) * unit, "group": ["a", "b", "c"] * 20})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    options = ["--y", "y", "--group", "group", "--model", "pooled", "--out", tmp_path]
+    result = run("fit", tmp_path / "rows.csv", *options, "--advi-steps", "0")
+    assert result.exit_code == 0, result.stderr
+    (shown,) = [line.split()[1:5] for line in result.stdout.splitlines() if "alpha" in line]
+    assert len(set(shown)) == 4
+    row = pd.read_csv(tmp_path / "parameters.csv", index_col=0).loc["alpha"]
+    for text, name in zip(shown, ("mean", "sd", "lower", "upper"), strict=True):
+        assert abs(float(text.replace(",", "")) - row[name]) <= 0.0501 * row["sd"]
+    draws = load_fit(tmp_path / "fit.nc")["posterior"]["alpha"].values
+    assert row["upper"] == np.quantile(draws, 0.95)
 
 
 # Audit

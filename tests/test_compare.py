@@ -7,6 +7,7 @@ from test_loo import radon_fit
 
 from radon_numpyro import GroupStatistics, compare, compare_pooling, fit, load_radon, simulate
 from radon_numpyro.compare import DEFINITIONS, Comparison
+from radon_numpyro.digits import number
 
 MODELS = ("pooled", "individual", "hierarchical")
 
@@ -76,7 +77,8 @@ def test_it_prints_the_table_with_errors(comparison):
     text = str(comparison)
     assert text.index("hierarchical") < text.index("pooled") < text.index("individual")
     row = comparison.table.loc["pooled"]
-    assert f"{row['elpd_loo']:.1f} +- {row['elpd_loo_se']:.1f}" in text
+    value, se = number(row["elpd_loo"], row["elpd_loo_se"]), row["elpd_loo_se"]
+    assert f"{value} +- {number(se, se)}" in text
     assert "logo" not in text
 
 

@@ -73,6 +73,22 @@ def test_the_kinds_of_device_are_named(device):
         fit(towns(), device=device)
 
 
+@pytest.mark.parametrize(
+    ("device", "reason", "words"),
+    [
+        ("1 x cpu (cpu)", "no GPU found", "CPU (no GPU found)"),
+        ("4 x NVIDIA H200 (gpu)", "asked for", "GPU, NVIDIA H200 (asked for)"),
+        # Fits from files of earlier versions.
+        ("1 x cpu (cpu)", "the only one that JAX sees", "CPU (no GPU found)"),
+        ("1 x NVIDIA H100 80GB HBM3 (gpu)", None, "GPU, NVIDIA H100 80GB HBM3"),
+        ("TPU v5", None, "TPU v5"),
+        (None, None, "not recorded"),
+    ],
+)
+def test_a_device_is_named_as_an_analyst_would(device, reason, words):
+    assert devices.in_words(device, reason) == words
+
+
 # Two devices of one kind stand for a CPU and a GPU: what is computed where is seen all the same.
 ON_THE_OTHER = """
 import hashlib, json, sys
@@ -148,8 +164,8 @@ def test_a_fit_is_computed_on_the_device_chosen_with_the_same_draws():
     assert where[4] == ["cpu:0", "cpu:1"]
     assert where[5] in (["cpu:0"], ["cpu:1"])
     set_before = "set as JAX's default device"
-    assert reasons[:4] == ["the only one that JAX sees", set_before, set_before, "asked for"]
-    assert re.fullmatch(r"cpu: \S+ us a step, gpu: \S+ us a step", reasons[4])
+    assert reasons[:4] == ["no GPU found", set_before, set_before, "asked for"]
+    assert re.fullmatch(r"measured: \S+ us a step, [CG]PU \S+", reasons[4])
     assert reasons[5] == reasons[4]
 
 
@@ -159,9 +175,9 @@ def test_a_fit_is_computed_on_the_device_chosen_with_the_same_draws():
 @pytest.mark.parametrize(
     ("cpu", "gpu", "expected"),
     [
-        (4e-3, 31e-6, Choice("gpu", "cpu: 4e+03 us a step, gpu: 31 us a step")),
-        (240e-6, 310e-6, Choice("cpu", "cpu: 240 us a step, gpu: 310 us a step")),
-        (9.26e-6, None, Choice("cpu", "cpu: 9.26 us a step, too little for a gpu")),
+        (4e-3, 31e-6, Choice("gpu", "measured: 31 us a step, CPU 4000")),
+        (240e-6, 310e-6, Choice("cpu", "measured: 240 us a step, GPU 310")),
+        (9.26e-6, None, Choice("cpu", "measured: 9.26 us a step, too little for a GPU to pay")),
     ],
 )
 def test_the_quicker_device_is_chosen(cpu, gpu, expected):
@@ -178,7 +194,7 @@ def test_a_gpu_that_fails_is_not_chosen_and_the_reason_says_why():
         return 0.02
 
     assert quicker(("cpu", "gpu"), measure) == Choice(
-        "cpu", "cpu: 2e+04 us a step, gpu: RESOURCE_EXHAUSTED: 90 GiB"
+        "cpu", "measured: 20000 us a step, GPU failed: RESOURCE_EXHAUSTED: 90 GiB"
     )
 
 
@@ -211,7 +227,7 @@ def test_one_measurement_serves_all_fits_of_a_shape(monkeypatch, two_kinds):
 
     monkeypatch.setattr(device_choice, "seconds_a_step", measure)
     monkeypatch.setattr(device_choice, "computing_on", lambda device: computing_on("cpu"))
-    expected = Choice("gpu", "cpu: 2e+03 us a step, gpu: 1e+03 us a step")
+    expected = Choice("gpu", "measured: 1000 us a step, CPU 2000")
     assert choose_device(settings(), statistics(), TUTORIAL) == expected
     other = {"seed": 3, "draws": 1000, "target_ess": 400.0, "max_seconds": 9.0}
     assert choose_device(settings(**other), statistics(), TUTORIAL) == expected
@@ -229,7 +245,7 @@ def nothing_to_measure(*_):
 def test_one_device_costs_no_measurement(monkeypatch):
     monkeypatch.setattr(device_choice, "seen", lambda number=1: ("cpu",))
     monkeypatch.setattr(device_choice, "closed_form_guide", nothing_to_measure)
-    only = Choice("cpu", "the only one that JAX sees")
+    only = Choice("cpu", "no GPU found")
     assert choose_device(settings(), statistics(), TUTORIAL) == only
 
 
@@ -240,7 +256,7 @@ def test_of_several_devices_a_kind_is_chosen_that_has_so_many(monkeypatch):
     monkeypatch.setattr(device_choice, "closed_form_guide", nothing_to_measure)
     assert (seen(), seen(4), seen(5)) == (("cpu", "gpu"), ("gpu",), ())
     chosen = device_choice._choose(settings(num_devices=4), statistics(), TUTORIAL, None)
-    assert chosen == Choice("gpu", "the only one that JAX sees 4 of")
+    assert chosen == Choice("gpu", "the only kind of which there are 4")
 
 
 def test_more_devices_than_there_are_are_refused_before_any_work(monkeypatch):
@@ -254,7 +270,7 @@ def test_more_devices_than_there_are_are_refused_before_any_work(monkeypatch):
     ("given", "expected"),
     [
         ({"device": "gpu"}, Choice("gpu", "asked for")),
-        ({"model": "pooled"}, Choice("cpu", "the draws are exact, and made on the host")),
+        ({"model": "pooled"}, Choice("cpu", "the draws are exact and need no GPU")),
     ],
 )
 def test_what_is_not_to_be_chosen_is_not_measured(monkeypatch, two_kinds, given, expected):

@@ -21,7 +21,16 @@ from fits import (
     three_counties,
 )
 
-from radon_numpyro import GroupStatistics, Priors, blocks, diagnose, fit, load_radon, nuts, simulate
+from radon_numpyro import (
+    GroupStatistics,
+    Priors,
+    bars,
+    blocks,
+    diagnose,
+    fit,
+    load_radon,
+    simulate,
+)
 from radon_numpyro.settings import default_advi_steps, default_chain_method
 
 LINE = {
@@ -260,7 +269,8 @@ def test_the_precision_asked_for_is_recorded_without_a_step_of_advi():
     assert {v.dtype for v in tree["posterior"].data_vars.values()} == {np.dtype("float32")}
 
 
-def test_both_bars_are_shown_on_request_alone(capsys):
+def test_both_bars_are_shown_on_request_alone(capsys, monkeypatch):
+    monkeypatch.setattr(bars, "watched", lambda: True)
     fit(line(), **{**LINE, "draws": 20, "progress_bar": True})
     text = capsys.readouterr().err
     assert text.index("ADVI") < text.index("NUTS")
@@ -276,7 +286,7 @@ def test_the_setting_of_the_caller_is_left_alone():
 
 
 def test_an_interrupted_fit_is_returned_and_found_wanting(monkeypatch):
-    class Interrupting(nuts.tqdm):
+    class Interrupting(bars.tqdm):
         def update(self, n=1):
             super().update(n)
             self.blocks = getattr(self, "blocks", 0) + 1
@@ -285,7 +295,7 @@ def test_an_interrupted_fit_is_returned_and_found_wanting(monkeypatch):
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        monkeypatch.setattr(nuts, "tqdm", Interrupting)
+        monkeypatch.setattr(bars, "tqdm", Interrupting)
         tree = fit(line(), **LINE)
     except KeyboardInterrupt:
         # Else it would end the tests.

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from scipy.optimize import minimize_scalar
 
+from radon_numpyro.estimates import Estimate
 from radon_numpyro.mixture import interval, moments, quantile, score
 
 PROBS = (1e-8, 0.003, 0.05, 0.3, 0.5, 0.77, 0.95, 1 - 1e-6)
@@ -145,3 +146,15 @@ def test_score_of_weighted_components_against_scipy():
     np.testing.assert_allclose(got_density, np.log(density))
     equal = score(y, mean, variance, -np.log(3))
     np.testing.assert_allclose(equal[0], mean.mean(0))
+
+
+def test_moments_far_from_zero_keep_their_digits():
+    """Outcomes of 1e12 with an sd of 0.05: a plain sum of 4000 of them is off by more than that."""
+    near = np.random.default_rng(0).normal(0.0, 0.05, size=(4000, 3))
+    mean, sd = moments(1e12 + near, np.full((4000, 3), 0.01))
+    np.testing.assert_allclose(mean - 1e12, near.mean(0), atol=5e-4)
+    np.testing.assert_allclose(sd, np.sqrt(0.01 + near.var(0)), rtol=1e-2)
+    found = Estimate.of(1e12 + near, 0.9)
+    np.testing.assert_allclose(found.mean - 1e12, near.mean(0), atol=5e-4)
+    assert (found.low < found.mean).all()
+    assert (found.mean < found.high).all()

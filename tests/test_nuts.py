@@ -38,11 +38,11 @@ from numpyro.infer.reparam import LocScaleReparam
 from radon_numpyro import (
     GroupStatistics,
     Priors,
+    bars,
     blocks,
     constrain,
     fit_advi,
     models,
-    nuts,
     sample_nuts,
     settings,
     simulate,
@@ -373,7 +373,8 @@ def test_same_seed_same_bits_and_another_seed_others():
     assert len(np.unique(chains)) > 0.9 * chains.size
 
 
-def test_the_bar_changes_nothing(capsys):
+def test_the_bar_changes_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(bars, "watched", lambda: True)
     shown = line_run(progress_bar=True)
     text = capsys.readouterr().err
     assert_same_draws(line_nuts(), shown)
@@ -648,7 +649,7 @@ def interrupt_after(monkeypatch):
     """Send this process a real SIGINT after so many blocks."""
 
     def install(num_blocks):
-        class Interrupting(nuts.tqdm):
+        class Interrupting(bars.tqdm):
             def update(self, n=1):
                 nonlocal num_blocks
                 super().update(n)
@@ -656,7 +657,7 @@ def interrupt_after(monkeypatch):
                 if num_blocks == 0:
                     os.kill(os.getpid(), signal.SIGINT)
 
-        monkeypatch.setattr(nuts, "tqdm", Interrupting)
+        monkeypatch.setattr(bars, "tqdm", Interrupting)
 
     # Whoever runs the tests may have turned interrupts off.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)

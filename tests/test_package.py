@@ -17,7 +17,7 @@ MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__in
 # A module imports those of earlier lines, or of its own line as long as that makes no cycle.
 LAYERS = [
     {"checks", "labels", "finding", "moments", "frames", "files", "page", "hdf5"},
-    {"locks", "interrupts", "arrays", "devices"},
+    {"locks", "interrupts", "arrays", "devices", "bars", "digits"},
     {"checkpoint"},
     {"run"},
     {"missing", "identification", "miscoding"},

@@ -70,7 +70,9 @@ def test_the_numbers_are_those_of_the_data():
         seed=2,
     )
     findings = prior_conflicts(TUTORIAL, truth.data)
-    numbers = [float(finding.what.split("about ")[1].rstrip(".")) for finding in findings]
+    numbers = [
+        float(finding.what.split("about ")[1].rstrip(".").replace(",", "")) for finding in findings
+    ]
     np.testing.assert_allclose(numbers, [300.0, 5000.0, 1e6, -2e5], rtol=0.15)
     wide = Priors(
         Normal(0.0, 1e6), Normal(0.0, 1e5), Uniform(6500.0), TUTORIAL.sigma_beta,

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 import radon_numpyro
 from radon_numpyro import GroupedData, compare, diagnose, fit, predict
+from radon_numpyro.devices import in_words
 from radon_numpyro.estimates import ALL_GROUPS, CHOSEN_GROUPS, Numbers, display
 from radon_numpyro.page import VOID, Html, element, table
 from radon_numpyro.report import html_report
@@ -310,6 +311,16 @@ def test_a_predictor_of_zeros_and_ones_is_predicted_at_both(radon):
     assert "One unit more" not in answer
 
 
+def test_a_predictor_in_a_tiny_unit_is_not_one_of_zeros_and_ones():
+    """Else the report would say "1 instead of 0" of a predictor of some 1e-12."""
+    rows = np.random.default_rng(0).normal(3.0, 1.0, size=(40, 2))
+    group = ["a", "b"] * 20
+    settings = {"draws": 10, "num_advi_steps": 0, "progress_bar": False}
+    for unit in (1e-12, 1.0):
+        data = GroupedData.from_arrays(rows[:, 0], rows[:, 1] * unit, group)
+        assert not Numbers(fit(data, "pooled", **settings), 0.9).columns["binary"].any()
+
+
 @given(
     st.floats(-1e12, 1e12),
     st.floats(1e-9, 1e9),
@@ -433,8 +444,9 @@ def test_advi_is_beside_the_draws_with_its_verdict(radon):
 def test_how_it_was_made():
     tree = labelled_fit()
     text = Page(html_report(tree)).text("made")
-    for key in ("command", "call", "data_fingerprint", "device", "dtype", "priors"):
+    for key in ("command", "call", "data_fingerprint", "dtype", "priors"):
         assert str(tree.attrs[key]) in text, key
+    assert in_words(tree.attrs["device"], tree.attrs["device_reason"]) in text
     assert "numpyro 0" in text
     assert "seed0" in text
 
