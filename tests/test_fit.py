@@ -29,6 +29,7 @@ from radon_numpyro import (
     diagnose,
     fit,
     load_radon,
+    nuts,
     simulate,
 )
 from radon_numpyro.settings import default_advi_steps, default_chain_method
@@ -295,7 +296,7 @@ def test_an_interrupted_fit_is_returned_and_found_wanting(monkeypatch):
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        monkeypatch.setattr(bars, "tqdm", Interrupting)
+        monkeypatch.setattr(nuts, "progress", lambda **_: Interrupting(disable=True))
         tree = fit(line(), **LINE)
     except KeyboardInterrupt:
         # Else it would end the tests.
