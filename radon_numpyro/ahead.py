@@ -36,7 +36,7 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
     """
     statistics = unlabelled(statistics)
     leaves, structure = jax.tree.flatten((statistics, priors))
-    same = replace(settings, seed=0, num_advi_steps=0, target_ess=None, max_seconds=None)
+    same = replace(settings, seed=0, num_advi_steps=0, target_accept_prob=None, target_ess=None, max_seconds=None)
     shape = (same, structure, *map(np.shape, leaves))
     if shape in _SEEN:
         return

@@ -26,7 +26,7 @@ FIRST_BLOCK = 100
 PATIENCE = 1.0
 # Numbers that a block may hold of the positions of all chains.
 HELD = 1_000_000
-_FIXED = ("model", "num_warmup", "target_accept_prob", "max_tree_depth")
+_FIXED = ("model", "num_warmup", "max_tree_depth")
 
 
 class Pace:
