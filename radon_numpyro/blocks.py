@@ -99,7 +99,8 @@ def begin(
     unit
         Unit of each coordinate, shape (D,).
     chain_method, **fixed
-        From :meth:`radon_numpyro.settings.Settings.sampler`, and the model.
+        From :meth:`radon_numpyro.settings.Settings.sampler`, the model, and
+        ``target_accept_prob``, which is no constant of the program: another compiles nothing.
     """
     vectorized = chain_method == "vectorized"
     return _begin(keys, position, target, priors, unit, vectorized=vectorized, **fixed)

@@ -27,7 +27,7 @@ from radon_numpyro.reading import read_priors, read_statistics
 from radon_numpyro.statistics import as_statistics
 
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
-_JSON = ("predictors", "left_out", "versions", "timings")
+_JSON = ("predictors", "left_out", "versions", "timings", "earlier_runs", "unfinished_run")
 _MOMENTS = ("means", "sds")
 
 
