@@ -158,7 +158,7 @@ def sample_nuts(
         Seed of the starting points and of the chains.
     target_accept_prob
         Acceptance probability that the step size is tuned to. Default by the marginal method: 0.95
-        for at most 30 groups with rows, 0.8 for more; where draws diverge, a second run is tuned to
+        for at most 20 groups with rows, 0.8 for more; where draws diverge, a second run is tuned to
         0.95 and a last one to 0.99 (see the notes). By the other methods: 0.9, and one run.
     max_tree_depth
         Doublings of a trajectory at the most.

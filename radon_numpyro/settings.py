@@ -16,7 +16,7 @@ from radon_numpyro.windows import WINDOW
 CHAIN_METHODS = ("sequential", "parallel", "vectorized")
 MAX_DRAWS_BYTES = 2**30
 MAX_ADVI_STEPS, MANY_COEFFICIENTS = 100_000, 2000
-FEW_GROUPS = 30
+FEW_GROUPS = 20
 COEFFICIENTS = ("auto", "draws", "summary", "none")
 
 
