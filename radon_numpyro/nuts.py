@@ -202,14 +202,15 @@ def sample_nuts(
 
     Notes
     -----
-    By the marginal method few groups leave the scales of the population a skewed posterior with a
-    steep wall towards 0. Now and then a step that is long enough for the rest jumps into the wall
-    and is thrown far out, which counts as a divergence, although shorter steps reach all of the
-    posterior. So where ``target_accept_prob`` is not given and any draw diverges, all chains start
-    again from the same points with shorter steps. Only the last run is kept and judged, whatever it
-    found: one that still diverges at 0.99 is reported as such. ``earlier_runs`` says what happened
-    before. If Ctrl-C, SIGTERM or ``max_seconds`` end such a run early, the complete one before it
-    is kept with its divergences, ``unfinished_run`` says of the other, and ``complete`` is false.
+    By the marginal method few groups leave the scales of the population a skewed posterior, whose
+    density falls steeply towards 0. Now and then a step of the usual length ends on that slope, and
+    the next one is thrown far out. This counts as a divergence, although all of the posterior is
+    reached with shorter steps. So where ``target_accept_prob`` is not given and any draw diverges,
+    all chains start again from the same points with shorter steps. Only the last run is kept and
+    judged, whatever it found: one that still diverges at 0.99 is reported as such.
+    ``earlier_runs`` says what happened before. If Ctrl-C, SIGTERM or ``max_seconds`` end such a run
+    early, the complete one before it is kept with its divergences, ``unfinished_run`` says of the
+    other, and ``complete`` is false.
 
     The other methods get no further run: their divergences are of a funnel, which shorter steps
     hide better than they explore it.

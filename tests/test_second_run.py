@@ -30,7 +30,6 @@ from radon_numpyro import (
 from radon_numpyro.priors import HalfNormal, Normal, Uniform
 from radon_numpyro.run import Run
 
-SLOW = pytest.mark.slow
 # Travel times of an ultrasonic wave along six rails, three of each: Devore (2000), and nlme.
 TRAVEL = (55, 53, 54, 26, 37, 32, 78, 91, 85, 92, 100, 96, 49, 51, 50, 80, 85, 83)
 
@@ -247,7 +246,7 @@ def test_an_acceptance_that_is_given_gets_one_run():
     assert not diagnosis.ok
 
 
-def test_a_posterior_with_no_end_diverges_at_the_last():
+def test_a_posterior_with_no_end_is_refused_whether_its_last_run_diverges_or_not():
     """Three groups, and priors that allow anything: sigma_alpha has hardly a mean."""
     rng = np.random.default_rng(3)
     group = np.repeat(np.arange(3), 3)
@@ -259,9 +258,10 @@ def test_a_posterior_with_no_end_diverges_at_the_last():
     priors = Priors(loc, none, wide, HalfNormal(np.zeros(0)), loc, none, wide)
     found = [
         fit(data, priors=priors, seed=seed, num_advi_steps=0, progress_bar=False)
-        for seed in range(4)
+        for seed in range(2)
     ]
     for tree in found:
+        assert earlier(tree)
         assert not diagnose(tree).ok
 
 
@@ -287,10 +287,10 @@ def test_priors_that_cut_the_data_off_are_still_told():
         fit_rail(priors=priors, draws=100, num_warmup=100)
 
 
-@pytest.mark.parametrize("method", [pytest.param("centered", marks=SLOW)])
-def test_the_funnel_of_the_tutorial_is_refused_as_ever(method):
+@pytest.mark.slow
+def test_the_funnel_of_the_tutorial_is_refused_as_ever():
     """One run of 0.9 whose divergences and effective sample sizes are as they are."""
-    tree = fit(radon(), method=method, priors=TUTORIAL, num_advi_steps=0, progress_bar=False)
+    tree = fit(radon(), method="centered", priors=TUTORIAL, num_advi_steps=0, progress_bar=False)
     assert tree.attrs["target_accept_prob"] == 0.9
     assert earlier(tree) == []
     assert not diagnose(tree).ok
