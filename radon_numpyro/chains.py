@@ -55,6 +55,12 @@ class Drawn:
         return int(self.stats["diverging"].sum()) if self.stats else 0
 
     @property
+    def again(self) -> bool:
+        """Whether to run with shorter steps: this one went to its end, diverged, and is finite."""
+        finite = self.end is None and bool(np.isfinite(self.stats["position"]).all())
+        return finite and self.divergences > 0
+
+    @property
     def gradients(self) -> int:
         """Gradient evaluations of warm-up and draws, all chains."""
         return self.warmup_gradients + (int(self.stats["n_steps"].sum()) if self.stats else 0)

@@ -316,7 +316,7 @@ def draw_nuts(
                         **fixed,
                     )
                 )
-            if runs[-1].end is not None or not runs[-1].divergences:
+            if not runs[-1].again:
                 break
         kept, earlier, unfinished = _kept(runs)
         stats = dict(kept.stats)
