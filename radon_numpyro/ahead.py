@@ -37,6 +37,7 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
     statistics = unlabelled(statistics)
     leaves, structure = jax.tree.flatten((statistics, priors))
     same = replace(settings, seed=0, num_advi_steps=0, target_ess=None, max_seconds=None)
+    same = replace(same, target_accept_prob=None)
     shape = (same, structure, *map(np.shape, leaves))
     if shape in _SEEN:
         return
@@ -62,6 +63,8 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
             priors,
             start.unit,
             model=coordinates.model,
+            # A number like any other: it is no constant of the program.
+            target_accept_prob=0.8,
             **settings.sampler(),
         )
         chains, size = start.position.shape

@@ -26,7 +26,7 @@ FIRST_BLOCK = 100
 PATIENCE = 1.0
 # Numbers that a block may hold of the positions of all chains.
 HELD = 1_000_000
-_FIXED = ("model", "num_warmup", "target_accept_prob", "max_tree_depth")
+_FIXED = ("model", "num_warmup", "max_tree_depth")
 
 
 class Pace:
@@ -99,7 +99,8 @@ def begin(
     unit
         Unit of each coordinate, shape (D,).
     chain_method, **fixed
-        From :meth:`radon_numpyro.settings.Settings.sampler`, and the model.
+        From :meth:`radon_numpyro.settings.Settings.sampler`, the model, and
+        ``target_accept_prob``, which is no constant of the program: another compiles nothing.
     """
     vectorized = chain_method == "vectorized"
     return _begin(keys, position, target, priors, unit, vectorized=vectorized, **fixed)

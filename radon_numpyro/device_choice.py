@@ -203,6 +203,8 @@ def seconds_a_step(
     statistics = unlabelled(statistics)
     target = coordinates.data(statistics)
     fixed = {"model": coordinates.model, **settings.sampler()}
+    # Of the first run of the fit.
+    fixed["target_accept_prob"] = settings.acceptances(statistics.num_groups)[0]
     with precision(settings.dtype):
         key = random_key(settings.seed)
         start = warm_start(key, guide, statistics, priors, method=method, chains=settings.chains)

@@ -85,7 +85,8 @@ def fit(
         (the guide stays at its closed-form start) where the marginal method integrates more than
         2000 coefficients out; see :func:`radon_numpyro.settings.default_advi_steps`.
     target_accept_prob, max_tree_depth
-        Settings of NUTS; see :func:`sample_nuts`.
+        Settings of NUTS; see :func:`sample_nuts`. By default a marginal run whose draws diverge is
+        followed by one with shorter steps; an acceptance that is given gets a single run.
     chain_method
         ``"sequential"``, ``"parallel"`` or ``"vectorized"``; default by the machine.
     coefficients
@@ -123,6 +124,10 @@ def fit(
         see ``inference_data.py``. Pass it to :func:`diagnose` before reading it. The attribute
         ``stopped_by`` says why it ended: ``"all draws taken"``, ``"target_ess reached"``,
         ``"max_seconds"`` or ``"interrupted"`` (Ctrl-C or SIGTERM; what is drawn is kept).
+        Of draws by NUTS, ``target_accept_prob`` is the acceptance that the steps of these draws
+        were tuned to, and ``earlier_runs`` lists the runs before that diverged, in JSON: of each
+        its ``target_accept_prob``, ``draws`` of a chain and ``divergences``. ``unfinished_run``,
+        where there is one, says the same of a run after these draws that was ended early.
 
     Raises
     ------

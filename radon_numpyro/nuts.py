@@ -13,7 +13,7 @@ Hoffman and Gelman (2014), The No-U-Turn sampler, JMLR 15, 1593-1623.
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +23,8 @@ import numpy as np
 
 from radon_numpyro import blocks
 from radon_numpyro.advi import ADVIResult
-from radon_numpyro.arrays import Arrays
 from radon_numpyro.bars import progress
+from radon_numpyro.chains import Drawn, run_chains
 from radon_numpyro.constrain import constrain, sampled
 from radon_numpyro.data import GroupedData
 from radon_numpyro.ess import EssTarget
@@ -32,11 +32,14 @@ from radon_numpyro.parametrisation import choose_method, parametrisation
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import precision, random_key, unlabelled
 from radon_numpyro.rao_blackwell import posterior_moments
-from radon_numpyro.run import ALL_DRAWS, INTERRUPTED, MAX_SECONDS, TARGET_ESS, Run, is_complete
+from radon_numpyro.run import Run, is_complete
 from radon_numpyro.settings import Settings
 from radon_numpyro.sharding import split_groups
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 from radon_numpyro.warm_start import warm_start
+
+# Names of the runs of the chains in a checkpoint.
+PARTS = ("nuts", "nutssecond", "nutsthird")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class NUTSResult:
     inverse_mass_matrix
         Adapted diagonal in the sampler's coordinates, shape (chains, D).
     warmup_gradients
-        Gradient evaluations spent on warm-up, all chains.
+        Gradient evaluations that gave none of the draws kept, all chains: those of the warm-up, and
+        all of other runs.
     stopped_by
         Why sampling ended: ``"all draws taken"``, ``"target_ess reached"``, ``"max_seconds"`` or
         ``"interrupted"``.
@@ -60,6 +64,13 @@ class NUTSResult:
         Parametrisation, and how the chains were run.
     num_warmup, max_tree_depth, seed
         Warm-up iterations of each chain, doublings allowed, and the seed.
+    target_accept_prob
+        Acceptance probability that the step sizes of the draws kept were tuned to.
+    earlier_runs
+        Runs before, each of which diverged: its ``target_accept_prob``, ``draws`` of each chain
+        and ``divergences``.
+    unfinished_run
+        A run after it that was ended early, and its draws left aside: the same of it.
     coefficients
         Where draws of alpha and beta were not kept: their ``(mean, sd)``, shaped as the site.
     """
@@ -74,16 +85,22 @@ class NUTSResult:
     num_warmup: int
     max_tree_depth: int
     seed: int
+    target_accept_prob: float
+    earlier_runs: tuple[Mapping[str, Any], ...] = ()
+    unfinished_run: Mapping[str, Any] | None = None
     coefficients: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        """Whether the draws asked for were taken, or as many as reach ``target_ess``."""
+        """Whether the draws asked for were taken, or as many as reach ``target_ess``.
+
+        Not where they diverged and another run was ended early: there is something left to do.
+        """
         return is_complete(self.stopped_by)
 
     def attributes(self) -> dict[str, Any]:
         """What a result records of how it was drawn."""
-        return {
+        made = {
             "method": self.method,
             "seed": self.seed,
             "complete": int(self.complete),
@@ -93,7 +110,12 @@ class NUTSResult:
             "sampling_gradients": int(self.stats["n_steps"].sum()),
             "chain_method": self.chain_method,
             "max_tree_depth": self.max_tree_depth,
+            "target_accept_prob": self.target_accept_prob,
+            "earlier_runs": json.dumps(self.earlier_runs),
         }
+        if self.unfinished_run is not None:
+            made["unfinished_run"] = json.dumps(self.unfinished_run)
+        return made
 
 
 def sample_nuts(
@@ -136,8 +158,9 @@ def sample_nuts(
     seed
         Seed of the starting points and of the chains.
     target_accept_prob
-        Acceptance probability that the step size is tuned to. Default: 0.8 by the marginal method,
-        whose density is smooth and of few dimensions, 0.9 by the others.
+        Acceptance probability that the step size is tuned to. Default by the marginal method: 0.95
+        for at most 20 groups with rows, 0.8 for more; where draws diverge, a second run is tuned to
+        0.95 and a last one to 0.99 (see the notes). By the other methods: 0.9, and one run.
     max_tree_depth
         Doublings of a trajectory at the most.
     chain_method
@@ -177,6 +200,21 @@ def sample_nuts(
         If the log density is not finite where a chain starts.
     KeyboardInterrupt, TimeoutError
         On Ctrl-C or SIGTERM, or after ``max_seconds``, before the first draw is kept.
+
+    Notes
+    -----
+    By the marginal method few groups leave the scales of the population a skewed posterior, whose
+    density falls steeply towards 0. Now and then a step of the usual length ends on that slope, and
+    the next one is thrown far out. This counts as a divergence, although all of the posterior is
+    reached with shorter steps. So where ``target_accept_prob`` is not given and any draw diverges,
+    all chains start again from the same points with shorter steps. Only the last run is kept and
+    judged, whatever it found: one that still diverges at 0.99 is reported as such.
+    ``earlier_runs`` says what happened before. If Ctrl-C, SIGTERM or ``max_seconds`` end such a run
+    early, the complete one before it is kept with its divergences, ``unfinished_run`` says of the
+    other, and ``complete`` is false.
+
+    The other methods get no further run: their divergences are of a funnel, which shorter steps
+    hide better than they explore it.
     """
     if method is None and advi.model != "hierarchical":
         method = "centered"
@@ -231,9 +269,9 @@ def draw_nuts(
         What keeps the blocks and may end them.
     """
     statistics = unlabelled(statistics)
-    kept = settings.coefficients_kept(statistics.num_groups, statistics.num_predictors)
+    keep = settings.coefficients_kept(statistics.num_groups, statistics.num_predictors)
     method = str(settings.method)
-    coordinates = parametrisation(advi.model, method if kept == "draws" else f"{method} means")
+    coordinates = parametrisation(advi.model, method if keep == "draws" else f"{method} means")
     target = coordinates.data(statistics)
     fixed = {"model": coordinates.model, **settings.sampler()}
     with precision(settings.dtype):
@@ -244,44 +282,96 @@ def draw_nuts(
         reduced = coordinates.reduced(target)
         # For the sampler alone: what is drawn given the position is drawn in one place.
         arguments = (split_groups(reduced, settings.num_devices), priors, start.unit)
-        state = blocks.begin(start.chain_keys, start.position, *arguments, **fixed)
+        # The same for every run: it does not depend on the acceptance probability aimed at.
+        state = blocks.begin(
+            start.chain_keys, start.position, *arguments, target_accept_prob=0.8, **fixed
+        )
         _check_start(state)
 
         def watched(position: np.ndarray) -> dict[str, np.ndarray]:
             sites = sampled(position, reduced, priors, coordinates=coordinates)
             return {name: np.asarray(v) for name, v in sites.items() if name in advi.means}
 
-        total = settings.num_warmup + settings.draws
-        with progress(total=total, shown=progress_bar, unit="draw", desc="NUTS") as bar:
-            state, records, warmup_gradients, stopped_by = _run_blocks(
-                state,
-                settings,
-                run,
-                bar,
-                arguments,
-                fixed,
-                blocks.Pace(statistics.num_groups, start.position.size),
-                None if settings.target_ess is None else EssTarget(settings.target_ess, watched),
-            )
-        stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0]}
-        drawn_from = target if kept == "draws" else reduced
+        runs: list[Drawn] = []
+        for part, accept in zip(PARTS, settings.acceptances(_num_groups(statistics)), strict=False):
+            with progress(
+                total=settings.num_warmup + settings.draws,
+                shown=progress_bar,
+                unit="draw",
+                desc=f"NUTS, target acceptance {accept:g}" if runs else "NUTS",
+            ) as bar:
+                runs.append(
+                    run_chains(
+                        part,
+                        state,
+                        arguments,
+                        settings,
+                        run,
+                        bar,
+                        pace=blocks.Pace(statistics.num_groups, start.position.size),
+                        target=(
+                            None
+                            if settings.target_ess is None
+                            else EssTarget(settings.target_ess, watched)
+                        ),
+                        target_accept_prob=accept,
+                        **fixed,
+                    )
+                )
+            if not runs[-1].again:
+                break
+        kept, earlier, unfinished = _kept(runs)
+        stats = dict(kept.stats)
+        drawn_from = target if keep == "draws" else reduced
         position = stats.pop("position")
         sites = constrain(start.draw_key, position, drawn_from, priors, coordinates=coordinates)
-        moments = posterior_moments(sites, target, priors) if kept == "summary" else {}
+        moments = posterior_moments(sites, target, priors) if keep == "summary" else {}
     return NUTSResult(
         draws={name: sites[name] for name in advi.means if name in sites},
         coefficients=moments,
         stats=stats,
-        inverse_mass_matrix=np.asarray(state.adapt_state.inverse_mass_matrix)
+        inverse_mass_matrix=np.asarray(kept.state.adapt_state.inverse_mass_matrix)
         * np.asarray(start.variance),
-        warmup_gradients=warmup_gradients,
-        stopped_by=stopped_by,
+        warmup_gradients=sum(drawn.gradients for drawn in runs) - int(stats["n_steps"].sum()),
+        stopped_by=runs[-1].stopped_by,
         method=method,
         chain_method=fixed["chain_method"],
         num_warmup=settings.num_warmup,
         max_tree_depth=settings.max_tree_depth,
         seed=settings.seed,
+        target_accept_prob=kept.target_accept_prob,
+        earlier_runs=tuple(_described(drawn) for drawn in earlier),
+        unfinished_run=None if unfinished is None else _described(unfinished),
     )
+
+
+def _kept(runs: list[Drawn]) -> tuple[Drawn, list[Drawn], Drawn | None]:
+    """The run that counts, those before it, and one after it that was ended early.
+
+    That is the last one, whatever it found; the one before where the last was ended early, for then
+    its draws are all that were asked for.
+    """
+    last = runs[-1]
+    if last.end is None:
+        return last, runs[:-1], None
+    if len(runs) > 1:
+        return runs[-2], runs[:-2], last
+    if not last.draws:
+        raise last.end
+    return last, [], None
+
+
+def _described(drawn: Drawn) -> dict[str, Any]:
+    return {
+        "target_accept_prob": drawn.target_accept_prob,
+        "draws": drawn.draws,
+        "divergences": drawn.divergences,
+    }
+
+
+def _num_groups(statistics: GroupStatistics) -> int:
+    """Groups with rows: others say nothing of the scales."""
+    return int((np.asarray(statistics.count) > 0).sum())
 
 
 def _check_start(state: Any) -> None:
@@ -291,62 +381,3 @@ def _check_start(state: Any) -> None:
             "Expected a finite log density where each chain starts; got "
             f"{log_density.tolist()}. Check the units of the data against the priors"
         )
-
-
-def _run_blocks(
-    state: Any,
-    settings: Settings,
-    run: Run,
-    bar: Any,
-    arguments: tuple[Any, Priors, Any],
-    fixed: dict[str, Any],
-    pace: blocks.Pace,
-    target: EssTarget | None,
-) -> tuple[Any, list[dict[str, np.ndarray]], int, str]:
-    """Warm up and sample; whatever ends sampling early keeps what is drawn."""
-    num_warmup, total = settings.num_warmup, settings.num_warmup + settings.draws
-    records: list[dict[str, np.ndarray]] = []
-    done, warmup_gradients, diverging = 0, 0, 0
-
-    def advance(state: Any) -> tuple[Any, Arrays]:
-        started = time.monotonic()
-        length = min(pace.length, left)
-        if target is not None and done >= num_warmup:
-            length = min(length, target.due)
-        state, buffers = blocks.advance(state, length, *arguments, **fixed)
-        # Of the warm-up nothing else is used. A copy, for the buffers may be far longer.
-        names = ("n_steps",) if done < num_warmup else tuple(buffers)
-        record = {name: np.asarray(buffers[name])[:, :length].copy() for name in names}
-        pace.took(length, time.monotonic() - started)
-        return state, record
-
-    try:
-        while done < total:
-            warming = done < num_warmup
-            left = (num_warmup if warming else total) - done
-            state, kept = run.step("nuts", state, advance)
-            # A kept block may reach beyond the draws asked for now.
-            record = {name: values[:, :left] for name, values in kept.items()}
-            length = record["n_steps"].shape[1]
-            done += length
-            phase = "warm-up"
-            if warming:
-                warmup_gradients += int(record["n_steps"].sum())
-            else:
-                records.append(record)
-                diverging += int(record["diverging"].sum())
-                phase = f"{diverging} divergences"
-            bar.set_postfix_str(f"{phase}, tree size {record['n_steps'].mean():.0f}", refresh=False)
-            bar.update(length)
-            if target is not None and not warming:
-                enough = target.reached(record["position"])
-                if enough is not None:
-                    surplus = done - num_warmup - enough
-                    records[-1] = {name: v[:, : length - surplus] for name, v in record.items()}
-                    return state, records, warmup_gradients, TARGET_ESS
-    except (KeyboardInterrupt, TimeoutError) as end:
-        if not records:
-            raise
-        stopped_by = INTERRUPTED if isinstance(end, KeyboardInterrupt) else MAX_SECONDS
-        return state, records, warmup_gradients, stopped_by
-    return state, records, warmup_gradients, ALL_DRAWS

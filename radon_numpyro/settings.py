@@ -16,6 +16,7 @@ from radon_numpyro.windows import WINDOW
 CHAIN_METHODS = ("sequential", "parallel", "vectorized")
 MAX_DRAWS_BYTES = 2**30
 MAX_ADVI_STEPS, MANY_COEFFICIENTS = 100_000, 2000
+FEW_GROUPS = 20
 COEFFICIENTS = ("auto", "draws", "summary", "none")
 
 
@@ -104,17 +105,30 @@ class Settings:
         return self.method == "marginal" and self.model != "hierarchical"
 
     def sampler(self) -> dict[str, Any]:
-        """What the blocks of NUTS are told, defaults filled in."""
-        accept = 0.8 if self.method == "marginal" else 0.9
+        """What the blocks of NUTS are told but for the acceptance, defaults filled in."""
         return {
             "chain_method": self.chain_method
             or default_chain_method(self.chains, current().platform, self.num_devices),
             "num_warmup": self.num_warmup,
-            "target_accept_prob": (
-                accept if self.target_accept_prob is None else self.target_accept_prob
-            ),
             "max_tree_depth": self.max_tree_depth,
         }
+
+    def acceptances(self, num_groups: int) -> tuple[float, ...]:
+        """Acceptance probabilities to tune the step size to, a run for each until none diverges.
+
+        The fewer groups, the more skewed the posterior of the scales, and the steeper at its short
+        end in units of its width.
+
+        Parameters
+        ----------
+        num_groups
+            Groups with rows.
+        """
+        if self.target_accept_prob is not None:
+            return (self.target_accept_prob,)
+        if self.method != "marginal":
+            return (0.9,)
+        return (0.95, 0.99) if num_groups <= FEW_GROUPS else (0.8, 0.95, 0.99)
 
     def coefficients_kept(self, num_groups: int, num_predictors: int) -> str:
         """What is kept of alpha and beta: ``"draws"``, ``"summary"`` or ``"none"``.

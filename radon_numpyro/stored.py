@@ -28,7 +28,16 @@ from radon_numpyro.reading import read_priors, read_statistics
 from radon_numpyro.statistics import as_statistics
 
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
-_JSON = ("predictors", "left_out", "lost_groups", "centers", "versions", "timings")
+_JSON = (
+    "predictors",
+    "left_out",
+    "lost_groups",
+    "centers",
+    "versions",
+    "timings",
+    "earlier_runs",
+    "unfinished_run",
+)
 _MOMENTS = ("means", "sds")
 
 

@@ -80,6 +80,7 @@ def make_results(model="hierarchical", k=1, **changes):
         num_warmup=50,
         max_tree_depth=9,
         seed=8,
+        target_accept_prob=0.95,
     )
     return advi, replace(nuts, **changes)
 
@@ -318,6 +319,8 @@ def test_attributes_say_how_the_fit_was_made():
         "sampling_gradients": int(nuts.stats["n_steps"].sum()),
         "chain_method": "sequential",
         "max_tree_depth": 9,
+        "target_accept_prob": 0.95,
+        "earlier_runs": "[]",
         "data_fingerprint": data.fingerprint(),
         "call": "fit(data)",
     }

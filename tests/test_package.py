@@ -46,7 +46,7 @@ LAYERS = [
     {"settings"},
     {"advi"},
     {"warm_start"},
-    {"ahead", "device_choice"},
+    {"ahead", "device_choice", "chains"},
     {"nuts"},
     {"identity"},
     {"inference_data"},

@@ -30,10 +30,12 @@ from radon_numpyro import (
 from radon_numpyro.run import Run
 
 slow = partial(pytest.param, marks=pytest.mark.slow)
-# Two windows of ADVI, two blocks of warm-up and three of draws.
+# Two windows of ADVI, two blocks of warm-up and three of draws. An acceptance that is given gets
+# one run of the chains; a second one that goes on is in test_second_run.py.
 STEPS = 7
 SETTINGS = {
     "priors": TUTORIAL,
+    "target_accept_prob": 0.8,
     "draws": 50,
     "chains": 2,
     "num_warmup": 40,
