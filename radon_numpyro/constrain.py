@@ -18,11 +18,18 @@ HELD = 4_000_000
 
 
 def constrain(
-    key: Any, position: np.ndarray, target: Any, priors: Priors, *, coordinates: Parametrisation
+    key: Any,
+    position: np.ndarray,
+    target: Any,
+    priors: Priors,
+    *,
+    coordinates: Parametrisation,
+    room: int,
 ) -> dict[str, np.ndarray]:
     """Draws of the sites of the model as written, those drawn given the position included.
 
-    A chain at a time, in a thread for each core.
+    A chain at a time, in a thread for each core. A run that ended early is filled up, so that the
+    program is the one that was compiled ahead.
 
     Parameters
     ----------
@@ -32,22 +39,41 @@ def constrain(
         Shape (chains, draws, D).
     target, priors, coordinates
         The parametrisation and the arguments of its model.
+    room
+        Draws that were asked for.
 
     Returns
     -------
     dict
         Each of shape (chains, draws, ...).
     """
+    draws = position.shape[1]
+
+    def filled(chain: int) -> np.ndarray:
+        return np.pad(position[chain], ((0, room - draws), (0, 0)), mode="edge")
 
     def of_chain(chain: int) -> Any:
-        found = _constrain(key, chain, position[chain], target, priors, coordinates=coordinates)
-        return jax.tree.map(np.asarray, found)
+        found = _constrain(key, chain, filled(chain), target, priors, coordinates=coordinates)
+        return jax.tree.map(lambda site: np.asarray(site)[:draws], found)
 
-    # In this thread: NumPyro's handlers are of the process.
-    _constrain.trace(key, 0, position[0], target, priors, coordinates=coordinates)
+    _constrain.prepare(key, 0, filled(0), target, priors, coordinates=coordinates)
     chains = in_threads(of_chain, range(len(position)), threads=num_cores())
     # Site by site, so that no more than one is there twice.
     return {name: np.stack([sites.pop(name) for sites in chains]) for name in tuple(chains[0])}
+
+
+def prepare(
+    key: Any, position: Any, target: Any, priors: Priors, *, coordinates: Parametrisation
+) -> None:
+    """Have what :func:`constrain` is going to call compiled when this returns.
+
+    Parameters
+    ----------
+    key, position, target, priors, coordinates
+        As in :func:`compile_ahead`.
+    """
+    chain = jax.ShapeDtypeStruct(position.shape[1:], position.dtype)
+    _constrain.prepare(key, 0, chain, target, priors, coordinates=coordinates)
 
 
 def compile_ahead(
@@ -58,7 +84,8 @@ def compile_ahead(
     Parameters
     ----------
     key, position, target, priors, coordinates
-        As in :func:`constrain`; a ``jax.ShapeDtypeStruct`` may stand for an array.
+        As in :func:`constrain`, the position of all draws asked for; a ``jax.ShapeDtypeStruct``
+        may stand for an array.
     """
     chain = jax.ShapeDtypeStruct(position.shape[1:], position.dtype)
     _constrain.compile_ahead(key, 0, chain, target, priors, coordinates=coordinates)

@@ -14,7 +14,7 @@ Hoffman and Gelman (2014), The No-U-Turn sampler, JMLR 15, 1593-1623.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from radon_numpyro import blocks
+from radon_numpyro import constrain as constraining
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.arrays import Arrays
 from radon_numpyro.constrain import constrain, sampled
@@ -249,6 +250,13 @@ def draw_nuts(
             sites = sampled(position, reduced, priors, coordinates=coordinates)
             return {name: np.asarray(v) for name, v in sites.items() if name in advi.means}
 
+        drawn_from = target if kept == "draws" else reduced
+
+        def prepare() -> None:
+            chains, size = start.position.shape
+            shape = jax.ShapeDtypeStruct((chains, settings.draws, size), start.position.dtype)
+            constraining.prepare(start.draw_key, shape, drawn_from, priors, coordinates=coordinates)
+
         total = settings.num_warmup + settings.draws
         with tqdm(total=total, disable=not progress_bar, unit="draw", desc="NUTS") as bar:
             state, records, warmup_gradients, stopped_by = _run_blocks(
@@ -260,12 +268,20 @@ def draw_nuts(
                 fixed,
                 blocks.Pace(statistics.num_groups, start.position.size),
                 None if settings.target_ess is None else EssTarget(settings.target_ess, watched),
+                prepare,
             )
         stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0]}
-        drawn_from = target if kept == "draws" else reduced
         position = stats.pop("position")
-        sites = constrain(start.draw_key, position, drawn_from, priors, coordinates=coordinates)
-        moments = posterior_moments(sites, target, priors) if kept == "summary" else {}
+        with run.deferred():
+            sites = constrain(
+                start.draw_key,
+                position,
+                drawn_from,
+                priors,
+                coordinates=coordinates,
+                room=settings.draws,
+            )
+            moments = posterior_moments(sites, target, priors) if kept == "summary" else {}
     return NUTSResult(
         draws={name: sites[name] for name in advi.means if name in sites},
         coefficients=moments,
@@ -300,8 +316,13 @@ def _run_blocks(
     fixed: dict[str, Any],
     pace: blocks.Pace,
     target: EssTarget | None,
+    prepare: Callable[[], None],
 ) -> tuple[Any, list[dict[str, np.ndarray]], int, str]:
-    """Warm up and sample; whatever ends sampling early keeps what is drawn."""
+    """Warm up and sample; whatever ends sampling early keeps what is drawn.
+
+    Before the first draw, ``prepare`` waits for what is compiled to use the draws: from then on
+    nothing is, and an early end is soon over.
+    """
     num_warmup, total = settings.num_warmup, settings.num_warmup + settings.draws
     records: list[dict[str, np.ndarray]] = []
     done, warmup_gradients, diverging = 0, 0, 0
@@ -322,6 +343,8 @@ def _run_blocks(
         while done < total:
             warming = done < num_warmup
             left = (num_warmup if warming else total) - done
+            if not warming and not records:
+                prepare()
             state, kept = run.step("nuts", state, advance)
             # A kept block may reach beyond the draws asked for now.
             record = {name: values[:, :left] for name, values in kept.items()}

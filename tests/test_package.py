@@ -37,6 +37,7 @@ LAYERS = [
     {"marginal", "parametrisation", "inversion"},
     {"conditional"},
     {"start", "sharding"},
+    {"compilers"},
     {"programs"},
     {"elbo", "stopping"},
     {"windows", "blocks", "constrain", "rao_blackwell", "ess"},
