@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,8 +35,9 @@ class Interrupts:
     def __init__(self) -> None:
         self.noted = False
         self.allow(None, since=0.0)
-        # Whether the handlers are ours, a signal raises now, and the next one is from _watch.
-        self._installed = self._raising = self._woken = False
+        # A signal that is handled here, whether one raises now, and whether the next is from _watch.
+        self._handled: int | None = None
+        self._raising = self._woken = False
 
     def allow(self, max_seconds: float | None, *, since: float) -> None:
         """Set the time allowed.
@@ -70,17 +72,25 @@ class Interrupts:
         """
         self.check()
         main = threading.current_thread() is threading.main_thread()
-        if not (self._installed and main) or self._raising:
+        if self._handled is None or not main or self._raising:
             yield
             return
-        left = threading.Event()
+        left, hook = threading.Event(), sys.unraisablehook
         watch = threading.Thread(target=self._watch, args=(left,), daemon=True)
+
+        def unraisable(lost: Any) -> None:
+            # _watch sees to it that it is raised again.
+            if not isinstance(lost.exc_value, KeyboardInterrupt | TimeoutError):
+                hook(lost)
+
+        sys.unraisablehook = unraisable
         self._raising = True
         try:
             watch.start()
             yield
         finally:
             self._raising = False
+            sys.unraisablehook = hook
             left.set()
             watch.join()
 
@@ -97,13 +107,13 @@ class Interrupts:
     def _watch(self, left: threading.Event) -> None:
         """Interrupt the main thread when it is to end, again and again until it has.
 
-        An exception out of a handler is lost where Python runs a callback of C, such as one of a
-        weak reference.
+        An exception out of a handler is lost where it comes in a callback of the garbage collector
+        or of a weak reference, of which JAX has some: Python reports it and goes on.
         """
-        while not left.wait(LOOK) and self._raising:
+        while not left.wait(LOOK) and self._raising and self._handled is not None:
             if self.noted or time.monotonic() > self._ends_at:
                 self._woken = True
-                _thread.interrupt_main(signal.SIGINT)
+                _thread.interrupt_main(self._handled)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
@@ -164,10 +174,11 @@ def noted_interrupts() -> Iterator[Interrupts]:
     try:
         for number in before:
             signal.signal(number, interrupts._note)
-        interrupts._installed = signal.SIGINT in before
+        # A shell starts its background jobs with Ctrl-C ignored.
+        interrupts._handled = next(iter(before), None)
         yield interrupts
     finally:
-        interrupts._installed = interrupts._raising = False
+        interrupts._handled, interrupts._raising = None, False
         for number, handler in before.items():
             signal.signal(number, handler)
         _CURRENT.reset(token)
