@@ -35,8 +35,8 @@ class Interrupts:
     def __init__(self) -> None:
         self.noted = False
         self.allow(None, since=0.0)
-        # A signal that is handled here, whether one raises now, and whether the next is from _watch.
-        self._handled: int | None = None
+        # A signal that has our handler; whether one raises now; whether the next is from _watch.
+        self._handled: signal.Signals | None = None
         self._raising = self._woken = False
 
     def allow(self, max_seconds: float | None, *, since: float) -> None:
@@ -166,7 +166,7 @@ def noted_interrupts() -> Iterator[Interrupts]:
         What has been noted; inside, it is that of :func:`check` and :func:`at_once`.
     """
     interrupts = Interrupts()
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
         before = {n: handler for n, handler in usual.items() if signal.getsignal(n) == handler}

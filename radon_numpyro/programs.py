@@ -160,7 +160,7 @@ class Program:
         depth = len(_PYRO_STACK)
         try:
             with interrupts.at_once():
-                lowered = self.compiled().lower(*args, **kwargs)
+                lowered = self.lower(*args, **kwargs)
         except BaseException:
             # In the midst of a handler of NumPyro's, it may not have been taken off.
             del _PYRO_STACK[depth:]
@@ -174,6 +174,16 @@ class Program:
         leaves, structure = jax.tree.flatten((args, rest))
         settings = (current().platform, jax.config.jax_default_device, jax.config.jax_enable_x64)
         return (*settings, tuple(static.items()), structure, *map(_type, leaves))
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """Trace it in this thread, for the kind of device that JAX computes on now.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As in :meth:`prepare`.
+        """
+        return self.compiled().lower(*args, **kwargs)
 
     def compiled(self) -> Any:
         """What ``jax.jit`` makes of it, for the kind of device that JAX computes on now."""
