@@ -78,7 +78,7 @@ def ended_by(process, number):
     time.sleep(0.3)
     process.send_signal(number)
     started = time.monotonic()
-    said, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=120)
     assert time.monotonic() - started < SOON
     return errors
 
