@@ -320,8 +320,9 @@ def _run_blocks(
 ) -> tuple[Any, list[dict[str, np.ndarray]], int, str]:
     """Warm up and sample; whatever ends sampling early keeps what is drawn.
 
-    Before the first draw, ``prepare`` waits for what is compiled to use the draws: from then on
-    nothing is, and an early end is soon over.
+    Before the first draw, ``prepare`` has compiled what makes the sites of the draws, so that an
+    early end need not wait for it. The summary of coefficients that are not drawn is compiled after
+    the end, for as many draws as there are.
     """
     num_warmup, total = settings.num_warmup, settings.num_warmup + settings.draws
     records: list[dict[str, np.ndarray]] = []
