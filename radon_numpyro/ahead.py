@@ -41,7 +41,6 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
     shape = (same, structure, *map(np.shape, leaves))
     if shape in _SEEN:
         return
-    _SEEN.add(shape)
     model, method = settings.model, str(settings.method)
     kept = settings.coefficients_kept(statistics.num_groups, statistics.num_predictors)
     coordinates = parametrisation(model, method if kept == "draws" else f"{method} means")
@@ -73,3 +72,5 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
         constrain.compile_ahead(
             start.draw_key, position, drawn_from, priors, coordinates=coordinates
         )
+    # Not before: a signal may have ended it.
+    _SEEN.add(shape)

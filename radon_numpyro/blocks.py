@@ -168,8 +168,7 @@ def advance(
     threads = min(chains, num_cores()) if chain_method == "parallel" else 1
     if threads == 1:
         return cast("tuple[Any, dict[str, Any]]", run(0, chains))
-    # In this thread: NumPyro's handlers are of the process.
-    _advance.trace(state, length, target, priors, unit, 0, 0, **fixed)
+    _advance.prepare(state, length, target, priors, unit, 0, 0, **fixed)
     ends = np.linspace(0, chains, threads + 1).astype(int).tolist()
     parts = in_threads(run, ends[:-1], ends[1:], threads=threads)
     return cast("tuple[Any, dict[str, Any]]", _joined(parts, ends))

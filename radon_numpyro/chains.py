@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,7 @@ def run_chains(
     run: Run,
     bar: Any,
     *,
+    prepare: Callable[[], None],
     pace: blocks.Pace,
     target: EssTarget | None,
     target_accept_prob: float,
@@ -93,6 +94,10 @@ def run_chains(
         Settings, and what keeps the blocks and may end them.
     bar
         A progress bar.
+    prepare
+        Compiles what makes the sites of the draws. It is called before the first draw, so that an
+        early end need not wait for it. The summary of coefficients that are not drawn is compiled
+        after the end, for as many draws as there are.
     pace
         How long the blocks are.
     target
@@ -123,6 +128,8 @@ def run_chains(
         while done < total:
             warming = done < num_warmup
             left = (num_warmup if warming else total) - done
+            if not warming and not records:
+                prepare()
             state, kept = run.step(part, state, advance)
             # A kept block may reach beyond the draws asked for now.
             record = {name: values[:, :left] for name, values in kept.items()}

@@ -17,6 +17,7 @@ from radon_numpyro import checkpoint as checkpoints
 from radon_numpyro.advi import fit_guide
 from radon_numpyro.ahead import compile_nuts
 from radon_numpyro.checkpoint import Checkpoint
+from radon_numpyro.compilers import forget_line
 from radon_numpyro.data import GroupedData
 from radon_numpyro.device_choice import choose_device
 from radon_numpyro.devices import computing_on
@@ -317,17 +318,20 @@ def _go(
         )
         advi_done = time.perf_counter()
         if settings.is_exact:
-            drawn = draw_exact(
-                statistics,
-                settings.model,
-                priors=priors,
-                draws=settings.draws,
-                chains=settings.chains,
-                seed=settings.seed,
-            )
+            # Soon drawn again, they need not be kept.
+            with run.at_once():
+                drawn = draw_exact(
+                    statistics,
+                    settings.model,
+                    priors=priors,
+                    draws=settings.draws,
+                    chains=settings.chains,
+                    seed=settings.seed,
+                )
         else:
             drawn = draw_nuts(statistics, advi, priors, settings, run, progress_bar=progress_bar)
     except (KeyboardInterrupt, TimeoutError) as end:
+        forget_line()
         if run.checkpoint is None:
             raise
         what = str(end) or "interrupted before the first draw"

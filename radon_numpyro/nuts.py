@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from radon_numpyro import blocks
+from radon_numpyro import constrain as constraining
 from radon_numpyro.advi import ADVIResult
 from radon_numpyro.bars import progress
 from radon_numpyro.chains import Drawn, run_chains
@@ -292,6 +293,13 @@ def draw_nuts(
             sites = sampled(position, reduced, priors, coordinates=coordinates)
             return {name: np.asarray(v) for name, v in sites.items() if name in advi.means}
 
+        drawn_from = target if keep == "draws" else reduced
+
+        def prepare() -> None:
+            chains, size = start.position.shape
+            shape = jax.ShapeDtypeStruct((chains, settings.draws, size), start.position.dtype)
+            constraining.prepare(start.draw_key, shape, drawn_from, priors, coordinates=coordinates)
+
         runs: list[Drawn] = []
         for part, accept in zip(PARTS, settings.acceptances(_num_groups(statistics)), strict=False):
             with progress(
@@ -308,6 +316,7 @@ def draw_nuts(
                         settings,
                         run,
                         bar,
+                        prepare=prepare,
                         pace=blocks.Pace(statistics.num_groups, start.position.size),
                         target=(
                             None
@@ -322,10 +331,17 @@ def draw_nuts(
                 break
         kept, earlier, unfinished = _kept(runs)
         stats = dict(kept.stats)
-        drawn_from = target if keep == "draws" else reduced
         position = stats.pop("position")
-        sites = constrain(start.draw_key, position, drawn_from, priors, coordinates=coordinates)
-        moments = posterior_moments(sites, target, priors) if keep == "summary" else {}
+        with run.deferred():
+            sites = constrain(
+                start.draw_key,
+                position,
+                drawn_from,
+                priors,
+                coordinates=coordinates,
+                room=settings.draws,
+            )
+            moments = posterior_moments(sites, target, priors) if keep == "summary" else {}
     return NUTSResult(
         draws={name: sites[name] for name in advi.means if name in sites},
         coefficients=moments,

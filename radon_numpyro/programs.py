@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache, update_wrapper
@@ -16,15 +16,15 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro import handlers
 from numpyro.distributions import biject_to
+from numpyro.primitives import _PYRO_STACK
 
+from radon_numpyro import interrupts
+from radon_numpyro.compilers import Compilation, compile_in_turn
 from radon_numpyro.devices import current
 from radon_numpyro.labels import Labels
 from radon_numpyro.models import Model
 from radon_numpyro.priors import Priors
 from radon_numpyro.statistics import GroupStatistics
-
-# No thread is started before there is something to compile.
-_COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="compile")
 
 
 def precision(dtype: str) -> AbstractContextManager[Any]:
@@ -83,23 +83,40 @@ class Program:
     function
         The function.
     static_argnames
-        Arguments that are constants of the program.
+        Arguments that are constants of the program, given by name.
     """
 
     def __init__(self, function: Callable[..., Any], static_argnames: tuple[str, ...]) -> None:
         self._function, self._static_argnames = function, static_argnames
-        self._ahead: list[Future[Any]] = []
+        self._compilations: dict[Any, Compilation] = {}
         update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it; what is being compiled ahead is waited for, not compiled again."""
-        # Threads that call at once all wait.
-        try:
-            for compilation in tuple(self._ahead):
-                compilation.result()
-        finally:
-            self._ahead.clear()
-        return self.compiled()(*args, **kwargs)
+        """Run it; what is being compiled is waited for, not compiled again."""
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
+            return self.compiled()(*args, **kwargs)
+        compilation = self._prepared(args, kwargs)
+        result = self.compiled()(*args, **kwargs)
+        compilation.release()
+        return result
+
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Trace and compile it, unless it has been, for calls of such arguments.
+
+        To be called before calls in threads: NumPyro's handlers are of the whole process, and only
+        here do a signal and the time limit end a run at once.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As of the calls to come, where a ``jax.ShapeDtypeStruct`` may stand for an array.
+
+        Raises
+        ------
+        KeyboardInterrupt, TimeoutError
+            On a signal, or when the time is up; see :mod:`radon_numpyro.interrupts`.
+        """
+        self._prepared(args, kwargs)
 
     def compile_ahead(self, *args: Any, **kwargs: Any) -> Any:
         """Trace it now and compile it in another thread: XLA does not hold the interpreter.
@@ -109,26 +126,64 @@ class Program:
         Parameters
         ----------
         *args, **kwargs
-            As of the call to come, where a ``jax.ShapeDtypeStruct`` may stand for an array.
+            As in :meth:`prepare`.
 
         Returns
         -------
         pytree of jax.ShapeDtypeStruct
             Shapes and types of what the call will give.
         """
-        lowered = self.compiled().lower(*args, **kwargs)
-        self._ahead.append(_COMPILERS.submit(lowered.compile))
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), lowered.out_info)
+        signature = self._signature(args, kwargs)
+        compilation = self._compilations.get(signature)
+        if compilation is None:
+            compilation = self._traced(signature, args, kwargs)
+            compile_in_turn(compilation)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), compilation.shapes)
 
-    def trace(self, *args: Any, **kwargs: Any) -> None:
-        """Trace it now, for calls in threads: NumPyro's handlers are of the whole process.
+    def _prepared(self, args: Any, kwargs: Any) -> Compilation:
+        """The compilation for such arguments, when it is done."""
+        signature = self._signature(args, kwargs)
+        compilation = self._compilations.get(signature)
+        if compilation is None:
+            compilation = self._traced(signature, args, kwargs)
+        if not compilation.ready:
+            try:
+                compilation.wait()
+            except Exception:
+                # A run that ends leaves the compiler at work; an error of it is not for good.
+                if compilation.failed:
+                    self._compilations.pop(signature, None)
+                raise
+        return compilation
+
+    def _traced(self, signature: Any, args: Any, kwargs: Any) -> Compilation:
+        depth = len(_PYRO_STACK)
+        try:
+            with interrupts.at_once():
+                lowered = self.lower(*args, **kwargs)
+        except BaseException:
+            # In the midst of a handler of NumPyro's, it may not have been taken off.
+            del _PYRO_STACK[depth:]
+            raise
+        return self._compilations.setdefault(signature, Compilation(lowered))
+
+    def _signature(self, args: Any, kwargs: Any) -> Any:
+        """What one compiled program serves; where JAX sees a difference more, it compiles anew."""
+        static = {name: kwargs[name] for name in self._static_argnames if name in kwargs}
+        rest = {name: value for name, value in kwargs.items() if name not in static}
+        leaves, structure = jax.tree.flatten((args, rest))
+        settings = (current().platform, jax.config.jax_default_device, jax.config.jax_enable_x64)
+        return (*settings, tuple(static.items()), structure, *map(_type, leaves))
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """Trace it in this thread, for the kind of device that JAX computes on now.
 
         Parameters
         ----------
         *args, **kwargs
-            As of the calls to come.
+            As in :meth:`prepare`.
         """
-        self.compiled().trace(*args, **kwargs)
+        return self.compiled().lower(*args, **kwargs)
 
     def compiled(self) -> Any:
         """What ``jax.jit`` makes of it, for the kind of device that JAX computes on now."""
@@ -141,6 +196,14 @@ class Program:
             static_argnames=self._static_argnames,
             compiler_options=_COMPILER_OPTIONS.get(platform),
         )
+
+
+def _type(leaf: Any) -> Any:
+    """Shape and type of an argument, and its devices if there are several."""
+    like = leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.typeof(leaf)
+    sharding = getattr(leaf, "sharding", None)
+    several = sharding is not None and sharding.num_devices > 1
+    return like.shape, like.dtype, bool(like.weak_type), sharding if several else None
 
 
 def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Program]:
@@ -167,8 +230,8 @@ def in_threads(function: Callable[..., Any], *arguments: Any, threads: int) -> l
     Parameters
     ----------
     function
-        The function. JAX compiles what several threads call once, and all wait for it; what runs
-        NumPyro's handlers is to be traced before.
+        The function. The programs that it calls are to be prepared before
+        (:meth:`Program.prepare`).
     *arguments
         Sequences of its arguments.
     threads

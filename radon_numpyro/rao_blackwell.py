@@ -60,6 +60,7 @@ def posterior_moments(
         some = np.arange(start, start + size) % num_groups
         return jax.tree.map(np.asarray, _mean_and_sd(scales, mu, equations.take(some)))
 
+    _mean_and_sd.prepare(scales, mu, equations.take(np.arange(size)))
     parts = in_threads(of_some, range(0, num_groups, size), threads=num_cores())
     mean, sd = (np.concatenate(p)[:num_groups] for p in zip(*parts, strict=True))
     moments = {"alpha": (mean[:, 0], sd[:, 0])}

@@ -31,7 +31,8 @@ def is_complete(stopped_by: str) -> bool:
 class Run:
     """A run of one or more parts, each a loop of steps.
 
-    In its context Ctrl-C and SIGTERM end the run between two steps.
+    In its context Ctrl-C and SIGTERM end the run between two steps, and at once while a program is
+    traced or compiled.
 
     Parameters
     ----------
@@ -49,13 +50,14 @@ class Run:
     def __init__(self, *, max_seconds: float | None = None) -> None:
         self.checkpoint: Checkpoint | None = None
         self.resumed = False
-        self._started = time.monotonic()
-        self.allow(max_seconds)
+        self._started, self._max_seconds = time.monotonic(), max_seconds
         self._interrupts = Interrupts()
+        self.allow(max_seconds)
         self._noting: AbstractContextManager[Interrupts] = noted_interrupts()
 
     def __enter__(self) -> Self:
         self._interrupts = self._noting.__enter__()
+        self.allow(self._max_seconds)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -69,7 +71,16 @@ class Run:
         max_seconds
             None: as long as it takes.
         """
-        self._max_seconds = float("inf") if max_seconds is None else max_seconds
+        self._max_seconds = max_seconds
+        self._interrupts.allow(max_seconds, since=self._started)
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """Context in which a signal, or the end of the time, ends the run at once."""
+        return self._interrupts.at_once()
+
+    def deferred(self) -> AbstractContextManager[None]:
+        """Context of what is done with the draws taken: only a second signal ends it."""
+        return self._interrupts.deferred()
 
     def step(
         self, part: str, state: Any, advance: Callable[[Any], tuple[Any, Arrays]]
@@ -101,11 +112,6 @@ class Run:
                 self.resumed = True
                 return kept
         self._interrupts.check()
-        if time.monotonic() - self._started > self._max_seconds:
-            raise TimeoutError(
-                f"Expected the first draw within max_seconds={self._max_seconds:g}; got none yet. "
-                "Allow more, or fewer steps of ADVI and of warm-up"
-            )
         state, record = advance(state)
         if self.checkpoint is not None:
             self.checkpoint.add(part, state, record)

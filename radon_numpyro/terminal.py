@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from radon_numpyro.compilers import set_exit_status
 from radon_numpyro.digits import texts_of
 from radon_numpyro.finding import DataWarning
 
@@ -107,7 +108,9 @@ class Terminal:
         """
         if self.as_json and not self.quiet:
             print(json.dumps({"ok": good, **record}, indent=2, allow_nan=False, default=_plain))
-        raise typer.Exit(GOOD if good else NOT_TRUSTED)
+        status = GOOD if good else NOT_TRUSTED
+        set_exit_status(status)
+        raise typer.Exit(status)
 
 
 def _plain(value: Any) -> Any:
@@ -128,10 +131,12 @@ def refusals() -> Iterator[None]:
         own = str(error).startswith("Expected")
         if not own and not isinstance(error, OSError):
             raise
-        _print_error(f"Error: {error}")
+        _print_error(f"Error: {error}".replace("max_seconds=", "--max-seconds "))
+        set_exit_status(BAD_INPUT)
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt as error:
         _print_error(f"Interrupted: {str(error) or 'nothing is written'}")
+        set_exit_status(INTERRUPTED)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -15,8 +15,8 @@ def compilations():
     """Names of the programs compiled inside, as a list that fills."""
     # What a fit before left behind, if an error ended it.
     for program in (warm_start._warm_start, blocks._begin, blocks._advance, constrain._constrain):
-        for compilation in program._ahead:
-            compilation.exception()
+        for compilation in program._compilations.values():
+            compilation.wait()
     names = []
 
     def listen(event, duration, **about):

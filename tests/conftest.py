@@ -1,5 +1,7 @@
 """Fixtures of all tests: float64 where a test asks for it, and data that hide no error."""
 
+import signal
+
 import jax
 import numpy as np
 import pandas as pd
@@ -59,3 +61,14 @@ def draw_unequal_data(num_predictors, sizes=(5, 1, 9, 3), seed=0):
 def unequal_data():
     """Draw data by number of predictors, group sizes and seed."""
     return draw_unequal_data
+
+
+@pytest.fixture
+def usual_handlers():
+    """Whoever runs the tests may have set others."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -40,6 +40,7 @@ LAYERS = [
     {"origin"},
     {"premises"},
     {"start", "sharding"},
+    {"compilers"},
     {"programs"},
     {"elbo", "stopping"},
     {"windows", "blocks", "constrain", "rao_blackwell", "ess"},

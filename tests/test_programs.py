@@ -1,15 +1,22 @@
 """What compiled programs share: precision, strong types, and the coordinates of a model."""
 
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpyro import handlers
 from numpyro.infer.util import log_density, potential_energy
+from numpyro.primitives import _PYRO_STACK
 
-from radon_numpyro import GroupStatistics, Priors, Uniform, models, simulate
+from radon_numpyro import GroupStatistics, Priors, Uniform, compilers, models, simulate
+from radon_numpyro.interrupts import noted_interrupts
 from radon_numpyro.programs import (
     in_threads,
     latent_sites,
@@ -122,17 +129,113 @@ def test_an_error_in_a_thread_is_raised():
         in_threads(lambda n: 1 // n, [1, 0], threads=2)
 
 
-def test_threads_wait_for_what_is_compiled_ahead():
+def test_threads_wait_for_what_is_compiled_ahead(slow_compiler):
     """All of them: one that went on would compile it once more."""
     doubled = program()(lambda x: 2.0 * x)
-    ahead = Future()
-    doubled._ahead.append(ahead)
+    doubled.compile_ahead(np.float32(0.0))
     with ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(doubled, np.float32(n)) for n in range(2)]
         done = wait(calls, timeout=0.3).done
-        ahead.set_result(None)
+        slow_compiler.set()
         assert not done
         assert [float(call.result()) for call in calls] == [0.0, 2.0]
+
+
+# Signals and the time limit
+
+
+@pytest.fixture
+def slow_compiler(monkeypatch):
+    """A compiler that takes until the event is set."""
+    go_on, compile_ = threading.Event(), jax.stages.Lowered.compile
+
+    def slow(lowered):
+        go_on.wait(60)
+        return compile_(lowered)
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", slow)
+    yield go_on
+    go_on.set()
+
+
+def soon(number):
+    """Send this process a signal in a moment."""
+    threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_signal_leaves_the_compiler_behind(usual_handlers, slow_compiler, ahead):
+    traced = []
+    doubled = program()(lambda x: traced.append(x) or 2.0 * x)
+    x, started = np.ones(3, np.float32), time.monotonic()
+    with noted_interrupts() as noted:
+        if ahead:
+            doubled.compile_ahead(x)
+        soon(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            doubled(x)
+        assert noted.noted
+    assert time.monotonic() - started < 20
+    # A later call finds what goes on being compiled.
+    slow_compiler.set()
+    np.testing.assert_array_equal(doubled(x), 2.0 * x)
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_the_time_limit_leaves_the_compiler_behind(usual_handlers, slow_compiler, threads):
+    """In other threads than the main one, too."""
+    doubled = program()(lambda x: 2.0 * x)
+
+    def limited():
+        with noted_interrupts() as interrupts:
+            interrupts.allow(0.5, since=time.monotonic())
+            with pytest.raises(TimeoutError, match=r"within max_seconds=0\.5; got none yet"):
+                doubled(np.ones(3, np.float32))
+
+    started = time.monotonic()
+    if threads:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(limited).result()
+    else:
+        limited()
+    assert time.monotonic() - started < 20
+
+
+def test_a_signal_ends_tracing_and_leaves_no_handler_of_numpyro(usual_handlers):
+    def endless(x):
+        handlers.seed(rng_seed=0).__enter__()
+        started = time.monotonic()
+        while time.monotonic() - started < 20:
+            pass
+        return x
+
+    with noted_interrupts():
+        soon(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            program()(endless)(np.ones(3, np.float32))
+    assert not _PYRO_STACK
+    assert float(jax.jit(lambda x: 2.0 * x)(1.5)) == 3.0
+
+
+def test_after_the_draws_the_first_signal_does_not_disturb(usual_handlers, slow_compiler):
+    doubled = program()(lambda x: 2.0 * x)
+    threading.Timer(0.8, slow_compiler.set).start()
+    with noted_interrupts() as interrupts:
+        soon(signal.SIGINT)
+        with interrupts.deferred():
+            assert float(doubled(np.float32(1.5))) == 3.0
+        assert interrupts.noted
+
+
+def test_what_waits_for_its_turn_when_a_run_ends_is_compiled_when_called(slow_compiler):
+    doubled = program()(lambda x: 2.0 * x)
+    for size in range(1, 5):
+        doubled.compile_ahead(np.ones(size, np.float32))
+    compilers.forget_line()
+    slow_compiler.set()
+    for size in range(1, 5):
+        np.testing.assert_array_equal(doubled(np.ones(size, np.float32)), 2.0 * np.ones(size))
 
 
 # Keys
