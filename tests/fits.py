@@ -1,6 +1,5 @@
 """Data and fits that several tests read. Each fit is made once in a process."""
 
-import warnings
 from functools import cache
 
 import arviz as az
@@ -17,17 +16,9 @@ from radon_numpyro import (
     load_radon,
     sample_nuts,
 )
-from radon_numpyro.finding import DataWarning
 
 TUTORIAL = Priors.tutorial()
 THREE_COUNTIES = ("CASS", "CROW WING", "FREEBORN")
-
-
-def fit_of_odd_data(*arguments, **options):
-    """A fit whose data have findings, which are not what the test is about."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)
-        return fit(*arguments, **options)
 
 
 @cache
@@ -79,7 +70,7 @@ def radon_nuts(method):
 
 @cache
 def radon_tree(model):
-    return fit_of_odd_data(load_radon(), model, priors=TUTORIAL, progress_bar=False)
+    return fit(load_radon(), model, priors=TUTORIAL, progress_bar=False)
 
 
 @cache
@@ -107,7 +98,7 @@ def towns_fit(model="hierarchical", num_predictors=1, *, statistics_only=False, 
     data = towns(num_predictors)
     data = GroupStatistics.from_data(data) if statistics_only else data
     options = {"draws": 400, "num_warmup": 200} | options
-    return fit_of_odd_data(data, model, num_advi_steps=0, progress_bar=False, **options)
+    return fit(data, model, num_advi_steps=0, progress_bar=False, **options)
 
 
 # What a column or a label may be, and markup, mathematics, another direction, or no letter at all.
@@ -139,7 +130,7 @@ def labelled_fit(columns=TAME_COLUMNS, labels=TAME_LABELS):
     data = GroupedData.from_arrays(
         y, x, [labels[c] for c in code], outcome=outcome, predictors=predictor, group_name=group
     )
-    tree = fit_of_odd_data(data, num_advi_steps=0, draws=100, num_warmup=200, progress_bar=False)
+    tree = fit(data, num_advi_steps=0, draws=100, num_warmup=200, progress_bar=False)
     tree.attrs["command"] = f"radon-numpyro fit rows.csv --y '{outcome}'"
     return tree
 

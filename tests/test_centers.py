@@ -132,7 +132,6 @@ def test_a_file_and_the_readers_keep_the_centers(centred_fit, tmp_path):
             save_fit(broken, tmp_path / "broken.nc")
 
 
-@pytest.mark.filterwarnings("ignore::radon_numpyro.finding.DataWarning")
 def test_a_checkpoint_keeps_them_too(frame, centred_fit, tmp_path):
     data = GroupedData.from_frame(frame, **columns(center=["year", "depth"]))
     fit(data, checkpoint=tmp_path / "run", **QUICK)

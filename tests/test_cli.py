@@ -217,9 +217,14 @@ def test_priors_that_cut_off_the_data_are_said(tmp_path):
     frame.assign(log_radon=1e4 * frame["log_radon"]).to_csv(path, index=False)
     options = ["--model", "pooled", "--priors", "tutorial", "--out", tmp_path]
     result = run("fit", path, *MINNESOTA[1:], *options)
-    assert re.search(r"Warning: The prior of eps, Uniform", result.stderr), result.stderr
+    assert result.exit_code == 3
+    assert re.search(r"- The prior of eps, Uniform", result.stdout), result.stdout
+    assert "Try: --priors weakly-informative" in result.stdout
+    # Said once, with the verdict.
+    assert "Warning" not in result.stderr
     ours = run("fit", path, *MINNESOTA[1:], "--model", "pooled", "--out", tmp_path)
-    assert "Warning" not in ours.stderr
+    assert ours.exit_code == 0
+    assert "The prior of" not in ours.stdout
 
 
 @pytest.mark.parametrize(("offset", "unit"), [(1e6, 1.0), (1e12, 1.0), (0.4, 1e-12)])

@@ -321,6 +321,8 @@ def test_attributes_say_how_the_fit_was_made():
         "max_tree_depth": 9,
         "target_accept_prob": 0.95,
         "earlier_runs": "[]",
+        "lost_groups": "[]",
+        "centers": "{}",
         "data_fingerprint": data.fingerprint(),
         "call": "fit(data)",
     }

@@ -54,7 +54,9 @@ def test_an_outcome_in_another_unit_is_cut_off_by_them(model, conflicting):
     for kind in (data, GroupStatistics.from_data(data)):
         findings = prior_conflicts(TUTORIAL, kind, model)
         assert sites(findings) == conflicting
-        assert all("weakly_informative(data)" in finding.advice for finding in findings)
+        assert all(finding.advice.startswith("priors=None, ") for finding in findings)
+        assert all("--priors weakly-informative" in finding.command for finding in findings)
+        assert not any(finding.caution for finding in findings)
 
 
 def test_the_numbers_are_those_of_the_data():

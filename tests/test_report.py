@@ -267,7 +267,8 @@ def test_the_table_of_groups_has_every_group_once(name):
         sites = [posterior["alpha"], *(posterior["beta"].sel(predictor=x) for x in predictors)]
         for cell, site in zip(cells, sites, strict=True):
             draws = site.sel(town=label).values
-            mean, low, high = re.fullmatch(r"(\S+) \((\S+) to (\S+)\)", cell).groups()
+            pattern = r"([^\s\N{DAGGER}]+)\N{DAGGER}? \((\S+) to (\S+)\)"
+            mean, low, high = re.fullmatch(pattern, cell).groups()
             for text, value in zip(
                 (mean, low, high), (draws.mean(), *np.quantile(draws, (0.05, 0.95))), strict=True
             ):
