@@ -40,7 +40,7 @@ from radon_numpyro.cli_options import (
 from radon_numpyro.compare import compare_pooling
 from radon_numpyro.data import GroupedData
 from radon_numpyro.devices import in_words
-from radon_numpyro.diagnostics import Diagnosis, diagnose
+from radon_numpyro.diagnostics import Diagnosis, diagnose, drawn_again
 from radon_numpyro.files import check_writable, write_whole
 from radon_numpyro.finding import Finding
 from radon_numpyro.fit import fit, resume
@@ -223,6 +223,8 @@ def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> N
     terminal.note(f"Device: {device}.")
     if "method_reason" in tree.attrs:
         terminal.note(f"Method: {tree.attrs['method']} ({tree.attrs['method_reason']}).")
+    if again := drawn_again(tree):
+        terminal.note(f"{again}.")
     diagnosis = diagnose(tree)
     parameters = parameter_table(tree, diagnosis, ci_prob)
     groups = group_table(tree, ci_prob)

@@ -9,6 +9,7 @@ cotangent disintegrations in Hamiltonian Monte Carlo, arXiv:1604.00695.
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 from dataclasses import dataclass, replace
@@ -159,6 +160,28 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
         num_divergences=divergences,
         min_bfmi=bfmi,
         advi_verdict=str(tree["advi"].attrs["verdict"]),
+    )
+
+
+def drawn_again(tree: xr.DataTree) -> str | None:
+    """Why chains were run again with shorter steps, in a sentence; None if they were not.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    """
+    earlier = json.loads(tree.attrs.get("earlier_runs", "[]"))
+    if not earlier:
+        return None
+    chains = tree["posterior"].sizes["chain"]
+    runs = [
+        f"{run['divergences']} of {run['draws'] * chains} at {run['target_accept_prob']:g}"
+        for run in earlier
+    ]
+    return (
+        f"Draws diverged ({', '.join(runs)}), so all chains were run again, with a target "
+        f"acceptance of {tree.attrs['target_accept_prob']:g}"
     )
 
 

@@ -15,7 +15,7 @@ from radon_numpyro import report_groups, report_sections
 from radon_numpyro.checks import plural
 from radon_numpyro.compare import Comparison
 from radon_numpyro.devices import in_words
-from radon_numpyro.diagnostics import Diagnosis, diagnose
+from radon_numpyro.diagnostics import Diagnosis, diagnose, drawn_again
 from radon_numpyro.estimates import Numbers
 from radon_numpyro.page import Html, element, page, section, table
 from radon_numpyro.report_words import answer, name, percent, question
@@ -163,6 +163,8 @@ def _made(numbers: Numbers) -> Html:
         "model, method": f"{attrs['model']}, {attrs['method']}{f' ({why})' if why else ''}",
         "draws": f"{sizes['draw']} of each of {plural(sizes['chain'], 'chain')}",
         "warm-up": attrs.get("num_warmup"),
+        "target acceptance": attrs.get("target_accept_prob"),
+        "earlier runs": drawn_again(tree),
         "gradients, warm-up and draws": _pair(attrs, "warmup_gradients", "sampling_gradients"),
         "seed": attrs["seed"],
         "device": in_words(attrs.get("device"), attrs.get("device_reason")),

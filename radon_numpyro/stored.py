@@ -202,6 +202,16 @@ def _check_attributes(tree: xr.DataTree, name: str) -> Labels:
             f"Expected attribute centers of {name} to have a finite number for some predictors; "
             f"got {centers!r}"
         )
+    earlier = parsed.get("earlier_runs", [])
+    keys = {"target_accept_prob", "draws", "divergences"}
+    if not _is_list_of(earlier, dict) or not all(
+        set(run) == keys and all(type(value) in (int, float) for value in run.values())
+        for run in earlier
+    ):
+        raise ValueError(
+            f"Expected attribute earlier_runs of {name} to list {', '.join(sorted(keys))}; got "
+            f"{earlier!r}"
+        )
     try:
         from_json(str(tree.attrs.get("findings", "[]")))
     except ValueError as error:

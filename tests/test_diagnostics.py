@@ -3,6 +3,7 @@
 Every tree here is made by hand. Only the fault at hand is put into it.
 """
 
+import json
 import re
 
 import numpy as np
@@ -10,7 +11,13 @@ import pytest
 import xarray as xr
 
 from radon_numpyro import diagnose
-from radon_numpyro.diagnostics import MAX_RHAT, MIN_BFMI, MIN_ESS_PER_CHAIN, Diagnosis
+from radon_numpyro.diagnostics import (
+    MAX_RHAT,
+    MIN_BFMI,
+    MIN_ESS_PER_CHAIN,
+    Diagnosis,
+    drawn_again,
+)
 from radon_numpyro.finding import Finding, to_json
 
 CHAINS, DRAWS = 4, 500
@@ -353,3 +360,14 @@ def test_data_that_spoil_a_number_come_before_draws_that_more_of_would_not_help(
     caution = Finding("9 looks like a code.", "mend it", caution=True)
     second = diagnose(with_findings(make_tree(diverging=iid() > 2.5), caution)).findings[1]
     assert second.advice == "target_accept_prob=0.95"
+
+
+def test_chains_that_were_run_again_are_told():
+    tree = make_tree()
+    assert drawn_again(tree) is None
+    run = {"target_accept_prob": 0.8, "draws": 500, "divergences": 3}
+    tree.attrs |= {"target_accept_prob": 0.95, "earlier_runs": json.dumps([run])}
+    assert drawn_again(tree) == (
+        "Draws diverged (3 of 2000 at 0.8), so all chains were run again, with a target acceptance "
+        "of 0.95"
+    )

@@ -249,6 +249,22 @@ REFUSALS = {
         variable("constant_data", "syy", entry(-1.0)),
         "to be a fit; Expected sxx, sxy and syy to be centred sums .* in 1 group: 'town 0'",
     ),
+    "findings of another make": (
+        attribute("findings", '[{"what": "x"}]'),
+        "attribute findings of .*; Expected findings as to_json writes them",
+    ),
+    "centers of no predictor": (
+        attribute("centers", '{"depth": 1.0}'),
+        "attribute centers of .* a finite number for some predictors; got",
+    ),
+    "lost groups that are no labels": (
+        attribute("lost_groups", "[[1]]"),
+        r"attribute lost_groups of .* to list labels; got \[\[1\]\]",
+    ),
+    "earlier runs of another make": (
+        attribute("earlier_runs", '[{"draws": 3}]'),
+        "attribute earlier_runs of .* to list divergences, draws, target_accept_prob; got",
+    ),
     "an infinite outcome": (
         variable("observed_data", "y", entry(np.inf)),
         "/observed_data/y of .* to be finite; got 1 of 18 others: inf",
