@@ -128,11 +128,12 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     table = _table(posterior)
     posterior = tree["posterior"].to_dataset()
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
-    run = _Run.of(tree)
+    least = MIN_ESS_PER_CHAIN * chains
+    run = _Run.of(tree, table, least)
     of_data = list(from_json(tree.attrs.get("findings", "[]")))
     of_draws = [
         _rhat(table, run) if chains > 1 else None,
-        _ess(table, MIN_ESS_PER_CHAIN * chains, run),
+        _ess(table, least, run),
     ]
     divergences, bfmi = 0, float("inf")
     if "sample_stats" in tree.children:
@@ -207,9 +208,10 @@ class _Run:
     num_warmup: int
     target_accept_prob: float
     integrable: bool
+    enough: int
 
     @classmethod
-    def of(cls, tree: xr.DataTree) -> _Run:
+    def of(cls, tree: xr.DataTree, table: pd.DataFrame, least: int) -> _Run:
         attrs, posterior = tree.attrs, tree["posterior"].to_dataset()
         method = str(attrs["method"])
         # The marginal method does not take many predictors.
@@ -220,10 +222,18 @@ class _Run:
             int(attrs.get("num_warmup", 500)),
             float(attrs.get("target_accept_prob", 0.8)),
             method != "marginal" and not (many and "mu_alpha" in posterior),
+            _enough(posterior.sizes["draw"], table[["ess_bulk", "ess_tail"]], least),
         )
 
     def longer(self) -> dict[str, Any]:
-        return {"draws": 2 * self.draws, "num_warmup": 2 * self.num_warmup}
+        return {"draws": self.enough, "num_warmup": 2 * self.num_warmup}
+
+
+def _enough(draws: int, ess: pd.DataFrame, least: int) -> int:
+    """Draws of each chain for twice the ESS needed, and at least twice as many, in hundreds."""
+    smallest = float(np.nanmin(ess.to_numpy())) if ess.notna().any(axis=None) else float(least)
+    lacking = np.clip(least / max(smallest, 1.0), 1.0, 50.0)
+    return 100 * math.ceil(2 * draws * lacking / 100)
 
 
 def _after_the_data(finding: Finding) -> Finding:
@@ -288,15 +298,12 @@ def _ess(table: pd.DataFrame, least: int, run: _Run) -> Finding | None:
     bad = ess[~(ess >= least)]
     if bad.empty:
         return None
-    # With a fifth to spare, in hundreds.
-    lacking = least / max(bad.min(), 1.0) if bad.notna().any() else 2.0
-    enough = 100 * math.ceil(1.2 * run.draws * min(lacking, 20.0) / 100)
     return _advising_method(
         f"Effective sample size below {least} for {len(bad)} of {len(table)} parameters "
         f"({_worst(bad, largest=False)}): quantiles and standard errors are unreliable.",
         "{draws}",
         run,
-        draws=enough,
+        draws=run.enough,
     )
 
 

@@ -21,8 +21,8 @@ from radon_numpyro.compilers import forget_line
 from radon_numpyro.data import GroupedData
 from radon_numpyro.device_choice import choose_device
 from radon_numpyro.devices import computing_on
-from radon_numpyro.finding import DataWarning, Finding, to_json
-from radon_numpyro.identity import REASONS, check_same, data_arrays, describe, go_further, restore
+from radon_numpyro.finding import DataWarning, to_json
+from radon_numpyro.identity import REMARKS, check_same, data_arrays, describe, go_further, restore
 from radon_numpyro.inference_data import describe_call, to_datatree
 from radon_numpyro.inversion import ExactResult, check_residual, draw_exact
 from radon_numpyro.nuts import NUTSResult, draw_nuts
@@ -191,12 +191,13 @@ def fit(
             warnings.warn(DataWarning(finding), stacklevel=2)
         chosen, why = choose_device(settings, statistics, used, checkpoint)
         settings = replace(settings, device=chosen)
-        reasons = {"device_reason": why, "method_reason": method_reason}
-        kept = _kept(checkpoint, data, used, settings, reasons)
-        with computing_on(chosen), kept as run.checkpoint:
-            return _go(
-                run, data, statistics, used, settings, findings, reasons, progress_bar=progress_bar
-            )
+        remarks = {"device_reason": why, "method_reason": method_reason}
+        remarks["findings"] = to_json(findings)
+        with (
+            computing_on(chosen),
+            _kept(checkpoint, data, used, settings, remarks) as run.checkpoint,
+        ):
+            return _go(run, data, statistics, used, settings, remarks, progress_bar=progress_bar)
 
 
 def resume(
@@ -246,25 +247,15 @@ def resume(
         settings = go_further(begun, draws=draws, target_ess=target_ess, max_seconds=max_seconds)
         run.allow(settings.max_seconds)
         with computing_on(settings.device):
-            reasons = {name: kept.header.get(name, "") for name in REASONS}
-            description = describe(data, priors, settings, reasons)
+            remarks = {name: kept.header.get(name, "") for name in REMARKS}
+            description = describe(data, priors, settings, remarks)
             # Labels may have become text, which the fingerprint tells apart; the numbers are the
             # kept.
             description["fingerprint"] = kept.header["fingerprint"]
             check_same(kept.path, kept.header, description)
             kept.header = description
             statistics = as_statistics(data)
-            findings = premises(data, statistics, priors, settings.model)
-            return _go(
-                run,
-                data,
-                statistics,
-                priors,
-                settings,
-                findings,
-                reasons,
-                progress_bar=progress_bar,
-            )
+            return _go(run, data, statistics, priors, settings, remarks, progress_bar=progress_bar)
 
 
 def _kept(
@@ -272,12 +263,12 @@ def _kept(
     data: GroupedData | GroupStatistics,
     priors: Priors,
     settings: Settings,
-    reasons: dict[str, str],
+    remarks: dict[str, str],
 ) -> AbstractContextManager[Checkpoint | None]:
     """The checkpoint asked for: none, a new one, or one of the same fit."""
     if checkpoint is None:
         return nullcontext()
-    description = describe(data, priors, settings, reasons)
+    description = describe(data, priors, settings, remarks)
     if not checkpoints.exists(checkpoint):
         return Checkpoint.create(checkpoint, description, data_arrays(data))
     kept = Checkpoint.open(checkpoint)
@@ -296,8 +287,7 @@ def _go(
     statistics: GroupStatistics,
     priors: Priors,
     settings: Settings,
-    findings: tuple[Finding, ...],
-    reasons: dict[str, str],
+    remarks: dict[str, str],
     *,
     progress_bar: bool,
 ) -> xr.DataTree:
@@ -340,11 +330,10 @@ def _go(
     timings = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
     attributes: dict[str, Any] = {
         "dtype": settings.dtype,
-        **{name: reason for name, reason in reasons.items() if reason},
+        **{name: remark for name, remark in remarks.items() if remark},
         "timings": json.dumps({k: round(v, 3) for k, v in timings.items()}),
         "call": describe_call("fit", **asdict(settings)),
         "resumed": int(run.resumed),
-        "findings": to_json(findings),
     }
     # What it takes to go on with a run that ended early.
     if isinstance(drawn, NUTSResult) and not drawn.complete:

@@ -30,7 +30,7 @@ from radon_numpyro.statistics import STATISTICS, GroupStatistics
 PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "optax", "arviz", "numpy")
 HOW_FAR = ("draws", "target_ess", "max_seconds")
 ROWS = ("y", "x", "group")
-REASONS = ("device_reason", "method_reason")
+REMARKS = ("device_reason", "method_reason", "findings")
 
 
 def package_versions() -> dict[str, str]:
@@ -42,7 +42,7 @@ def describe(
     data: GroupedData | GroupStatistics,
     priors: Priors,
     settings: Settings,
-    reasons: Mapping[str, str],
+    remarks: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything but the numbers of the data, as JSON can keep it.
 
@@ -50,9 +50,9 @@ def describe(
     ----------
     data, priors, settings
         What is fitted, and how.
-    reasons
+    remarks
         Why on the device that JAX computes on now, and why by the method, by the names in
-        ``REASONS``; no part of what makes a fit another.
+        ``REMARKS``; no part of what makes a fit another.
     """
     labels, rows = data.labels, isinstance(data, GroupedData)
     return {
@@ -66,7 +66,7 @@ def describe(
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
         "versions": package_versions(),
         "device": f"{current().device_kind} ({platform.machine()})",
-        **reasons,
+        **remarks,
     }
 
 

@@ -31,7 +31,7 @@ from radon_numpyro.axes import (
 )
 from radon_numpyro.checks import first_few
 from radon_numpyro.identification import identified_coefficients
-from radon_numpyro.reading import read_statistics
+from radon_numpyro.inference_data import PREDICTOR
 
 COVERAGE = (0.5, 0.95)
 ALONE: Look = {"color": BLUE, "mfc": "white", "marker": "o", "ls": "", "ms": 3.5, "mew": 0.8}
@@ -254,7 +254,10 @@ def _estimates(tree: DataTree) -> pd.DataFrame:
 
 def _identified(tree: DataTree) -> pd.DataFrame:
     """Whether a group's own rows determine its intercept and each of its slopes."""
-    statistics = read_statistics(tree)
-    names = ["alpha", *(f"beta[{name}]" for name in statistics.labels.predictors)]
-    known = identified_coefficients(statistics.count, statistics.mean_x, statistics.sxx)
-    return pd.DataFrame(known, index=group_sizes(tree).index, columns=names)
+    constants, count = tree["constant_data"].to_dataset(), group_sizes(tree)
+    names, mean_x, sxx = ["alpha"], np.zeros((len(count), 0)), np.zeros((len(count), 0, 0))
+    if "sxx" in constants:
+        mean_x, sxx = constants["mean_x"].values, constants["sxx"].values
+        names += [f"beta[{name}]" for name in constants[PREDICTOR].values]
+    known = identified_coefficients(count.to_numpy(), mean_x, sxx)
+    return pd.DataFrame(known, index=count.index, columns=names)

@@ -203,13 +203,13 @@ def _check_attributes(tree: xr.DataTree, name: str) -> Labels:
             f"got {centers!r}"
         )
     earlier = parsed.get("earlier_runs", [])
-    keys = {"target_accept_prob", "draws", "divergences"}
+    of_run = {"target_accept_prob", "draws", "divergences"}
     if not _is_list_of(earlier, dict) or not all(
-        set(run) == keys and all(type(value) in (int, float) for value in run.values())
+        set(run) == of_run and all(type(value) in (int, float) for value in run.values())
         for run in earlier
     ):
         raise ValueError(
-            f"Expected attribute earlier_runs of {name} to list {', '.join(sorted(keys))}; got "
+            f"Expected attribute earlier_runs of {name} to list {', '.join(sorted(of_run))}; got "
             f"{earlier!r}"
         )
     try:

@@ -118,7 +118,7 @@ def test_a_run_that_was_kept_is_resumed_by_the_command_that_is_advised(tmp_path)
 def test_more_draws_as_advised_are_enough():
     data = GroupedData.from_frame(pd.read_csv(RAIL[0]), y="travel", group="Rail")
     options = {"num_advi_steps": 0, "progress_bar": False}
-    first = diagnose(fit(data, draws=60, **options))
+    first = diagnose(fit(data, draws=100, **options))
     finding = next(f for f in first.findings if "Effective sample size" in f.what)
     second = diagnose(fit(data, **arguments_of(finding.advice), **options))
     assert not any("Effective sample size" in f.what for f in second.findings)

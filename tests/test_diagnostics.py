@@ -129,10 +129,10 @@ def test_draws_that_lean_on_one_another():
     finding = only_finding(make_tree(sites={"slow": halves.reshape(CHAINS, DRAWS)}))
     expected = r"Effective sample size below 400 for 1 of 4 parameters \(slow \d+[\d.]*\)"
     assert re.match(expected, finding.what)
-    # Enough for 400, with a fifth to spare.
+    # For twice the 400 that are needed, since few draws say little of how many they are worth.
     assert re.fullmatch(r"draws=\d+00", finding.advice)
     draws, ess = int(finding.advice[6:]), float(re.search(r"slow ([\d.]+)", finding.what)[1])
-    assert 400 * 1.2 <= draws / DRAWS * ess <= 400 * 1.2 + 100
+    assert 800 <= draws / DRAWS * ess <= 900
 
 
 def test_tails_that_come_in_runs_are_found_where_the_bulk_is_well():

@@ -12,6 +12,7 @@ import xarray as xr
 from fits import assert_same_tree
 
 from radon_numpyro import resume, simulate
+from radon_numpyro.parametrisation import MAX_MARGINAL_PREDICTORS
 
 # From the signal, on a machine that may be busy; what it interrupts would take minutes.
 SOON = 15
@@ -111,8 +112,8 @@ def test_a_fit_that_compiles_ends_soon_and_goes_on(tmp_path, uninterrupted, wher
 
 @pytest.fixture(scope="module")
 def many_predictors(tmp_path_factory):
-    """Rows whose model takes minutes to compile."""
-    size = 12
+    """Rows whose model takes a minute to compile: as many predictors as the method takes."""
+    size = MAX_MARGINAL_PREDICTORS
     truth = simulate(
         num_groups=20,
         rows_per_group=[40] * 20,
@@ -130,7 +131,7 @@ def many_predictors(tmp_path_factory):
 
 def command(rows, out, *more):
     words = ["fit", str(rows), "--y", "y", "--group", "group", "--out", str(out), *more]
-    words += [word for k in range(12) for word in ("--x", f"x{k + 1}")]
+    words += [word for k in range(MAX_MARGINAL_PREDICTORS) for word in ("--x", f"x{k + 1}")]
     return subprocess.Popen(
         [sys.executable, "-c", "from radon_numpyro.cli import app; app()", *words],
         env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"},

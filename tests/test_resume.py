@@ -21,6 +21,7 @@ from radon_numpyro import (
     GroupedData,
     GroupStatistics,
     Priors,
+    bars,
     blocks,
     checkpoint,
     diagnose,
@@ -161,7 +162,8 @@ def test_blocks_of_another_length_go_on(folder, end_after, length, monkeypatch):
     assert_same_tree(resume(folder, progress_bar=False), uninterrupted())
 
 
-def test_the_bar_shows_what_was_done_before(folder, end_after, capsys):
+def test_the_bar_shows_what_was_done_before(folder, end_after, capsys, monkeypatch):
+    monkeypatch.setattr(bars, "watched", lambda: True)
     end_after(5)
     fit(towns(), checkpoint=folder, **SETTINGS)
     assert capsys.readouterr().err == ""
@@ -249,7 +251,7 @@ def test_the_clock_ends_a_fit_and_a_later_one_goes_on(folder, end_after):
     assert tree.attrs["complete"] == 0
     assert tree["posterior"].sizes["draw"] == 40
     found = [finding.what for finding in diagnose(tree).findings]
-    assert found[0] == "The run is incomplete: it ran out of max_seconds after 40 draws a chain."
+    assert found[0] == "The run is incomplete: it ran out of time after 40 draws a chain."
     end_after(1)
     assert_same_tree(resume(folder, progress_bar=False), uninterrupted())
 

@@ -17,6 +17,7 @@ from radon_numpyro import (
     GroupStatistics,
     Priors,
     ahead,
+    bars,
     blocks,
     checkpoint,
     diagnose,
@@ -214,7 +215,8 @@ def test_another_run_compiles_nothing(few_of_none, monkeypatch):
     assert not names
 
 
-def test_the_bar_says_that_it_is_another_run(few_of_none, capsys):
+def test_the_bar_says_that_it_is_another_run(few_of_none, capsys, monkeypatch):
+    monkeypatch.setattr(bars, "watched", lambda: True)
     tree = fit_rail(progress_bar=True)
     shown = capsys.readouterr().err
     accepts = [run["target_accept_prob"] for run in earlier(tree)[1:]]
