@@ -48,7 +48,7 @@ def groups(numbers: Numbers) -> Html | None:
     if more := len(numbers.labels.predictors) - len(predictors):
         caption.append(f" Slopes of {plural(more, 'more predictor')} are left out.")
     if numbers.model == "individual" and not numbers.identified.all():
-        caption.append(f" {PRIOR_MARK}: the prior's number, which the group's own rows do not tell.")
+        caption.append(f" {PRIOR_MARK}: the prior's number; the group's own rows do not tell.")
     if not numbers.has_draws:
         caption.append(" The fit kept means and sds of these; the intervals are those of Normals.")
     headings = ["group", "rows", "intercept", *(["slope of ", name(x)] for x in predictors)]

@@ -24,6 +24,7 @@
 
 # %%
 import json
+import warnings
 from pathlib import Path
 
 import arviz as az
@@ -31,7 +32,10 @@ import numpy as np
 import pandas as pd
 
 from radon_numpyro import Priors, compare, diagnose, fit, load_radon, plots, predict, with_groups
+from radon_numpyro.finding import DataWarning
 
+# What a fit warns of, diagnose lists.
+warnings.simplefilter("ignore", DataWarning)
 FIGURES = next(p for p in (Path("figures"), Path("../figures")) if p.is_dir())
 WORDS = {"outcome": "log radon", "unit": "houses"}
 pd.set_option("display.width", 100)

@@ -208,4 +208,4 @@ def test_slopes_of_single_groups_that_are_the_prior_are_marked(tmp_path):
         ("c", "intercept"): True,
         ("c", "x"): True,
     }
-    assert "\N{DAGGER}: the prior's number" in text_of(html_report(load_fit(tmp_path / "fit.nc")))
+    assert "\N{DAGGER}: the prior's number;" in text_of(html_report(load_fit(tmp_path / "fit.nc")))
