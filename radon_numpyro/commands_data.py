@@ -237,8 +237,9 @@ def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> N
     model, statistics = tree.attrs["model"], read_statistics(tree)
     if len(parameters):
         title = f"{model.capitalize()} model of {tree.attrs['outcome']}, {ci_prob:.0%} intervals"
-        ess = parameters[["ess_bulk", "ess_tail"]].min(axis=1)
-        terminal.show(table(title, parameters.iloc[:, :5].assign(ess=ess)))
+        ess = parameters[["ess_bulk", "ess_tail"]].min(axis=1).round()
+        shown = parameters.iloc[:, :5].assign(r_hat=parameters["r_hat"].map("{:.3f}".format))
+        terminal.show(table(title, shown.assign(ess=ess)))
     terminal.show(diagnosis.text(command=True))
     for path in files:
         terminal.note(f"Wrote {path}")

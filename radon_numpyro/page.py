@@ -75,6 +75,7 @@ figure img { display: block; max-width: 100%; height: auto; background: #fff; pa
   border: 1px solid var(--line); border-radius: .3rem; }
 figcaption { font-size: .9rem; max-width: 44rem; padding-top: .3rem; }
 .formula { padding: .3rem 0 .3rem 1rem; border-left: 3px solid var(--line); }
+code.option { white-space: nowrap; font-size: .9em; }
 pre { background: var(--tint); padding: .7rem; border-radius: .3rem; white-space: pre-wrap;
   font-size: .85rem; }
 dt { font-weight: 600; }

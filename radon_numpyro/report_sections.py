@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,10 +37,15 @@ from radon_numpyro.report_words import (
 def findings(found: Iterable[Finding], *, command: bool) -> Html:
     """What was seen, and what to try: by options of the command line or arguments of Python."""
     items = (
-        element("li", f.what, " ", element("b", "Try: "), f"{f.command if command else f.advice}.")
-        for f in found
+        element("li", f.what, " ", element("b", "Try: "), *_advice(f, command), ".") for f in found
     )
     return element("ul", items)
+
+
+def _advice(finding: Finding, command: bool) -> list[Any]:
+    """Advice, in which no option of the command line is broken into two lines."""
+    words = re.split(r"(--[\w-]+(?: [^\s,]+)?)", finding.command if command else finding.advice)
+    return [element("code", w, class_="option") if w.startswith("--") else w for w in words]
 
 
 def data(numbers: Numbers) -> Html:
@@ -51,13 +57,14 @@ def data(numbers: Numbers) -> Html:
         data = read_data(numbers.tree)
         audit = data.audit()
         content.append(element("p", audit.summary))
-        told = {finding.what for finding in from_json(numbers.tree.attrs.get("findings", "[]"))}
-        others = [finding for finding in audit.findings if finding.what not in told]
-        if others:
-            command = "command" in numbers.tree.attrs
-            content += [element("p", "The audit found:"), findings(others, command=command)]
-        elif not told:
+        # A fit of an earlier version has not kept what was found.
+        kept = numbers.tree.attrs.get("findings")
+        if kept is None and audit.findings:
+            content += [element("p", "The audit found:"), findings(audit.findings, command=False)]
+        elif kept is None or not from_json(kept):
             content.append(element("p", "The audit found nothing else."))
+        else:
+            content.append(element("p", "What the audit found stands with the verdict."))
         content += [
             element("p", plural(count, "row"), f" left out: {reason}.")
             for reason, count in data.left_out
@@ -77,7 +84,11 @@ def data(numbers: Numbers) -> Html:
             )
         )
     content += [
-        element("p", name(x), f" is counted from {short(value)}: its 0 in the model is there.")
+        element(
+            "p",
+            name(x),
+            f" is counted from {number(value, columns.loc[x, 'sd'])}: that is 0 in the model.",
+        )
         for x, value in read_centers(numbers.tree)
     ]
     roles = [*["predictor"] * (len(columns) - 1), "outcome"]
