@@ -412,8 +412,10 @@ def test_data_audit_and_rows_left_out():
     page = Page(html_report(tree))
     text = page.text("data")
     assert "18 rows in 4 groups (town)" in text
-    assert "What the audit found stands with the verdict." in text
-    assert "0 lies outside the values of 'x1'" in page.text("verdict")
+    assert "The audit found nothing else." in text
+    alone = Page(report_of("individual"))
+    assert "What the audit found stands with the verdict." in alone.text("data")
+    assert "The slope of 'x1' is its prior" in alone.text("verdict")
     assert "3 rows left out: <floor> is 9." in text
     # Of a fit of an earlier version, which has not kept what was found.
     del tree.attrs["findings"]
