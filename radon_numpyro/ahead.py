@@ -17,7 +17,6 @@ from radon_numpyro.parametrisation import parametrisation
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import precision, random_key, unlabelled
 from radon_numpyro.settings import Settings
-from radon_numpyro.sharding import split_groups
 from radon_numpyro.statistics import GroupStatistics
 
 _SEEN: set[Any] = set()
@@ -58,7 +57,7 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
         blocks.compile_ahead(
             start.chain_keys,
             start.position,
-            split_groups(sampled_from, settings.num_devices),
+            sampled_from,
             priors,
             start.unit,
             model=coordinates.model,

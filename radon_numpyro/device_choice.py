@@ -19,13 +19,12 @@ import numpy as np
 from radon_numpyro import blocks
 from radon_numpyro.advi import ADVIResult, fit_guide
 from radon_numpyro.checkpoint import Checkpoint, exists
-from radon_numpyro.devices import NO_GPU, computing_on, current, seen, several
+from radon_numpyro.devices import NO_GPU, computing_on, current, seen
 from radon_numpyro.parametrisation import parametrisation
 from radon_numpyro.priors import Priors
 from radon_numpyro.programs import precision, random_key, unlabelled
 from radon_numpyro.run import Run
 from radon_numpyro.settings import Settings
-from radon_numpyro.sharding import split_groups
 from radon_numpyro.statistics import GroupStatistics
 from radon_numpyro.warm_start import warm_start
 
@@ -78,33 +77,15 @@ def choose_device(
     Raises
     ------
     ValueError
-        If there are fewer devices than ``num_devices``, or the checkpoint is damaged or open in
-        another process.
+        If the checkpoint is damaged, or open in another process.
     """
-    chosen = _choose(settings, statistics, priors, checkpoint)
-    if settings.num_devices > 1:
-        with computing_on(chosen.device):
-            several(settings.num_devices)
-    return chosen
-
-
-def _choose(
-    settings: Settings,
-    statistics: GroupStatistics,
-    priors: Priors,
-    checkpoint: str | os.PathLike[str] | None,
-) -> Choice:
-    found = seen(settings.num_devices) or seen()
+    found = seen()
     if settings.device != "auto":
         return Choice(settings.device, "asked for")
     if jax.config.jax_default_device is not None:
         return Choice(current().platform, "set as JAX's default device")
     if len(found) == 1:
-        if settings.num_devices > 1:
-            reason = f"the only kind of which there are {settings.num_devices}"
-        else:
-            reason = NO_GPU if found[0] == "cpu" else "the only kind that JAX sees"
-        return Choice(found[0], reason)
+        return Choice(found[0], NO_GPU if found[0] == "cpu" else "the only kind that JAX sees")
     if checkpoint is not None and exists(checkpoint):
         with Checkpoint.open(checkpoint) as kept:
             return Choice(kept.header["settings"]["device"], kept.header["device_reason"])
@@ -209,8 +190,7 @@ def seconds_a_step(
         key = random_key(settings.seed)
         start = warm_start(key, guide, statistics, priors, method=method, chains=settings.chains)
         pace = blocks.Pace(statistics.num_groups, start.position.size)
-        split = split_groups(coordinates.reduced(target), settings.num_devices)
-        arguments = (split, priors, start.unit)
+        arguments = (coordinates.reduced(target), priors, start.unit)
         state = blocks.begin(start.chain_keys, start.position, *arguments, **fixed)
         state, _ = blocks.advance(state, pace.length, *arguments, **fixed)
         gradients, elapsed, started = 0, 0.0, time.perf_counter()

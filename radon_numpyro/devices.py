@@ -19,15 +19,9 @@ DESCRIBED = re.compile(r"\d+ x (?P<name>.+) \((?P<platform>\w+)\)")
 FORMER_ONLY_ONE = "the only one that JAX sees"
 
 
-def seen(number: int = 1) -> tuple[str, ...]:
-    """Those of ``DEVICES`` that JAX has here.
-
-    Parameters
-    ----------
-    number
-        How many of a kind there are at the least.
-    """
-    return tuple(device for device in DEVICES if len(_of_kind(device)) >= number)
+def seen() -> tuple[str, ...]:
+    """Those of ``DEVICES`` that JAX has here."""
+    return tuple(device for device in DEVICES if _of_kind(device))
 
 
 def current() -> Any:
@@ -63,29 +57,6 @@ def computing_on(device: str) -> AbstractContextManager[Any]:
             "Install JAX for it: for a GPU of NVIDIA pip install 'radon-numpyro[cuda13]', or cuda12"
         )
     return jax.default_device(found[0])
-
-
-def several(number: int) -> list[Any]:
-    """The first devices of the kind that JAX computes on now.
-
-    Parameters
-    ----------
-    number
-        How many.
-
-    Raises
-    ------
-    ValueError
-        If there are not so many.
-    """
-    platform = current().platform
-    found = _of_kind(platform)
-    if number > len(found):
-        raise ValueError(
-            f"Expected num_devices to be at most the number that JAX sees of the {platform}, "
-            f"{len(found)}; got {number}"
-        )
-    return found[:number]
 
 
 def describe_current() -> str:

@@ -51,7 +51,6 @@ def fit(
     coefficients: str = "auto",
     dtype: str = "float64",
     device: str = "auto",
-    num_devices: int = 1,
     target_ess: float | None = None,
     max_seconds: float | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -101,10 +100,6 @@ def fit(
         ``jax.default_device`` was set to. Draws on a CPU and on a GPU differ, so name the device
         where the same draws are to come again. The attributes ``device`` and ``device_reason`` of
         the result say which it was, and why.
-    num_devices
-        Devices of that kind over which the groups are split (by the marginal method). The draws
-        are those of one device but for roundings, which a chain enlarges. It is for very many
-        groups: each gradient waits for sums between the devices.
     target_ess
         Stop when the smallest bulk or tail effective sample size reaches this; see
         :func:`sample_nuts`. Exact draws, which are independent, are all taken.
@@ -179,7 +174,6 @@ def fit(
         coefficients=coefficients,
         dtype=dtype,
         device=device,
-        num_devices=num_devices,
         target_ess=target_ess,
         max_seconds=max_seconds,
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from typing import Any
 
@@ -31,6 +31,8 @@ PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "optax", "arviz", "nump
 HOW_FAR = ("draws", "target_ess", "max_seconds")
 ROWS = ("y", "x", "group")
 REMARKS = ("device_reason", "method_reason", "findings")
+# In files of earlier versions: settings that there are no more, with what every fit has now.
+FORMER = {"num_devices": 1}
 
 
 def package_versions() -> dict[str, str]:
@@ -86,9 +88,12 @@ def check_same(path: Any, kept: dict[str, Any], given: dict[str, Any]) -> None:
         Naming the differences.
     """
     parts = [_flat(description) for description in (kept, given)]
-    different = [name for name in parts[1] if parts[0].get(name) != parts[1][name]]
+    different = [name for name in parts[0] | parts[1] if parts[0].get(name) != parts[1].get(name)]
     if different:
-        names = [", ".join(f"{n} {part.get(n)}" for n in different) for part in parts]
+        names = [
+            ", ".join(f"{n} {part[n]}" if n in part else f"no {n}" for n in different)
+            for part in parts
+        ]
         raise ValueError(
             f"Expected to go on with the fit in {path}, of {names[0]}; got {names[1]}. Give what "
             "it was begun with, or another checkpoint"
@@ -146,7 +151,8 @@ def go_further(settings: dict[str, Any], **how_far: Any) -> Settings:
     Parameters
     ----------
     settings
-        Those of the fit, from :func:`restore`.
+        Those of the fit, from :func:`restore`. What this version does not know is left out, and
+        :func:`check_same` says so.
     **how_far
         ``draws``, ``target_ess`` or ``max_seconds``.
 
@@ -155,7 +161,8 @@ def go_further(settings: dict[str, Any], **how_far: Any) -> Settings:
     ValueError
         If one is out of range, here and now.
     """
-    return Settings(**settings | {n: value for n, value in how_far.items() if value is not None})
+    known = {f.name: settings[f.name] for f in fields(Settings) if f.name in settings}
+    return Settings(**known | {n: value for n, value in how_far.items() if value is not None})
 
 
 def _plain(value: Any) -> Any:
@@ -168,7 +175,11 @@ def _flat(description: dict[str, Any]) -> dict[str, Any]:
         "data with fingerprint": description["fingerprint"],
         "data kept as": description["data"],
         "priors": description["priors"],
-        **{n: v for n, v in description["settings"].items() if n not in HOW_FAR},
+        **{
+            n: v
+            for n, v in description["settings"].items()
+            if n not in HOW_FAR and (n, v) not in FORMER.items()
+        },
         **description["versions"],
         "device": description["device"],
     }

@@ -88,7 +88,7 @@ def _log_density(
     # v = C'm with V^-1 = C C', so that m'V^-1 m = v'v.
     v = [sum(mu.cholesky[q][p] * mu.mean[q] for q in range(p, size)) for p in range(size)]
     pivots = [terms.cholesky[p][p] for p in range(size)]
-    # Else each group stands for itself, or for none if it was filled in, with pivots of 1.
+    # Else each group stands for itself.
     if equations.scatter.shape[0]:
         log_det = sum((n * jnp.log(pivot)).sum() for pivot in pivots)
     else:

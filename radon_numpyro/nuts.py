@@ -35,7 +35,6 @@ from radon_numpyro.programs import precision, random_key, unlabelled
 from radon_numpyro.rao_blackwell import posterior_moments
 from radon_numpyro.run import Run, is_complete
 from radon_numpyro.settings import Settings
-from radon_numpyro.sharding import split_groups
 from radon_numpyro.statistics import GroupStatistics, as_statistics
 from radon_numpyro.warm_start import warm_start
 
@@ -281,8 +280,7 @@ def draw_nuts(
         if not use_guide:
             start = start.without_guide(jax.random.split(key, 3)[0])
         reduced = coordinates.reduced(target)
-        # For the sampler alone: what is drawn given the position is drawn in one place.
-        arguments = (split_groups(reduced, settings.num_devices), priors, start.unit)
+        arguments = (reduced, priors, start.unit)
         # The same for every run: it does not depend on the acceptance probability aimed at.
         state = blocks.begin(
             start.chain_keys, start.position, *arguments, target_accept_prob=0.8, **fixed

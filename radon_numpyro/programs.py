@@ -199,11 +199,9 @@ class Program:
 
 
 def _type(leaf: Any) -> Any:
-    """Shape and type of an argument, and its devices if there are several."""
+    """Shape and type of an argument."""
     like = leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.typeof(leaf)
-    sharding = getattr(leaf, "sharding", None)
-    several = sharding is not None and sharding.num_devices > 1
-    return like.shape, like.dtype, bool(like.weak_type), sharding if several else None
+    return like.shape, like.dtype, bool(like.weak_type)
 
 
 def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Program]:

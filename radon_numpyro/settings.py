@@ -30,7 +30,7 @@ class Settings:
         Names of the model and of the method; without a name the model's default one.
     draws, chains, num_warmup, seed, num_advi_steps, target_accept_prob, max_tree_depth
         As in :func:`radon_numpyro.fit`.
-    chain_method, coefficients, dtype, device, num_devices, target_ess, max_seconds
+    chain_method, coefficients, dtype, device, target_ess, max_seconds
         As in :func:`radon_numpyro.fit`.
 
     Raises
@@ -52,7 +52,6 @@ class Settings:
     coefficients: str
     dtype: str
     device: str = "auto"
-    num_devices: int = 1
     target_ess: float | None
     max_seconds: float | None
 
@@ -64,8 +63,7 @@ class Settings:
         if self.chain_method is not None:
             _check_one_of("chain_method", self.chain_method, CHAIN_METHODS)
         _check_one_of("coefficients", self.coefficients, COEFFICIENTS)
-        least = {"draws": 4, "num_warmup": 20, "seed": 0}
-        least |= dict.fromkeys(("chains", "max_tree_depth", "num_devices"), 1)
+        least = {"draws": 4, "chains": 1, "num_warmup": 20, "seed": 0, "max_tree_depth": 1}
         for name, minimum in least.items():
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < minimum:
@@ -77,17 +75,13 @@ class Settings:
                 f"Expected num_advi_steps to be 0 or at least {2 * WINDOW}; "
                 f"got {self.num_advi_steps}"
             )
-        integrates = (self.model, self.method) == ("hierarchical", "marginal")
-        if self.coefficients in ("summary", "none") and not integrates:
+        if self.coefficients in ("summary", "none") and (self.model, self.method) != (
+            "hierarchical",
+            "marginal",
+        ):
             raise ValueError(
                 "Expected method='marginal' of the hierarchical model for "
                 f"coefficients={self.coefficients!r}; got {self.method!r} of the {self.model} model"
-            )
-        if self.num_devices > 1 and not (integrates and self.chain_method != "parallel"):
-            raise ValueError(
-                "Expected method='marginal' of the hierarchical model, and chains not in parallel, "
-                f"for num_devices={self.num_devices}; got {self.method!r} of the {self.model} "
-                f"model, chain_method={self.chain_method!r}"
             )
         accept = self.target_accept_prob
         if accept is not None and not 0 < accept < 1:
@@ -108,7 +102,7 @@ class Settings:
         """What the blocks of NUTS are told but for the acceptance, defaults filled in."""
         return {
             "chain_method": self.chain_method
-            or default_chain_method(self.chains, current().platform, self.num_devices),
+            or default_chain_method(self.chains, current().platform),
             "num_warmup": self.num_warmup,
             "max_tree_depth": self.max_tree_depth,
         }
@@ -165,7 +159,7 @@ def default_advi_steps(model: str, method: str | None, num_coefficients: int) ->
     return 0 if marginal and num_coefficients > MANY_COEFFICIENTS else MAX_ADVI_STEPS
 
 
-def default_chain_method(chains: int, device: str, num_devices: int = 1) -> str:
+def default_chain_method(chains: int, device: str) -> str:
     """How to run chains on a kind of device.
 
     On a GPU all at once. On the CPU side by side where there are several cores, and not all at
@@ -177,12 +171,10 @@ def default_chain_method(chains: int, device: str, num_devices: int = 1) -> str:
         Number of chains.
     device
         ``"cpu"``, or another.
-    num_devices
-        How many of them every chain is computed on.
     """
     if device != "cpu":
         return "vectorized"
-    return "parallel" if num_devices == 1 < min(chains, num_cores()) else "sequential"
+    return "parallel" if min(chains, num_cores()) > 1 else "sequential"
 
 
 def _check_one_of(name: str, value: Any, known: tuple[str, ...], owner: str = "") -> None:

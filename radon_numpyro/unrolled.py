@@ -15,10 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# The most numbers with a logarithm in common, a power of two: groups split over devices come in
-# multiples of it, so that none of its runs is.
-RUN = 64
-
 
 def sqrt(value: Any) -> Any:
     """Square root, on the host in float64 whatever JAX's setting; XLA takes longer for a power."""
@@ -44,7 +40,7 @@ def sum_of_logs(values: list[Any]) -> Any:
     mantissa, exponent = zip(*map(jnp.frexp, values), strict=True)
     together = math.prod(2.0 * m for m in mantissa)
     # The product of 96 mantissas is in range in float32 too.
-    many = max(1, min(RUN, 2 ** int(math.log2(96 / len(values)))))
+    many = max(1, 2 ** int(math.log2(96 / len(values))))
     missing = -together.shape[-1] % many
     rows = jnp.pad(together, [(0, 0)] * (together.ndim - 1) + [(0, missing)], constant_values=1.0)
     logs = jnp.log(rows.reshape(*rows.shape[:-1], -1, many).prod(-1)).sum(-1)

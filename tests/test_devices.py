@@ -35,7 +35,7 @@ def statistics():
 @pytest.fixture
 def two_kinds(monkeypatch):
     """JAX seems to see a GPU."""
-    monkeypatch.setattr(device_choice, "seen", lambda number=1: ("cpu", "gpu"))
+    monkeypatch.setattr(device_choice, "seen", lambda: ("cpu", "gpu"))
     monkeypatch.setattr(device_choice, "_measured", {})
 
 
@@ -243,27 +243,10 @@ def nothing_to_measure(*_):
 
 
 def test_one_device_costs_no_measurement(monkeypatch):
-    monkeypatch.setattr(device_choice, "seen", lambda number=1: ("cpu",))
+    monkeypatch.setattr(device_choice, "seen", lambda: ("cpu",))
     monkeypatch.setattr(device_choice, "closed_form_guide", nothing_to_measure)
     only = Choice("cpu", "no GPU found")
     assert choose_device(settings(), statistics(), TUTORIAL) == only
-
-
-def test_of_several_devices_a_kind_is_chosen_that_has_so_many(monkeypatch):
-    """As on a machine with a CPU and four GPUs."""
-    here = {"cpu": 1, "gpu": 4}
-    monkeypatch.setattr(devices, "_of_kind", lambda device: jax.devices()[:1] * here[device])
-    monkeypatch.setattr(device_choice, "closed_form_guide", nothing_to_measure)
-    assert (seen(), seen(4), seen(5)) == (("cpu", "gpu"), ("gpu",), ())
-    chosen = device_choice._choose(settings(num_devices=4), statistics(), TUTORIAL, None)
-    assert chosen == Choice("gpu", "the only kind of which there are 4")
-
-
-def test_more_devices_than_there_are_are_refused_before_any_work(monkeypatch):
-    monkeypatch.setattr("radon_numpyro.windows.begin", None)
-    message = r"Expected num_devices to be at most the number that JAX sees of the \w+, \d+; got 99"
-    with pytest.raises(ValueError, match=message):
-        fit(towns(), num_devices=99, **FEW)
 
 
 @pytest.mark.parametrize(

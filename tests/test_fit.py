@@ -92,7 +92,7 @@ def test_the_record_is_true(line_tree):
         "fit(data, model='pooled', method='centered', draws=500, chains=4, num_warmup=150, "
         "seed=0, num_advi_steps=100000, target_accept_prob=None, max_tree_depth=10, "
         "chain_method=None, coefficients='auto', dtype='float64', device='cpu', "
-        "num_devices=1, target_ess=None, max_seconds=None)"
+        "target_ess=None, max_seconds=None)"
     )
     assert attrs["model"] == "pooled"
     assert attrs["method"] == "centered"
@@ -192,7 +192,7 @@ def test_every_setting_is_handed_on(monkeypatch):
     assert (model, priors) == ("hierarchical", TUTORIAL)
     assert nuts_args[0] is statistics
     assert nuts_args[1:3] == (line_advi(), TUTORIAL)
-    assert asdict(nuts_args[3]) == {"model": "hierarchical", "num_devices": 1, **given}
+    assert asdict(nuts_args[3]) == {"model": "hierarchical", **given}
     assert nuts_args[4] is run
     np.testing.assert_array_equal(statistics.syy, GroupStatistics.from_data(line()).syy)
 

@@ -502,9 +502,6 @@ def test_the_number_of_devices_changes_nothing(devices, chain_method):
 def test_chains_run_as_suits_the_machine(monkeypatch, device, cores, chains, expected):
     monkeypatch.setattr(settings, "num_cores", lambda: cores)
     assert settings.default_chain_method(chains, device) == expected
-    # Threads that each wait for all devices would wait for one another.
-    split = settings.default_chain_method(chains, device, num_devices=2)
-    assert split == ("sequential" if device == "cpu" else "vectorized")
 
 
 def test_there_is_a_core():

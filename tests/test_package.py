@@ -39,7 +39,7 @@ LAYERS = [
     {"integration"},
     {"origin"},
     {"premises"},
-    {"start", "sharding"},
+    {"start"},
     {"compilers"},
     {"programs"},
     {"elbo", "stopping"},

@@ -396,6 +396,34 @@ def test_other_versions_and_devices_are_refused(kept, monkeypatch):
         resume(kept, progress_bar=False)
 
 
+def of_an_earlier_version(folder, **settings):
+    """As if it had been begun when there were these settings too."""
+    with checkpoint.Checkpoint.open(folder) as kept:
+        kept.header["settings"] |= settings
+        kept._write_manifest(kept._parts)
+
+
+def test_a_setting_that_there_is_no_more_and_every_fit_has_goes_on(kept, end_after):
+    of_an_earlier_version(kept, num_devices=1)
+    end_after(1)
+    with pytest.raises(KeyboardInterrupt, match="resume"):
+        fit(towns(), checkpoint=kept, **SETTINGS)
+    of_an_earlier_version(kept, num_devices=1)
+    end_after(STEPS)
+    assert_same_tree(resume(kept, progress_bar=False), uninterrupted())
+
+
+def test_a_setting_that_no_fit_has_any_more_is_refused(kept):
+    of_an_earlier_version(kept, num_devices=2)
+    message = f"the fit in {kept}, of num_devices 2; got no num_devices. Give what"
+    for go_on in (
+        lambda: resume(kept, progress_bar=False),
+        lambda: fit(towns(), checkpoint=kept, **SETTINGS),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            go_on()
+
+
 @pytest.mark.parametrize(
     ("how_far", "message"),
     [
