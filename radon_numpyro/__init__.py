@@ -15,17 +15,17 @@ nothing in JAX or matplotlib.
 """
 
 from radon_numpyro.advi import fit_advi
-from radon_numpyro.compare import compare, compare_pooling
+from radon_numpyro.comparison import compare, compare_pooling
 from radon_numpyro.data import GroupedData
 from radon_numpyro.diagnostics import diagnose
-from radon_numpyro.fit import fit, resume
 from radon_numpyro.models import hierarchical, individual, pooled
 from radon_numpyro.nuts import sample_nuts
 from radon_numpyro.on_demand import with_groups
-from radon_numpyro.predict import predict
+from radon_numpyro.pipeline import fit, resume
+from radon_numpyro.prediction import predict
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.radon import load_radon
-from radon_numpyro.simulate import simulate
+from radon_numpyro.simulation import simulate
 from radon_numpyro.statistics import GroupStatistics
 
 __all__ = [

@@ -37,13 +37,13 @@ from radon_numpyro.cli_options import (
     noted_folder,
     priors_of,
 )
-from radon_numpyro.compare import compare_pooling
+from radon_numpyro.comparison import compare_pooling
 from radon_numpyro.data import GroupedData
 from radon_numpyro.devices import in_words
 from radon_numpyro.diagnostics import Diagnosis, diagnose, drawn_again
 from radon_numpyro.files import check_writable, write_whole
 from radon_numpyro.finding import Finding
-from radon_numpyro.fit import fit, resume
+from radon_numpyro.pipeline import fit, resume
 from radon_numpyro.reading import read_statistics
 from radon_numpyro.stored import save_fit
 from radon_numpyro.summary import group_table, parameter_table

@@ -14,10 +14,10 @@ from radon_numpyro.cli_options import (
     Probability,
     Quiet,
 )
-from radon_numpyro.compare import compare_pooling
+from radon_numpyro.comparison import compare_pooling
 from radon_numpyro.diagnostics import diagnose
 from radon_numpyro.files import check_writable, write_whole
-from radon_numpyro.predict import predict
+from radon_numpyro.prediction import predict
 from radon_numpyro.reading import read_data, read_labels, read_priors
 from radon_numpyro.stored import load_fit
 from radon_numpyro.tables import Columns, read_table
