@@ -16,7 +16,7 @@ FOLDER = Path(radon_numpyro.__file__).parent
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # A module imports those of earlier lines, or of its own line as long as that makes no cycle.
 LAYERS = [
-    {"checks", "labels", "finding", "moments", "frames", "files", "page", "hdf5"},
+    {"checks", "labels", "finding", "moments", "frames", "files", "page", "hdf5", "pytrees"},
     {"locks", "interrupts", "arrays", "devices", "bars", "digits"},
     {"checkpoint"},
     {"run"},
