@@ -118,11 +118,14 @@ def state():
         "matplotlib": matplotlib and {k: repr(v) for k, v in matplotlib.rcParams.items()},
         "pyplot": "matplotlib.pyplot" in sys.modules,
         "seaborn": "seaborn" in sys.modules,
+        "finders": [repr(f) for f in sys.meta_path],
     }
 
 before = state()
-import radon_numpyro
+from radon_numpyro import *
+import radon_numpyro.models
 after = state()
+assert callable(fit) and "radon_numpyro.nuts" in sys.modules
 # Still the caller's to choose: no device has been asked for.
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -147,6 +150,96 @@ def test_import_sets_nothing():
     assert not after["x64"]
     assert not after["seaborn"]
     assert devices == 3
+
+
+# Runs what it is given, as `radon-numpyro` if that is words, and prints what has been imported.
+MODULES_OF = """
+import json, sys
+code, *words = sys.argv[1:]
+sys.argv[:] = ["radon-numpyro", *words]
+status = 0
+try:
+    exec(code)
+except SystemExit as end:
+    status = end.code
+print()
+print(json.dumps([status, sorted(sys.modules)]))
+"""
+COMMAND = "from radon_numpyro.cli import app; app()"
+SLOW = {"jax", "jaxlib", "numpyro", "optax", "arviz", "arviz_base", "arviz_stats", "matplotlib"}
+SLOW |= {"seaborn", "scipy.stats", "duckdb", "h5py"}
+
+
+def modules_of(code, *words):
+    """Exit status, output, and names of all modules in the end."""
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES_OF, code, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    output, _, last = done.stdout.rstrip().rpartition("\n")
+    status, names = json.loads(last)
+    return status, output, set(names)
+
+
+def test_importing_the_package_imports_nothing_slow():
+    _, _, names = modules_of("import radon_numpyro; dir(radon_numpyro)")
+    assert names & (SLOW | {"numpy", "pandas"}) == set()
+    assert {name for name in names if name.startswith("radon_numpyro.")} == set()
+
+
+def test_data_and_priors_need_no_jax():
+    code = (
+        "from radon_numpyro import GroupStatistics, Priors, load_radon, simulate\n"
+        "data = load_radon(); data.audit(); data.to_frame()\n"
+        "statistics = GroupStatistics.from_data(data); statistics.merge(statistics).fingerprint()\n"
+        "Priors.from_json(Priors.weakly_informative(statistics).to_json())"
+    )
+    _, _, names = modules_of(code)
+    assert "radon_numpyro.priors" in names
+    assert names & SLOW == set()
+
+
+RADON = str(FOLDER / "datasets" / "radon_minnesota.csv")
+AUDIT = ["audit", RADON, "--y", "log_radon", "--x", "floor", "--group", "county"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--version"], "radon-numpyro 0."),
+        (["--help"], "reproduce"),
+        (["fit", "--help"], "Usage: radon-numpyro fit"),
+        (AUDIT, "919 rows in 85 groups"),
+        ([*AUDIT, "--json"], '"summary"'),
+        (["fit", "no such file.csv", *AUDIT[2:]], ""),
+    ],
+    ids=["version", "help", "help of fit", "audit", "audit as JSON", "a file that is not there"],
+)
+def test_commands_import_nothing_slow_before_they_need_it(words, says):
+    status, output, names = modules_of(COMMAND, *words)
+    assert status in (0, 3) if says else status == 2
+    assert says in output
+    assert names & SLOW == set()
+    if words[-1].startswith("--h") or words == ["--version"]:
+        assert names & {"numpy", "pandas"} == set()
+
+
+def test_every_public_name_is_found_where_type_checkers_look_for_it():
+    body = parse("__init__").body
+    (checked,) = (node.body for node in body if ast.unparse(node).startswith("if TYPE_CHECKING"))
+    seen = {alias.name: node.module for node in checked for alias in node.names}
+    assert seen == {
+        name: f"radon_numpyro.{module}" for name, module in radon_numpyro._MODULE_OF.items()
+    }
+    assert list(radon_numpyro._MODULE_OF) == radon_numpyro.__all__
+    assert set(radon_numpyro.__all__) | {"models", "plots", "__all__"} <= set(dir(radon_numpyro))
+
+
+def test_other_names_are_not_offered():
+    with pytest.raises(AttributeError, match="module 'radon_numpyro' has no attribute 'fitt'"):
+        radon_numpyro.fitt  # noqa: B018
 
 
 def parse(module):
