@@ -11,22 +11,26 @@ Start here::
 
 ``load_radon()`` has the data of the tutorial that the package grew from, ``models`` its three
 regressions as plain NumPyro model functions, ``plots`` the figures. Importing the package sets
-nothing in JAX or matplotlib.
+nothing in JAX or matplotlib, and imports neither: a name is imported when it is used.
 """
 
-from radon_numpyro.advi import fit_advi
-from radon_numpyro.compare import compare, compare_pooling
-from radon_numpyro.data import GroupedData
-from radon_numpyro.diagnostics import diagnose
-from radon_numpyro.fit import fit, resume
-from radon_numpyro.models import hierarchical, individual, pooled
-from radon_numpyro.nuts import sample_nuts
-from radon_numpyro.on_demand import with_groups
-from radon_numpyro.predict import predict
-from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
-from radon_numpyro.radon import load_radon
-from radon_numpyro.simulate import simulate
-from radon_numpyro.statistics import GroupStatistics
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radon_numpyro.advi import fit_advi
+    from radon_numpyro.comparison import compare, compare_pooling
+    from radon_numpyro.data import GroupedData
+    from radon_numpyro.diagnostics import diagnose
+    from radon_numpyro.models import hierarchical, individual, pooled
+    from radon_numpyro.nuts import sample_nuts
+    from radon_numpyro.on_demand import with_groups
+    from radon_numpyro.pipeline import fit, resume
+    from radon_numpyro.prediction import predict
+    from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
+    from radon_numpyro.radon import load_radon
+    from radon_numpyro.simulation import simulate
+    from radon_numpyro.statistics import GroupStatistics
 
 __all__ = [
     "GroupedData",
@@ -50,3 +54,44 @@ __all__ = [
     "individual",
     "pooled",
 ]
+
+# Modules of the public names.
+_MODULE_OF = {
+    "GroupedData": "data",
+    "GroupStatistics": "statistics",
+    "load_radon": "radon",
+    "simulate": "simulation",
+    "Priors": "priors",
+    "Normal": "priors",
+    "HalfNormal": "priors",
+    "Uniform": "priors",
+    "fit": "pipeline",
+    "resume": "pipeline",
+    "fit_advi": "advi",
+    "sample_nuts": "nuts",
+    "diagnose": "diagnostics",
+    "compare": "comparison",
+    "compare_pooling": "comparison",
+    "predict": "prediction",
+    "with_groups": "on_demand",
+    "hierarchical": "models",
+    "individual": "models",
+    "pooled": "models",
+}
+# What the docstring names beside them.
+_PUBLIC_MODULES = ("models", "plots")
+
+
+if not TYPE_CHECKING:  # A type checker that saw this would let any name pass.
+
+    def __getattr__(name: str) -> Any:
+        if name in _PUBLIC_MODULES:
+            return import_module(f"radon_numpyro.{name}")
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"radon_numpyro.{_MODULE_OF[name]}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PUBLIC_MODULES})

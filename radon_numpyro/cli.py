@@ -6,7 +6,6 @@ or usage; 3 finished, but the result is not to be trusted.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -27,6 +26,8 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         print(f"radon-numpyro {version('radon-numpyro')}")
         raise typer.Exit(GOOD)
 

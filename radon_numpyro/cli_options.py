@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from radon_numpyro.checkpoint import NOTE
-from radon_numpyro.data import GroupedData
 from radon_numpyro.files import write_whole
-from radon_numpyro.loading import load
-from radon_numpyro.priors import Priors
-from radon_numpyro.statistics import GroupStatistics
-from radon_numpyro.tables import Columns
-from radon_numpyro.terminal import Terminal
+
+if TYPE_CHECKING:
+    from radon_numpyro.data import GroupedData
+    from radon_numpyro.priors import Priors
+    from radon_numpyro.statistics import GroupStatistics
+    from radon_numpyro.tables import Columns
+    from radon_numpyro.terminal import Terminal
 
 File = Annotated[str, typer.Argument(help="CSV, TSV or Parquet; - is CSV on standard input.")]
 Fit = Annotated[str, typer.Argument(help="fit.nc, as the command fit writes it.")]
@@ -109,6 +109,8 @@ def columns(
     ValueError
         A code is not given as COLUMN=CODE.
     """
+    from radon_numpyro.tables import Columns
+
     codes: dict[str, list[str]] = {}
     for given in missing or ():
         # A name may have an equals sign, a code not.
@@ -131,6 +133,9 @@ def load_rows(
     file, used, reduce
         As in :func:`radon_numpyro.loading.load`.
     """
+    from radon_numpyro.loading import load
+    from radon_numpyro.statistics import GroupStatistics
+
     data = load(file, used, reduce=reduce)
     reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
     terminal.note(f"{data.num_rows:,} rows in {data.num_groups:,} groups{reduced}.")
@@ -156,6 +161,8 @@ def note_folder(checkpoint: Path, out: Path) -> None:
     OSError
         If the folder cannot be written.
     """
+    from radon_numpyro.checkpoint import NOTE
+
     if not (checkpoint.is_dir() and any(checkpoint.iterdir())):
         text = json.dumps({"out": str(out.absolute())})
         write_whole(checkpoint / NOTE, lambda path: path.write_text(text, encoding="utf-8"))
@@ -174,6 +181,8 @@ def noted_folder(checkpoint: Path) -> Path:
     ValueError
         If the note is damaged.
     """
+    from radon_numpyro.checkpoint import NOTE
+
     try:
         return Path(json.loads((checkpoint / NOTE).read_text(encoding="utf-8"))["out"])
     except (FileNotFoundError, NotADirectoryError):
@@ -192,4 +201,6 @@ def priors_of(name: str) -> Priors | None:
     name
         As on the command line.
     """
+    from radon_numpyro.priors import Priors
+
     return Priors.tutorial() if name == "tutorial" else None

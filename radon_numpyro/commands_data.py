@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from xarray import DataTree
 
 from radon_numpyro.cli_options import (
     AsJSON,
@@ -37,16 +36,7 @@ from radon_numpyro.cli_options import (
     noted_folder,
     priors_of,
 )
-from radon_numpyro.compare import compare_pooling
-from radon_numpyro.data import GroupedData
-from radon_numpyro.devices import in_words
-from radon_numpyro.diagnostics import Diagnosis, diagnose, drawn_again
 from radon_numpyro.files import check_writable, write_whole
-from radon_numpyro.finding import Finding
-from radon_numpyro.fit import fit, resume
-from radon_numpyro.reading import read_statistics
-from radon_numpyro.stored import save_fit
-from radon_numpyro.summary import group_table, parameter_table
 from radon_numpyro.terminal import (
     Terminal,
     command_line,
@@ -55,6 +45,12 @@ from radon_numpyro.terminal import (
     table,
     use_compilation_cache,
 )
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+    from radon_numpyro.diagnostics import Diagnosis
+    from radon_numpyro.finding import Finding
 
 
 def audit_command(
@@ -79,7 +75,6 @@ def audit_command(
     with refusals():
         used = columns(y, x, group, missing, drop_missing, center)
         data = load_rows(terminal, file, used, reduce=False)
-    assert isinstance(data, GroupedData)
     found = data.audit()
     terminal.show(found.text(command=True))
     record = {
@@ -151,6 +146,9 @@ def fit_command(
         data = load_rows(terminal, file, used, reduce=reduce)
         if checkpoint is not None:
             note_folder(checkpoint, out)
+        # JAX is imported when the data are good: what is refused is refused at once.
+        from radon_numpyro.pipeline import fit
+
     use_compilation_cache()
     terminal.note(f"Fitting the {model} model, {chains} x {draws} draws.")
     with refusals(), terminal.working("Fitted"):
@@ -203,6 +201,8 @@ def resume_command(
     with refusals():
         out = noted_folder(checkpoint) if out is None else out
         check_writable(out / "fit.nc")
+        from radon_numpyro.pipeline import resume
+
     use_compilation_cache()
     terminal.note(f"Going on from {checkpoint}.")
     with refusals(), terminal.working("Fitted"):
@@ -219,6 +219,12 @@ def resume_command(
 
 def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> None:
     """Write a fit and its tables, show what they say, and end."""
+    from radon_numpyro.devices import in_words
+    from radon_numpyro.diagnostics import diagnose, drawn_again
+    from radon_numpyro.reading import read_statistics
+    from radon_numpyro.stored import save_fit
+    from radon_numpyro.summary import group_table, parameter_table
+
     device = in_words(tree.attrs["device"], tree.attrs["device_reason"])
     terminal.note(f"Device: {device}.")
     if "method_reason" in tree.attrs:
@@ -291,6 +297,10 @@ def compare_command(
             check_writable(out)
         used = columns(y, x, group, missing, drop_missing, center)
         data = load_rows(terminal, file, used, reduce=False)
+        from radon_numpyro.comparison import compare_pooling
+        from radon_numpyro.data import GroupedData
+        from radon_numpyro.diagnostics import diagnose
+
         assert isinstance(data, GroupedData)
         use_compilation_cache()
         terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")

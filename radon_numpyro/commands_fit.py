@@ -14,13 +14,7 @@ from radon_numpyro.cli_options import (
     Probability,
     Quiet,
 )
-from radon_numpyro.compare import compare_pooling
-from radon_numpyro.diagnostics import diagnose
 from radon_numpyro.files import check_writable, write_whole
-from radon_numpyro.predict import predict
-from radon_numpyro.reading import read_data, read_labels, read_priors
-from radon_numpyro.stored import load_fit
-from radon_numpyro.tables import Columns, read_table
 from radon_numpyro.terminal import (
     GOOD,
     NOT_TRUSTED,
@@ -62,6 +56,12 @@ def predict_command(
     with refusals():
         if out != "-":
             check_writable(Path(out))
+        from radon_numpyro.diagnostics import diagnose
+        from radon_numpyro.prediction import predict
+        from radon_numpyro.reading import read_labels
+        from radon_numpyro.stored import load_fit
+        from radon_numpyro.tables import Columns, read_table
+
         tree = load_fit(Path(fit_file))
         labels = read_labels(tree)
         used = Columns(None, labels.predictors, labels.group, {}, False)
@@ -103,9 +103,16 @@ def report_command(
     terminal = Terminal(quiet)
     with refusals():
         check_writable(out)
+        from radon_numpyro.diagnostics import diagnose
+        from radon_numpyro.report import html_report
+        from radon_numpyro.stored import load_fit
+
         tree = load_fit(Path(fit_file))
         comparison = None
         if compare:
+            from radon_numpyro.comparison import compare_pooling
+            from radon_numpyro.reading import read_data, read_priors
+
             use_compilation_cache()
             data = read_data(tree)
             terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
@@ -117,9 +124,6 @@ def report_command(
                     progress_bar=terminal.progress_bar,
                 )
         diagnosis = diagnose(tree)
-        # Plotting is imported where it is used, to keep the start short.
-        from radon_numpyro.report import html_report
-
         page = html_report(
             tree, diagnosis=diagnosis, comparison=comparison, title=title, ci_prob=ci_prob
         )

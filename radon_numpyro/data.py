@@ -9,7 +9,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-import jax
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
@@ -31,6 +30,7 @@ from radon_numpyro.checks import (
 from radon_numpyro.frames import known_frame, to_pandas
 from radon_numpyro.labels import Labels
 from radon_numpyro.missing import LeftOut, at_least_one_row, check_missing, leave_out
+from radon_numpyro.pytrees import pytree
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -364,7 +364,7 @@ class GroupedData:
         return f"GroupedData({counts}; {formula}{centers}{left_out})"
 
 
-jax.tree_util.register_dataclass(
+pytree(
     GroupedData,
     data_fields=["x", "y", "group"],
     meta_fields=["labels", "left_out", "lost_groups", "centers"],

@@ -18,8 +18,8 @@ from radon_numpyro.devices import in_words
 from radon_numpyro.diagnostics import diagnose
 from radon_numpyro.files import check_writable
 from radon_numpyro.finding import Finding
-from radon_numpyro.fit import fit
-from radon_numpyro.simulate import simulate
+from radon_numpyro.pipeline import fit
+from radon_numpyro.simulation import simulate
 
 PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "arviz", "xarray", "numpy", "pandas")
 OPTIONAL = ("duckdb", "pyarrow", "polars")

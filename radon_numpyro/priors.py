@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
-import numpyro.distributions as dist
 
 from radon_numpyro.data import GroupedData
+from radon_numpyro.pytrees import pytree
 from radon_numpyro.statistics import GroupStatistics, as_statistics
+
+if TYPE_CHECKING:
+    from numpyro.distributions import Distribution
 
 
 def _text(value: Any) -> str:
@@ -51,7 +53,7 @@ def _or_one(sd: Any, mean: Any) -> Any:
     return np.where(sd > 1e-14 * np.abs(mean), sd, 1.0)
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclass(frozen=True)
 class Normal:
     """Normal prior with mean ``loc`` and standard deviation ``scale``.
@@ -70,15 +72,17 @@ class Normal:
         _check("Normal", positive=False, loc=self.loc)
         _check("Normal", positive=True, scale=self.scale)
 
-    def distribution(self) -> dist.Distribution:
+    def distribution(self) -> Distribution:
         """The NumPyro distribution."""
+        import numpyro.distributions as dist
+
         return dist.Normal(self.loc, self.scale)
 
     def __str__(self) -> str:
         return f"Normal({_text(self.loc)}, {_text(self.scale)})"
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclass(frozen=True)
 class HalfNormal:
     """Half-normal prior of a scale: the absolute value of Normal(0, ``scale``).
@@ -95,15 +99,17 @@ class HalfNormal:
         _lists_to_arrays(self)
         _check("HalfNormal", positive=True, scale=self.scale)
 
-    def distribution(self) -> dist.Distribution:
+    def distribution(self) -> Distribution:
         """The NumPyro distribution."""
+        import numpyro.distributions as dist
+
         return dist.HalfNormal(self.scale)
 
     def __str__(self) -> str:
         return f"HalfNormal({_text(self.scale)})"
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclass(frozen=True)
 class Uniform:
     """Uniform prior of a scale on (0, ``high``).
@@ -120,15 +126,17 @@ class Uniform:
         _lists_to_arrays(self)
         _check("Uniform", positive=True, high=self.high)
 
-    def distribution(self) -> dist.Distribution:
+    def distribution(self) -> Distribution:
         """The NumPyro distribution."""
+        import numpyro.distributions as dist
+
         return dist.Uniform(0.0, self.high)
 
     def __str__(self) -> str:
         return f"Uniform(0, {_text(self.high)})"
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclass(frozen=True)
 class Priors:
     """The priors of all three models.

@@ -13,7 +13,7 @@ import xarray as xr
 
 from radon_numpyro import report_groups, report_sections
 from radon_numpyro.checks import plural
-from radon_numpyro.compare import Comparison
+from radon_numpyro.comparison import Comparison
 from radon_numpyro.devices import in_words
 from radon_numpyro.diagnostics import Diagnosis, diagnose, drawn_again
 from radon_numpyro.estimates import Numbers

@@ -17,12 +17,12 @@ from xarray import DataTree
 from radon_numpyro import plots
 from radon_numpyro.axes import apart_from_pyplot
 from radon_numpyro.checks import plural
-from radon_numpyro.compare import Comparison
+from radon_numpyro.comparison import Comparison
 from radon_numpyro.estimates import Numbers, display
-from radon_numpyro.fit import fit
 from radon_numpyro.inference_data import group_dim
 from radon_numpyro.on_demand import with_groups
 from radon_numpyro.page import Html, element
+from radon_numpyro.pipeline import fit
 from radon_numpyro.reading import read_labels, read_statistics
 from radon_numpyro.report_words import percent
 

@@ -11,7 +11,7 @@ from radon_numpyro import report_figures as figures
 from radon_numpyro.checks import plural
 from radon_numpyro.estimates import Estimate, Numbers
 from radon_numpyro.page import Html, element, section, table
-from radon_numpyro.predict import predict
+from radon_numpyro.prediction import predict
 from radon_numpyro.report_words import ends, middle, name, percent, stated
 
 SHOWN_PREDICTORS = 6

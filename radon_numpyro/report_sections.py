@@ -12,7 +12,7 @@ import pandas as pd
 from radon_numpyro import report_figures as figures
 from radon_numpyro.axes import split_sites
 from radon_numpyro.checks import plural
-from radon_numpyro.compare import Comparison
+from radon_numpyro.comparison import Comparison
 from radon_numpyro.diagnostics import Diagnosis
 from radon_numpyro.estimates import SITES, Estimate, Numbers
 from radon_numpyro.finding import Finding, from_json

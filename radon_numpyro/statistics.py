@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax
 import narwhals.stable.v2 as nw
 import numpy as np
 
@@ -20,11 +19,12 @@ from radon_numpyro.frames import known_frame
 from radon_numpyro.labels import Labels
 from radon_numpyro.missing import LeftOut
 from radon_numpyro.moments import group_moments
+from radon_numpyro.pytrees import pytree
 
 STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclass(frozen=True, eq=False)
 class GroupStatistics:
     r"""Count, means and centred sums of squares and cross-products of each group.
@@ -207,8 +207,8 @@ class GroupStatistics:
         names = (self.labels.outcome, self.labels.predictors, self.labels.group, groups)
         head = (names, np.shape(self.mean_x), *([self.centers] if self.centers else []))
         digest = hashlib.sha256(ascii(head).encode())
-        for values in jax.tree.leaves(self):
-            digest.update(np.asarray(values, dtype="<f8").tobytes())
+        for name in STATISTICS:
+            digest.update(np.asarray(getattr(self, name), dtype="<f8").tobytes())
         return digest.hexdigest()
 
     def audit(self) -> Audit:
@@ -363,7 +363,8 @@ class GroupStatistics:
             out[position] = values
             return out
 
-        return jax.tree.map(spread, self)
+        placed: dict[str, Any] = {name: spread(getattr(self, name)) for name in STATISTICS}
+        return replace(self, **placed)
 
 
 def _added(a: LeftOut, b: LeftOut) -> LeftOut:

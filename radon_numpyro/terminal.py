@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -21,8 +20,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from radon_numpyro.compilers import set_exit_status
-from radon_numpyro.digits import texts_of
 from radon_numpyro.finding import DataWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GOOD, BAD_INPUT, NOT_TRUSTED, INTERRUPTED = 0, 2, 3, 130
 
@@ -179,6 +180,8 @@ def table(title: str, frame: pd.DataFrame) -> Table:
     frame
         Its rows and columns.
     """
+    from radon_numpyro.digits import texts_of
+
     shown = Table(title=escape(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown.add_column("", overflow="fold")
     for column in frame.columns:
@@ -198,6 +201,8 @@ def plain(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     frame
         Its index are the keys.
     """
+    import pandas as pd
+
     return {
         str(row): {str(k): None if pd.isna(v) else v for k, v in values.items()}
         for row, values in frame.to_dict(orient="index").items()

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from radon_numpyro.compare import Comparison, compare
+from radon_numpyro.comparison import Comparison, compare
 from radon_numpyro.conclusions import COUNTIES, Conclusion, conclusions
 from radon_numpyro.diagnostics import Diagnosis, diagnose
 from radon_numpyro.files import write_whole
-from radon_numpyro.fit import fit
+from radon_numpyro.pipeline import fit
 from radon_numpyro.priors import Priors
 from radon_numpyro.radon import load_radon
 from radon_numpyro.rmsd import rmsd_per_draw

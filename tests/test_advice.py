@@ -12,7 +12,7 @@ import pytest
 from test_diagnostics import CHAINS, DRAWS, autoregressive, iid, make_tree
 from typer.testing import CliRunner
 
-from radon_numpyro import GroupedData, cli, commands_data, diagnose, fit
+from radon_numpyro import GroupedData, cli, diagnose, fit
 from radon_numpyro.diagnostics import ACCEPT_PROBS
 from radon_numpyro.prior_conflict import ADVICE
 from radon_numpyro.settings import Settings
@@ -91,7 +91,7 @@ def test_python_and_the_command_line_are_advised_to_the_same_call(name, monkeypa
         given.update(arguments, model=model)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands_data, "fit", record)
+    monkeypatch.setattr("radon_numpyro.pipeline.fit", record)
     monkeypatch.chdir(tmp_path)
     result = run("fit", *RAIL, *options_of(finding.command))
     assert result.exit_code == 130, result.stderr
@@ -131,7 +131,7 @@ def test_the_advice_about_priors_is_an_option_and_an_argument(monkeypatch):
         given.update(arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands_data, "fit", record)
+    monkeypatch.setattr("radon_numpyro.pipeline.fit", record)
     python, command = ADVICE
     assert python.startswith("priors=None, ")
     assert run("fit", *RAIL, *options_of(command)).exit_code == 130

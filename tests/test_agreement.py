@@ -5,8 +5,8 @@ import pytest
 from benchmarks.reference import radon_moments, regression_moments
 from fits import TUTORIAL, assert_moments, radon_advi, three_counties
 
-from radon_numpyro.fit import fit
 from radon_numpyro.nuts import sample_nuts
+from radon_numpyro.pipeline import fit
 from radon_numpyro.radon import load_radon
 
 

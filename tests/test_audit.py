@@ -16,7 +16,7 @@ from radon_numpyro.inversion import draw_exact, residual_freedom
 from radon_numpyro.labels import Labels
 from radon_numpyro.miscoding import look_alike_labels, missing_code
 from radon_numpyro.radon import load_radon
-from radon_numpyro.simulate import simulate
+from radon_numpyro.simulation import simulate
 from radon_numpyro.statistics import GroupStatistics
 
 DATASETS = Path(radon_numpyro.__file__).parent / "datasets"

@@ -10,7 +10,7 @@ import pytest
 from fits import assert_same_tree
 
 from radon_numpyro import GroupedData, GroupStatistics, fit, predict, resume
-from radon_numpyro.predict import predictive_draws
+from radon_numpyro.prediction import predictive_draws
 from radon_numpyro.reading import read_centers, read_data, read_statistics
 from radon_numpyro.stored import load_fit, save_fit
 

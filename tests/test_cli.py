@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import radon_numpyro
-from radon_numpyro import Priors, cli, commands_data, diagnose, fit, load_radon, predict, terminal
+from radon_numpyro import Priors, cli, diagnose, fit, load_radon, predict, terminal
 from radon_numpyro.devices import seen
 from radon_numpyro.stored import load_fit
 
@@ -120,7 +120,7 @@ def test_a_fault_of_the_program_is_not_called_bad_input(tmp_path, monkeypatch):
     def broken(*args, **kwargs):
         raise ValueError("operands could not be broadcast")
 
-    monkeypatch.setattr(commands_data, "fit", broken)
+    monkeypatch.setattr("radon_numpyro.pipeline.fit", broken)
     result = run("fit", *MINNESOTA, "--out", tmp_path)
     assert isinstance(result.exception, ValueError)
     assert list(tmp_path.iterdir()) == []
@@ -130,7 +130,7 @@ def test_a_disk_that_is_full_is_one_sentence(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(commands_data, "save_fit", full)
+    monkeypatch.setattr("radon_numpyro.stored.save_fit", full)
     result = run("fit", *MINNESOTA, "--model", "pooled", "--out", tmp_path)
     assert result.exit_code == 2
     assert "Error: [Errno 28] No space left on device" in result.stderr
@@ -180,7 +180,7 @@ def test_an_interrupt_before_the_first_draw_says_that_nothing_is_written(tmp_pat
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands_data, "fit", interrupted)
+    monkeypatch.setattr("radon_numpyro.pipeline.fit", interrupted)
     result = run("fit", *MINNESOTA, "--out", tmp_path)
     assert (result.exit_code, result.stdout) == (130, "")
     assert "Interrupted: nothing is written" in result.stderr

@@ -6,7 +6,7 @@ from fits import TUTORIAL
 from test_loo import radon_fit
 
 from radon_numpyro import GroupStatistics, compare, compare_pooling, fit, load_radon, simulate
-from radon_numpyro.compare import DEFINITIONS, Comparison
+from radon_numpyro.comparison import DEFINITIONS, Comparison
 from radon_numpyro.digits import number
 
 MODELS = ("pooled", "individual", "hierarchical")

@@ -13,7 +13,7 @@ from radon_numpyro.data import GroupedData
 from radon_numpyro.priors import Priors
 from radon_numpyro.radon import load_radon
 from radon_numpyro.run import INTERRUPTED
-from radon_numpyro.simulate import simulate
+from radon_numpyro.simulation import simulate
 
 ALL = {model: (model, TUTORIAL) for model in ("pooled", "individual", "hierarchical")}
 

@@ -16,13 +16,13 @@ FOLDER = Path(radon_numpyro.__file__).parent
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # A module imports those of earlier lines, or of its own line as long as that makes no cycle.
 LAYERS = [
-    {"checks", "labels", "finding", "moments", "frames", "files", "page", "hdf5"},
+    {"checks", "labels", "finding", "moments", "frames", "files", "page", "hdf5", "pytrees"},
     {"locks", "interrupts", "arrays", "devices", "bars", "digits"},
     {"checkpoint"},
     {"run"},
     {"missing", "identification", "miscoding"},
     {"audit", "centers"},
-    {"data", "simulate", "radon"},
+    {"data", "simulation", "radon"},
     {"engines"},
     {"consistency"},
     {"statistics"},
@@ -53,12 +53,12 @@ LAYERS = [
     {"inference_data"},
     {"reading"},
     {"stored", "contraction"},
-    {"diagnostics", "fit", "predict", "on_demand", "estimates"},
+    {"diagnostics", "pipeline", "prediction", "on_demand", "estimates"},
     {"summary"},
     {"held_out"},
     {"crossval"},
     {"loo", "rmsd"},
-    {"compare"},
+    {"comparison"},
     {"axes"},
     {"plots_fit", "plots_pooling", "plots_forest", "plots_comparison", "plots_checks"},
     {"plots"},
@@ -87,6 +87,11 @@ def test_public_names_resolve_and_are_few():
         assert getattr(radon_numpyro, name).__doc__, name
 
 
+def test_no_module_has_the_name_of_a_public_function():
+    # `import radon_numpyro.fit` would put the module where the function was.
+    assert set(MODULES) & set(radon_numpyro.__all__) == set()
+
+
 def test_the_docstring_says_what_to_call_first():
     assert "Start here" in radon_numpyro.__doc__
     for name in ("GroupedData", "fit", "diagnose"):
@@ -113,11 +118,14 @@ def state():
         "matplotlib": matplotlib and {k: repr(v) for k, v in matplotlib.rcParams.items()},
         "pyplot": "matplotlib.pyplot" in sys.modules,
         "seaborn": "seaborn" in sys.modules,
+        "finders": [repr(f) for f in sys.meta_path],
     }
 
 before = state()
-import radon_numpyro
+from radon_numpyro import *
+import radon_numpyro.models
 after = state()
+assert callable(fit) and "radon_numpyro.nuts" in sys.modules
 # Still the caller's to choose: no device has been asked for.
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -142,6 +150,96 @@ def test_import_sets_nothing():
     assert not after["x64"]
     assert not after["seaborn"]
     assert devices == 3
+
+
+# Runs what it is given, as `radon-numpyro` if that is words, and prints what has been imported.
+MODULES_OF = """
+import json, sys
+code, *words = sys.argv[1:]
+sys.argv[:] = ["radon-numpyro", *words]
+status = 0
+try:
+    exec(code)
+except SystemExit as end:
+    status = end.code
+print()
+print(json.dumps([status, sorted(sys.modules)]))
+"""
+COMMAND = "from radon_numpyro.cli import app; app()"
+SLOW = {"jax", "jaxlib", "numpyro", "optax", "arviz", "arviz_base", "arviz_stats", "matplotlib"}
+SLOW |= {"seaborn", "scipy.stats", "duckdb", "h5py"}
+
+
+def modules_of(code, *words):
+    """Exit status, output, and names of all modules in the end."""
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES_OF, code, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    output, _, last = done.stdout.rstrip().rpartition("\n")
+    status, names = json.loads(last)
+    return status, output, set(names)
+
+
+def test_importing_the_package_imports_nothing_slow():
+    _, _, names = modules_of("import radon_numpyro; dir(radon_numpyro)")
+    assert names & (SLOW | {"numpy", "pandas"}) == set()
+    assert {name for name in names if name.startswith("radon_numpyro.")} == set()
+
+
+def test_data_and_priors_need_no_jax():
+    code = (
+        "from radon_numpyro import GroupStatistics, Priors, load_radon, simulate\n"
+        "data = load_radon(); data.audit(); data.to_frame()\n"
+        "statistics = GroupStatistics.from_data(data); statistics.merge(statistics).fingerprint()\n"
+        "Priors.from_json(Priors.weakly_informative(statistics).to_json())"
+    )
+    _, _, names = modules_of(code)
+    assert "radon_numpyro.priors" in names
+    assert names & SLOW == set()
+
+
+RADON = str(FOLDER / "datasets" / "radon_minnesota.csv")
+AUDIT = ["audit", RADON, "--y", "log_radon", "--x", "floor", "--group", "county"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--version"], "radon-numpyro 0."),
+        (["--help"], "reproduce"),
+        (["fit", "--help"], "Usage: radon-numpyro fit"),
+        (AUDIT, "919 rows in 85 groups"),
+        ([*AUDIT, "--json"], '"summary"'),
+        (["fit", "no such file.csv", *AUDIT[2:]], ""),
+    ],
+    ids=["version", "help", "help of fit", "audit", "audit as JSON", "a file that is not there"],
+)
+def test_commands_import_nothing_slow_before_they_need_it(words, says):
+    status, output, names = modules_of(COMMAND, *words)
+    assert status in (0, 3) if says else status == 2
+    assert says in output
+    assert names & SLOW == set()
+    if words[-1].startswith("--h") or words == ["--version"]:
+        assert names & {"numpy", "pandas"} == set()
+
+
+def test_every_public_name_is_found_where_type_checkers_look_for_it():
+    body = parse("__init__").body
+    (checked,) = (node.body for node in body if ast.unparse(node).startswith("if TYPE_CHECKING"))
+    seen = {alias.name: node.module for node in checked for alias in node.names}
+    assert seen == {
+        name: f"radon_numpyro.{module}" for name, module in radon_numpyro._MODULE_OF.items()
+    }
+    assert list(radon_numpyro._MODULE_OF) == radon_numpyro.__all__
+    assert set(radon_numpyro.__all__) | {"models", "plots", "__all__"} <= set(dir(radon_numpyro))
+
+
+def test_other_names_are_not_offered():
+    with pytest.raises(AttributeError, match="module 'radon_numpyro' has no attribute 'fitt'"):
+        radon_numpyro.fitt  # noqa: B018
 
 
 def parse(module):
@@ -237,7 +335,7 @@ def layer(module):
 def test_the_layers_are_of_modules_that_exist():
     assert set().union(*LAYERS) <= set(MODULES)
     assert sum(map(len, LAYERS)) == len(set().union(*LAYERS))
-    assert imported("fit") >= {"advi", "nuts", "inference_data"}
+    assert imported("pipeline") >= {"advi", "nuts", "inference_data"}
 
 
 def test_the_map_in_the_readme_has_every_module_once():
@@ -258,7 +356,7 @@ def test_no_module_imports_a_later_one(module):
 def test_there_is_no_cycle():
     order = list(TopologicalSorter({m: imported(m) for m in MODULES}).static_order())
     assert set(order) == set(MODULES)
-    assert order.index("checks") < order.index("statistics") < order.index("fit")
+    assert order.index("checks") < order.index("statistics") < order.index("pipeline")
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - FIGURES))

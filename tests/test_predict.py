@@ -15,7 +15,7 @@ from validation.calibration import PRIORS
 
 from radon_numpyro import GroupedData, conditional, fit, simulate
 from radon_numpyro.inference_data import group_dim
-from radon_numpyro.predict import predict, predictive_draws
+from radon_numpyro.prediction import predict, predictive_draws
 
 MODELS = ("hierarchical", "individual", "pooled")
 KINDS = ("outcome", "mean")

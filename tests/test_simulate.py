@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from radon_numpyro.simulate import simulate
+from radon_numpyro.simulation import simulate
 
 TRUTH = {
     "mu_alpha": 3.0,

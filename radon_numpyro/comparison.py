@@ -16,9 +16,9 @@ from radon_numpyro.checks import first_few
 from radon_numpyro.crossval import kfold, leave_one_group_out
 from radon_numpyro.data import GroupedData
 from radon_numpyro.digits import texts_of
-from radon_numpyro.fit import fit
 from radon_numpyro.held_out import HeldOut
 from radon_numpyro.loo import GOOD_K, LeaveOneOut, leave_one_out
+from radon_numpyro.pipeline import fit
 from radon_numpyro.priors import Priors
 from radon_numpyro.reading import read_data, read_priors
 from radon_numpyro.rmsd import rmsd_in_sample, rmsd_per_draw
@@ -130,7 +130,7 @@ def compare_pooling(
     folds, leave_group_out
         As in :func:`compare`.
     draws, chains, seed, progress_bar
-        As in :func:`radon_numpyro.fit.fit`. ADVI stays at its closed-form start, from which NUTS
+        As in :func:`radon_numpyro.fit`. ADVI stays at its closed-form start, from which NUTS
         by the marginal method does as well.
 
     Returns
