@@ -293,8 +293,8 @@ def _groups(rows: NDArray[np.int64], labels: Labels) -> Iterator[Seen]:
     elif rows.max() == 1:
         yield (
             Finding.advising(
-                f"Every group of {labels.group!r} has a single row: rows do not tell sigma_alpha, "
-                "the spread of groups, from eps, the spread within them.",
+                f"Every group of {labels.group!r} has a single row: the spread of the groups and "
+                "the scatter within them cannot be told apart.",
                 "{model}, or coarser groups",
                 model="pooled",
             ),
@@ -306,8 +306,8 @@ def _lost(group: str, lost: tuple[Hashable, ...]) -> Finding | None:
     if not lost:
         return None
     return Finding(
-        f"{plural(len(lost), 'group')} of {group!r} ({first_few(lost)}) lost every row to missing "
-        f"values: nothing is said of {'it' if len(lost) == 1 else 'them'}.",
+        f"All rows of {plural(len(lost), 'group')} of {group!r} ({first_few(lost)}) have missing "
+        f"values: {'it is' if len(lost) == 1 else 'they are'} not in the data.",
         "fill in or mend the missing values of these groups",
         caution=True,
     )
@@ -341,8 +341,9 @@ def _predictors(
             Finding(
                 f"{first_few(collinear)} are collinear over all rows: some combination of their "
                 "slopes is left to the priors.",
-                f"leave one of them out of x, for example {collinear[-1]!r}",
-                f"leave out one of them, for example --x {shlex.quote(collinear[-1])}",
+                "x without one of them, whichever matters least",
+                "fit without one of them: "
+                + " or ".join(f"leave out --x {shlex.quote(name)}" for name in collinear[:MANY]),
             ),
             _SPOILS,
         )
@@ -354,8 +355,7 @@ def _predictors(
         if not varies[k]:
             yield (
                 Finding(
-                    f"{name!r} is the same in every row: its slope cannot be told from the "
-                    "intercept.",
+                    f"{name!r} is the same in every row: the data say nothing of its slope.",
                     f"leave {name!r} out of x",
                     f"leave out --x {shlex.quote(name)}",
                 ),
@@ -364,10 +364,9 @@ def _predictors(
         elif several and not within[k]:
             yield (
                 Finding(
-                    f"{name!r} does not vary within any group of {labels.group!r}: no group alone "
-                    "identifies a slope, only the groups together do.",
-                    f"read mu_beta of {name!r}, and neither its sigma_beta nor the slopes of "
-                    "groups",
+                    f"Within every group of {labels.group!r} {name!r} is constant: no group shows "
+                    "a slope of its own, only the groups together do.",
+                    f"use mu_beta of {name!r}, not its sigma_beta or the slopes of groups",
                 ),
                 of_groups,
             )
@@ -389,9 +388,9 @@ def _far_from_zero(name: str, column: Array) -> Finding | None:
         return None
     typical = round(mean, -int(np.floor(np.log10(sd))))
     return Finding(
-        f"{name!r} lies {abs(mean) / sd:.0f} of its sds from zero. Intercepts are the heights of "
-        "lines at zero, so here they depend on the slopes, and the model takes them as "
-        "independent.",
+        f"The mean of {name!r} is {abs(mean) / sd:.0f} standard deviations from 0. An intercept is "
+        "the height of a line at 0, so intercepts depend on slopes here, and the model takes them "
+        "as independent.",
         f"count it from its mean, GroupedData.from_frame(..., center={name!r}), or from a typical "
         f"value, center={{{name!r}: {typical:.15g}}}",
         f"count it from its mean, --center {shlex.quote(name)}",

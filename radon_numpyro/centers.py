@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from radon_numpyro.checks import suggest
 
 Centers = tuple[tuple[str, float], ...]
-Center = str | Sequence[str] | Mapping[str, float]
+Center = str | Sequence[str] | Mapping[str, float] | None
 
 
 def resolve_centers(
@@ -28,7 +28,7 @@ def resolve_centers(
     Parameters
     ----------
     center
-        Names of predictors, each centred at its mean, or values by name.
+        Names of predictors, each centred at its mean, or values by name; None for none.
     predictors
         Names of the K predictors.
     means
@@ -46,6 +46,12 @@ def resolve_centers(
     ValueError
         A name is no predictor, or a value is not finite.
     """
+    if center is None:
+        return ()
+    if not isinstance(center, str | Sequence | Mapping):
+        raise TypeError(
+            f"Expected center to be names of predictors, or values by name; got {center!r}"
+        )
     names: list[str] = [center] if isinstance(center, str) else list(center)
     for name in names:
         if name not in predictors:
@@ -55,7 +61,7 @@ def resolve_centers(
     values = dict(zip(predictors, means.tolist(), strict=True))
     if isinstance(center, Mapping):
         for name, value in center.items():
-            if not isinstance(value, Real) or not isfinite(value):
+            if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value):
                 raise ValueError(
                     f"Expected center of {name!r} to be a finite number; got {value!r}"
                 )

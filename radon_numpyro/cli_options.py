@@ -138,12 +138,17 @@ def load_rows(
 
     data = load(file, used, reduce=reduce)
     reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
-    terminal.note(f"{data.num_rows:,} rows in {data.num_groups:,} groups{reduced}.")
+    rows, groups = _counted(data.num_rows, "row"), _counted(data.num_groups, "group")
+    terminal.note(f"{rows} in {groups}{reduced}.")
     for reason, count in data.left_out:
-        terminal.note(f"Left out {count:,}: {reason}.")
+        terminal.note(f"Left out {_counted(count, 'row')}: {reason}.")
     for name, value in data.centers:
-        terminal.note(f"Centred: {name} is counted from {value:.10g}, its mean.")
+        terminal.note(f"{name} is centred: its 0 is now {value:.10g}, its mean.")
     return data
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def note_folder(checkpoint: Path, out: Path) -> None:

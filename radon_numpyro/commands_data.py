@@ -214,10 +214,12 @@ def resume_command(
             progress_bar=terminal.progress_bar,
         )
     tree.attrs["command"] = command_line(context)
-    _deliver(terminal, tree, out, ci_prob)
+    _deliver(terminal, tree, out, ci_prob, again=True)
 
 
-def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> None:
+def _deliver(
+    terminal: Terminal, tree: DataTree, out: Path, ci_prob: float, *, again: bool = False
+) -> None:
     """Write a fit and its tables, show what they say, and end."""
     from radon_numpyro.devices import in_words
     from radon_numpyro.diagnostics import diagnose, drawn_again
@@ -229,8 +231,8 @@ def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> N
     terminal.note(f"Device: {device}.")
     if "method_reason" in tree.attrs:
         terminal.note(f"Method: {tree.attrs['method']} ({tree.attrs['method_reason']}).")
-    if again := drawn_again(tree):
-        terminal.note(f"{again}.")
+    if why := drawn_again(tree):
+        terminal.note(f"{why}.")
     diagnosis = diagnose(tree)
     parameters = parameter_table(tree, diagnosis, ci_prob)
     groups = group_table(tree, ci_prob)
@@ -246,7 +248,9 @@ def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> N
         ess = parameters[["ess_bulk", "ess_tail"]].min(axis=1).round()
         shown = parameters.iloc[:, :5].assign(r_hat=parameters["r_hat"].map("{:.3f}".format))
         terminal.show(table(title, shown.assign(ess=ess)))
-    terminal.show(diagnosis.text(command=True))
+    for x, value in statistics.centers:
+        terminal.show(f"Intercepts are the heights of lines where {x} is {value:.10g}.")
+    terminal.show(diagnosis.text(command=True, again=again))
     for path in files:
         terminal.note(f"Wrote {path}")
     record = {
@@ -254,6 +258,7 @@ def _deliver(terminal: Terminal, tree: DataTree, out: Path, ci_prob: float) -> N
         "rows": statistics.num_rows,
         "groups": statistics.num_groups,
         "left_out": dict(statistics.left_out),
+        "centers": dict(statistics.centers),
         "parameters": plain(parameters),
         "diagnosis": _diagnosis(diagnosis),
         "files": files,
@@ -321,7 +326,7 @@ def compare_command(
     terminal.show(str(comparison))
     for model, diagnosis in diagnoses.items():
         if diagnosis.findings:
-            terminal.show(f"{model}: {diagnosis.text(command=True)}")
+            terminal.show(f"{model}: {diagnosis.text(command=True, again=True)}")
     if out is not None:
         terminal.note(f"Wrote {out}")
     record = {

@@ -79,7 +79,7 @@ def predict_command(
             terminal.note(f"Wrote {out}: {len(predictions):,} predictions")
     diagnosis = diagnose(tree)
     if diagnosis.findings:
-        terminal.note(diagnosis.text(command=True))
+        terminal.note(diagnosis.text(command=True, again=True))
     raise typer.Exit(GOOD if diagnosis.ok else NOT_TRUSTED)
 
 

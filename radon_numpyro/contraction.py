@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,9 @@ POPULATION = ("mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps")
 POOLED = ("alpha", "beta", "eps")
 
 
-def prior_only(tree: xr.DataTree, checks: pd.DataFrame) -> Finding | None:
+def prior_only(
+    tree: xr.DataTree, checks: pd.DataFrame, explained: Iterable[Finding] = ()
+) -> Finding | None:
     """Find parameters of all groups together of which the data say nothing.
 
     The distribution function of the draws and that of the prior differ by less than 0.05
@@ -37,25 +39,32 @@ def prior_only(tree: xr.DataTree, checks: pd.DataFrame) -> Finding | None:
         A fit; of the individual model the audit says what its groups do not identify.
     checks
         ``ess_bulk`` by parameter.
+    explained
+        What was found of the data: slopes of predictors that these name need no second finding,
+        nor do the spreads of one group.
     """
     if tree.attrs["model"] == "individual":
         return None
-    found = []
+    found: list[tuple[str, str, str | None]] = []
+    named = " ".join(finding.what for finding in explained if not finding.caution)
+    one_group = int((tree["constant_data"]["count"] > 0).sum()) == 1
     for site, predictor, draws, cdf in _sites(tree, read_priors(tree)):
         name = site if predictor is None else f"{site}[{predictor}]"
+        if repr(predictor) in named or (one_group and site.startswith("sigma")):
+            continue
         ordered = np.sort(draws)
         below = np.arange(len(ordered)) / len(ordered)
         distance = np.abs(cdf(ordered) - below).max()
         ess = max(float(checks.loc[name, "ess_bulk"]), 1.0) if name in checks.index else len(draws)
         if distance < max(SAME, min(KOLMOGOROV / np.sqrt(ess), 2 * SAME)):
-            found.append((name, predictor))
+            found.append((name, site, predictor))
     if not found:
         return None
-    names = ", ".join(name for name, _ in found)
+    names = ", ".join(name for name, _, _ in found)
     what = f"The data say nothing of {names}: the numbers shown are those of the priors."
-    predictors = list(dict.fromkeys(x for _, x in found if x is not None))
-    if predictors:
-        named = first_few(predictors)
+    slopes = list(dict.fromkeys(x for _, site, x in found if x and site in ("mu_beta", "beta")))
+    if slopes:
+        named = first_few(slopes)
         return Finding(what, f"leave {named} out of x", f"leave {named} out of the --x options")
     return Finding.advising(what, "{model}, which has no such parameter", model="pooled")
 

@@ -84,13 +84,15 @@ class Diagnosis:
             return "independent and exact"
         return f"{self.num_divergences} divergences, smallest E-BFMI {self.min_bfmi:.2f}"
 
-    def text(self, *, command: bool = False) -> str:
+    def text(self, *, command: bool = False, again: bool = False) -> str:
         """The verdict, the checks behind it and the findings.
 
         Parameters
         ----------
         command
             Advise options of the command line, not arguments of Python.
+        again
+            Say that these are options of another fit, where the command at hand has others.
         """
         head = "Good: the draws can be trusted." if self.ok else "Do not trust these numbers yet."
         if self.ok and self.findings:
@@ -101,7 +103,7 @@ class Diagnosis:
             f"{self.min_ess:.0f}, {self._sampler()}",
         ]
         for finding in self.findings:
-            lines += finding.lines(command=command)
+            lines += finding.lines(command=command, again=again)
         lines.append(f"  ADVI: {self.advi_verdict}")
         return "\n".join(lines)
 
@@ -146,7 +148,9 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
             _energy(bfmi, run),
         ]
     if "priors" in tree.attrs:
-        of_data += [finding for finding in [prior_only(tree, table)] if finding is not None]
+        of_data += [
+            finding for finding in [prior_only(tree, table, of_data)] if finding is not None
+        ]
     spoiled = not all(finding.caution for finding in of_data)
     findings = [
         *of_data,
@@ -276,7 +280,8 @@ def _chains(chains: int) -> Finding | None:
 
 def _worst(values: pd.Series, *, largest: bool) -> str:
     ordered = values.sort_values(ascending=not largest, na_position="first")
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in ordered.head(3).items())
+    form = "{:.4f}" if largest else "{:.0f}"
+    shown = ", ".join(f"{name} {form.format(value)}" for name, value in ordered.head(3).items())
     return f"{shown}{', ...' if len(ordered) > 3 else ''}"
 
 

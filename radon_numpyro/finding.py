@@ -10,7 +10,25 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 # Arguments of Python whose option has another name.
-_OPTIONS = {"num_advi_steps": "--advi-steps"}
+_OPTIONS = {"num_advi_steps": "--advi-steps", "device": "--platform"}
+# Those that messages name and the command line has.
+_ARGUMENTS = (
+    "chains",
+    "checkpoint",
+    "ci_kind",
+    "ci_prob",
+    "device",
+    "draws",
+    "max_seconds",
+    "max_tree_depth",
+    "method",
+    "model",
+    "new_groups",
+    "num_advi_steps",
+    "num_warmup",
+    "target_accept_prob",
+    "target_ess",
+)
 
 
 @dataclass(frozen=True)
@@ -61,15 +79,19 @@ class Finding:
         shell = {name: f"{option(name)} {shlex.quote(str(v))}" for name, v in arguments.items()}
         return cls(what, template.format(**python), template.format(**shell), caution)
 
-    def lines(self, *, command: bool = False) -> list[str]:
+    def lines(self, *, command: bool = False, again: bool = False) -> list[str]:
         """What was seen and what to try, as two lines of a list.
 
         Parameters
         ----------
         command
             Name options of the command line, not arguments of Python.
+        again
+            Say that these are options of another fit.
         """
-        return [f"  - {self.what}", f"    Try: {self.command if command else self.advice}"]
+        advice = self.command if command else self.advice
+        of_fit = "fit again with " if again and advice.startswith("--") else ""
+        return [f"  - {self.what}", f"    Try: {of_fit}{advice}"]
 
 
 class DataWarning(UserWarning):
@@ -95,6 +117,23 @@ def option(argument: str) -> str:
         Name of the argument.
     """
     return _OPTIONS.get(argument, "--" + re.sub("_", "-", argument))
+
+
+def in_options(text: str) -> str:
+    """A message of the package in the words of the command line.
+
+    Parameters
+    ----------
+    text
+        The message, in which arguments stand as ``draws=1000`` and ``resume('run')``.
+    """
+    text = re.sub(r"resume\('([^']*)'\)", r"radon-numpyro resume \1", text)
+    arguments = "|".join(_ARGUMENTS)
+    return re.sub(
+        rf"\b({arguments})=('[^']*'|[\w.]+)",
+        lambda found: f"{option(found[1])} {found[2].strip(chr(39))}",
+        text,
+    )
 
 
 def to_json(findings: Iterable[Finding]) -> str:

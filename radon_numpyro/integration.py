@@ -40,7 +40,7 @@ FREEDOM, WIDE, WIDE_SHARE = 5.0, 2.5, 0.15
 COARSE, REACH = 256, 4.0
 # Good enough to tell whether a mean moves by half a standard deviation: at a k-hat of 1 the weights
 # have no mean any more.
-MAX_KHAT, MIN_ESS = 1.0, 100.0
+MAX_KHAT, MIN_ESS = 1.0, 20.0
 # Numbers in the arrays of one block: 64 MiB.
 BLOCK = 2**23
 

@@ -50,8 +50,8 @@ def missing_code(name: str, values: NDArray[np.float64]) -> Finding | None:
     found, rest = [_number(v) for v in distinct[codes]], distinct[~codes]
     return Finding(
         f"{name!r} is {' or '.join(map(str, found))} in {counts[codes].sum()} of "
-        f"{plural(len(values), 'row')}, apart from the other values, {_number(rest[0])} to "
-        f"{_number(rest[-1])}: it looks like a code for a missing value.",
+        f"{plural(len(values), 'row')}, apart from the other values, {rest[0]:.6g} to "
+        f"{rest[-1]:.6g}: it looks like a code for a missing value.",
         "if it is one, leave these rows out: "
         f"GroupedData.from_frame(..., missing={{{name!r}: {found}}})",
         "if it is one, leave these rows out: "

@@ -5,7 +5,8 @@ model takes them as independent of the slopes. Where 0 lies outside the data, as
 years, that is a strong assumption: lines that meet near the data have intercepts and slopes that
 depend on each other, and the spread of the slopes is estimated far too small. The same model with
 its columns centred does without it, so the two are compared, by integrating over the scales
-(``integration.py``).
+(``integration.py``). A zero at the edge of the data, as in years since the first, is a choice like
+any other: it is not asked.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from radon_numpyro.audit import FAR_FROM_ZERO
 from radon_numpyro.centers import zeros
 from radon_numpyro.checks import first_few
 from radon_numpyro.data import GroupedData
@@ -25,23 +27,31 @@ from radon_numpyro.integration import ScalePosterior, integrate_scales
 from radon_numpyro.priors import Normal, Priors
 from radon_numpyro.statistics import GroupStatistics
 
-# In posterior standard deviations of the model as written.
+# In posterior standard deviations, the larger ones of the two models.
 MOVED = 0.5
-# Of very many groups so many are asked, with the standard deviations that they give.
-MAX_GROUPS = 1000
+# Of very many groups some are asked, with the standard deviations that they give: the fewer the
+# more coefficients there are, so that it takes about a second.
+GROUPS_TIMES_SQUARES, MIN_GROUPS, MAX_SIZE = 4000, 100, 9
+
+Distances = dict[str, float]
 
 
-def zero_outside(data: GroupedData | GroupStatistics, statistics: GroupStatistics) -> list[str]:
-    r"""Predictors that vary, and whose values do not reach to both sides of 0.
+def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatistics) -> Distances:
+    r"""Predictors that are hardly ever near 0, and how many standard deviations from it they are.
 
-    Statistics do not hold the values. There a predictor counts if its mean is further than
-    :math:`\sqrt 3` standard deviations from 0, as that of any uniform distribution is that does
-    not reach 0, unless it is 0 or 1 in every row.
+    Their mean is further than :math:`\sqrt 3` standard deviations from 0, as that of any uniform
+    distribution is that does not reach 0; or there are rows, and none has a value on the other
+    side. A predictor that is 0 or 1 in every row has its zero among its values.
 
     Parameters
     ----------
     data, statistics
         Rows or statistics, and their statistics.
+
+    Returns
+    -------
+    dict
+        Distance of the mean by name.
     """
     s, names = statistics, statistics.labels.predictors
     share = s.count / s.count.sum()
@@ -49,14 +59,15 @@ def zero_outside(data: GroupedData | GroupStatistics, statistics: GroupStatistic
     within = np.einsum("ckk->k", s.sxx) / s.count.sum()
     variance = within + share @ np.square(s.mean_x - mean)
     varies = variance > np.square(1e-14 * mean)
+    # x squared is x where x is 0 or 1.
+    binary = np.isclose(variance + mean**2, mean, rtol=1e-9, atol=0.0)
+    far = (mean**2 > 3.0 * variance) & ~binary
     if isinstance(data, GroupedData):
         x = np.asarray(data.x)
-        outside = (x.min(0) > 0) | (x.max(0) < 0)
-    else:
-        # x squared is x where x is 0 or 1.
-        binary = np.isclose(variance + mean**2, mean, rtol=1e-9, atol=1e-12)
-        outside = (mean**2 > 3.0 * variance) & ~binary
-    return [name for name, out in zip(names, outside & varies, strict=True) if out]
+        far |= (x.min(0) > 0) | (x.max(0) < 0)
+    distance = np.abs(mean) / np.sqrt(np.where(varies, variance, 1.0))
+    chosen = np.flatnonzero(far & varies)
+    return {names[k]: float(distance[k]) for k in chosen}
 
 
 def zero_dependence(
@@ -80,49 +91,45 @@ def zero_dependence(
     Returns
     -------
     Finding or None
-        None where 0 lies among the values of every predictor, or nothing depends on it: no
-        standard deviation and no mean slope moves by more than half of its posterior standard
-        deviation.
+        None where every predictor has values near 0, or nothing depends on it: no standard
+        deviation and no mean slope moves by more than half a posterior standard deviation, the
+        larger one of the two models. A caution where that could not be computed, unless a predictor
+        lies as far from 0 as the audit finds too far.
     """
-    names = zero_outside(data, statistics)
-    if not names:
+    distances = far_from_zero(data, statistics)
+    if not distances:
         return None
-    labels = statistics.labels
+    names, labels = list(distances), statistics.labels
     mean = statistics.count @ statistics.mean_x / statistics.count.sum()
-    own_zero = mean + zeros(statistics.centers, labels.predictors)
-    kept = {name: value for name, value in statistics.centers if name not in names}
-    values = dict(zip(labels.predictors, own_zero.tolist(), strict=True))
-    centers = tuple((n, {**values, **kept}[n]) for n in labels.predictors if n in {*names, *kept})
-    centred = statistics.counted_from(centers)
+    moved = np.where(np.isin(labels.predictors, names), mean, 0.0)
+    zero = zeros(statistics.centers, labels.predictors) + moved
+    centred = statistics.counted_from(tuple(zip(labels.predictors, zero.tolist(), strict=True)))
     if priors_by_default:
         other = Priors.weakly_informative(centred)
     else:
-        moved = np.where(np.isin(labels.predictors, names), mean, 0.0)
         other = replace(priors, mu_alpha=_moved(priors, moved))
+    one = len(names) == 1
     lies = (
-        f"0 lies outside the values of {first_few(names)}; there the model takes intercepts as "
-        "independent of slopes"
+        f"{first_few(names)} {'is' if one else 'are'} hardly ever near 0, but an intercept is the "
+        "height of a line at 0, and the model takes intercepts as independent of slopes"
     )
-    center = names if len(names) > 1 else names[0]
+    center = names[0] if one else names
     advice = f"GroupedData.from_frame(..., center={center!r})"
     command = " ".join(f"--center {shlex.quote(name)}" for name in names)
-    try:
-        as_written, about_mean = _posterior(statistics, priors), _posterior(centred, other)
-    except FloatingPointError:
-        as_written = about_mean = None
+    as_written, about_mean = _posterior(statistics, priors), _posterior(centred, other)
     if as_written is None or about_mean is None:
         what = f"{lies}. How much the answer depends on that could not be computed."
-        return Finding(what, advice, command, caution=True)
+        return Finding(what, advice, command, caution=max(distances.values()) < FAR_FROM_ZERO)
     moves = _moves(as_written, about_mean, labels.predictors)
     if not moves:
         return None
     most, *others = sorted(moves, key=lambda site: -moves[site][2])
     before, after, _ = moves[most]
-    also = f"; {', '.join(others[:3])} {'moves' if len(others) == 1 else 'move'} too"
-    counted = "it counted from its mean" if len(names) == 1 else "each counted from its mean"
+    also = f" ({', '.join(others[:3])} {'changes' if len(others) == 1 else 'change'} too)"
     what = (
-        f"{lies}, and the answer depends on that: {most} is {before:.3g} as written, and "
-        f"{after:.3g} with {counted}{also if others else ''}."
+        f"{lies}. This changes the answer: {most} is about {before:.3g} here, and about "
+        f"{after:.3g} with {first_few(names)} centred at {'its mean' if one else 'their means'}"
+        f"{also if others else ''}."
     )
     return Finding(what, advice, command)
 
@@ -136,10 +143,17 @@ def _moved(priors: Priors, mean: np.ndarray) -> Normal:
 
 
 def _posterior(statistics: GroupStatistics, priors: Priors) -> ScalePosterior | None:
+    """The posterior of the scales, unless it would take too long or could not be found."""
     equations = by_design(NormalEquations.from_statistics(statistics))
+    if equations.size > MAX_SIZE:
+        return None
     size = len(equations.count)
-    chosen = np.linspace(0, size - 1, min(size, MAX_GROUPS)).round().astype(int)
-    found = integrate_scales(equations.take(chosen), priors)
+    most = max(MIN_GROUPS, GROUPS_TIMES_SQUARES // equations.size**2)
+    chosen = np.linspace(0, size - 1, min(size, most)).round().astype(int)
+    try:
+        found = integrate_scales(equations.take(chosen), priors)
+    except FloatingPointError:
+        return None
     return found if found.reliable else None
 
 
@@ -150,7 +164,8 @@ def _moves(
     moves: dict[str, tuple[float, float, float]] = {}
     before, after = as_written.moments(), centred.moments()
     for site in ("sigma_beta", "mu_beta", "eps"):
-        (means, sds), (others, _) = before[site], after[site]
+        (means, sds), (others, other_sds) = before[site], after[site]
+        sds = np.maximum(sds, other_sds)
         names = [f"{site}[{x}]" for x in predictors] if np.ndim(means) else [site]
         numbers = (np.ravel(values).tolist() for values in (means, others, sds))
         for name, mean, other, sd in zip(names, *numbers, strict=True):

@@ -87,7 +87,7 @@ def data(numbers: Numbers) -> Html:
         element(
             "p",
             name(x),
-            f" is counted from {number(value, columns.loc[x, 'sd'])}: that is 0 in the model.",
+            f" is centred: its 0 in the model is {value:.10g}.",
         )
         for x, value in read_centers(numbers.tree)
     ]

@@ -100,12 +100,11 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     site, x = parameter(key)
     pooled = numbers.model == "pooled"
     at: list[Any] = []
-    sds = numbers.columns["sd"]
     for predictor, zero in read_centers(numbers.tree):
         at += [
             " and " if at else ", where ",
             name(predictor),
-            f" is {number(zero, sds[predictor])}",
+            f" is {zero:.10g}",
         ]
     words: dict[str, list[Any]] = {
         "mu_alpha": ["intercept of the average group", *at],
@@ -262,10 +261,9 @@ def formulas(numbers: Numbers) -> list[Html]:
     labels = numbers.labels
     c: Any = "" if numbers.model == "pooled" else name(labels.group)
     line: list[Any] = [symbol("alpha", c)]
-    zeros, sds = numbers.zeros, numbers.columns["sd"]
-    for x, zero in zip(labels.predictors[:MOST_NAMED], zeros, strict=False):
+    for x, zero in zip(labels.predictors[:MOST_NAMED], numbers.zeros, strict=False):
         beta = symbol("beta", [c, " " if c else "", name(x)])
-        counted = ["(", name(x), f" \N{MINUS SIGN} {number(zero, sds[x])})"] if zero else [name(x)]
+        counted = ["(", name(x), f" \N{MINUS SIGN} {zero:.10g})"] if zero else [name(x)]
         line += [" + ", beta, " · ", *counted]
     if len(labels.predictors) > MOST_NAMED:
         line.append(" + \N{HORIZONTAL ELLIPSIS}")

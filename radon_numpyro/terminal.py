@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from radon_numpyro.compilers import set_exit_status
-from radon_numpyro.finding import DataWarning
+from radon_numpyro.finding import DataWarning, in_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,11 +132,12 @@ def refusals() -> Iterator[None]:
         own = str(error).startswith("Expected")
         if not own and not isinstance(error, OSError):
             raise
-        _print_error(f"Error: {error}".replace("max_seconds=", "--max-seconds "))
+        _print_error(f"Error: {in_options(str(error))}")
         set_exit_status(BAD_INPUT)
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt as error:
-        _print_error(f"Interrupted: {str(error) or 'nothing is written'}")
+        what = str(error).removeprefix("interrupted ") or "nothing is written"
+        _print_error(f"Interrupted: {in_options(what)}")
         set_exit_status(INTERRUPTED)
         raise typer.Exit(INTERRUPTED) from None
 

@@ -258,7 +258,7 @@ def test_audit_finds_the_code_in_the_national_file():
     record = json.loads(clean.stdout)
     (lost,) = record["findings"]
     assert (record["ok"], lost["caution"]) == (True, True)
-    assert "1 group of 'fips' ('55071') lost every row" in lost["what"]
+    assert "All rows of 1 group of 'fips' ('55071') have missing values" in lost["what"]
     assert record["left_out"] == {"floor is 9 (missing)": 287}
     assert record["groups"]["04001"]["slope[floor]"] == "identified"
     assert len(record["groups"]) == 471

@@ -1,6 +1,7 @@
 """Parameters of which the data say nothing are named; those that they say a little of are not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 import xarray as xr
 
 from radon_numpyro.contraction import prior_only
+from radon_numpyro.finding import Finding
 from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
 
 PRIORS = Priors(
@@ -35,7 +37,8 @@ def make_tree(draws, model="hierarchical"):
     dims = ("chain", "draw", "predictor")
     posterior = xr.Dataset({name: (dims[: v.ndim], v) for name, v in sites.items()})
     attrs = {"model": model, "predictors": json.dumps(["x", "z"]), "priors": PRIORS.to_json()}
-    groups = {"/": xr.Dataset(attrs=attrs), "posterior": posterior, "constant_data": xr.Dataset()}
+    constants = xr.Dataset({"count": ("town", [3.0, 0.0, 4.0])})
+    groups = {"/": xr.Dataset(attrs=attrs), "posterior": posterior, "constant_data": constants}
     return xr.DataTree.from_dict(groups)
 
 
@@ -65,6 +68,18 @@ def test_those_alone_are_named_that_are_their_priors():
     assert finding.advice == "leave 'x' out of x"
     assert finding.command == "leave 'x' out of the --x options"
     assert not finding.caution
+
+
+def test_what_the_data_have_explained_is_not_said_again():
+    zero = Finding("'x' is the same in every row: the data say nothing of its slope.", "")
+    what = prior_only(make_tree({}), CHECKS, [zero]).what
+    assert "mu_beta[z]" in what
+    assert "[x]" not in what
+    assert "[x]" in prior_only(make_tree({}), CHECKS, [replace(zero, caution=True)]).what
+    # Nor of the spread of one group.
+    one = make_tree({})
+    one["constant_data"]["count"][2] = 0.0
+    assert "sigma" not in prior_only(one, CHECKS).what
 
 
 def test_a_spread_of_groups_that_is_its_prior_calls_for_no_groups():

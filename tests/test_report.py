@@ -419,7 +419,7 @@ def test_data_audit_and_rows_left_out():
     assert "3 rows left out: <floor> is 9." in text
     # Of a fit of an earlier version, which has not kept what was found.
     del tree.attrs["findings"]
-    assert "sds from zero" in Page(html_report(tree)).text("data")
+    assert "standard deviations from 0" in Page(html_report(tree)).text("data")
     only = Page(report_of("statistics")).text("data")
     assert "need the rows" in only
     assert "18 rows in 5 groups (town), 0 to 9 rows each" in only
