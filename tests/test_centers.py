@@ -75,6 +75,14 @@ def test_what_is_no_center_is_refused(frame, center, message):
         GroupStatistics.from_frame(pl.from_pandas(frame).lazy(), **columns(center=center))
 
 
+def test_none_is_no_centre_and_what_is_neither_name_nor_value_is_refused(frame):
+    assert GroupedData.from_frame(frame, **columns(center=None)).centers == ()
+    with pytest.raises(TypeError, match=r"Expected center to be names of predictors, .*; got 5"):
+        GroupedData.from_frame(frame, **columns(center=5))
+    with pytest.raises(ValueError, match="Expected center of 'year' to be a finite number; got Tr"):
+        GroupedData.from_frame(frame, **columns(center={"year": True}))
+
+
 def test_engines_count_from_the_same_value(frame):
     wanted = GroupStatistics.from_data(GroupedData.from_frame(frame, **columns(center="year")))
     with duckdb.connect() as connection:

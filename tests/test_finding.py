@@ -2,7 +2,7 @@
 
 import pytest
 
-from radon_numpyro.finding import DataWarning, Finding, from_json, option, to_json
+from radon_numpyro.finding import DataWarning, Finding, from_json, in_options, option, to_json
 
 
 def test_one_sentence_advises_python_and_the_command_line():
@@ -26,6 +26,24 @@ def test_advice_that_names_no_argument_serves_both():
     two = Finding("what", "chains=4", "--chains 4")
     assert two.lines(command=True) == ["  - what", "    Try: --chains 4"]
     assert str(DataWarning(two)) == "what Try: chains=4"
+
+
+def test_messages_are_said_in_the_words_of_the_command_line():
+    said = in_options("interrupted; resume('my run') goes on")
+    assert said == "interrupted; radon-numpyro resume my run goes on"
+    assert in_options("Expected max_seconds=5; got none") == "Expected --max-seconds 5; got none"
+    refused = "new_groups='population' draws them from the population"
+    assert in_options(refused) == "--new-groups population draws them from the population"
+    # What is no argument stays as it is, and so does what the user has given.
+    assert in_options("got 'draws' in column y=3") == "got 'draws' in column y=3"
+
+
+def test_options_of_another_fit_are_called_so():
+    finding = Finding.advising("what", "{draws}", draws=2000)
+    assert finding.lines(command=True, again=True)[1] == "    Try: fit again with --draws 2000"
+    assert finding.lines(again=True)[1] == "    Try: draws=2000"
+    words = Finding("what", "coarser groups")
+    assert words.lines(command=True, again=True)[1] == "    Try: coarser groups"
 
 
 def test_findings_come_back_from_a_file_as_they_were():
