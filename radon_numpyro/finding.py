@@ -127,7 +127,9 @@ def in_options(text: str) -> str:
     text
         The message, in which arguments stand as ``draws=1000`` and ``resume('run')``.
     """
-    text = re.sub(r"resume\('([^']*)'\)", r"radon-numpyro resume \1", text)
+    text = re.sub(
+        r"resume\('([^']*)'\)", lambda found: f"radon-numpyro resume {shlex.quote(found[1])}", text
+    )
     arguments = "|".join(_ARGUMENTS)
     return re.sub(
         rf"\b({arguments})=('[^']*'|[\w.]+)",

@@ -30,7 +30,7 @@ def test_advice_that_names_no_argument_serves_both():
 
 def test_messages_are_said_in_the_words_of_the_command_line():
     said = in_options("interrupted; resume('my run') goes on")
-    assert said == "interrupted; radon-numpyro resume my run goes on"
+    assert said == "interrupted; radon-numpyro resume 'my run' goes on"
     assert in_options("Expected max_seconds=5; got none") == "Expected --max-seconds 5; got none"
     refused = "new_groups='population' draws them from the population"
     assert in_options(refused) == "--new-groups population draws them from the population"
