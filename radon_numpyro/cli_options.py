@@ -29,8 +29,8 @@ CenterOption = Annotated[
     typer.Option(
         "--center",
         metavar="COLUMN",
-        help="A predictor to count from its mean, as where its 0 lies outside the data. May be "
-        "repeated.",
+        help="A predictor to count from its mean, for one that is never near 0, such as years. May "
+        "be repeated.",
     ),
 ]
 Missing = Annotated[
@@ -69,7 +69,10 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 NumWarmup = Annotated[int, typer.Option(min=20, help="Warm-up iterations of each chain.")]
 TargetAcceptProb = Annotated[
     float | None,
-    typer.Option(help="Acceptance probability that NUTS aims at. Default: by the data and method."),
+    typer.Option(
+        "--target-accept",
+        help="Acceptance probability that NUTS aims at. Default: by the data and method.",
+    ),
 ]
 MaxTreeDepth = Annotated[
     int, typer.Option(min=1, help="Doublings of a trajectory of NUTS at the most.")

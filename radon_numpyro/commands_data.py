@@ -133,7 +133,8 @@ def fit_command(
 
     Prints the parameters and whether they can be trusted, and writes fit.nc (for predict, report
     and ArviZ), parameters.csv and groups.csv; earlier files of these names are replaced. Exit
-    status 3 if the draws are not to be trusted.
+    status 3 if the numbers are not to be trusted: what is said of the data counts as well as the
+    draws.
 
     Ctrl-C during sampling keeps what is drawn.
 

@@ -10,7 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 # Arguments of Python whose option has another name.
-_OPTIONS = {"num_advi_steps": "--advi-steps", "device": "--platform"}
+_OPTIONS = {
+    "num_advi_steps": "--advi-steps",
+    "target_accept_prob": "--target-accept",
+    "device": "--platform",
+}
 # Those that messages name and the command line has.
 _ARGUMENTS = (
     "chains",

@@ -16,7 +16,8 @@ def test_one_sentence_advises_python_and_the_command_line():
     assert finding.advice == "draws=2000, or num_advi_steps=0 and model='a b'"
     assert finding.command == "--draws 2000, or --advi-steps 0 and --model 'a b'"
     assert not finding.caution
-    assert option("target_accept_prob") == "--target-accept-prob"
+    assert option("target_accept_prob") == "--target-accept"
+    assert option("max_tree_depth") == "--max-tree-depth"
 
 
 def test_advice_that_names_no_argument_serves_both():
