@@ -99,15 +99,25 @@ def zero_dependence(
     distances = far_from_zero(data, statistics)
     if not distances:
         return None
-    names, labels = list(distances), statistics.labels
-    mean = statistics.count @ statistics.mean_x / statistics.count.sum()
-    moved = np.where(np.isin(labels.predictors, names), mean, 0.0)
-    zero = zeros(statistics.centers, labels.predictors) + moved
-    centred = statistics.counted_from(tuple(zip(labels.predictors, zero.tolist(), strict=True)))
-    if priors_by_default:
-        other = Priors.weakly_informative(centred)
-    else:
-        other = replace(priors, mu_alpha=_moved(priors, moved))
+    predictors = statistics.labels.predictors
+    names = sorted(distances, key=lambda name: -distances[name])
+
+    def centred(some: list[str]) -> ScalePosterior | None:
+        return _centred(statistics, priors, some, priors_by_default=priors_by_default)
+
+    as_written, about_mean = _posterior(statistics, priors), centred(names)
+    moves = None
+    if as_written is not None and about_mean is not None:
+        moves = _moves(as_written, about_mean, predictors)
+        if not moves:
+            return None
+        # The farthest alone may be all that it takes.
+        for size in range(1, len(names)):
+            enough = centred(names[:size])
+            if enough is not None and not _moves(enough, about_mean, predictors):
+                names = names[:size]
+                break
+    names = [name for name in predictors if name in names]
     one = len(names) == 1
     lies = (
         f"{first_few(names)} {'is' if one else 'are'} hardly ever near 0, but an intercept is the "
@@ -116,13 +126,9 @@ def zero_dependence(
     center = names[0] if one else names
     advice = f"GroupedData.from_frame(..., center={center!r})"
     command = " ".join(f"--center {shlex.quote(name)}" for name in names)
-    as_written, about_mean = _posterior(statistics, priors), _posterior(centred, other)
-    if as_written is None or about_mean is None:
+    if moves is None:
         what = f"{lies}. How much the answer depends on that could not be computed."
         return Finding(what, advice, command, caution=max(distances.values()) < FAR_FROM_ZERO)
-    moves = _moves(as_written, about_mean, labels.predictors)
-    if not moves:
-        return None
     most, *others = sorted(moves, key=lambda site: -moves[site][2])
     before, after, _ = moves[most]
     also = f" ({', '.join(others[:3])} {'changes' if len(others) == 1 else 'change'} too)"
@@ -132,6 +138,20 @@ def zero_dependence(
         f"{also if others else ''}."
     )
     return Finding(what, advice, command)
+
+
+def _centred(
+    statistics: GroupStatistics, priors: Priors, names: list[str], *, priors_by_default: bool
+) -> ScalePosterior | None:
+    """The posterior with some predictors counted from their means."""
+    predictors = statistics.labels.predictors
+    mean = statistics.count @ statistics.mean_x / statistics.count.sum()
+    moved = np.where(np.isin(predictors, names), mean, 0.0)
+    zero = zeros(statistics.centers, predictors) + moved
+    data = statistics.counted_from(tuple(zip(predictors, zero.tolist(), strict=True)))
+    if priors_by_default:
+        return _posterior(data, Priors.weakly_informative(data))
+    return _posterior(data, replace(priors, mu_alpha=_moved(priors, moved)))
 
 
 def _moved(priors: Priors, mean: np.ndarray) -> Normal:

@@ -299,7 +299,7 @@ def test_predict_writes_to_standard_output_and_reads_standard_input(fitted):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["CASS,1,", "NOWHERE,0,"], "got 1 unknown label: 'NOWHERE' .*new_groups='population'"),
+        (["CASS,1,", "NOWHERE,0,"], "got 1 unknown label: 'NOWHERE' .*--new-groups population"),
         (["CASS,,"], r"'floor' \(x\) to be finite; got 1 row \(row 1\) missing"),
         (["CASS,up,"], r"1 row \(row 1\) not a number: 'up'"),
         ([], "at least one row; got 0 rows"),

@@ -119,7 +119,7 @@ def test_the_command_says_which_method_it_took(tmp_path):
     command = ["fit", str(tmp_path / "rows.csv"), *options, "--draws", "4", "--chains", "1"]
     refused = CliRunner().invoke(cli.app, [*command, "--method", "marginal"])
     assert refused.exit_code == 2
-    assert "Error: Expected method='noncentered' for 9 predictors" in refused.stderr
+    assert "Error: Expected --method noncentered for 9 predictors" in refused.stderr
     assert not (tmp_path / "fit.nc").exists()
     done = CliRunner().invoke(cli.app, [*command, "--json"])
     assert f"Method: noncentered ({REASON})." in done.stderr
