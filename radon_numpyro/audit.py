@@ -174,11 +174,11 @@ def audit_moments(
     Audit
     """
     moments = (count, means, products)
+    together = overall_moments(*moments)
     over_all, by_group = (
-        identify_moments(n, s, varies_by_moments(n, m, s))
-        for n, m, s in (overall_moments(*moments), moments)
+        identify_moments(n, s, varies_by_moments(n, m, s)) for n, m, s in (together, moments)
     )
-    level = float(overall_moments(*moments)[1][0, -1])
+    level = float(together[1][0, -1])
     return _audit(count.astype(int), by_group, over_all, labels, lost, level, [])
 
 

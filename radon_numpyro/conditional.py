@@ -131,7 +131,7 @@ def line_blocks(
         means = population_means(equations, priors, scales)
     elif model == "pooled":
         equations = equations.pooled()
-    step = _fitting(len(scales["eps"]), equations.size)
+    step = fitting(len(scales["eps"]), equations.size)
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
         yield (
@@ -156,7 +156,7 @@ def population_means(equations: NormalEquations, priors: Priors, scales: Scales)
         Its entries have shape (S,); means relative to the pooled fit.
     """
     num_draws = len(scales["eps"])
-    step = _fitting(len(equations.count), equations.size)
+    step = fitting(len(equations.count), equations.size)
     blocks = []
     for start in range(0, num_draws, step):
         some = {name: draws[start : start + step] for name, draws in scales.items()}
@@ -194,7 +194,7 @@ def draw_groups(
     num_draws, size = mu.shape
     relative = equations.from_model([m[:, None] for m in mu.T])
     out = np.empty((num_draws, len(group), size))
-    step = _fitting(num_draws, size)
+    step = fitting(num_draws, size)
     for start in range(0, len(group), step):
         some = group[start : start + step]
         terms = hierarchical_terms(_of_groups(equations, some), scales)
@@ -293,9 +293,16 @@ def hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms
     return group_terms(equations, scale, scales["eps"][:, None])
 
 
-def _fitting(other: int, size: int) -> int:
+def fitting(other: int, size: int) -> int:
     """How many draws or rows fit into a block beside ``other`` rows or draws.
 
     The terms of a group take P^2 numbers for W, half of that for each triangle, and a few P.
+
+    Parameters
+    ----------
+    other
+        Rows, groups or draws that each of them is combined with.
+    size
+        Number of coefficients, P.
     """
     return max(1, BLOCK // (other * (2 * size + 1) ** 2))

@@ -13,7 +13,7 @@ from scipy.special import erf, ndtr
 
 from radon_numpyro.checks import first_few
 from radon_numpyro.finding import Finding
-from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform, entry
 from radon_numpyro.reading import read_draws, read_priors
 
 # Largest distance between the distribution functions of two that count as one, and the quantile of
@@ -83,16 +83,13 @@ def _sites(tree: xr.DataTree, priors: Priors) -> Iterator[tuple[str, str | None,
 
 
 def _distribution(prior: Normal | HalfNormal | Uniform, k: int) -> Any:
-    def one(value: Any) -> float:
-        return float(np.ravel(value)[k if np.size(value) > 1 else 0])
-
     match prior:
         case Normal():
-            loc, scale = one(prior.loc), one(prior.scale)
+            loc, scale = entry(prior.loc, k), entry(prior.scale, k)
             return lambda x: ndtr((x - loc) / scale)
         case HalfNormal():
-            scale = one(prior.scale)
+            scale = entry(prior.scale, k)
             return lambda x: erf(x / scale / np.sqrt(2.0))
         case Uniform():
-            high = one(prior.high)
+            high = entry(prior.high, k)
             return lambda x: np.clip(x / high, 0.0, 1.0)

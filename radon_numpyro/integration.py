@@ -26,10 +26,10 @@ import numpy as np
 from arviz_stats.base.array import array_stats
 from scipy import optimize, special
 
-from radon_numpyro.conditional import Scales, hierarchical_terms, population_means
+from radon_numpyro.conditional import Scales, fitting, hierarchical_terms, population_means
 from radon_numpyro.equations import NormalEquations
 from radon_numpyro.given_scales import PopulationMean, population_mean, prior_distance
-from radon_numpyro.priors import HalfNormal, Priors, Uniform
+from radon_numpyro.priors import HalfNormal, Priors, Uniform, entry
 from radon_numpyro.unrolled import dot, solve_lower
 
 # Points of each round; the later ones are taken only as long as too few count.
@@ -41,8 +41,6 @@ COARSE, REACH = 256, 4.0
 # Good enough to tell whether a mean moves by half a standard deviation: at a k-hat of 1 the weights
 # have no mean any more.
 MAX_KHAT, MIN_ESS = 1.0, 20.0
-# Numbers in the arrays of one block: 64 MiB.
-BLOCK = 2**23
 
 Array = np.ndarray
 
@@ -185,11 +183,11 @@ class _Target:
         values = np.exp(np.where(inside[:, None], log_scale, self._log_unit))
         for d, (prior, k) in enumerate(zip(self._families, self._component, strict=True)):
             if isinstance(prior, Uniform):
-                high = _component(prior.high, k)
+                high = entry(prior.high, k)
                 inside &= values[:, d] < high
                 log_prior = log_prior - np.log(high)
             elif isinstance(prior, HalfNormal):
-                z = values[:, d] / _component(prior.scale, k)
+                z = values[:, d] / entry(prior.scale, k)
                 log_prior = log_prior - 0.5 * z**2
         out = np.full(len(points), -np.inf)
         if inside.any():
@@ -199,8 +197,7 @@ class _Target:
         return np.where(np.isfinite(out), out, -np.inf)
 
     def _log_likelihood(self, values: Array) -> Array:
-        groups, size = len(self._equations.count), self._equations.size
-        step = max(1, BLOCK // (groups * (2 * size + 1) ** 2))
+        step = fitting(len(self._equations.count), self._equations.size)
         blocks = [values[first : first + step] for first in range(0, len(values), step)]
         return np.concatenate([_log_likelihood(self._equations, self._priors, b) for b in blocks])
 
@@ -236,10 +233,6 @@ def _log_likelihood(equations: NormalEquations, priors: Priors, values: Array) -
     rows = equations.count.sum()
     out: Array = -rows * np.log(scales["eps"]) - log_det - 0.5 * (misfit.sum(-1) + pull)
     return out
-
-
-def _component(value: Any, k: int) -> float:
-    return float(np.ravel(value)[k if np.size(value) > 1 else 0])
 
 
 def _mode(target: _Target, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -112,11 +112,9 @@ def zero_dependence(
         if not moves:
             return None
         # The farthest alone may be all that it takes.
-        for size in range(1, len(names)):
-            enough = centred(names[:size])
-            if enough is not None and not _moves(enough, about_mean, predictors):
-                names = names[:size]
-                break
+        alone = centred(names[:1]) if len(names) > 1 else None
+        if alone is not None and not _moves(alone, about_mean, predictors):
+            names = names[:1]
     names = [name for name in predictors if name in names]
     one = len(names) == 1
     lies = (

@@ -48,6 +48,19 @@ def _as_numbers(parameters: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
+def entry(value: Any, k: int) -> float:
+    """A parameter of the prior of slope k: its own, or the one that all slopes share.
+
+    Parameters
+    ----------
+    value
+        Shape () or (K,).
+    k
+        Position of the predictor; 0 for a parameter that is no slope's.
+    """
+    return float(np.ravel(value)[k if np.size(value) > 1 else 0])
+
+
 def _or_one(sd: Any, mean: Any) -> Any:
     """1 for a constant column, whose standard deviation is only the rounding of its mean."""
     return np.where(sd > 1e-14 * np.abs(mean), sd, 1.0)

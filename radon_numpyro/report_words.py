@@ -12,7 +12,7 @@ from radon_numpyro import digits
 from radon_numpyro.checks import plural
 from radon_numpyro.estimates import Estimate, Numbers
 from radon_numpyro.page import Html, element
-from radon_numpyro.priors import HalfNormal, Normal, Uniform
+from radon_numpyro.priors import HalfNormal, Normal, Uniform, entry
 from radon_numpyro.reading import read_centers
 
 MOST_NAMED, LONGEST = 5, 60
@@ -281,23 +281,19 @@ def formulas(numbers: Numbers) -> list[Html]:
 
 def prior_words(prior: Normal | HalfNormal | Uniform, k: int, prob: float) -> tuple[str, str]:
     """A prior of one parameter, with its numbers, and what it holds possible."""
-
-    def one(value: Any) -> float:
-        return float(np.ravel(value)[k if np.size(value) > 1 else 0])
-
     match prior:
         case Normal():
-            mean, sd = one(prior.loc), one(prior.scale)
+            mean, sd = entry(prior.loc, k), entry(prior.scale, k)
             reach = ndtri(0.5 + prob / 2) * sd
             low, high = (number(mean + s * reach, sd) for s in (-1, 1))
             text = f"Normal({stated(mean, sd)}, {short(sd)})"
             return text, f"{percent(prob)} between {low} and {high}"
         case HalfNormal():
-            sd = one(prior.scale)
+            sd = entry(prior.scale, k)
             high = ndtri(0.5 + prob / 2) * sd
             return f"HalfNormal({short(sd)})", f"{percent(prob)} below {number(high, high)}"
         case Uniform():
-            top = short(one(prior.high))
+            top = short(entry(prior.high, k))
             return f"Uniform(0, {top})", f"anything up to {top}, and nothing above"
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from radon_numpyro.data import GroupedData
+from radon_numpyro.run import Run
 
 # The same examples in every run, and a busy machine is no failure.
 settings.register_profile("tests", deadline=None, derandomize=True, database=None)
@@ -72,3 +73,27 @@ def usual_handlers():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def end_after(monkeypatch):
+    """End runs as a signal or the clock does, before the step after so many computed ones."""
+
+    step = Run.step
+
+    def install(num_steps, error=KeyboardInterrupt):
+        computed = 0
+
+        def count(self, part, state, advance):
+            def counted(state):
+                nonlocal computed
+                if computed == num_steps:
+                    raise error
+                computed += 1
+                return advance(state)
+
+            return step(self, part, state, counted)
+
+        monkeypatch.setattr(Run, "step", count)
+
+    return install

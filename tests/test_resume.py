@@ -59,28 +59,6 @@ def folder(tmp_path):
     return tmp_path / "run.checkpoint"
 
 
-@pytest.fixture
-def end_after(monkeypatch):
-    """End runs as a signal or the clock does, before the step after so many computed ones."""
-
-    def install(num_steps, error=KeyboardInterrupt):
-        computed = 0
-
-        def count(self, part, state, advance):
-            def counted(state):
-                nonlocal computed
-                if computed == num_steps:
-                    raise error
-                computed += 1
-                return advance(state)
-
-            return STEP(self, part, state, counted)
-
-        monkeypatch.setattr(Run, "step", count)
-
-    return install
-
-
 UNINTERRUPTED = {}
 STEP = Run.step
 

@@ -310,7 +310,7 @@ OPTIONS = {"draws": 300, "num_warmup": 100}
 
 
 @pytest.fixture
-def steps(monkeypatch, few_of_none):
+def steps(monkeypatch, few_of_none, end_after):
     """Blocks of a hundred iterations, all of them written; four to a run of ``OPTIONS``.
 
     Returns
@@ -322,23 +322,6 @@ def steps(monkeypatch, few_of_none):
     monkeypatch.setattr(blocks, "PATIENCE", float("inf"))
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
-    step = Run.step
-
-    def end_after(num_steps, error=KeyboardInterrupt):
-        computed = 0
-
-        def count(self, part, state, advance):
-            def counted(state):
-                nonlocal computed
-                if computed == num_steps:
-                    raise error
-                computed += 1
-                return advance(state)
-
-            return step(self, part, state, counted)
-
-        monkeypatch.setattr(Run, "step", count)
-
     return end_after
 
 
