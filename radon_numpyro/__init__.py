@@ -9,28 +9,29 @@ Start here::
     print(diagnose(tree))     # can it be trusted, and if not, what to try
     predict(tree, new_rows)   # means and intervals of rows of known and, if asked, new groups
 
-``load_radon()`` has the data of the tutorial that the package grew from, ``models`` its three
-regressions as plain NumPyro model functions, ``plots`` the figures. Importing the package sets
-nothing in JAX or matplotlib, and imports neither: a name is imported when it is used.
+``load_radon()`` has the data of the tutorial that the package grew from; ``hierarchical``,
+``individual`` and ``pooled`` are its three regressions as plain NumPyro model functions; ``plots``
+has the figures. Importing the package sets nothing in JAX or matplotlib, and imports neither: a
+name is imported when it is used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from radon_numpyro.advi import fit_advi
-    from radon_numpyro.comparison import compare, compare_pooling
-    from radon_numpyro.data import GroupedData
-    from radon_numpyro.diagnostics import diagnose
-    from radon_numpyro.models import hierarchical, individual, pooled
-    from radon_numpyro.nuts import sample_nuts
-    from radon_numpyro.on_demand import with_groups
+    from radon_numpyro.comparison.table import compare, compare_pooling
+    from radon_numpyro.data.grouped_data import GroupedData
+    from radon_numpyro.data.radon import load_radon
+    from radon_numpyro.data.simulation import simulate
+    from radon_numpyro.inference.advi import fit_advi
+    from radon_numpyro.inference.nuts import sample_nuts
+    from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
+    from radon_numpyro.model.regressions import hierarchical, individual, pooled
     from radon_numpyro.pipeline import fit, resume
-    from radon_numpyro.prediction import predict
-    from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
-    from radon_numpyro.radon import load_radon
-    from radon_numpyro.simulation import simulate
-    from radon_numpyro.statistics import GroupStatistics
+    from radon_numpyro.results.arviz_groups import with_groups
+    from radon_numpyro.results.diagnostics import diagnose
+    from radon_numpyro.results.prediction import predict
+    from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 __all__ = [
     "GroupedData",
@@ -57,29 +58,29 @@ __all__ = [
 
 # Modules of the public names.
 _MODULE_OF = {
-    "GroupedData": "data",
-    "GroupStatistics": "statistics",
-    "load_radon": "radon",
-    "simulate": "simulation",
-    "Priors": "priors",
-    "Normal": "priors",
-    "HalfNormal": "priors",
-    "Uniform": "priors",
+    "GroupedData": "data.grouped_data",
+    "GroupStatistics": "statistics.group_statistics",
+    "load_radon": "data.radon",
+    "simulate": "data.simulation",
+    "Priors": "model.priors",
+    "Normal": "model.priors",
+    "HalfNormal": "model.priors",
+    "Uniform": "model.priors",
     "fit": "pipeline",
     "resume": "pipeline",
-    "fit_advi": "advi",
-    "sample_nuts": "nuts",
-    "diagnose": "diagnostics",
-    "compare": "comparison",
-    "compare_pooling": "comparison",
-    "predict": "prediction",
-    "with_groups": "on_demand",
-    "hierarchical": "models",
-    "individual": "models",
-    "pooled": "models",
+    "fit_advi": "inference.advi",
+    "sample_nuts": "inference.nuts",
+    "diagnose": "results.diagnostics",
+    "compare": "comparison.table",
+    "compare_pooling": "comparison.table",
+    "predict": "results.prediction",
+    "with_groups": "results.arviz_groups",
+    "hierarchical": "model.regressions",
+    "individual": "model.regressions",
+    "pooled": "model.regressions",
 }
 # What the docstring names beside them.
-_PUBLIC_MODULES = ("models", "plots")
+_PUBLIC_MODULES = ("plots",)
 
 
 if not TYPE_CHECKING:  # A type checker that saw this would let any name pass.

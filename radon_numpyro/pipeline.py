@@ -13,25 +13,32 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from radon_numpyro import checkpoint as checkpoints
-from radon_numpyro.advi import fit_guide
-from radon_numpyro.ahead import compile_nuts
-from radon_numpyro.checkpoint import Checkpoint
-from radon_numpyro.compilers import forget_line
-from radon_numpyro.data import GroupedData
-from radon_numpyro.device_choice import choose_device
-from radon_numpyro.devices import computing_on
-from radon_numpyro.finding import DataWarning, to_json
-from radon_numpyro.identity import REMARKS, check_same, data_arrays, describe, go_further, restore
-from radon_numpyro.inference_data import describe_call, to_datatree
-from radon_numpyro.inversion import ExactResult, check_residual, draw_exact
-from radon_numpyro.nuts import NUTSResult, draw_nuts
-from radon_numpyro.parametrisation import choose_method
-from radon_numpyro.premises import premises
-from radon_numpyro.priors import Priors
-from radon_numpyro.run import Run
-from radon_numpyro.settings import Settings, default_advi_steps
-from radon_numpyro.statistics import GroupStatistics, as_statistics
+from radon_numpyro.data.findings import DataWarning, to_json
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.inference import checkpoint as checkpoints
+from radon_numpyro.inference.advi import fit_guide
+from radon_numpyro.inference.checkpoint import Checkpoint
+from radon_numpyro.inference.compilation import forget_line
+from radon_numpyro.inference.device_choice import choose_device
+from radon_numpyro.inference.devices import computing_on
+from radon_numpyro.inference.fit_identity import (
+    REMARKS,
+    check_same,
+    data_arrays,
+    describe,
+    go_further,
+    restore,
+)
+from radon_numpyro.inference.inversion import ExactResult, check_residual, draw_exact
+from radon_numpyro.inference.nuts import NUTSResult, draw_nuts
+from radon_numpyro.inference.nuts_compilation import compile_nuts
+from radon_numpyro.inference.parametrisation import choose_method
+from radon_numpyro.inference.premises import premises
+from radon_numpyro.inference.run_control import Run
+from radon_numpyro.inference.settings import Settings, default_advi_steps
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.results.datatree import describe_call, to_datatree
+from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
 
 
 def fit(
@@ -83,7 +90,7 @@ def fit(
     num_advi_steps
         Steps of ADVI at the most; it stops earlier when it has converged. Default: 100 000, or 0
         (the guide stays at its closed-form start) where the marginal method integrates more than
-        2000 coefficients out; see :func:`radon_numpyro.settings.default_advi_steps`.
+        2000 coefficients out; see :func:`radon_numpyro.inference.settings.default_advi_steps`.
     target_accept_prob, max_tree_depth
         Settings of NUTS; see :func:`sample_nuts`. By default a marginal run whose draws diverge is
         followed by one with shorter steps; an acceptance that is given gets a single run.
@@ -117,7 +124,7 @@ def fit(
     -------
     xarray.DataTree
         Groups ``posterior``, ``sample_stats``, ``advi``, ``observed_data``, ``constant_data``;
-        see ``inference_data.py``. Pass it to :func:`diagnose` before reading it. The attribute
+        see ``results/datatree.py``. Pass it to :func:`diagnose` before reading it. The attribute
         ``stopped_by`` says why it ended: ``"all draws taken"``, ``"target_ess reached"``,
         ``"max_seconds"`` or ``"interrupted"`` (Ctrl-C or SIGTERM; what is drawn is kept).
         Of draws by NUTS, ``target_accept_prob`` is the acceptance that the steps of these draws

@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 from radon_numpyro import Priors, compare, diagnose, fit, load_radon, plots, predict, with_groups
-from radon_numpyro.finding import DataWarning
+from radon_numpyro.data.findings import DataWarning
 
 # What a fit warns of, diagnose lists.
 warnings.simplefilter("ignore", DataWarning)

@@ -31,7 +31,7 @@ from validation.calibration import RANKS, ecdf_differences, envelope, p_values, 
 from validation.figure import figure
 
 from radon_numpyro import Priors, diagnose, fit, load_radon
-from radon_numpyro.files import check_writable, write_whole
+from radon_numpyro.data.whole_files import check_writable, write_whole
 
 MODELS = ("hierarchical", "individual", "pooled")
 OFFERED = ("marginal", "noncentered")

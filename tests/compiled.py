@@ -4,7 +4,9 @@ from contextlib import contextmanager
 
 import jax
 
-from radon_numpyro import blocks, constrain, warm_start
+from radon_numpyro.inference import nuts_blocks as blocks
+from radon_numpyro.inference import nuts_draws as constrain
+from radon_numpyro.inference import warm_start
 
 # What JAX reports once for each program that its compiler makes or its cache on the disk gives.
 COMPILED = "/jax/core/compile/backend_compile_duration"

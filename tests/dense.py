@@ -4,9 +4,9 @@ import numpy as np
 from scipy import stats
 from scipy.linalg import block_diag
 
-from radon_numpyro.equations import NormalEquations
-from radon_numpyro.priors import HalfNormal, Normal, Priors, Uniform
-from radon_numpyro.statistics import GroupStatistics
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
 def make_priors(num_predictors):

@@ -10,12 +10,12 @@ import numpy as np
 from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confidence_bands
 from scipy import stats
 
-from radon_numpyro.advi import fit_advi
-from radon_numpyro.data import GroupedData
-from radon_numpyro.inversion import draw_exact
-from radon_numpyro.nuts import sample_nuts
-from radon_numpyro.priors import HalfNormal, Normal, Priors
-from radon_numpyro.statistics import GroupStatistics
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.inference.advi import fit_advi
+from radon_numpyro.inference.inversion import draw_exact
+from radon_numpyro.inference.nuts import sample_nuts
+from radon_numpyro.model.priors import HalfNormal, Normal, Priors
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 SIZES = (1, 2, 3, 5, 8, 12)
 NUM_GROUPS = len(SIZES)

@@ -1,0 +1,357 @@
+"""Commands that make fits of a file of rows, and look at it: audit, fit, resume, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from radon_numpyro.cli.options import (
+    AsJSON,
+    CenterOption,
+    Chains,
+    Draws,
+    DropMissing,
+    File,
+    Group,
+    MaxSeconds,
+    MaxTreeDepth,
+    Missing,
+    NumWarmup,
+    Out,
+    Platform,
+    PriorsName,
+    Probability,
+    Quiet,
+    Reduce,
+    Seed,
+    TargetAcceptProb,
+    TargetESS,
+    X,
+    Y,
+    columns,
+    load_rows,
+    note_folder,
+    noted_folder,
+    priors_of,
+)
+from radon_numpyro.cli.terminal import (
+    Terminal,
+    command_line,
+    plain,
+    refusals,
+    table,
+    use_compilation_cache,
+)
+from radon_numpyro.data.whole_files import check_writable, write_whole
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+    from radon_numpyro.data.findings import Finding
+    from radon_numpyro.results.diagnostics import Diagnosis
+
+
+def audit_command(
+    file: File,
+    y: Y,
+    group: Group,
+    x: X = None,
+    center: CenterOption = None,
+    missing: Missing = None,
+    drop_missing: DropMissing = False,
+    quiet: Quiet = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Look at a file before fitting it.
+
+    Says which groups tell little on their own, and what looks wrong: codes for missing values,
+    labels that differ in spelling, predictors that say the same. Exit status 3 if anything does.
+
+    Example: radon-numpyro audit radon.csv --y log_radon --x floor --group county
+    """
+    terminal = Terminal(quiet, as_json)
+    with refusals():
+        used = columns(y, x, group, missing, drop_missing, center)
+        data = load_rows(terminal, file, used, reduce=False)
+    found = data.audit()
+    terminal.show(found.text(command=True))
+    record = {
+        "summary": found.summary,
+        "findings": [_finding(finding) for finding in found.findings],
+        "left_out": dict(data.left_out),
+        "groups": plain(found.table),
+    }
+    terminal.finish(record, good=found.ok)
+
+
+def fit_command(
+    context: typer.Context,
+    file: File,
+    y: Y,
+    group: Group,
+    x: X = None,
+    center: CenterOption = None,
+    model: Annotated[
+        Literal["hierarchical", "individual", "pooled"],
+        typer.Option(help="Partial pooling, each group on its own, or all rows in one."),
+    ] = "hierarchical",
+    priors: PriorsName = "weakly-informative",
+    method: Annotated[
+        Literal["marginal", "noncentered", "centered"] | None,
+        typer.Option(help="Parametrisation. Default: the coefficients are integrated out."),
+    ] = None,
+    draws: Draws = 1000,
+    chains: Chains = 4,
+    num_warmup: NumWarmup = 500,
+    target_accept_prob: TargetAcceptProb = None,
+    max_tree_depth: MaxTreeDepth = 10,
+    seed: Seed = 0,
+    advi_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Steps of ADVI at the most. Default: 100000, or 0 for very many groups."
+        ),
+    ] = None,
+    target_ess: TargetESS = None,
+    max_seconds: MaxSeconds = None,
+    platform: Platform = "auto",
+    out: Out = Path("results"),
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Folder to keep the run in as it goes, from which resume goes on."),
+    ] = None,
+    ci_prob: Probability = 0.9,
+    missing: Missing = None,
+    drop_missing: DropMissing = False,
+    reduce: Reduce = None,
+    quiet: Quiet = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Fit a regression to a file, and check it.
+
+    Prints the parameters and whether they can be trusted, and writes fit.nc (for predict, report
+    and ArviZ), parameters.csv and groups.csv; earlier files of these names are replaced. Exit
+    status 3 if the numbers are not to be trusted: what is said of the data counts as well as the
+    draws.
+
+    Ctrl-C during sampling keeps what is drawn.
+
+    Example: radon-numpyro fit radon.csv --y log_radon --x floor --group county --out results
+    """
+    terminal = Terminal(quiet, as_json)
+    with refusals():
+        check_writable(out / "fit.nc")
+        used = columns(y, x, group, missing, drop_missing, center)
+        data = load_rows(terminal, file, used, reduce=reduce)
+        if checkpoint is not None:
+            note_folder(checkpoint, out)
+        # JAX is imported when the data are good: what is refused is refused at once.
+        from radon_numpyro.pipeline import fit
+
+    use_compilation_cache()
+    terminal.note(f"Fitting the {model} model, {chains} x {draws} draws.")
+    with refusals(), terminal.working("Fitted"):
+        tree = fit(
+            data,
+            model,
+            method=method,
+            priors=priors_of(priors),
+            draws=draws,
+            chains=chains,
+            num_warmup=num_warmup,
+            target_accept_prob=target_accept_prob,
+            max_tree_depth=max_tree_depth,
+            seed=seed,
+            num_advi_steps=advi_steps,
+            device=platform,
+            target_ess=target_ess,
+            max_seconds=max_seconds,
+            checkpoint=checkpoint,
+            progress_bar=terminal.progress_bar,
+        )
+    tree.attrs["command"] = command_line(context)
+    _deliver(terminal, tree, out, ci_prob)
+
+
+def resume_command(
+    context: typer.Context,
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that fit --checkpoint was given.")],
+    draws: Annotated[
+        int | None, typer.Option(min=4, help="Draws of each chain, if others than at first.")
+    ] = None,
+    target_ess: TargetESS = None,
+    max_seconds: MaxSeconds = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for fit.nc and the tables. Default: where fit was to write."),
+    ] = None,
+    ci_prob: Probability = 0.9,
+    quiet: Quiet = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Go on with a fit that was interrupted, or ended too soon.
+
+    The draws are those of a run that was never interrupted, to the last bit. Writes what fit
+    writes.
+
+    Example: radon-numpyro resume run.checkpoint
+    """
+    terminal = Terminal(quiet, as_json)
+    with refusals():
+        out = noted_folder(checkpoint) if out is None else out
+        check_writable(out / "fit.nc")
+        from radon_numpyro.pipeline import resume
+
+    use_compilation_cache()
+    terminal.note(f"Going on from {checkpoint}.")
+    with refusals(), terminal.working("Fitted"):
+        tree = resume(
+            checkpoint,
+            draws=draws,
+            target_ess=target_ess,
+            max_seconds=max_seconds,
+            progress_bar=terminal.progress_bar,
+        )
+    tree.attrs["command"] = command_line(context)
+    _deliver(terminal, tree, out, ci_prob, again=True)
+
+
+def _deliver(
+    terminal: Terminal, tree: DataTree, out: Path, ci_prob: float, *, again: bool = False
+) -> None:
+    """Write a fit and its tables, show what they say, and end."""
+    from radon_numpyro.inference.devices import in_words
+    from radon_numpyro.results.diagnostics import diagnose, drawn_again
+    from radon_numpyro.results.fit_files import save_fit
+    from radon_numpyro.results.fit_reader import read_statistics
+    from radon_numpyro.results.summary import group_table, parameter_table
+
+    device = in_words(tree.attrs["device"], tree.attrs["device_reason"])
+    terminal.note(f"Device: {device}.")
+    if "method_reason" in tree.attrs:
+        terminal.note(f"Method: {tree.attrs['method']} ({tree.attrs['method_reason']}).")
+    if why := drawn_again(tree):
+        terminal.note(f"{why}.")
+    diagnosis = diagnose(tree)
+    parameters = parameter_table(tree, diagnosis, ci_prob)
+    groups = group_table(tree, ci_prob)
+    with refusals():
+        files = [
+            save_fit(tree, out / "fit.nc"),
+            write_whole(out / "parameters.csv", parameters.to_csv),
+            write_whole(out / "groups.csv", lambda path: groups.to_csv(path, index=False)),
+        ]
+    model, statistics = tree.attrs["model"], read_statistics(tree)
+    if len(parameters):
+        title = f"{model.capitalize()} model of {tree.attrs['outcome']}, {ci_prob:.0%} intervals"
+        ess = parameters[["ess_bulk", "ess_tail"]].min(axis=1).round()
+        shown = parameters.iloc[:, :5].assign(r_hat=parameters["r_hat"].map("{:.3f}".format))
+        terminal.show(table(title, shown.assign(ess=ess)))
+    for x, value in statistics.centers:
+        terminal.show(f"Intercepts are the heights of lines where {x} is {value:.10g}.")
+    terminal.show(diagnosis.text(command=True, again=again))
+    for path in files:
+        terminal.note(f"Wrote {path}")
+    record = {
+        "model": model,
+        "rows": statistics.num_rows,
+        "groups": statistics.num_groups,
+        "left_out": dict(statistics.left_out),
+        "centers": dict(statistics.centers),
+        "parameters": plain(parameters),
+        "diagnosis": _diagnosis(diagnosis),
+        "files": files,
+    }
+    terminal.finish(record, good=diagnosis.ok)
+
+
+def compare_command(
+    file: File,
+    y: Y,
+    group: Group,
+    x: X = None,
+    center: CenterOption = None,
+    priors: PriorsName = "weakly-informative",
+    folds: Annotated[int, typer.Option(min=0, help="Folds of a cross-validation; 0: none.")] = 10,
+    leave_group_out: Annotated[
+        bool, typer.Option("--leave-group-out", help="Predict each group from the others, too.")
+    ] = False,
+    draws: Draws = 1000,
+    chains: Chains = 4,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file for the whole table. Default: none.")
+    ] = None,
+    missing: Missing = None,
+    drop_missing: DropMissing = False,
+    quiet: Quiet = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Which model predicts rows best that it has not seen?
+
+    Fits the pooled, the individual and the hierarchical model and scores each on rows left out,
+    one at a time (LOO) and in folds. The best comes first. Exit status 3 if one of the fits is not
+    to be trusted.
+
+    Example: radon-numpyro compare radon.csv --y log_radon --x floor --group county
+    """
+    terminal = Terminal(quiet, as_json)
+    with refusals():
+        if out is not None:
+            check_writable(out)
+        used = columns(y, x, group, missing, drop_missing, center)
+        data = load_rows(terminal, file, used, reduce=False)
+        from radon_numpyro.comparison.table import compare_pooling
+        from radon_numpyro.data.grouped_data import GroupedData
+        from radon_numpyro.results.diagnostics import diagnose
+
+        assert isinstance(data, GroupedData)
+        use_compilation_cache()
+        terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
+        with terminal.working("Compared"):
+            comparison = compare_pooling(
+                data,
+                priors=priors_of(priors),
+                folds=folds,
+                leave_group_out=leave_group_out,
+                draws=draws,
+                chains=chains,
+                seed=seed,
+                progress_bar=terminal.progress_bar,
+            )
+        if out is not None:
+            write_whole(out, comparison.table.to_csv)
+    diagnoses = {model: diagnose(tree) for model, tree in comparison.fits.items()}
+    terminal.show(str(comparison))
+    for model, diagnosis in diagnoses.items():
+        if diagnosis.findings:
+            terminal.show(f"{model}: {diagnosis.text(command=True, again=True)}")
+    if out is not None:
+        terminal.note(f"Wrote {out}")
+    record = {
+        "table": plain(comparison.table),
+        "definitions": comparison.definitions,
+        "diagnoses": {model: _diagnosis(diagnosis) for model, diagnosis in diagnoses.items()},
+    }
+    terminal.finish(record, good=all(diagnosis.ok for diagnosis in diagnoses.values()))
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {"what": finding.what, "advice": finding.command, "caution": finding.caution}
+
+
+def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
+    def finite(value: float) -> float | None:
+        return value if abs(value) < float("inf") else None
+
+    return {
+        "ok": diagnosis.ok,
+        "findings": [_finding(finding) for finding in diagnosis.findings],
+        "num_draws": diagnosis.num_draws,
+        "max_rhat": finite(diagnosis.max_rhat),
+        "min_ess": finite(diagnosis.min_ess),
+        "num_divergences": diagnosis.num_divergences,
+        "advi": diagnosis.advi_verdict,
+    }

@@ -1,0 +1,132 @@
+"""Commands that take a fit: predict, report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from radon_numpyro.cli.options import (
+    File,
+    Fit,
+    Probability,
+    Quiet,
+)
+from radon_numpyro.cli.terminal import (
+    GOOD,
+    NOT_TRUSTED,
+    Terminal,
+    refusals,
+    use_compilation_cache,
+)
+from radon_numpyro.data.whole_files import check_writable, write_whole
+
+
+def predict_command(
+    fit_file: Fit,
+    file: File,
+    out: Annotated[
+        str, typer.Option(help="CSV file for the predictions; - is standard output.")
+    ] = "-",
+    kind: Annotated[
+        Literal["outcome", "mean"],
+        typer.Option(help="A new measurement, or the regression line without its scatter."),
+    ] = "outcome",
+    new_groups: Annotated[
+        Literal["error", "population"],
+        typer.Option(help="Refuse groups that the fit has not seen, or draw them."),
+    ] = "error",
+    ci_prob: Probability = 0.9,
+    ci_kind: Annotated[
+        Literal["eti", "hdi"], typer.Option(help="Equal tails, or highest density.")
+    ] = "eti",
+    quiet: Quiet = False,
+) -> None:
+    """Predict the rows of a file by a fit.
+
+    Writes a line for each row, in the order of the file: group and predictors, then mean, sd and
+    interval, and whether the group is new to the fit. Exit status 3 if the fit is not to be
+    trusted.
+
+    Example: radon-numpyro predict results/fit.nc new.csv --out predictions.csv
+    """
+    terminal = Terminal(quiet)
+    with refusals():
+        if out != "-":
+            check_writable(Path(out))
+        from radon_numpyro.data.table_files import Columns, read_table
+        from radon_numpyro.results.diagnostics import diagnose
+        from radon_numpyro.results.fit_files import load_fit
+        from radon_numpyro.results.fit_reader import read_labels
+        from radon_numpyro.results.prediction import predict
+
+        tree = load_fit(Path(fit_file))
+        labels = read_labels(tree)
+        used = Columns(None, labels.predictors, labels.group, {}, False)
+        frame = read_table(file, used)
+        predictions = predict(
+            tree, frame, kind=kind, new_groups=new_groups, ci_prob=ci_prob, ci_kind=ci_kind
+        )
+        taken = [name for name in labels.predictors if name not in predictions]
+        for place, name in enumerate(taken, start=1):
+            predictions.insert(place, name, frame[name])
+        if out == "-":
+            predictions.to_csv(sys.stdout, index=False)
+        else:
+            write_whole(Path(out), lambda path: predictions.to_csv(path, index=False))
+            terminal.note(f"Wrote {out}: {len(predictions):,} predictions")
+    diagnosis = diagnose(tree)
+    if diagnosis.findings:
+        terminal.note(diagnosis.text(command=True, again=True))
+    raise typer.Exit(GOOD if diagnosis.ok else NOT_TRUSTED)
+
+
+def report_command(
+    fit_file: Fit,
+    out: Annotated[Path, typer.Option(help="The page, one HTML file.")] = Path("report.html"),
+    title: Annotated[str | None, typer.Option(help="Its title.")] = None,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Compare the three models of pooling on the same rows."),
+    ] = False,
+    ci_prob: Probability = 0.9,
+    quiet: Quiet = False,
+) -> None:
+    """Write a report of a fit that a browser shows: answer, checks, figures, how it was made.
+
+    One file, which needs no network. Exit status 3 if the fit is not to be trusted.
+
+    Example: radon-numpyro report results/fit.nc --out report.html --compare
+    """
+    terminal = Terminal(quiet)
+    with refusals():
+        check_writable(out)
+        from radon_numpyro.report.document import html_report
+        from radon_numpyro.results.diagnostics import diagnose
+        from radon_numpyro.results.fit_files import load_fit
+
+        tree = load_fit(Path(fit_file))
+        comparison = None
+        if compare:
+            from radon_numpyro.comparison.table import compare_pooling
+            from radon_numpyro.results.fit_reader import read_data, read_priors
+
+            use_compilation_cache()
+            data = read_data(tree)
+            terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
+            with terminal.working("Compared"):
+                comparison = compare_pooling(
+                    data,
+                    priors=read_priors(tree),
+                    seed=int(tree.attrs["seed"]),
+                    progress_bar=terminal.progress_bar,
+                )
+        diagnosis = diagnose(tree)
+        page = html_report(
+            tree, diagnosis=diagnosis, comparison=comparison, title=title, ci_prob=ci_prob
+        )
+        write_whole(out, lambda path: path.write_text(page, encoding="utf-8"))
+    terminal.note(f"Wrote {out}")
+    raise typer.Exit(GOOD if diagnosis.ok else NOT_TRUSTED)

@@ -1,0 +1,214 @@
+"""Arguments and options that several commands take, and what they mean for the data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from radon_numpyro.data.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from radon_numpyro.cli.terminal import Terminal
+    from radon_numpyro.data.grouped_data import GroupedData
+    from radon_numpyro.data.table_files import Columns
+    from radon_numpyro.model.priors import Priors
+    from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+File = Annotated[str, typer.Argument(help="CSV, TSV or Parquet; - is CSV on standard input.")]
+Fit = Annotated[str, typer.Argument(help="fit.nc, as the command fit writes it.")]
+Y = Annotated[str, typer.Option("--y", metavar="COLUMN", help="The outcome.")]
+X = Annotated[
+    list[str] | None, typer.Option("--x", metavar="COLUMN", help="A predictor; may be repeated.")
+]
+Group = Annotated[str, typer.Option("--group", metavar="COLUMN", help="The groups.")]
+CenterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--center",
+        metavar="COLUMN",
+        help="A predictor to count from its mean, for one that is never near 0, such as years. May "
+        "be repeated.",
+    ),
+]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--missing",
+        metavar="COLUMN=CODE",
+        help="A code for a missing value: rows that have it are left out and counted. May be "
+        "repeated.",
+    ),
+]
+DropMissing = Annotated[
+    bool,
+    typer.Option("--drop-missing", help="Leave out, and count, rows with a blank in one of them."),
+]
+Reduce = Annotated[
+    bool | None,
+    typer.Option(
+        "--reduce/--no-reduce",
+        help="Have DuckDB reduce the rows to statistics, never holding them in memory. Default: "
+        "from 2 million rows of Parquet or 100 MiB of text on.",
+        show_default=False,
+    ),
+]
+PriorsName = Annotated[
+    Literal["weakly-informative", "tutorial"],
+    typer.Option("--priors", help="Scaled by the data, or those of the radon tutorial."),
+]
+Draws = Annotated[int, typer.Option(min=4, help="Draws kept of each chain.")]
+Chains = Annotated[int, typer.Option(min=1, help="Chains.")]
+Platform = Annotated[
+    Literal["auto", "cpu", "gpu"],
+    typer.Option(help="Where to compute: by default on the quicker, which is measured."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+NumWarmup = Annotated[int, typer.Option(min=20, help="Warm-up iterations of each chain.")]
+TargetAcceptProb = Annotated[
+    float | None,
+    typer.Option(
+        "--target-accept",
+        help="Acceptance probability that NUTS aims at. Default: by the data and method.",
+    ),
+]
+MaxTreeDepth = Annotated[
+    int, typer.Option(min=1, help="Doublings of a trajectory of NUTS at the most.")
+]
+TargetESS = Annotated[
+    float | None,
+    typer.Option(help="Stop when the worst effective sample size reaches this."),
+]
+MaxSeconds = Annotated[
+    float | None, typer.Option(help="Stop after this time, and keep what is drawn.")
+]
+Out = Annotated[Path, typer.Option(help="Folder for fit.nc and the tables.")]
+Probability = Annotated[
+    float, typer.Option("--ci-prob", min=0.01, max=0.999, help="Probability of the intervals.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+def columns(
+    y: str | None,
+    x: list[str] | None,
+    group: str,
+    missing: list[str] | None,
+    drop_missing: bool,
+    center: list[str] | None,
+) -> Columns:
+    """The columns that options name.
+
+    Parameters
+    ----------
+    y, x, group, missing, drop_missing, center
+        The options.
+
+    Raises
+    ------
+    ValueError
+        A code is not given as COLUMN=CODE.
+    """
+    from radon_numpyro.data.table_files import Columns
+
+    codes: dict[str, list[str]] = {}
+    for given in missing or ():
+        # A name may have an equals sign, a code not.
+        name, equals, code = given.rpartition("=")
+        if not (equals and name and code):
+            raise ValueError(f"Expected --missing COLUMN=CODE, such as floor=9; got {given!r}")
+        codes.setdefault(name, []).append(code)
+    return Columns(y, tuple(x or ()), group, codes, drop_missing, tuple(center or ()))
+
+
+def load_rows(
+    terminal: Terminal, file: str, used: Columns, *, reduce: bool | None
+) -> GroupedData | GroupStatistics:
+    """Load a file and say what came of it.
+
+    Parameters
+    ----------
+    terminal
+        Where to say it.
+    file, used, reduce
+        As in :func:`radon_numpyro.statistics.loading.load`.
+    """
+    from radon_numpyro.statistics.group_statistics import GroupStatistics
+    from radon_numpyro.statistics.loading import load
+
+    data = load(file, used, reduce=reduce)
+    reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
+    rows, groups = _counted(data.num_rows, "row"), _counted(data.num_groups, "group")
+    terminal.note(f"{rows} in {groups}{reduced}.")
+    for reason, count in data.left_out:
+        terminal.note(f"Left out {_counted(count, 'row')}: {reason}.")
+    for name, value in data.centers:
+        terminal.note(f"{name} is centred: its 0 is now {value:.10g}, its mean.")
+    return data
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def note_folder(checkpoint: Path, out: Path) -> None:
+    """Note beside a run that is about to begin where its files go, for when it is resumed.
+
+    Parameters
+    ----------
+    checkpoint
+        Folder of the run; one that has something in it is left as it is.
+    out
+        Folder for the files.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    from radon_numpyro.inference.checkpoint import NOTE
+
+    if not (checkpoint.is_dir() and any(checkpoint.iterdir())):
+        text = json.dumps({"out": str(out.absolute())})
+        write_whole(checkpoint / NOTE, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def noted_folder(checkpoint: Path) -> Path:
+    """Where the files of a run go: as noted, or ``results`` if nothing is.
+
+    Parameters
+    ----------
+    checkpoint
+        Folder of the run.
+
+    Raises
+    ------
+    ValueError
+        If the note is damaged.
+    """
+    from radon_numpyro.inference.checkpoint import NOTE
+
+    try:
+        return Path(json.loads((checkpoint / NOTE).read_text(encoding="utf-8"))["out"])
+    except (FileNotFoundError, NotADirectoryError):
+        return Path("results")
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"Expected {checkpoint / NOTE} to say where to write; got something else: give --out"
+        ) from None
+
+
+def priors_of(name: str) -> Priors | None:
+    """The priors of an option; None for those that a fit has by default.
+
+    Parameters
+    ----------
+    name
+        As on the command line.
+    """
+    from radon_numpyro.model.priors import Priors
+
+    return Priors.tutorial() if name == "tutorial" else None

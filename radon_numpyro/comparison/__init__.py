@@ -1,0 +1,1 @@
+"""Which model predicts better: leave-one-out, folds, deviations, the table."""

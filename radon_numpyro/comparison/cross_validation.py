@@ -1,0 +1,263 @@
+"""Refits without some of the rows, and predictions of these: K folds, or group by group.
+
+The scales come from their posterior given the training rows: exact quadrature for the individual
+and pooled models, NUTS for the hierarchical one, all folds by one compiled program. Given the
+scales the prediction of a row is Normal with known mean and variance (``gaussian/predictive.py``),
+so no noise of drawn coefficients enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.comparison.held_out import HeldOut, identified
+from radon_numpyro.data.checks import read_only
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.gaussian import mixtures as mixture
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import Scales, line_blocks, residual_variance
+from radon_numpyro.inference.advi import fit_advi
+from radon_numpyro.inference.inversion import eps_quadrature, residual_freedom
+from radon_numpyro.inference.nuts import sample_nuts
+from radon_numpyro.inference.parametrisation import choose_method
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.regressions import MODELS
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+# Predictive means, log scores and whether the line is identified, of the rows asked for.
+Refit = Callable[[GroupedData, GroupedData], tuple[np.ndarray, np.ndarray, Any]]
+
+
+def kfold(
+    data: GroupedData,
+    models: Mapping[str, tuple[str, Priors]],
+    *,
+    folds: int = 10,
+    draws: int = 500,
+    chains: int = 4,
+    seed: int = 0,
+) -> dict[str, HeldOut]:
+    """Refit without each fold of rows in turn and predict it.
+
+    Rows are dealt to folds at random, the same folds for every model.
+
+    Parameters
+    ----------
+    data
+        Rows.
+    models
+        What to refit, by label: the name of a model and its priors.
+    folds
+        Number of folds, 2 to N.
+    draws, chains
+        Draws of the scales of the hierarchical model for each fold, in each chain.
+    seed
+        Seed of the folds and of the draws.
+
+    Returns
+    -------
+    dict
+        :class:`HeldOut` by label; each row is a cluster of its own.
+
+    Raises
+    ------
+    ValueError
+        If there are not between 2 and N folds.
+    """
+    if not 2 <= folds <= data.num_rows:
+        raise ValueError(f"Expected folds between 2 and {data.num_rows}; got {folds}")
+    fold = np.random.default_rng(seed).permutation(np.arange(data.num_rows) % folds)
+    return _cross_validate(data, models, fold, np.arange(data.num_rows), draws, chains, seed)
+
+
+def leave_one_group_out(
+    data: GroupedData,
+    models: Mapping[str, tuple[str, Priors]],
+    *,
+    draws: int = 500,
+    chains: int = 4,
+    seed: int = 0,
+) -> dict[str, HeldOut]:
+    """Refit without each group in turn and predict its rows, each as the first of a new group.
+
+    The hierarchical model draws the line of the group from the population, the pooled model has
+    one for all. The individual model knows nothing of a group without rows: its predictions are
+    its prior's, and not identified.
+
+    Parameters
+    ----------
+    data, models, draws, chains, seed
+        As in :func:`kfold`.
+
+    Returns
+    -------
+    dict
+        :class:`HeldOut` by label; the rows of a group are a cluster.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two groups with rows.
+    """
+    present = np.count_nonzero(data.group_sizes)
+    if present < 2:
+        raise ValueError(f"Expected data in at least two groups; got {present}")
+    return _cross_validate(data, models, data.group, data.group, draws, chains, seed)
+
+
+def _cross_validate(
+    data: GroupedData,
+    models: Mapping[str, tuple[str, Priors]],
+    fold: np.ndarray,
+    cluster: np.ndarray,
+    draws: int,
+    chains: int,
+    seed: int,
+) -> dict[str, HeldOut]:
+    out = {}
+    for label, (model, priors) in models.items():
+        refit = refitting(data, model, priors, draws, chains, seed)
+        mean, score = np.empty(data.num_rows), np.empty(data.num_rows)
+        known = np.empty(data.num_rows, dtype=bool)
+        for k in np.unique(fold):
+            held = fold == k
+            mean[held], score[held], known[held] = refit(data.take(~held), data.take(held))
+        out[label] = HeldOut(mean, score, data.y - mean, known, cluster)
+    return out
+
+
+def refitting(
+    data: GroupedData, model: str, priors: Priors, draws: int, chains: int, seed: int
+) -> Refit:
+    """A function that fits a model to some rows and predicts others.
+
+    Parameters
+    ----------
+    data
+        All rows, from which the hierarchical model takes its starting points.
+    model, priors
+        What to fit.
+    draws, chains, seed
+        As in :func:`kfold`.
+
+    Returns
+    -------
+    callable
+        From rows to learn from and rows to predict, with the same groups, to predictive means, log
+        scores and whether the line is identified.
+
+    Raises
+    ------
+    ValueError
+        If the model is unknown.
+    """
+    if model not in MODELS:
+        raise ValueError(f"Expected model to be one of {', '.join(MODELS)}; got {model!r}")
+    if model == "individual":
+        return partial(refit_individual, priors=priors)
+    if model == "pooled":
+        return lambda train, test: refit_individual(
+            in_one_group(train), in_one_group(test), priors=priors
+        )
+    # Every fold starts from the closed-form guide of all the data, which is near its own.
+    guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
+    method, _ = choose_method(model, None, data.num_predictors)
+    sample = partial(
+        sample_nuts,
+        advi=guide,
+        method=method,
+        priors=priors,
+        draws=draws,
+        chains=chains,
+        num_warmup=300,
+        coefficients="none" if method == "marginal" else "draws",
+        seed=seed,
+        progress_bar=False,
+    )
+
+    def refit(train: GroupedData, test: GroupedData) -> tuple[np.ndarray, np.ndarray, Any]:
+        statistics = GroupStatistics.from_data(train)
+        found = sample(statistics)
+        if not found.complete:
+            raise KeyboardInterrupt("a fold was interrupted")
+        drawn = found.draws
+        scales = {
+            name: values.reshape(-1, *values.shape[2:])
+            for name, values in drawn.items()
+            if name in ("sigma_alpha", "sigma_beta", "eps")
+        }
+        equations = NormalEquations.from_statistics(statistics)
+        log_weight = -np.log(len(scales["eps"]))
+        return *_predict(model, equations, priors, scales, log_weight, test), True
+
+    return refit
+
+
+def refit_individual(
+    train: GroupedData | GroupStatistics, test: GroupedData, *, priors: Priors
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predict rows by the individual model given others, by exact quadrature over eps.
+
+    Parameters
+    ----------
+    train, test
+        Rows (or statistics) to learn from, and rows to predict, with the same groups.
+    priors
+        ``alpha``, ``beta`` and ``eps`` are used.
+
+    Returns
+    -------
+    mean, log_score, identified
+        As in :class:`HeldOut`, shapes (R,).
+    """
+    statistics = train if isinstance(train, GroupStatistics) else GroupStatistics.from_data(train)
+    equations = NormalEquations.from_statistics(statistics)
+    freedom, rss = residual_freedom(equations)
+    # Without a proper posterior of eps the mean stands (it does not depend on eps beyond the
+    # prior's weight), but there is no score.
+    proper = (freedom <= 0) | (rss > 0)
+    nodes, weights = eps_quadrature(equations.take(proper), priors)
+    eps = np.ones((len(nodes), len(proper)))
+    log_weight = np.full(eps.shape, -np.log(len(nodes)))
+    eps[:, proper], log_weight[:, proper] = nodes, weights
+    mean, score = _predict(
+        "individual", equations, priors, {"eps": eps}, log_weight[:, test.group], test
+    )
+    known = identified(equations, test.x, test.group)
+    return mean, np.where(proper[test.group], score, np.nan), known
+
+
+def in_one_group(data: GroupedData) -> GroupedData:
+    """The same rows in a single group: the individual model of these is the pooled one.
+
+    Parameters
+    ----------
+    data
+        Rows.
+    """
+    labels = replace(data.labels, groups=("all rows",))
+    return replace(data, group=read_only(np.zeros_like(data.group)), labels=labels)
+
+
+def _predict(
+    model: str,
+    equations: NormalEquations,
+    priors: Priors,
+    scales: Scales,
+    log_weight: Any,
+    test: GroupedData,
+) -> tuple[np.ndarray, np.ndarray]:
+    # Some rows at a time: with many predictors the terms of all groups would not fit in memory.
+    blocks = line_blocks(model, equations, priors, scales, test.x, test.group)
+    parts = []
+    for rows, mean, variance in blocks:
+        total = variance + residual_variance(model, scales, test.group[rows])
+        weight = log_weight[:, rows] if np.ndim(log_weight) else log_weight
+        parts.append(mixture.score(test.y[rows], mean, total, weight))
+    mean, score = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return mean, score

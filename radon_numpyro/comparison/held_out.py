@@ -1,0 +1,145 @@
+"""Predictions of rows by a model that did not see them, and their scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.inference.inversion import COLLINEAR, about_the_means, residual_freedom
+
+
+@dataclass(frozen=True)
+class Score:
+    """An estimate and its standard error over rows or clusters of rows."""
+
+    value: float
+    se: float
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Predictions of N rows, each by a fit that did not see it.
+
+    Attributes
+    ----------
+    mean
+        Predictive mean of each row, shape (N,), in the unit of y.
+    log_score
+        Log predictive density of each row, shape (N,), in nats; NaN where the model gives no
+        proper one.
+    error
+        Outcome less predictive mean, shape (N,).
+    identified
+        Whether the other rows determine the line at the row and the residual scatter, shape
+        (N,). Where they do not (individual model), the prediction rests on the prior.
+    cluster
+        Rows that are left out and predicted together and count as one in standard errors,
+        shape (N,).
+    """
+
+    mean: np.ndarray
+    log_score: np.ndarray
+    error: np.ndarray
+    identified: np.ndarray
+    cluster: np.ndarray
+
+    def rmsd(self, rows: Any = slice(None)) -> Score:
+        r"""Root mean square deviation of the predictive mean.
+
+        .. math:: \mathrm{RMSD} = \sqrt{\overline{e^2}},\quad
+                  \mathrm{se} = \frac{\mathrm{se}(\overline{e^2})}{2\,\mathrm{RMSD}}
+
+        Parameters
+        ----------
+        rows
+            Rows that count: a mask or positions.
+        """
+        return root_mean_square(self.error[rows], self.cluster[rows])
+
+    def elpd(self, rows: Any = slice(None)) -> Score:
+        """Sum of the log scores: the expected log predictive density of as many new rows.
+
+        Parameters
+        ----------
+        rows
+            Rows that count: a mask or positions.
+        """
+        score = self.log_score[rows]
+        return Score(float(score.sum()), se_of_sum(score, self.cluster[rows]))
+
+    def elpd_difference(self, other: HeldOut, rows: Any = slice(None)) -> Score:
+        """Own elpd less that of another model on the same rows, paired by row.
+
+        Parameters
+        ----------
+        other
+            Predictions of the same rows.
+        rows
+            Rows that count: a mask or positions.
+        """
+        difference = (self.log_score - other.log_score)[rows]
+        return Score(float(difference.sum()), se_of_sum(difference, self.cluster[rows]))
+
+
+def root_mean_square(error: np.ndarray, cluster: np.ndarray) -> Score:
+    """Root mean square of deviations, with the standard error of :meth:`HeldOut.rmsd`.
+
+    Parameters
+    ----------
+    error, cluster
+        Deviations and the cluster of each, shape (n,).
+    """
+    squared = error**2
+    value = float(np.sqrt(squared.mean()))
+    return Score(value, se_of_sum(squared, cluster) / len(squared) / (2.0 * value))
+
+
+def se_of_sum(values: np.ndarray, cluster: np.ndarray) -> float:
+    r"""Standard error of a sum over rows whose clusters are independent.
+
+    .. math:: \sqrt{\tfrac{J}{J-1}\sum_j \big(\sum_{i \in j} (v_i - \bar v)\big)^2}
+
+    With each row a cluster of its own this is :math:`\sqrt n` times the standard deviation.
+
+    Parameters
+    ----------
+    values, cluster
+        Values and the cluster of each, shape (n,).
+    """
+    codes = np.unique(cluster, return_inverse=True)[1]
+    sums = np.bincount(codes, weights=values - values.mean())
+    if len(sums) < 2:
+        return float("nan")
+    return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()))
+
+
+def identified(equations: NormalEquations, x: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Whether the rows of its group determine the line at each new row, and its scatter.
+
+    Parameters
+    ----------
+    equations
+        The rows that were seen.
+    x, group
+        Predictors and group of the new rows, shapes (R, K) and (R,).
+
+    Returns
+    -------
+    array
+        Shape (R,).
+    """
+    freedom, rss = residual_freedom(equations)
+    mean, scatter, _, _ = about_the_means(equations)
+    # In units of the spread of each predictor over all rows, seen and new.
+    everywhere = np.concatenate([mean[equations.count > 0], x])
+    spread = np.sqrt(np.einsum("ckk->k", scatter) / equations.count.sum() + everywhere.var(0))
+    unit = np.where(spread > 0, spread, 1.0)
+    values, vectors = np.linalg.eigh(scatter / (unit[:, None] * unit))
+    distance = np.einsum("rkj,rk->rj", vectors[group], (x - mean[group]) / unit)
+    missed = np.where(values[group] > COLLINEAR, 0.0, distance)
+    known = (np.abs(missed) < 1e-6).all(axis=1) & (equations.count > 0)[group]
+    scattered: np.ndarray = ((freedom > 0) & (rss > 0))[group]
+    return known & scattered

@@ -1,0 +1,1 @@
+"""Tables and files of grouped data, checked and audited."""

@@ -1,0 +1,199 @@
+"""What an audit finds in data, and what each finding means for a fit of each model."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radon_numpyro.data.checks import first_few, plural
+from radon_numpyro.data.digits import number
+from radon_numpyro.data.findings import Finding
+from radon_numpyro.data.identification import ROUNDING, Identification
+from radon_numpyro.data.labels import Labels
+
+FAR_FROM_ZERO = 5.0
+MANY = 5
+
+Array = NDArray[np.float64]
+
+# What a finding means for a fit, by model: CAUTION where its numbers stand, SPOILS where it makes
+# some of them meaningless. A model that is not named is not concerned.
+CAUTION, SPOILS = True, False
+Bearing = Mapping[str, bool]
+MODELS = ("hierarchical", "individual", "pooled")
+CAUTION_FOR_ALL: Bearing = dict.fromkeys(MODELS, CAUTION)
+SPOILS_FOR_ALL: Bearing = dict.fromkeys(MODELS, SPOILS)
+# Whatever is fitted exactly is refused by the fit itself; where zero lies, a fit looks at closer.
+NO_BEARING: Bearing = {}
+Seen = tuple[Finding, Bearing]
+
+
+def with_bearing(findings: Iterable[Finding | None], bearing: Bearing) -> Iterator[Seen]:
+    """Pair what was found with what it means for a fit."""
+    return ((finding, bearing) for finding in findings if finding is not None)
+
+
+def share_of_groups(count: int, total: int) -> str:
+    """Say how many of the groups: ``all 8 groups``, ``3 of 8 groups``."""
+    if total == 1:
+        return "the only group"
+    return f"all {total} groups" if count == total else f"{count} of {total} groups"
+
+
+def few_groups(rows: NDArray[np.int64], labels: Labels) -> Iterator[Seen]:
+    """Find a single group, or groups of one row each."""
+    present = np.flatnonzero(rows)
+    if len(present) == 1:
+        yield (
+            Finding.advising(
+                f"All rows are of one group, {labels.groups[present[0]]!r}: how groups differ is "
+                "left to the priors.",
+                "{model}",
+                model="pooled",
+            ),
+            {"hierarchical": SPOILS},
+        )
+    elif rows.max() == 1:
+        yield (
+            Finding.advising(
+                f"Every group of {labels.group!r} has a single row: the spread of the groups and "
+                "the scatter within them cannot be told apart.",
+                "{model}, or coarser groups",
+                model="pooled",
+            ),
+            {"hierarchical": SPOILS, "individual": SPOILS},
+        )
+
+
+def lost_groups(group: str, lost: tuple[Hashable, ...]) -> Finding | None:
+    """Name groups whose rows all have missing values."""
+    if not lost:
+        return None
+    return Finding(
+        f"All rows of {plural(len(lost), 'group')} of {group!r} ({first_few(lost)}) have missing "
+        f"values: {'it is' if len(lost) == 1 else 'they are'} not in the data.",
+        "fill in or mend the missing values of these groups",
+        caution=True,
+    )
+
+
+def slopes_from_the_prior(table: pd.DataFrame) -> Iterator[Finding]:
+    """Slopes that the individual model answers from the prior in some groups."""
+    present = table[table["rows"] > 0]
+    for column in present.filter(like="slope["):
+        unknown = present.index[present[column] != "identified"]
+        # Of all groups it is a finding of its own.
+        if 0 < len(unknown) < len(present):
+            name = str(column).removeprefix("slope[").removesuffix("]")
+            which = share_of_groups(len(unknown), len(present))
+            yield Finding.advising(
+                f"The slope of {name!r} is its prior in {which}, whose own rows do not determine "
+                f"it: {first_few(unknown)}.",
+                "{model}, which lends them the others' slopes",
+                model="hierarchical",
+                caution=True,
+            )
+
+
+def unidentified_slopes(
+    rows: NDArray[np.int64], present: Identification, over_all: Identification, labels: Labels
+) -> Iterator[Seen]:
+    """Slopes that are not identified by the data as a whole, or by no group."""
+    varies, slopes = over_all.varies[0], over_all.slopes[0]
+    collinear = [n for n, m in zip(labels.predictors, varies & ~slopes, strict=True) if m]
+    if collinear:
+        yield (
+            Finding(
+                f"{first_few(collinear)} are collinear over all rows: some combination of their "
+                "slopes is left to the priors.",
+                "x without one of them, whichever matters least",
+                "fit without one of them: "
+                + " or ".join(f"leave out --x {shlex.quote(name)}" for name in collinear[:MANY]),
+            ),
+            SPOILS_FOR_ALL,
+        )
+    # One group, or groups of one row, have a finding of their own.
+    several = len(rows) > 1 and rows.max() > 1
+    within, alone = present.varies.any(0), present.slopes.any(0)
+    of_groups = {"hierarchical": CAUTION, "individual": SPOILS}
+    for k, name in enumerate(labels.predictors):
+        if not varies[k]:
+            yield (
+                Finding(
+                    f"{name!r} is the same in every row: the data say nothing of its slope.",
+                    f"leave {name!r} out of x",
+                    f"leave out --x {shlex.quote(name)}",
+                ),
+                SPOILS_FOR_ALL,
+            )
+        elif several and not within[k]:
+            yield (
+                Finding(
+                    f"Within every group of {labels.group!r} {name!r} is constant: no group shows "
+                    "a slope of its own, only the groups together do.",
+                    f"use mu_beta of {name!r}, not its sigma_beta or the slopes of groups",
+                ),
+                of_groups,
+            )
+        elif several and slopes[k] and not alone[k]:
+            yield (
+                Finding(
+                    f"{name!r} varies in no group of {labels.group!r} independently of the other "
+                    "predictors: no group alone identifies its slope.",
+                    "fewer predictors, or read mu_beta rather than the slopes of groups",
+                ),
+                of_groups,
+            )
+
+
+def far_from_zero(name: str, column: Array) -> Finding | None:
+    """Find a predictor whose mean is many standard deviations from 0."""
+    mean, sd = float(column.mean()), float(column.std())
+    within_reach = column.min() <= 0 <= column.max() or abs(mean) < FAR_FROM_ZERO * sd
+    if within_reach or sd <= ROUNDING * abs(mean):
+        return None
+    typical = round(mean, -int(np.floor(np.log10(sd))))
+    return Finding(
+        f"The mean of {name!r} is {abs(mean) / sd:.0f} standard deviations from 0. An intercept is "
+        "the height of a line at 0, so intercepts depend on slopes here, and the model takes them "
+        "as independent.",
+        f"count it from its mean, GroupedData.from_frame(..., center={name!r}), or from a typical "
+        f"value, center={{{name!r}: {typical:.15g}}}",
+        f"count it from its mean, --center {shlex.quote(name)}",
+    )
+
+
+def exact_fit(
+    level: float, by_group: Identification, over_all: Identification, labels: Labels
+) -> Finding | None:
+    """Find outcomes that a line fits without a residual."""
+    exact = by_group.exact
+    if over_all.exact[0] and not over_all.outcome_varies[0]:
+        return Finding(
+            f"{labels.outcome!r} is {number(level, 0)} in every row: there is nothing to explain.",
+            "another outcome",
+        )
+    if over_all.exact[0]:
+        return Finding(
+            f"One line fits {labels.outcome!r} in every row without a residual: eps has no proper "
+            "posterior.",
+            "leave out predictors that the outcome was computed from",
+        )
+    if not exact.any():
+        return None
+    if (exact == (by_group.freedom > 0)).all():
+        return Finding(
+            f"The rows of each group of {labels.group!r} lie on its own line without a residual: "
+            "eps has no proper posterior.",
+            f"make sure that {labels.outcome!r} is a measurement of the row, not of the group",
+        )
+    chosen = [labels.groups[c] for c in np.flatnonzero(exact)]
+    return Finding(
+        f"The rows of {plural(len(chosen), 'group')} ({first_few(chosen)}) leave no residual about "
+        "the group's own line: the eps of the individual model has no proper posterior there.",
+        "leave out of the individual model what it cannot fit; the hierarchical model can keep it",
+    )

@@ -1,0 +1,380 @@
+"""Rows of grouped data: where every fit starts.
+
+`GroupedData` holds an outcome, predictors and a group for each row; make it with
+`GroupedData.from_frame` or `GroupedData.from_arrays`, which check what they are given.
+"""
+
+import hashlib
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from radon_numpyro.data.audit import Audit, audit
+from radon_numpyro.data.centers import Center, Centers, resolve_centers, zeros
+from radon_numpyro.data.checks import (
+    as_series,
+    check_columns,
+    first_few,
+    group_codes,
+    numeric_column,
+    plural,
+    read_only,
+    repeated,
+    suggest,
+)
+from radon_numpyro.data.frames import known_frame, to_pandas
+from radon_numpyro.data.labels import Labels
+from radon_numpyro.data.missing import LeftOut, at_least_one_row, check_missing, leave_out
+from radon_numpyro.data.pytrees import pytree
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupedData:
+    """N rows of an outcome and K predictors in C groups.
+
+    The constructors to call are `from_frame` and `from_arrays`: they check their input and make
+    read-only arrays. The class itself checks nothing, because it is a JAX pytree: the arrays are
+    its leaves, all else is static, so it passes through ``jax.jit`` and NumPyro.
+
+    Parameters
+    ----------
+    y
+        Outcome, shape (N,), float64, in the user's own unit.
+    x
+        Predictors, shape (N, K) with K >= 0, float64, in the user's own units, those in
+        `centers` less their centre.
+    group
+        Group codes 0..C-1, shape (N,), int32.
+    labels
+        Names of outcome, predictors and groups.
+    left_out
+        Pairs (reason, count) of rows that were dropped before.
+    lost_groups
+        Labels of groups of which no row was left.
+    centers
+        Pairs (predictor, value) of the predictors that are counted from a value of their own.
+    """
+
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+    group: NDArray[np.int32]
+    labels: Labels
+    left_out: LeftOut = ()
+    lost_groups: tuple[Hashable, ...] = ()
+    centers: Centers = ()
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        y: str,
+        x: str | Sequence[str] = (),
+        group: str,
+        missing: Mapping[str, Any] | None = None,
+        drop_missing: bool = False,
+        center: Center = (),
+    ) -> Self:
+        """Take the columns of a data frame, which is left as it is.
+
+        Groups are numbered in order of first appearance; those of a pandas Categorical, a Polars
+        Enum or an Arrow dictionary in the order of its categories, of which the unused are
+        dropped. Boolean predictors become 0/1.
+
+        Parameters
+        ----------
+        frame
+            A pandas or Polars DataFrame or a PyArrow Table, one row an observation; any index.
+        y
+            Column of the outcome.
+        x
+            Columns of the predictors, one name or a sequence of names.
+        group
+            Column of the group labels, of any hashable type.
+        missing
+            Codes that stand for a missing value, one or a list by column: ``{"floor": 9}``. Rows
+            that have one are left out and counted in ``left_out``.
+        drop_missing
+            Leave out rows with a blank or NaN in a column that is used, and count them. If not,
+            they are refused.
+        center
+            Predictors to count from their mean over the rows kept, one name or a sequence of
+            names, or from given values: ``{"year": 2015}``. The values are recorded in `centers`
+            and in every result; `predict` subtracts them from new rows.
+
+        Returns
+        -------
+        The checked data, shapes (N,), (N, K) and (N,).
+
+        Raises
+        ------
+        TypeError
+            `frame` is no data frame in memory, a name is not a str, a column is not numeric, or a
+            group label is not hashable.
+        ValueError
+            A column is missing, ambiguous or used twice, there are no rows, values are missing
+            or infinite, or `center` names no predictor.
+        """
+        known = known_frame(frame)
+        if isinstance(known, nw.LazyFrame):
+            raise TypeError(
+                f"Expected frame to be in memory; got {type(frame).__name__}, which holds no rows "
+                "yet: collect it, or reduce it where it is with GroupStatistics.from_frame"
+            )
+        predictors = check_columns(list(known.columns), y, x, group)
+        codes_by_column = check_missing(missing, (y, *predictors, group))
+        if not isinstance(known, pd.DataFrame):
+            known = to_pandas(known, y, predictors, group)
+        every_label = known[group]
+        left_out: LeftOut = ()
+        if codes_by_column or drop_missing:
+            used = [y, *predictors, group]
+            known, left_out = leave_out(
+                nw.from_native(known[used], eager_only=True),
+                dict(zip(used, used, strict=True)),
+                codes_by_column,
+                drop_missing=drop_missing,
+            )
+            known = known.to_native()
+        at_least_one_row(len(known), left_out)
+        columns = [numeric_column(known[name], "x") for name in predictors]
+        outcome = numeric_column(known[y], "y")
+        codes, groups = group_codes(known[group])
+        x_values = np.column_stack([np.empty((len(known), 0)), *columns])
+        centers = resolve_centers(center, predictors, x_values.mean(0))
+        return cls(
+            y=read_only(outcome),
+            x=read_only(x_values - zeros(centers, predictors)),
+            group=read_only(codes),
+            labels=Labels(y, predictors, group, groups),
+            left_out=left_out,
+            lost_groups=_lost(every_label, groups, codes_by_column) if left_out else (),
+            centers=centers,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        y: ArrayLike,
+        x: ArrayLike | None,
+        group: ArrayLike | Sequence[Hashable],
+        *,
+        outcome: str = "y",
+        predictors: str | Sequence[str] | None = None,
+        group_name: str = "group",
+        center: Center = (),
+    ) -> Self:
+        """Take plain arrays, with the checks of `from_frame`; rows are named by position.
+
+        Parameters
+        ----------
+        y
+            Outcome, shape (N,).
+        x
+            Predictors, shape (N, K), or (N,) for a single one, or None for none.
+        group
+            Group label of each row, shape (N,).
+        outcome
+            Name of the outcome.
+        predictors
+            Names of the K predictors; by default x1, ..., xK.
+        group_name
+            Name of the grouping.
+        center
+            As in `from_frame`.
+
+        Returns
+        -------
+        The checked data, shapes (N,), (N, K) and (N,).
+
+        Raises
+        ------
+        TypeError
+            As `from_frame`, or an argument is not an array.
+        ValueError
+            As `from_frame`, or shapes or the number of names do not fit.
+        """
+        # Column by column, so that a list or a Series keeps its own type.
+        columns: list[Any] = [] if x is None else [x] if np.ndim(x) < 2 else [*np.asarray(x).T]
+        if predictors is None:
+            names = tuple(f"x{k + 1}" for k in range(len(columns)))
+        else:
+            names = (predictors,) if isinstance(predictors, str) else tuple(predictors)
+        if len(names) != len(columns):
+            raise ValueError(
+                f"Expected predictors to have one name for each of the {len(columns)} columns of "
+                f"x; got {len(names)} names"
+            )
+        arrays = {"y": as_series(y, "y"), "group": as_series(group, "group")}
+        arrays |= {f"x[:, {k}]": as_series(column, "x") for k, column in enumerate(columns)}
+        if len({len(series) for series in arrays.values()}) > 1:
+            lengths = ", ".join(f"{name} {len(series)}" for name, series in arrays.items())
+            raise ValueError(f"Expected y, x and group to have the same length; got {lengths}")
+        frame = pd.DataFrame(dict(zip((outcome, group_name, *names), arrays.values(), strict=True)))
+        return cls.from_frame(frame, y=outcome, x=names, group=group_name, center=center)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows, N."""
+        return self.group.shape[0]
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups, C, those without rows included."""
+        return len(self.labels.groups)
+
+    @property
+    def num_predictors(self) -> int:
+        """Number of predictors, K."""
+        return len(self.labels.predictors)
+
+    @property
+    def group_sizes(self) -> NDArray[np.int64]:
+        """Rows in each group, shape (C,); outside ``jax.jit`` only."""
+        return np.bincount(self.group, minlength=self.num_groups).astype(np.int64)
+
+    def select(self, groups: Hashable | Iterable[Hashable]) -> Self:
+        """Keep only some groups, in the order asked; the rows keep their order.
+
+        Parameters
+        ----------
+        groups
+            Labels of the groups. A str, or anything else that is not iterable, is one label.
+
+        Returns
+        -------
+        The rows of these groups, with codes 0..len(groups)-1.
+
+        Raises
+        ------
+        ValueError
+            No label, an unknown label, a label given twice, or no row left.
+        """
+        if isinstance(groups, str) or not isinstance(groups, Iterable):
+            groups = (groups,)
+        wanted = tuple(groups)
+        if not wanted:
+            raise ValueError("Expected groups to have at least one label; got none")
+        code = {label: c for c, label in enumerate(self.labels.groups)}
+        for label in wanted:
+            if label not in code:
+                hint = suggest(label, code)
+                raise ValueError(
+                    f"Expected groups to be labels of {self.labels.group!r}; got {label!r} ({hint})"
+                )
+        if len(set(wanted)) < len(wanted):
+            raise ValueError(f"Expected groups to be distinct; got {repeated(wanted)} repeated")
+        chosen = [code[label] for label in wanted]
+        recoded = np.full(self.num_groups, -1, dtype=np.int32)
+        recoded[chosen] = np.arange(len(chosen))
+        labels = replace(self.labels, groups=tuple(self.labels.groups[c] for c in chosen))
+        kept = self.take(recoded[self.group] >= 0)
+        return replace(kept, group=read_only(recoded[kept.group]), labels=labels)
+
+    def take(self, rows: ArrayLike) -> Self:
+        """Keep only some rows and all the groups, so that codes and labels stay what they are.
+
+        For the folds of a cross-validation: a group may be left without rows.
+
+        Parameters
+        ----------
+        rows
+            Positions 0..N-1, repeated ones allowed, or a boolean mask of shape (N,).
+
+        Returns
+        -------
+        The rows asked for, in that order, with all C groups.
+
+        Raises
+        ------
+        TypeError
+            `rows` is neither integer nor boolean.
+        ValueError
+            A mask of another shape, positions out of range, or no row left.
+        """
+        chosen = np.asarray(rows)
+        if chosen.dtype == np.bool_:
+            if chosen.shape != (self.num_rows,):
+                raise ValueError(
+                    f"Expected rows as a mask of shape ({self.num_rows},); got {chosen.shape}"
+                )
+            chosen = np.flatnonzero(chosen)
+        if chosen.ndim != 1 or chosen.size == 0:
+            raise ValueError(f"Expected rows to name at least one row; got shape {chosen.shape}")
+        if chosen.dtype.kind not in "iu":
+            raise TypeError(f"Expected rows to be integers or a mask; got dtype {chosen.dtype}")
+        outside = chosen[(chosen < 0) | (chosen >= self.num_rows)]
+        if outside.size:
+            raise ValueError(
+                f"Expected rows between 0 and {self.num_rows - 1}; got {outside.size} outside: "
+                f"{first_few(outside.tolist())}"
+            )
+        y, x, group = (read_only(np.asarray(a)[chosen]) for a in (self.y, self.x, self.group))
+        return replace(self, y=y, x=x, group=group)
+
+    def audit(self) -> Audit:
+        """What each group says on its own, and what looks wrong: to be read before a fit."""
+        y, x, group = np.asarray(self.y), np.asarray(self.x), np.asarray(self.group)
+        return audit(y, x, group, self.labels, self.lost_groups)
+
+    def fingerprint(self) -> str:
+        """Hash names, labels and numbers: the same in every process and on every platform.
+
+        A label counts by its type and its ``repr``.
+
+        Returns
+        -------
+        SHA-256 of the data as 64 hexadecimal digits.
+        """
+        groups = [(type(label).__name__, label) for label in self.labels.groups]
+        names = (self.labels.outcome, self.labels.predictors, self.labels.group, groups)
+        # Data without centres keep the fingerprint that they had before there were any.
+        head = (names, self.x.shape, *([self.centers] if self.centers else []))
+        digest = hashlib.sha256(ascii(head).encode())
+        for array, dtype in ((self.y, "<f8"), (self.x, "<f8"), (self.group, "<i4")):
+            digest.update(np.asarray(array, dtype=dtype).tobytes())
+        return digest.hexdigest()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Go back to pandas: outcome, predictors and group, which is a Categorical.
+
+        Returns
+        -------
+        A new frame of N rows and K + 2 columns, centred predictors in their own units again. With
+        ``center=dict(data.centers)`` `from_frame` makes these data of it again.
+        """
+        categories = pd.Index(self.labels.groups, tupleize_cols=False)
+        group = pd.Categorical.from_codes(np.asarray(self.group), categories=categories)
+        x = np.asarray(self.x) + zeros(self.centers, self.labels.predictors)
+        columns = dict(zip(self.labels.predictors, x.T, strict=True))
+        outcome = {self.labels.outcome: np.asarray(self.y)}
+        return pd.DataFrame(outcome | columns | {self.labels.group: group})
+
+    def __repr__(self) -> str:
+        labels = self.labels
+        counts = f"{plural(self.num_rows, 'row')}, {plural(self.num_groups, 'group')}"
+        formula = f"{labels.outcome} ~ {' + '.join(labels.predictors) or '1'} | {labels.group}"
+        centers = "".join(f"; {name} from {value:.6g}" for name, value in self.centers)
+        left_out = "".join(f"; left out {count}: {reason}" for reason, count in self.left_out)
+        return f"GroupedData({counts}; {formula}{centers}{left_out})"
+
+
+pytree(
+    GroupedData,
+    data_fields=["x", "y", "group"],
+    meta_fields=["labels", "left_out", "lost_groups", "centers"],
+)
+
+
+def _lost(
+    every_label: pd.Series, kept: tuple[Hashable, ...], codes: Mapping[str, list[Any]]
+) -> tuple[Hashable, ...]:
+    """Groups that lost all their rows, but for those that are named as missing themselves."""
+    _, labels = group_codes(every_label.dropna())
+    expected = {*kept, *codes.get(str(every_label.name), ())}
+    return tuple(label for label in labels if label not in expected)

@@ -1,0 +1,104 @@
+"""Names of the columns and of the groups, and what becomes of them in a file."""
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radon_numpyro.data.checks import first_few
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The names that go with the numbers; hashable.
+
+    Parameters
+    ----------
+    outcome
+        Name of the outcome.
+    predictors
+        Names of the K predictors, in the order of the columns of `GroupedData.x`.
+    group
+        Name of the grouping, for example ``"county"``.
+    groups
+        Labels of the C groups as they came; ``groups[c]`` belongs to code c.
+    """
+
+    outcome: str
+    predictors: tuple[str, ...]
+    group: str
+    groups: tuple[Hashable, ...]
+
+
+def stored(labels: Sequence[Hashable]) -> NDArray[Any]:
+    r"""Labels as netCDF can keep them: integers or text as they are, anything else as text.
+
+    What UTF-8 has no bytes for, or netCDF takes for the end of a text, is written as Python does:
+    ``"\\x00"`` in four characters.
+
+    Parameters
+    ----------
+    labels
+        Labels of any type.
+
+    Returns
+    -------
+    An int64 array if all are integers that fit, else one of str.
+    """
+    if all(isinstance(g, int) and not isinstance(g, bool) and abs(g) < 2**63 for g in labels):
+        return np.array(labels, dtype=np.int64)
+    return np.array([_text(g) for g in labels], dtype=str)
+
+
+def _text(label: Hashable) -> str:
+    readable = str(label).encode("utf-8", "backslashreplace").decode("utf-8")
+    return readable.replace("\0", "\\x00")
+
+
+def match(labels: Iterable[Hashable], groups: Sequence[Hashable]) -> NDArray[np.int64]:
+    """Find labels among groups whose own labels may have become text since.
+
+    They are compared as text, so that 27 is "27", and whole numbers of any type are equal, so
+    that 27 is 27.0: an integer column with a gap in it is one of floats in pandas.
+
+    Parameters
+    ----------
+    labels
+        What to look for.
+    groups
+        Labels of the C groups, from :func:`stored`.
+
+    Returns
+    -------
+    Code of the group of each label, -1 where there is none.
+
+    Raises
+    ------
+    ValueError
+        A label belongs to two groups, whose labels differed in type alone.
+    """
+    codes: dict[str, int] = {}
+    twice = set()
+    for code, group in enumerate(groups):
+        if codes.setdefault(str(group), code) != code:
+            twice.add(str(group))
+    found = []
+    for label in labels:
+        text = next((text for text in _spellings(label) if text in codes), None)
+        if text in twice:
+            raise ValueError(
+                f"Expected labels of groups that differ as text; got {first_few([label])} for "
+                "more than one"
+            )
+        found.append(-1 if text is None else codes[text])
+    return np.array(found, dtype=np.int64)
+
+
+def _spellings(label: Hashable) -> Iterator[str]:
+    yield _text(label)
+    if isinstance(label, float) and label.is_integer():
+        yield str(int(label))
+    elif isinstance(label, int):
+        yield str(float(label))

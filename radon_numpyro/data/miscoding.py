@@ -1,0 +1,124 @@
+"""Values and labels that are probably slips of whoever typed or coded them."""
+
+import re
+import shlex
+import unicodedata
+from collections.abc import Hashable
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radon_numpyro.data.checks import first_few, plural
+from radon_numpyro.data.findings import Finding
+
+# 9, 99, 99.9, and what is often used beside them: 7 and 8, 77 and 88, 97 and 98.
+CODE = re.compile(r"9+|7+|8+|9+[78]|99+\.9+")
+MANY = 10
+
+
+def missing_code(name: str, values: NDArray[np.float64]) -> Finding | None:
+    """Find a number that seems to stand for "missing": -9, 9, 99, 999, 99.9, or 7, 8, 77, 88, 98.
+
+    The code must lie at least as far from all other values as these lie from one another, or be
+    the only negative number. Since a long tail may reach it too, it must also be written with
+    several nines, occur more than once, or stand in a column that is otherwise 0 or 1. A code of
+    one digit is not looked for beside a few numbers that are not consecutive (1, 3, 9 are the
+    levels of a design), nor a positive one below all other values.
+
+    Parameters
+    ----------
+    name
+        Column.
+    values
+        Its values, shape (N,).
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    low, high, size = _run(distinct), _run(distinct[::-1]), len(distinct)
+    codes = np.zeros(size, dtype=bool)
+    # The longest run of codes that lies apart, at either end: 98 and 99 beside ages up to 60.
+    for n in range(low, 0, -1):
+        if _apart(distinct[:n], counts[:n], distinct[n : size - high]):
+            codes[:n] = True
+            break
+    for n in range(high, 0, -1):
+        if _apart(distinct[size - n :], counts[size - n :], distinct[low : size - n]):
+            codes[size - n :] = True
+            break
+    if not codes.any():
+        return None
+    found, rest = [_number(v) for v in distinct[codes]], distinct[~codes]
+    return Finding(
+        f"{name!r} is {' or '.join(map(str, found))} in {counts[codes].sum()} of "
+        f"{plural(len(values), 'row')}, apart from the other values, {rest[0]:.6g} to "
+        f"{rest[-1]:.6g}: it looks like a code for a missing value.",
+        "if it is one, leave these rows out: "
+        f"GroupedData.from_frame(..., missing={{{name!r}: {found}}})",
+        "if it is one, leave these rows out: "
+        + " ".join(f"--missing {shlex.quote(f'{name}={code}')}" for code in found),
+    )
+
+
+def _run(values: NDArray[np.float64]) -> int:
+    """How many of the first values could be codes."""
+    size = 0
+    while size < len(values) and CODE.fullmatch(str(abs(_number(values[size])))):
+        size += 1
+    return size
+
+
+def _apart(
+    codes: NDArray[np.float64], counts: NDArray[np.int64], rest: NDArray[np.float64]
+) -> bool:
+    """Whether codes at one end of a column stand out from the rest of its distinct values."""
+    if len(rest) < 2:
+        return False
+    gap = max(codes[0] - rest[-1], rest[0] - codes[-1])
+    if gap < rest[-1] - rest[0] and not codes[-1] < 0 <= rest[0]:
+        return False
+    few_with_gaps = len(rest) < MANY and (np.diff(rest) != 1).any()
+    if np.abs(codes).max() < 10 and (few_with_gaps or 0 < codes[-1] < rest[0]):
+        return False
+    several_nines = any(re.fullmatch(r"99+|99+\.9+", str(abs(_number(v)))) for v in codes)
+    return several_nines or bool(counts.sum() > 1) or rest.tolist() == [0, 1]
+
+
+def _number(value: float) -> int | float:
+    return int(value) if float(value).is_integer() else float(value)
+
+
+def look_alike_labels(group: str, labels: tuple[Hashable, ...]) -> Finding | None:
+    """Find labels that are equal but for case, white space, invisible characters and Unicode form.
+
+    A number and its text are alike too.
+
+    Parameters
+    ----------
+    group
+        Name of the grouping.
+    labels
+        Labels of the groups.
+    """
+    spellings: dict[str, list[Hashable]] = {}
+    for label in labels:
+        spellings.setdefault(_folded(str(label)), []).append(label)
+    alike = [same for same in spellings.values() if len(same) > 1]
+    if not alike:
+        return None
+    shown = [_in_full(same) for same in islice(alike, 3)] + ["..."] * (len(alike) > 3)
+    return Finding(
+        f"{sum(map(len, alike))} labels of {group!r} ({'; '.join(shown)}) differ from one another "
+        "only in case, white space or Unicode form.",
+        "one spelling for each group, if they mean the same",
+    )
+
+
+def _folded(text: str) -> str:
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cf")
+
+
+def _in_full(labels: list[Hashable]) -> str:
+    """Labels side by side, by their code points if they look the same on paper."""
+    seen = {unicodedata.normalize("NFC", repr(label)) for label in labels}
+    return first_few(labels) if len(seen) == len(labels) else ", ".join(map(ascii, labels[:5]))

@@ -1,0 +1,161 @@
+"""Data drawn from the hierarchical model, whose truth is known."""
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radon_numpyro.data.checks import read_only
+from radon_numpyro.data.grouped_data import GroupedData
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """Simulated data with the truth behind them, in the units of y and x.
+
+    Parameters
+    ----------
+    data
+        The rows.
+    alpha
+        Intercepts, shape (C,).
+    beta
+        Slopes, shape (C, K).
+    mu_alpha, sigma_alpha
+        Mean and standard deviation that the intercepts were drawn with.
+    mu_beta, sigma_beta
+        Means and standard deviations that the slopes were drawn with, shape (K,).
+    eps
+        Standard deviation of y within a group.
+    seed
+        Seed of the generator.
+    """
+
+    data: GroupedData
+    alpha: NDArray[np.float64]
+    beta: NDArray[np.float64]
+    mu_alpha: float
+    mu_beta: NDArray[np.float64]
+    sigma_alpha: float
+    sigma_beta: NDArray[np.float64]
+    eps: float
+    seed: int
+
+
+def simulate(
+    *,
+    num_groups: int,
+    rows_per_group: int | Sequence[int],
+    mu_alpha: float,
+    mu_beta: float | Sequence[float],
+    sigma_alpha: float,
+    sigma_beta: float | Sequence[float],
+    eps: float,
+    seed: int,
+    predictors: str | Sequence[str] | None = None,
+) -> Simulation:
+    """Draw data from the hierarchical model, with known truth.
+
+    alpha_c ~ Normal(mu_alpha, sigma_alpha), beta_ck ~ Normal(mu_beta_k, sigma_beta_k),
+    y_i ~ Normal(alpha_c(i) + x_i . beta_c(i), eps). The first predictor is 0 or 1 with equal
+    probability, like a floor; the others are standard normal.
+
+    Parameters
+    ----------
+    num_groups
+        Number of groups, C.
+    rows_per_group
+        Rows in each group, one number for all or C numbers, at least 1.
+    mu_alpha, sigma_alpha
+        Mean and standard deviation of the intercepts, in the unit of y.
+    mu_beta, sigma_beta
+        Means and standard deviations of the slopes: one number for all or K numbers. K is the
+        common length of the sequences given here and in `predictors`, or 1 if there is none;
+        empty sequences give a model without predictors.
+    eps
+        Standard deviation of y within a group.
+    seed
+        Seed of NumPy's default generator, not negative.
+    predictors
+        Names of the K predictors; by default x1, ..., xK.
+
+    Returns
+    -------
+    The data, with outcome ``y``, grouping ``group`` and C labels ``g0``, ``g1``, ... padded with
+    zeros, and the alpha (C,), beta (C, K) and other numbers behind them.
+
+    Raises
+    ------
+    TypeError
+        A number or a count of another type.
+    ValueError
+        A negative standard deviation or seed, no groups, no rows, or lengths that do not fit.
+    """
+    num_groups = _count("num_groups", num_groups, at_least=1)
+    seed = _count("seed", seed, at_least=0)
+    sizes = np.atleast_1d(rows_per_group).tolist()
+    sizes = [_count("rows_per_group", size, at_least=1) for size in sizes]
+    if np.ndim(rows_per_group) and len(sizes) != num_groups:
+        raise ValueError(f"Expected rows_per_group of length {num_groups}; got {len(sizes)}")
+    names = (predictors,) if isinstance(predictors, str) else predictors
+    given: dict[str, Any] = {"mu_beta": mu_beta, "sigma_beta": sigma_beta, "predictors": names}
+    lengths = {k: len(v) for k, v in given.items() if np.ndim(v)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"Expected mu_beta, sigma_beta and predictors of one length; got {lengths}"
+        )
+    num_predictors = next(iter(lengths.values()), 1)
+    mean_a, mean_b = _reals("mu_alpha", mu_alpha, 1), _reals("mu_beta", mu_beta, num_predictors)
+    sd_a = _reals("sigma_alpha", sigma_alpha, 1, at_least=0)
+    sd_b = _reals("sigma_beta", sigma_beta, num_predictors, at_least=0)
+    sd_y = _reals("eps", eps, 1, at_least=0)
+
+    rng = np.random.default_rng(seed)
+    alpha = rng.normal(mean_a, sd_a, size=num_groups)
+    beta = rng.normal(mean_b, sd_b, size=(num_groups, num_predictors))
+    group = np.repeat(np.arange(num_groups), sizes)
+    x = rng.standard_normal((len(group), num_predictors))
+    x[:, :1] = rng.integers(2, size=(len(group), 1))[:, :num_predictors]
+    y = rng.normal(alpha[group] + (x * beta[group]).sum(axis=1), sd_y)
+    width = len(str(num_groups - 1))
+    groups = [f"g{c:0{width}}" for c in range(num_groups)]
+    labels = pd.Categorical.from_codes(group, groups)
+    return Simulation(
+        data=GroupedData.from_arrays(y, x, labels, predictors=names),
+        alpha=read_only(alpha),
+        beta=read_only(beta),
+        mu_alpha=float(mean_a[0]),
+        mu_beta=read_only(mean_b),
+        sigma_alpha=float(sd_a[0]),
+        sigma_beta=read_only(sd_b),
+        eps=float(sd_y[0]),
+        seed=seed,
+    )
+
+
+def _count(name: str, value: Any, *, at_least: int) -> int:
+    """Read one integer."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"Expected {name} to be of integers; got {value!r}") from None
+    if count < at_least:
+        raise ValueError(f"Expected {name} to be at least {at_least}; got {value!r}")
+    return count
+
+
+def _reals(name: str, value: Any, length: int, at_least: float = -np.inf) -> NDArray[np.float64]:
+    """Read one number, repeated to the length, or as many as that."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"Expected {name} to be of real numbers; got {value!r}")
+    if array.shape not in ((), (length,)):
+        raise ValueError(f"Expected {name} of length {length}; got shape {array.shape}")
+    if not (np.isfinite(array) & (array >= at_least)).all():
+        bound = "" if at_least == -np.inf else f" and at least {at_least}"
+        raise ValueError(f"Expected {name} to be finite{bound}; got {value!r}")
+    return np.broadcast_to(array, (length,)).astype(np.float64)

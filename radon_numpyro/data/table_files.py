@@ -1,0 +1,246 @@
+"""Tables from files, in memory: CSV, TSV and Parquet."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import narwhals.stable.v2 as nw
+import pandas as pd
+
+from radon_numpyro.data.checks import check_columns, suggest
+from radon_numpyro.data.frames import to_pandas
+
+TEXT = (".csv", ".tsv", ".tab", ".txt")
+PARQUET = (".parquet", ".pq")
+COMPRESSED: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# What stands for no value in a column of numbers; in the column of groups only an empty field does.
+BLANKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", ".")
+INSTALL = "pip install 'radon-numpyro[scale]'"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns to take from a file, and the rows to leave out.
+
+    Attributes
+    ----------
+    y, x, group
+        Names; y is None for rows to be predicted.
+    missing
+        Codes for missing values by column, as text.
+    drop_missing
+        Whether to leave out rows with a blank.
+    center
+        Predictors to count from their mean.
+    """
+
+    y: str | None
+    x: tuple[str, ...]
+    group: str
+    missing: Mapping[str, Sequence[str]]
+    drop_missing: bool
+    center: tuple[str, ...] = ()
+
+    def numbers(self) -> tuple[str, ...]:
+        """The columns that hold numbers."""
+        return self.x if self.y is None else (self.y, *self.x)
+
+    def among(self, known: Sequence[str]) -> list[str]:
+        """The columns in use, after refusing names that a table does not have once.
+
+        Parameters
+        ----------
+        known
+            Names of the columns of the table.
+        """
+        check_columns(known, self.y, self.x, self.group)
+        return [*self.numbers(), self.group]
+
+
+def read_table(source: str, columns: Columns) -> pd.DataFrame:
+    """Read columns of a file into memory.
+
+    Parameters
+    ----------
+    source
+        Path of the file, or ``-`` for CSV on standard input.
+    columns
+        What to take; rows are not left out here.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns in use, under an index that counts the rows of data from 1.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is no table, or a column is not there once.
+    ImportError
+        PyArrow is missing, for Parquet.
+    """
+    if is_parquet(source):
+        parquet = parquet_file(source)
+        table = nw.from_native(parquet.read(columns.among(parquet.schema_arrow.names)))
+        frame = to_pandas(table, columns.y, columns.x, columns.group)
+    else:
+        with text_of(source) as stream:
+            frame = _read_text(source, stream, columns)
+    frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
+    return frame
+
+
+def suffixes(source: str) -> tuple[str, str]:
+    """Suffix of the kind of table, and that of a compression.
+
+    Parameters
+    ----------
+    source
+        Path of a file, or ``-``.
+    """
+    found = [s.lower() for s in Path(source).suffixes[-2:]]
+    packed = found.pop() if found and found[-1] in COMPRESSED else ""
+    return (found[-1] if found else ""), packed
+
+
+def is_parquet(source: str) -> bool:
+    """Whether a file is Parquet, after refusing what is no table.
+
+    Parameters
+    ----------
+    source
+        Path of the file, or ``-``.
+    """
+    if source == "-":
+        return False
+    path = Path(source)
+    if not path.exists():
+        there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = f" ({suggest(path.name, there)})" if there else ""
+        raise FileNotFoundError(f"Expected a file; got {source!r}, which does not exist{hint}")
+    if path.is_dir():
+        raise IsADirectoryError(f"Expected a file; got {source!r}, which is a folder")
+    kind, packed = suffixes(source)
+    if kind not in (*TEXT, *PARQUET) or (packed and kind in PARQUET):
+        raise ValueError(
+            f"Expected a name that ends in {', '.join((*TEXT, *PARQUET))}, or, of text, with "
+            f"{', '.join(COMPRESSED)} behind it; got {source!r}"
+        )
+    return kind in PARQUET
+
+
+def parquet_file(source: str) -> Any:
+    """Open a Parquet file by PyArrow.
+
+    Parameters
+    ----------
+    source
+        Path of the file.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise ImportError(f"Expected PyArrow, to read {source!r}; got none: {INSTALL}") from None
+    try:
+        return pq.ParquetFile(source)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"Expected {source!r} to be a Parquet file; got: {error}") from None
+
+
+@contextmanager
+def text_of(source: str) -> Iterator[IO[str]]:
+    """Text of a file or of standard input, from its beginning, to be read twice.
+
+    Parameters
+    ----------
+    source
+        Path of the file, or ``-``.
+    """
+    packed = suffixes(source)[1]
+    if source == "-":
+        raw: Any = io.BytesIO(sys.stdin.buffer.read())
+    else:
+        raw = COMPRESSED.get(packed, open)(source, "rb")
+    try:
+        with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream:
+            yield stream
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected {name_of(source)} to be text in UTF-8; got byte "
+            f"0x{error.object[error.start]:02x}, which is not: save it as UTF-8"
+        ) from None
+    except (gzip.BadGzipFile, lzma.LZMAError, EOFError) as error:
+        raise ValueError(f"Expected {name_of(source)} to be {packed}; got: {error}") from None
+
+
+def name_of(source: str) -> str:
+    """Name of a source in a message.
+
+    Parameters
+    ----------
+    source
+        Path of the file, or ``-``.
+    """
+    return "standard input" if source == "-" else repr(source)
+
+
+def header_of(source: str, stream: IO[str]) -> tuple[list[str], str]:
+    """Names of the columns, and what stands between them: a tab, a semicolon or a comma.
+
+    Parameters
+    ----------
+    source, stream
+        The source and its text.
+    """
+    first = stream.readline()
+    if not first.strip():
+        raise ValueError(f"Expected {name_of(source)} to begin with names of columns; got none")
+    if "\0" in first:
+        raise ValueError(f"Expected {name_of(source)} to be text; got a NUL character in it")
+    between = "," if "," in first else next((s for s in "\t;" if s in first), ",")
+    if suffixes(source)[0] in (".tsv", ".tab"):
+        between = "\t"
+    stream.seek(0)
+    lines = iter(stream.readline, "")
+    return next(csv.reader(lines, delimiter=between)), between
+
+
+def _read_text(source: str, stream: IO[str], columns: Columns) -> pd.DataFrame:
+    header, between = header_of(source, stream)
+    used = columns.among(header)
+    stream.seek(0)
+    blanks = {name: list(BLANKS) for name in columns.numbers()} | {columns.group: [""]}
+    with warnings.catch_warnings():
+        # A first line of data that is longer than the header; later ones are errors by themselves.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            frame = pd.read_csv(
+                stream,
+                sep=between,
+                index_col=False,
+                dtype={columns.group: "str"},
+                keep_default_na=False,
+                na_values=blanks,
+                low_memory=False,
+            )
+        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+            what = str(error).rpartition("C error: ")[2].strip()
+            raise ValueError(
+                f"Expected every line of {name_of(source)} to have the {len(header)} fields of its "
+                f"first; got: {what}"
+            ) from None
+    return frame[used]

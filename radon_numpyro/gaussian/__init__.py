@@ -1,0 +1,1 @@
+"""Closed forms given the scales: no sampling, no files."""

@@ -1,0 +1,1 @@
+"""ADVI, NUTS, integration and exact draws; settings, devices, compilation, checkpoints."""

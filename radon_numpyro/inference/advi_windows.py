@@ -1,0 +1,199 @@
+"""Windows of ADVI steps as compiled programs: NumPyro's SVI on an AutoNormal guide.
+
+Every parameter moves in units of its own standard deviation. The data are arguments, so one
+compilation serves every data set of the same shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import optax
+from jax.flatten_util import ravel_pytree
+from numpyro.distributions.transforms import IdentityTransform
+from numpyro.infer import SVI, init_to_value
+from numpyro.infer.autoguide import AutoNormal
+from numpyro.infer.util import potential_energy
+
+from radon_numpyro.inference.advi_elbo import LatticeELBO
+from radon_numpyro.inference.advi_start import Start
+from radon_numpyro.inference.programs import latent_transforms, program, strong_types
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.regressions import Model
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+WINDOW = 500
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
+
+
+@program("model", "num_particles")
+def begin(
+    key: Any,
+    start: dict[str, Start],
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    model: Model,
+    num_particles: int,
+) -> tuple[Any, Any]:
+    """State of the optimiser at the start, and unit of each guide parameter.
+
+    Parameters
+    ----------
+    key
+        Random key of the guide; :func:`summarise` takes the other half of it.
+    start
+        Mean and standard deviation that each site starts from.
+    statistics, priors, model
+        The model and its arguments.
+    num_particles
+        Draws of the guide a step.
+    """
+    params, units = {}, {}
+    for name, (loc, scale) in _guide_at(start, statistics, priors, model).items():
+        params[f"{name}_auto_loc"], params[f"{name}_auto_scale"] = loc, scale
+        units[f"{name}_auto_loc"] = scale
+        # Scales are optimised through a softplus: this unit is a relative change of one.
+        units[f"{name}_auto_scale"] = scale / -jnp.expm1(-scale)
+    values = {name: s.mean for name, s in start.items()}
+    svi = _svi(model, num_particles, units, 1.0, values)
+    state = svi.init(jax.random.split(key)[0], statistics, priors, init_params=params)
+    return strong_types(state), strong_types(units)
+
+
+@program("model", "num_particles")
+def advance(
+    state: Any,
+    units: Any,
+    step_size: Any,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    model: Model,
+    num_particles: int,
+) -> tuple[Any, Any, Any]:
+    """One window of steps: new state, average parameters, losses.
+
+    Parameters
+    ----------
+    state, units
+        From :func:`begin`, or the state from an earlier window.
+    step_size
+        Step of Adam, in units of each parameter.
+    statistics, priors, model, num_particles
+        As in :func:`begin`.
+    """
+    values = {
+        name: transform(jnp.zeros_like(units[f"{name}_auto_loc"]))
+        for name, transform in latent_transforms(model, statistics, priors).items()
+    }
+    svi = _svi(model, num_particles, units, step_size, values)
+    svi.init(jax.random.key(0), statistics, priors)
+
+    def step(carry: Any, _: None) -> tuple[Any, Any]:
+        state, total = carry
+        state, loss = svi.stable_update(state, statistics, priors)
+        total = jax.tree.map(jnp.add, total, svi.optim.get_params(state.optim_state))
+        return (state, total), loss
+
+    zero = jax.tree.map(jnp.zeros_like, svi.optim.get_params(state.optim_state))
+    (state, total), losses = jax.lax.scan(step, (state, zero), None, length=WINDOW)
+    return strong_types(state), jax.tree.map(lambda t: t / WINDOW, total), losses
+
+
+@program("model", "num_draws")
+def summarise(
+    key: Any,
+    params: Any,
+    start: dict[str, Start],
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    model: Model,
+    num_draws: int,
+) -> tuple[Any, Any, Any, Any, Any]:
+    """Guide, its moments in the constrained space, and log importance ratios.
+
+    Parameters
+    ----------
+    key
+        Random key of the guide, as in :func:`begin`.
+    params
+        Parameters of the guide by name, or None for the guide where it starts.
+    start, statistics, priors, model
+        As in :func:`begin`.
+    num_draws
+        Number of ratios.
+
+    Returns
+    -------
+    locs, scales, means, sds, log_ratios
+        As in :class:`radon_numpyro.inference.advi.ADVIResult`; ratios of shape (num_draws,).
+    """
+    transforms = latent_transforms(model, statistics, priors)
+    if params is None:
+        guide = _guide_at(start, statistics, priors, model)
+        locs, scales = ({name: site[k] for name, site in guide.items()} for k in (0, 1))
+    else:
+        locs = {name: params[f"{name}_auto_loc"] for name in transforms}
+        scales = {name: jax.nn.softplus(params[f"{name}_auto_scale"]) for name in transforms}
+    means, sds = {}, {}
+    for name, transform in transforms.items():
+        if isinstance(transform, IdentityTransform):
+            means[name], sds[name] = locs[name], scales[name]
+            continue
+        nodes = NODES.reshape(-1, *[1] * jnp.ndim(locs[name]))
+        values = transform(locs[name] + scales[name] * nodes)
+        weights = (WEIGHTS / WEIGHTS.sum()).reshape(nodes.shape)
+        means[name] = (weights * values).sum(0)
+        sds[name] = jnp.sqrt((weights * (values - means[name]) ** 2).sum(0))
+
+    flat, unravel = ravel_pytree(locs)
+    log_scale = jnp.log(ravel_pytree(scales)[0]).sum()
+
+    def log_ratio(key: Any) -> Any:
+        # Without a barrier the inverse error function behind it is compiled into every use.
+        noise = jax.lax.optimization_barrier(jax.random.normal(key, flat.shape, flat.dtype))
+        z = {n: locs[n] + scales[n] * e for n, e in unravel(noise).items()}
+        log_q = dist.Normal().log_prob(noise).sum() - log_scale
+        return -potential_energy(model, (statistics, priors), {}, z) - log_q
+
+    keys = jax.random.split(jax.random.split(key)[1], num_draws)
+    return locs, scales, means, sds, jax.lax.map(log_ratio, keys, batch_size=100)
+
+
+def _guide_at(
+    start: dict[str, Start], statistics: GroupStatistics, priors: Priors, model: Model
+) -> dict[str, tuple[Any, Any]]:
+    """Location and scale of each site where the guide starts."""
+    return {
+        name: jax.jvp(
+            transform.inv, (jnp.asarray(start[name].mean),), (jnp.asarray(start[name].sd),)
+        )
+        for name, transform in latent_transforms(model, statistics, priors).items()
+    }
+
+
+def _svi(
+    model: Model, num_particles: int, units: Any, step_size: Any, values: Mapping[str, Any]
+) -> SVI:
+    """SVI whose optimiser steps in units of each parameter.
+
+    Made anew inside each traced function: a guide remembers the trace that set it up.
+    """
+
+    def in_units(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return jax.tree.map(jnp.multiply, updates, units), state
+
+    optimiser = optax.chain(
+        optax.scale_by_adam(b1=0.9, b2=0.999),
+        optax.GradientTransformation(lambda params: optax.EmptyState(), in_units),
+        optax.scale_by_learning_rate(step_size),
+    )
+    guide = AutoNormal(model, init_loc_fn=init_to_value(values=dict(values)))
+    return SVI(model, guide, optimiser, LatticeELBO(num_particles))

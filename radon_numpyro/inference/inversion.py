@@ -1,0 +1,322 @@
+r"""Individual and pooled models without a Markov chain: each posterior is one-dimensional.
+
+With the coefficients integrated out (``gaussian/marginal.py``) a group has one unknown, its
+residual standard deviation :math:`\epsilon_c`. Its distribution function is computed on a grid of
+:math:`\log\epsilon` and inverted, all groups at once, so draws are independent and the tails are
+right: with one degree of freedom the density falls as :math:`1/\epsilon` all the way to the prior's
+bound, which a chain explores slowly and this does not feel. Where eps is its prior, the lowest 1e-5
+of the prior's range is left out. The coefficients are Normal given :math:`\epsilon_c`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.gaussian.conditional import coefficients, group_terms, individual_prior
+from radon_numpyro.gaussian.marginal import individual_log_density
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.inference.run_control import ALL_DRAWS
+from radon_numpyro.model.priors import Priors, Uniform
+from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
+
+GRID = 2048
+# Entries of matrices at once: 64 MiB.
+BLOCK = 2**23
+LOG_RANGE = 12.0
+NEGLIGIBLE = 60.0
+ROUNDING = 1e-14
+COLLINEAR = 1e-10
+
+
+@dataclass(frozen=True)
+class ExactResult:
+    """Independent draws from the exact posterior.
+
+    Attributes
+    ----------
+    draws
+        Draws of each site in its own (constrained) space, shape (chains, draws, ...). A chain is
+        a batch of independent draws.
+    method
+        ``"marginal"``.
+    seed
+        Seed of the draws.
+    """
+
+    draws: Mapping[str, np.ndarray]
+    seed: int
+    method: str = "marginal"
+
+    def attributes(self) -> dict[str, Any]:
+        """What a result records of how it was drawn."""
+        return {
+            "method": self.method,
+            "seed": self.seed,
+            "complete": 1,
+            "stopped_by": ALL_DRAWS,
+        }
+
+
+def draw_exact(
+    data: GroupedData | GroupStatistics,
+    model: str = "individual",
+    *,
+    priors: Priors | None = None,
+    draws: int = 1000,
+    chains: int = 4,
+    seed: int = 0,
+) -> ExactResult:
+    """Draw from the exact posterior of the individual or the pooled model.
+
+    Parameters
+    ----------
+    data
+        Rows or statistics.
+    model
+        ``"individual"`` or ``"pooled"``.
+    priors
+        Default: :meth:`Priors.weakly_informative` of the data.
+    draws, chains
+        Draws of each chain and number of chains; all are independent.
+    seed
+        Seed of the draws.
+
+    Returns
+    -------
+    ExactResult
+
+    Raises
+    ------
+    ValueError
+        If the model is another, or a group with more rows than identified coefficients is
+        fitted exactly: the posterior of its eps has no finite integral.
+    """
+    if model not in ("individual", "pooled"):
+        raise ValueError(f"Expected model to be individual or pooled; got {model!r}")
+    statistics = as_statistics(data)
+    priors = Priors.weakly_informative(statistics) if priors is None else priors
+    equations = NormalEquations.from_statistics(statistics)
+    if model == "pooled":
+        equations = equations.pooled()
+    _check_residual(equations, statistics.labels.groups, model)
+
+    rng = np.random.default_rng(seed)
+    eps = draw_eps(rng, equations, priors, draws * chains)
+    scale, mu = individual_prior(equations, priors)
+    noise = rng.standard_normal((equations.size, *eps.shape))
+    theta = np.empty_like(noise)
+    for some in _blocks(equations, len(eps)):
+        terms = group_terms(equations, scale, eps[some])
+        theta[:, some] = coefficients(terms, mu, list(noise[:, some]))
+    intercepts, *slopes = equations.to_model(theta)
+    sites = {"alpha": intercepts, "eps": eps}
+    if slopes:
+        sites["beta"] = np.stack(slopes, axis=-1)
+    if model == "pooled":
+        sites = {name: value[:, 0] for name, value in sites.items()}
+    return ExactResult(
+        {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in sites.items()},
+        seed,
+    )
+
+
+def check_residual(statistics: GroupStatistics, model: str) -> None:
+    """Refuse outcomes that are fitted exactly, whose eps has no proper posterior.
+
+    Parameters
+    ----------
+    statistics
+        The data.
+    model
+        Name of the model.
+
+    Raises
+    ------
+    ValueError
+        If in a group (individual model), in all of them together (hierarchical) or in the pooled
+        fit there are more rows than coefficients, and no residual.
+    """
+    equations = NormalEquations.from_statistics(statistics)
+    if model == "pooled":
+        equations = equations.pooled()
+    _check_residual(equations, statistics.labels.groups, model)
+
+
+def _check_residual(equations: NormalEquations, labels: tuple[Hashable, ...], model: str) -> None:
+    freedom, rss = residual_freedom(equations)
+    overfitted = np.flatnonzero((freedom > 0) & (rss == 0.0))
+    if not overfitted.size or (model == "hierarchical" and ((freedom > 0) & (rss > 0)).any()):
+        return
+    if model == "individual":
+        named = first_few([labels[c] for c in overfitted] if labels else overfitted.tolist())
+        got, advice = f"{overfitted.size} fitted exactly: {named}", "leave these groups out"
+    else:
+        got = "all rows fitted exactly"
+        advice = "there is no scatter to learn from, and least squares gives the lines"
+    raise ValueError(
+        "Expected the outcomes of each group to leave a residual about its line where it has more "
+        f"rows than coefficients; got {got}. The posterior of eps has no finite integral then: "
+        f"{advice}"
+    )
+
+
+def draw_eps(
+    rng: np.random.Generator, equations: NormalEquations, priors: Priors, num_draws: int
+) -> np.ndarray:
+    """Independent draws of each group's residual standard deviation.
+
+    Parameters
+    ----------
+    rng
+        Source of the uniforms.
+    equations
+        The data, in float64; no group with freedom but without a residual.
+    priors
+        ``alpha``, ``beta`` and ``eps`` are used.
+    num_draws
+        Draws of each group, S.
+
+    Returns
+    -------
+    array
+        Shape (S, C), in the unit of y.
+    """
+    log_eps, density = _density(equations, priors)
+    cells = 0.5 * (density[1:] + density[:-1]) * np.diff(log_eps, axis=0)
+    cdf = np.concatenate([np.zeros((1, cells.shape[1])), np.cumsum(cells, axis=0)])
+    cdf /= cdf[-1]
+    uniforms = rng.uniform(size=(num_draws, cdf.shape[1]))
+    draws = [np.interp(uniforms[:, c], cdf[:, c], log_eps[:, c]) for c in range(cdf.shape[1])]
+    return np.exp(np.column_stack(draws))
+
+
+def eps_quadrature(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of each group's posterior of eps: expectations without Monte Carlo.
+
+    Parameters
+    ----------
+    equations, priors
+        As in :func:`draw_eps`.
+
+    Returns
+    -------
+    eps, log_weight
+        Shapes (S, C); the weights of a group, of the trapezoidal rule in log eps, sum to 1.
+    """
+    log_eps, density = _density(equations, priors)
+    step = np.diff(log_eps, axis=0)
+    weight = density
+    weight[1:-1] *= 0.5 * (step[1:] + step[:-1])
+    weight[0] *= 0.5 * step[0]
+    weight[-1] *= 0.5 * step[-1]
+    with np.errstate(divide="ignore"):
+        return np.exp(log_eps), np.log(weight / weight.sum(0))
+
+
+def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray]:
+    """Rows less identified coefficients of each group, and its least residual sum of squares.
+
+    Parameters
+    ----------
+    equations
+        The data, in float64.
+
+    Returns
+    -------
+    freedom, rss
+        Shapes (C,). Where there is freedom but no residual, eps has no proper posterior.
+    """
+    _, scatter, products, rss = about_the_means(equations)
+    variance = np.einsum("ckk->ck", scatter)
+    unit = np.where(variance > 0, np.sqrt(np.where(variance > 0, variance, 1.0)), np.inf)
+    values, vectors = np.linalg.eigh(scatter / (unit[:, :, None] * unit[:, None, :]))
+    determined = values > COLLINEAR
+    along = np.einsum("ckj,ck->cj", vectors, products / unit)
+    explained = np.divide(along**2, values, out=np.zeros_like(along), where=determined).sum(-1)
+    left = rss - explained
+    exact = left <= 1e-12 * np.maximum(equations.rss, np.finfo(float).tiny)
+    rank = determined.sum(-1) + (equations.count > 0)
+    return equations.count - rank, np.where(exact, 0.0, left)
+
+
+def about_the_means(
+    equations: NormalEquations,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Means of the predictors in each group, and sums of products about them.
+
+    What a group identifies does not depend on where the zero of a predictor is.
+
+    Parameters
+    ----------
+    equations
+        The data, in float64.
+
+    Returns
+    -------
+    mean, scatter, products, rss
+        Means of the predictors, shape (C, K); sums of products of the predictors, shape (C, K, K),
+        with zeros for one that does not vary; of these and the residual, shape (C, K); of the
+        residual, shape (C,).
+    """
+    count = np.maximum(equations.count, 1.0)
+    mean = equations.centre + equations.root[0, 1:].T / np.sqrt(count)[:, None]
+    root, target = equations.root[1:, 1:], equations.target[1:]
+    scatter = np.einsum("rkc,rlc->ckl", root, root)
+    products = np.einsum("rkc,rc->ck", root, target)
+    variance = np.einsum("ckk->ck", scatter)
+    varies = variance > ROUNDING * (variance + count[:, None] * mean**2)
+    scatter = scatter * (varies[:, :, None] & varies[:, None, :])
+    return mean, scatter, products * varies, equations.rest + (target**2).sum(0)
+
+
+def _density(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
+    """Grid of log eps and its posterior density up to a constant, shapes (GRID, C)."""
+    lower, upper = _range(equations, priors)
+    # A second grid covers only where the first found mass: narrow posteriors are resolved too.
+    for _ in range(2):
+        grid = np.linspace(lower, upper, GRID)
+        density = _log_density(equations, priors, grid)
+        density -= density.max(axis=0)
+        inside = density > -NEGLIGIBLE
+        first = np.maximum(inside.argmax(axis=0) - 1, 0)
+        last = np.minimum(GRID - inside[::-1].argmax(axis=0), GRID - 1)
+        groups = np.arange(grid.shape[1])
+        lower, upper = grid[first, groups], grid[last, groups]
+    return grid, np.exp(density)
+
+
+def _log_density(equations: NormalEquations, priors: Priors, log_eps: np.ndarray) -> Any:
+    """Posterior log density of log eps, up to a constant."""
+    eps = np.exp(log_eps)
+    prior = 0.0 if isinstance(priors.eps, Uniform) else -0.5 * (eps / priors.eps.scale) ** 2
+    blocks = [
+        individual_log_density(equations, eps[some], priors)
+        for some in _blocks(equations, len(eps))
+    ]
+    return np.concatenate(blocks) + prior + log_eps
+
+
+def _blocks(equations: NormalEquations, length: int) -> Iterator[slice]:
+    """Slices of values of eps, so few that a matrix for each and every group fits in memory."""
+    step = max(1, BLOCK // (equations.size**2 * len(equations.count)))
+    for start in range(0, length, step):
+        yield slice(start, start + step)
+
+
+def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of log eps outside which a group's posterior has no mass."""
+    freedom, rss = residual_freedom(equations)
+    if isinstance(priors.eps, Uniform):
+        upper = np.log(priors.eps.high)
+    else:
+        upper = np.log(priors.eps.scale) + np.log(np.sqrt(2.0 * NEGLIGIBLE))
+    lower = np.full(len(rss), upper - LOG_RANGE)
+    squared = np.where(freedom > 0, rss, 1.0) / (20.0 * NEGLIGIBLE)
+    lower = np.where(freedom > 0, np.maximum(lower, 0.5 * np.log(squared)), lower)
+    return np.minimum(lower, upper - 1e-3), np.full(len(rss), upper)

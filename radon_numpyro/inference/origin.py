@@ -1,0 +1,193 @@
+r"""Does the answer depend on where the zero of a predictor lies?
+
+The intercepts of a hierarchical model are the heights of lines where every predictor is 0, and the
+model takes them as independent of the slopes. Where 0 lies outside the data, as in a column of
+years, that is a strong assumption: lines that meet near the data have intercepts and slopes that
+depend on each other, and the spread of the slopes is estimated far too small. The same model with
+its columns centred does without it, so the two are compared, by integrating over the scales
+(``inference/integration.py``). A zero at the edge of the data, as in years since the first, is a
+choice like any other: it is not asked.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import numpy as np
+
+from radon_numpyro.data.audit_findings import FAR_FROM_ZERO
+from radon_numpyro.data.centers import zeros
+from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.findings import Finding
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.gaussian.designs import by_design
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
+from radon_numpyro.model.priors import Normal, Priors
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+# In posterior standard deviations, the larger ones of the two models.
+MOVED = 0.5
+# Of very many groups some are asked, with the standard deviations that they give: the fewer the
+# more coefficients there are, so that it takes about a second.
+GROUPS_TIMES_SQUARES, MIN_GROUPS, MAX_SIZE = 4000, 100, 9
+
+Distances = dict[str, float]
+
+
+def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatistics) -> Distances:
+    r"""Predictors that are hardly ever near 0, and how many standard deviations from it they are.
+
+    Their mean is further than :math:`\sqrt 3` standard deviations from 0, as that of any uniform
+    distribution is that does not reach 0; or there are rows, and none has a value on the other
+    side. A predictor that is 0 or 1 in every row has its zero among its values.
+
+    Parameters
+    ----------
+    data, statistics
+        Rows or statistics, and their statistics.
+
+    Returns
+    -------
+    dict
+        Distance of the mean by name.
+    """
+    s, names = statistics, statistics.labels.predictors
+    share = s.count / s.count.sum()
+    mean = share @ s.mean_x
+    within = np.einsum("ckk->k", s.sxx) / s.count.sum()
+    variance = within + share @ np.square(s.mean_x - mean)
+    varies = variance > np.square(1e-14 * mean)
+    # x squared is x where x is 0 or 1.
+    binary = np.isclose(variance + mean**2, mean, rtol=1e-9, atol=0.0)
+    far = (mean**2 > 3.0 * variance) & ~binary
+    if isinstance(data, GroupedData):
+        x = np.asarray(data.x)
+        far |= (x.min(0) > 0) | (x.max(0) < 0)
+    distance = np.abs(mean) / np.sqrt(np.where(varies, variance, 1.0))
+    chosen = np.flatnonzero(far & varies)
+    return {names[k]: float(distance[k]) for k in chosen}
+
+
+def zero_dependence(
+    data: GroupedData | GroupStatistics,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    priors_by_default: bool,
+) -> Finding | None:
+    """Compare the hierarchical model as written with the one whose columns are centred.
+
+    Parameters
+    ----------
+    data, statistics
+        Rows or statistics, and their statistics.
+    priors
+        The priors of the fit.
+    priors_by_default
+        Whether they are those that a fit has by default, which the centred model then has too.
+
+    Returns
+    -------
+    Finding or None
+        None where every predictor has values near 0, or nothing depends on it: no standard
+        deviation and no mean slope moves by more than half a posterior standard deviation, the
+        larger one of the two models. A caution where that could not be computed, unless a predictor
+        lies as far from 0 as the audit finds too far.
+    """
+    distances = far_from_zero(data, statistics)
+    if not distances:
+        return None
+    predictors = statistics.labels.predictors
+    names = sorted(distances, key=lambda name: -distances[name])
+
+    def centred(some: list[str]) -> ScalePosterior | None:
+        return _centred(statistics, priors, some, priors_by_default=priors_by_default)
+
+    as_written, about_mean = _posterior(statistics, priors), centred(names)
+    moves = None
+    if as_written is not None and about_mean is not None:
+        moves = _moves(as_written, about_mean, predictors)
+        if not moves:
+            return None
+        # The farthest alone may be all that it takes.
+        alone = centred(names[:1]) if len(names) > 1 else None
+        if alone is not None and not _moves(alone, about_mean, predictors):
+            names = names[:1]
+    names = [name for name in predictors if name in names]
+    one = len(names) == 1
+    lies = (
+        f"{first_few(names)} {'is' if one else 'are'} hardly ever near 0, but an intercept is the "
+        "height of a line at 0, and the model takes intercepts as independent of slopes"
+    )
+    center = names[0] if one else names
+    advice = f"GroupedData.from_frame(..., center={center!r})"
+    command = " ".join(f"--center {shlex.quote(name)}" for name in names)
+    if moves is None:
+        what = f"{lies}. How much the answer depends on that could not be computed."
+        return Finding(what, advice, command, caution=max(distances.values()) < FAR_FROM_ZERO)
+    most, *others = sorted(moves, key=lambda site: -moves[site][2])
+    before, after, _ = moves[most]
+    also = f" ({', '.join(others[:3])} {'changes' if len(others) == 1 else 'change'} too)"
+    what = (
+        f"{lies}. This changes the answer: {most} is about {before:.3g} here, and about "
+        f"{after:.3g} with {first_few(names)} centred at {'its mean' if one else 'their means'}"
+        f"{also if others else ''}."
+    )
+    return Finding(what, advice, command)
+
+
+def _centred(
+    statistics: GroupStatistics, priors: Priors, names: list[str], *, priors_by_default: bool
+) -> ScalePosterior | None:
+    """The posterior with some predictors counted from their means."""
+    predictors = statistics.labels.predictors
+    mean = statistics.count @ statistics.mean_x / statistics.count.sum()
+    moved = np.where(np.isin(predictors, names), mean, 0.0)
+    zero = zeros(statistics.centers, predictors) + moved
+    data = statistics.counted_from(tuple(zip(predictors, zero.tolist(), strict=True)))
+    if priors_by_default:
+        return _posterior(data, Priors.weakly_informative(data))
+    return _posterior(data, replace(priors, mu_alpha=_moved(priors, moved)))
+
+
+def _moved(priors: Priors, mean: np.ndarray) -> Normal:
+    """Prior of the height at the centre, from those of the height at 0 and of the slopes."""
+    intercept, slopes = priors.mu_alpha, priors.mu_beta
+    loc = intercept.loc + np.sum(mean * slopes.loc)
+    scale = np.sqrt(np.square(intercept.scale) + np.sum(np.square(mean * slopes.scale)))
+    return Normal(float(loc), float(scale))
+
+
+def _posterior(statistics: GroupStatistics, priors: Priors) -> ScalePosterior | None:
+    """The posterior of the scales, unless it would take too long or could not be found."""
+    equations = by_design(NormalEquations.from_statistics(statistics))
+    if equations.size > MAX_SIZE:
+        return None
+    size = len(equations.count)
+    most = max(MIN_GROUPS, GROUPS_TIMES_SQUARES // equations.size**2)
+    chosen = np.linspace(0, size - 1, min(size, most)).round().astype(int)
+    try:
+        found = integrate_scales(equations.take(chosen), priors)
+    except FloatingPointError:
+        return None
+    return found if found.reliable else None
+
+
+def _moves(
+    as_written: ScalePosterior, centred: ScalePosterior, predictors: tuple[str, ...]
+) -> dict[str, tuple[float, float, float]]:
+    """What moves: its means in both models, and the distance in posterior standard deviations."""
+    moves: dict[str, tuple[float, float, float]] = {}
+    before, after = as_written.moments(), centred.moments()
+    for site in ("sigma_beta", "mu_beta", "eps"):
+        (means, sds), (others, other_sds) = before[site], after[site]
+        sds = np.maximum(sds, other_sds)
+        names = [f"{site}[{x}]" for x in predictors] if np.ndim(means) else [site]
+        numbers = (np.ravel(values).tolist() for values in (means, others, sds))
+        for name, mean, other, sd in zip(names, *numbers, strict=True):
+            distance = abs(other - mean) / sd
+            if distance > MOVED:
+                moves[name] = (mean, other, distance)
+    return moves

@@ -1,0 +1,189 @@
+r"""The coordinates a sampler moves in, and the way there and back.
+
+=================  ============================================================================
+``"centered"``     the model as written
+``"noncentered"``  :math:`\alpha_c = \mu_\alpha + \sigma_\alpha z_c` with z standard normal, and
+                   the slopes likewise (Papaspiliopoulos, Roberts and Skold 2007,
+                   doi:10.1214/088342307000000014)
+``"marginal"``     signed scales and eps alone; means and coefficients are drawn exactly
+                   (``gaussian/conditional.py``). The individual and pooled models need no sampler
+                   then (``inference/inversion.py``)
+=================  ============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from numpyro import handlers
+from numpyro.infer.reparam import LocScaleReparam
+
+from radon_numpyro.gaussian import marginal
+from radon_numpyro.gaussian.conditional import draw_coefficients
+from radon_numpyro.gaussian.designs import by_design
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.regressions import MODELS, Model
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+# The first is the default.
+METHODS = {
+    "hierarchical": ("marginal", "noncentered", "centered"),
+    "individual": ("marginal", "centered"),
+    "pooled": ("marginal", "centered"),
+}
+# The algebra of the marginal hierarchical model is unrolled entry by entry, so that the time and
+# memory of its compilation grow steeply with the number of predictors K: on two cores about a
+# minute and 1.6 GB at K = 8, five minutes and 4.6 GB at K = 12, and no end in 19 minutes at K = 45.
+MAX_MARGINAL_PREDICTORS = 8
+Sites = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parametrisation:
+    """How a sampler sees a model.
+
+    Attributes
+    ----------
+    model
+        NumPyro model of (data, priors) whose latent sites the sampler moves.
+    data
+        From sufficient statistics to the first argument of ``model`` and of ``from_sampler``.
+    reduced
+        From data to data of the same density that may be smaller, for ``model`` alone.
+    to_sampler
+        From values of the sites of the model as written to those of ``model``.
+    from_sampler
+        From a random key, values of all sites of ``model``, data and priors to values of the
+        sites of the model as written.
+    """
+
+    model: Model
+    data: Callable[[GroupStatistics], Any]
+    reduced: Callable[[Any], Any]
+    to_sampler: Callable[[Sites], Sites]
+    from_sampler: Callable[[Any, Sites, Any, Priors], Sites]
+
+
+def choose_method(model: str, method: str | None, num_predictors: int) -> tuple[str | None, str]:
+    """The method to sample by, and why, where it is not the model's default one.
+
+    Parameters
+    ----------
+    model
+        Name of the model. One that there is not is left to be refused with the other settings.
+    method
+        As in ``METHODS``; None for the default.
+    num_predictors
+        Predictors of the data, K.
+
+    Returns
+    -------
+    method, reason
+        The reason is empty where the method was asked for or is the model's default.
+
+    Raises
+    ------
+    ValueError
+        If the marginal method is asked for and there are too many predictors for it.
+    """
+    default, *others = METHODS.get(model, (None,))
+    if model != "hierarchical" or num_predictors <= MAX_MARGINAL_PREDICTORS:
+        return default if method is None else method, ""
+    if method == "marginal":
+        raise ValueError(
+            f"Expected method={others[0]!r} for {num_predictors} predictors, or at most "
+            f"{MAX_MARGINAL_PREDICTORS} predictors, as many as the marginal method compiles in "
+            "reasonable time; got method='marginal'"
+        )
+    if method is not None:
+        return method, ""
+    return others[0], (
+        f"the marginal method takes at most {MAX_MARGINAL_PREDICTORS} predictors, here are "
+        f"{num_predictors}"
+    )
+
+
+def parametrisation(model: str, method: str) -> Parametrisation:
+    """The parametrisation of a model by name.
+
+    Parameters
+    ----------
+    model, method
+        As in ``METHODS``.
+    """
+    return _PARAMETRISATIONS[model, method]
+
+
+def _same(values: Any) -> Any:
+    return values
+
+
+def _sites(key: Any, values: Sites, data: Any, priors: Priors) -> Sites:
+    return values
+
+
+def _decentred_hierarchical(statistics: GroupStatistics, priors: Priors) -> None:
+    config = {name: LocScaleReparam(centered=0) for name in ("alpha", "beta")}
+    with handlers.reparam(config=config):
+        MODELS["hierarchical"](statistics, priors)
+
+
+def _decentre(values: Sites) -> Sites:
+    out = dict(values)
+    for name in ("alpha", "beta"):
+        if name in out:
+            centred = out.pop(name) - out[f"mu_{name}"]
+            out[f"{name}_decentered"] = centred / out[f"sigma_{name}"]
+    return out
+
+
+def _signed_scales(values: Sites) -> Sites:
+    # One of two mirror images: a chain that starts at the positive one may cross to the other.
+    renamed = {"signed_alpha": "sigma_alpha", "signed_beta": "sigma_beta", "eps": "eps"}
+    return {new: values[old] for new, old in renamed.items() if old in values}
+
+
+def _with_coefficients(
+    key: Any, values: Sites, equations: NormalEquations, priors: Priors
+) -> Sites:
+    return values | _draw(key, values, equations, priors, groups=True)
+
+
+def _with_means(key: Any, values: Sites, equations: NormalEquations, priors: Priors) -> Sites:
+    return values | _draw(key, values, equations, priors, groups=False)
+
+
+def _draw(
+    key: Any, values: Sites, equations: NormalEquations, priors: Priors, *, groups: bool
+) -> Sites:
+    scale = [values["sigma_alpha"], *values.get("sigma_beta", ())]
+    return draw_coefficients(key, equations, scale, values["eps"], priors, groups=groups)
+
+
+_PARAMETRISATIONS = {
+    **{
+        (name, "centered"): Parametrisation(model, _same, _same, _same, _sites)
+        for name, model in MODELS.items()
+    },
+    ("hierarchical", "noncentered"): Parametrisation(
+        _decentred_hierarchical, _same, _same, _decentre, _sites
+    ),
+    ("hierarchical", "marginal"): Parametrisation(
+        marginal.hierarchical,
+        NormalEquations.from_statistics,
+        by_design,
+        _signed_scales,
+        _with_coefficients,
+    ),
+    # For when draws of the coefficients would not fit in memory.
+    ("hierarchical", "marginal means"): Parametrisation(
+        marginal.hierarchical,
+        NormalEquations.from_statistics,
+        by_design,
+        _signed_scales,
+        _with_means,
+    ),
+}

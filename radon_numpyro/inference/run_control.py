@@ -1,0 +1,118 @@
+"""What happens between the compiled blocks of a run: keeping, interrupts and the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Self
+
+from radon_numpyro.inference.array_files import Arrays
+from radon_numpyro.inference.checkpoint import Checkpoint
+from radon_numpyro.inference.interrupts import Interrupts, noted_interrupts
+
+ALL_DRAWS = "all draws taken"
+TARGET_ESS = "target_ess reached"
+MAX_SECONDS = "max_seconds"
+INTERRUPTED = "interrupted"
+
+
+def is_complete(stopped_by: str) -> bool:
+    """Whether a run that ended so has what it was asked for.
+
+    Parameters
+    ----------
+    stopped_by
+        Why it ended, in one of the words above.
+    """
+    return stopped_by in (ALL_DRAWS, TARGET_ESS)
+
+
+class Run:
+    """A run of one or more parts, each a loop of steps.
+
+    In its context Ctrl-C and SIGTERM end the run between two steps, and at once while a program is
+    traced or compiled.
+
+    Parameters
+    ----------
+    max_seconds
+        Time allowed, from now on.
+
+    Attributes
+    ----------
+    checkpoint
+        Where the steps are kept, if they are.
+    resumed
+        Whether steps were taken from there.
+    """
+
+    def __init__(self, *, max_seconds: float | None = None) -> None:
+        self.checkpoint: Checkpoint | None = None
+        self.resumed = False
+        self._started, self._max_seconds = time.monotonic(), max_seconds
+        self._interrupts = Interrupts()
+        self.allow(max_seconds)
+        self._noting: AbstractContextManager[Interrupts] = noted_interrupts()
+
+    def __enter__(self) -> Self:
+        self._interrupts = self._noting.__enter__()
+        self.allow(self._max_seconds)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._noting.__exit__(*error)
+
+    def allow(self, max_seconds: float | None) -> None:
+        """Set the time allowed, since the run was begun.
+
+        Parameters
+        ----------
+        max_seconds
+            None: as long as it takes.
+        """
+        self._max_seconds = max_seconds
+        self._interrupts.allow(max_seconds, since=self._started)
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """Context in which a signal, or the end of the time, ends the run at once."""
+        return self._interrupts.at_once()
+
+    def deferred(self) -> AbstractContextManager[None]:
+        """Context of what is done with the draws taken: only a second signal ends it."""
+        return self._interrupts.deferred()
+
+    def step(
+        self, part: str, state: Any, advance: Callable[[Any], tuple[Any, Arrays]]
+    ) -> tuple[Any, Arrays]:
+        """The next step of a part: from the checkpoint if it has it, else computed and kept.
+
+        Parameters
+        ----------
+        part
+            Name of the part, in lower-case letters.
+        state
+            State before the step.
+        advance
+            From a state to the next one and a record of arrays.
+
+        Returns
+        -------
+        state, record
+            As ``advance`` gives them; of steps from the checkpoint, always the latest state.
+
+        Raises
+        ------
+        KeyboardInterrupt, TimeoutError
+            Instead of computing a step, when it is time to end.
+        """
+        if self.checkpoint is not None:
+            kept = self.checkpoint.replay(part, state)
+            if kept is not None:
+                self.resumed = True
+                return kept
+        self._interrupts.check()
+        state, record = advance(state)
+        if self.checkpoint is not None:
+            self.checkpoint.add(part, state, record)
+        return state, record

@@ -1,0 +1,182 @@
+"""Settings of a fit: checked before any work, completed, and written down with the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.inference.advi_windows import WINDOW
+from radon_numpyro.inference.devices import DEVICES, current
+from radon_numpyro.inference.parametrisation import METHODS
+from radon_numpyro.inference.programs import check_dtype, num_cores
+
+CHAIN_METHODS = ("sequential", "parallel", "vectorized")
+MAX_DRAWS_BYTES = 2**30
+MAX_ADVI_STEPS, MANY_COEFFICIENTS = 100_000, 2000
+FEW_GROUPS = 20
+COEFFICIENTS = ("auto", "draws", "summary", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a fit is asked for but data and priors.
+
+    Attributes
+    ----------
+    model, method
+        Names of the model and of the method; without a name the model's default one.
+    draws, chains, num_warmup, seed, num_advi_steps, target_accept_prob, max_tree_depth
+        As in :func:`radon_numpyro.fit`.
+    chain_method, coefficients, dtype, device, target_ess, max_seconds
+        As in :func:`radon_numpyro.fit`.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range; the message names it.
+    """
+
+    model: str
+    method: str | None
+    draws: int
+    chains: int
+    num_warmup: int
+    seed: int
+    num_advi_steps: int = 0
+    target_accept_prob: float | None
+    max_tree_depth: int
+    chain_method: str | None
+    coefficients: str
+    dtype: str
+    device: str = "auto"
+    target_ess: float | None
+    max_seconds: float | None
+
+    def __post_init__(self) -> None:
+        _check_one_of("model", self.model, tuple(METHODS))
+        if self.method is None:
+            object.__setattr__(self, "method", METHODS[self.model][0])
+        _check_one_of("method", self.method, METHODS[self.model], f" of the {self.model} model")
+        if self.chain_method is not None:
+            _check_one_of("chain_method", self.chain_method, CHAIN_METHODS)
+        _check_one_of("coefficients", self.coefficients, COEFFICIENTS)
+        least = {"draws": 4, "chains": 1, "num_warmup": 20, "seed": 0, "max_tree_depth": 1}
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < minimum:
+                raise ValueError(
+                    f"Expected {name} to be an integer of at least {minimum}; got {value}"
+                )
+        if self.num_advi_steps != 0 and self.num_advi_steps < 2 * WINDOW:
+            raise ValueError(
+                f"Expected num_advi_steps to be 0 or at least {2 * WINDOW}; "
+                f"got {self.num_advi_steps}"
+            )
+        if self.coefficients in ("summary", "none") and (self.model, self.method) != (
+            "hierarchical",
+            "marginal",
+        ):
+            raise ValueError(
+                "Expected method='marginal' of the hierarchical model for "
+                f"coefficients={self.coefficients!r}; got {self.method!r} of the {self.model} model"
+            )
+        accept = self.target_accept_prob
+        if accept is not None and not 0 < accept < 1:
+            raise ValueError(f"Expected target_accept_prob to be between 0 and 1; got {accept}")
+        for name in ("target_ess", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Real) and float(value) > 0):
+                raise ValueError(f"Expected {name} to be positive; got {value}")
+        check_dtype(self.dtype)
+        _check_one_of("device", self.device, ("auto", *DEVICES))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the posterior is drawn from without a Markov chain."""
+        return self.method == "marginal" and self.model != "hierarchical"
+
+    def sampler(self) -> dict[str, Any]:
+        """What the blocks of NUTS are told but for the acceptance, defaults filled in."""
+        return {
+            "chain_method": self.chain_method
+            or default_chain_method(self.chains, current().platform),
+            "num_warmup": self.num_warmup,
+            "max_tree_depth": self.max_tree_depth,
+        }
+
+    def acceptances(self, num_groups: int) -> tuple[float, ...]:
+        """Acceptance probabilities to tune the step size to, a run for each until none diverges.
+
+        The fewer groups, the more skewed the posterior of the scales, and the steeper at its short
+        end in units of its width.
+
+        Parameters
+        ----------
+        num_groups
+            Groups with rows.
+        """
+        if self.target_accept_prob is not None:
+            return (self.target_accept_prob,)
+        if self.method != "marginal":
+            return (0.9,)
+        return (0.95, 0.99) if num_groups <= FEW_GROUPS else (0.8, 0.95, 0.99)
+
+    def coefficients_kept(self, num_groups: int, num_predictors: int) -> str:
+        """What is kept of alpha and beta: ``"draws"``, ``"summary"`` or ``"none"``.
+
+        Parameters
+        ----------
+        num_groups, num_predictors
+            Those of the data.
+        """
+        if self.coefficients != "auto":
+            return self.coefficients
+        numbers = self.draws * self.chains * num_groups * (num_predictors + 1)
+        too_many = numbers * np.dtype(self.dtype).itemsize > MAX_DRAWS_BYTES
+        return "summary" if self.method == "marginal" and too_many else "draws"
+
+
+def default_advi_steps(model: str, method: str | None, num_coefficients: int) -> int:
+    """Steps of ADVI at the most, if the caller does not say.
+
+    None, the guide staying at its closed-form start, where the marginal method has more than 2000
+    coefficients to integrate out. Its draws do not depend on the guide, of which they need the
+    scales alone; ADVI would move all coefficients, and of many small groups its optimum collapses
+    to scales of 0.
+
+    Parameters
+    ----------
+    model, method
+        As in :func:`radon_numpyro.fit`.
+    num_coefficients
+        Intercepts and slopes of all groups.
+    """
+    # A model that there is not is refused with the other settings.
+    marginal = (method or METHODS.get(model, ("",))[0]) == "marginal"
+    return 0 if marginal and num_coefficients > MANY_COEFFICIENTS else MAX_ADVI_STEPS
+
+
+def default_chain_method(chains: int, device: str) -> str:
+    """How to run chains on a kind of device.
+
+    On a GPU all at once. On the CPU side by side where there are several cores, and not all at
+    once: a vectorised NUTS waits for the longest trajectory of all chains.
+
+    Parameters
+    ----------
+    chains
+        Number of chains.
+    device
+        ``"cpu"``, or another.
+    """
+    if device != "cpu":
+        return "vectorized"
+    return "parallel" if min(chains, num_cores()) > 1 else "sequential"
+
+
+def _check_one_of(name: str, value: Any, known: tuple[str, ...], owner: str = "") -> None:
+    if value not in known:
+        raise ValueError(f"Expected {name}{owner} to be one of {', '.join(known)}; got {value!r}")

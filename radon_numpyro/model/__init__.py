@@ -1,0 +1,1 @@
+"""What is assumed: priors, and the NumPyro model functions."""

@@ -1,0 +1,41 @@
+"""Figures: DataTree in, matplotlib Axes out; nothing is fitted, saved or shown.
+
+=============================  ====================================================================
+function                       shows
+=============================  ====================================================================
+:func:`plot_elbo`              how ADVI climbed and why it stopped
+:func:`plot_advi_vs_nuts`      ADVI's Normal densities over the draws, for every site
+:func:`plot_trace`             marginal densities and traces
+:func:`plot_group_lines`       the regression lines of single groups under several models
+:func:`plot_shrinkage`         how the population pulls each group's estimate
+:func:`plot_forest`            every group's coefficient with its interval
+:func:`plot_comparison`        which model predicts better, on rows seen and rows left out
+:func:`plot_ppc`               the outcome beside outcomes that the fit predicts
+:func:`plot_prior_posterior`   what the data added to the priors
+:func:`plot_prior_predictive`  the outcome beside outcomes that the priors alone predict
+=============================  ====================================================================
+"""
+
+from radon_numpyro.plots.check_figures import plot_ppc, plot_prior_posterior, plot_prior_predictive
+from radon_numpyro.plots.comparison_figures import plot_comparison
+from radon_numpyro.plots.fit_figures import (
+    plot_advi_vs_nuts,
+    plot_elbo,
+    plot_group_lines,
+    plot_trace,
+)
+from radon_numpyro.plots.forest_figures import plot_forest
+from radon_numpyro.plots.pooling_figures import plot_shrinkage
+
+__all__ = [
+    "plot_elbo",
+    "plot_advi_vs_nuts",
+    "plot_trace",
+    "plot_group_lines",
+    "plot_shrinkage",
+    "plot_forest",
+    "plot_comparison",
+    "plot_ppc",
+    "plot_prior_posterior",
+    "plot_prior_predictive",
+]

@@ -1,0 +1,288 @@
+"""Figures that check a model: its predictions beside the data, its posterior beside the priors."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from scipy.stats import halfnorm, norm, uniform
+from xarray import DataArray, DataTree
+
+from radon_numpyro.data.digits import number, stated
+from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.plots.styling import (
+    INTERVALS,
+    LEGEND,
+    MODEL_STYLES,
+    VERMILION,
+    Look,
+    dress,
+    group_sizes,
+    interval,
+    new_axes,
+    on_scale,
+    shorten,
+    size_axis,
+    split_sites,
+)
+from radon_numpyro.results.datatree import PREDICTOR
+from radon_numpyro.results.fit_reader import read_priors
+
+MOST_BINS, WIDE = 50, 20
+GREY = "0.75"
+MISSED: Look = {"color": VERMILION, "mec": "black", "mew": 0.5, "marker": "o", "ls": "", "ms": 3}
+
+
+def plot_ppc(
+    tree: DataTree,
+    *,
+    ci_prob: float = 0.9,
+    ci_kind: str = "eti",
+    outcome: str | None = None,
+    unit: str = "rows",
+) -> np.ndarray:
+    """Plot the outcome beside outcomes that the fit predicts for the same rows.
+
+    Left a histogram of the data; the bands hold 50 % and `ci_prob` of the predicted data sets, bin
+    by bin. Then mean and sd of each group, by its size: points are the data, vermilion where the
+    interval of the predicted ones misses them. The means are what the model was fitted to. The sds
+    test what it takes for granted, such as one residual sd for all; a group of one row has none.
+    An interval 10 times as wide as those of the narrowest quarter runs off the axis.
+
+    Parameters
+    ----------
+    tree
+        A fit with rows and the group ``posterior_predictive``, of ``with_groups``.
+    ci_prob, ci_kind
+        Probability of the intervals; ``"eti"`` (equal tails) or ``"hdi"`` (highest density).
+    outcome, unit
+        Words for the labels: the outcome with its unit, default its column; rows in the plural.
+
+    Returns
+    -------
+    numpy.ndarray
+        Axes: histogram, means, and sds if a group has more than one row.
+
+    Raises
+    ------
+    ValueError
+        If the fit has no predictive draws or no rows, or `ci_prob` or `ci_kind` is no such thing.
+    """
+    observed, drawn = _outcomes(tree, "posterior_predictive")
+    words, colour = outcome or tree.attrs["outcome"], MODEL_STYLES[tree.attrs["model"]][0]
+    index = tree["constant_data"].to_dataset()["group_index"].values
+    data, predicted = _group_moments(observed, index), _group_moments(drawn, index)
+    sizes = group_sizes(tree).iloc[np.unique(index)]
+    kinds = ["mean", "sd"] if (sizes > 1).any() else ["mean"]
+    left, *others = axes = new_axes(1 + len(kinds), 1 + len(kinds), 2.3)
+    edges = _edges(observed.values)
+    counts = DataArray(_count(drawn.values, edges), dims=("chain", "draw", "bin"))
+    for prob in (ci_prob, 0.5):
+        low, high = interval(counts, prob, ci_kind)
+        left.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=0.3, lw=0)
+    left.stairs(_count(observed.values, edges), edges, color="black", lw=1)
+    left.set(xlim=edges[[0, -1]], ylim=(0, None))
+    dress(left, "", words, f"{unit} in a bin")
+    for ax, kind in zip(others, kinds, strict=True):
+        some = sizes.to_numpy() > (kind == "sd")
+        ends = interval(predicted[kind][..., some], ci_prob, ci_kind)
+        note = _draw_groups(ax, sizes[some], data[kind].values[some], *ends, colour)
+        dress(ax, note, f"{unit} in {tree.attrs['group']}", f"{kind} of {words}")
+    predictive = f"predicted, {100 * ci_prob:g} % {INTERVALS[ci_kind]} (bins also 50 %)"
+    keys = [
+        Line2D([], [], color="black", lw=1, marker=".", ms=5, label="data"),
+        Line2D([], [], label="data, missed", **MISSED),
+        Patch(color=colour, alpha=0.4, lw=0, label=predictive),
+    ]
+    left.figure.legend(handles=keys, **LEGEND)
+    return axes
+
+
+def plot_prior_predictive(
+    tree: DataTree, ax: Axes | None = None, *, outcome: str | None = None
+) -> Axes:
+    """Plot the outcome beside outcomes that the priors alone predict.
+
+    Priors should allow more than was seen, but little that cannot be. Where they reach 20 times as
+    far as the data, the axis is linear about zero, up to the data, and logarithmic beyond. Bins
+    are of one width on the axis.
+
+    Parameters
+    ----------
+    tree
+        A fit with rows and the group ``prior_predictive`` (``with_groups`` adds it).
+    ax
+        Where to draw; default a new figure, one column wide.
+    outcome
+        Words for the outcome with its unit, default its column.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the fit has no such draws or no rows.
+    """
+    observed, drawn = _outcomes(tree, "prior_predictive")
+    y, prior = observed.values, drawn.values.ravel()
+    ax = new_axes(1, 1, 2.3)[0] if ax is None else ax
+    ends = np.array([*np.quantile(prior, (0.002, 0.998)), y.min(), y.max()])
+    reach = np.abs(y).max() or 1.0
+    wide = np.ptp(ends) > WIDE * np.ptp(y)
+    if wide:
+        ax.set_xscale("asinh", linear_width=reach)
+        ends = np.arcsinh(ends / reach)
+    margin = 0.02 * np.ptp(ends)
+    edges = np.linspace(ends.min() - margin, ends.max() + margin, 61)
+    edges = reach * np.sinh(edges) if wide else edges
+    filled: Look = {"fill": True, "color": GREY, "lw": 0, "label": "from the priors"}
+    ax.stairs(_count(prior, edges) / len(prior), edges, **filled)
+    ax.stairs(_count(y, edges) / len(y), edges, color="black", lw=1, label="data")
+    ax.set(xlim=edges[[0, -1]], ylim=(0, None))
+    ax.legend(fontsize=7, frameon=False)
+    low, high = np.quantile(prior, (0.025, 0.975))
+    width = (high - low) / 4
+    title = f"95 % from the priors: {number(low, width)} to {number(high, width)}\n"
+    title += f"data: {number(y.min(), y.std())} to {number(y.max(), y.std())}"
+    dress(ax, title, outcome or tree.attrs["outcome"], "share of rows in a bin")
+    return ax
+
+
+def plot_prior_posterior(
+    tree: DataTree, priors: Priors | None = None, *, outcome: str | None = None
+) -> np.ndarray:
+    """Plot what the data added to the priors of the population and of the residual sd.
+
+    The axis follows the posterior: a wide prior is a line near the floor, and the title says how
+    wide it is. Where the two are alike, the data say nothing.
+
+    Parameters
+    ----------
+    tree
+        A hierarchical or pooled fit.
+    priors
+        Priors to draw; default its own.
+    outcome
+        Words for the outcome with its unit, default its column.
+
+    Returns
+    -------
+    numpy.ndarray
+        Axes, one for each parameter that no group has for itself, and predictor.
+
+    Raises
+    ------
+    ValueError
+        If each parameter belongs to a group, as in the individual model.
+    """
+    sites = split_sites(tree, "posterior", outcome)
+    sites = {name: draws for name, draws in sites.items() if draws.ndim == 2}
+    if not sites:
+        raise ValueError(f"Expected a hierarchical or pooled fit; got {tree.attrs['model']!r}")
+    priors = read_priors(tree) if priors is None else priors
+    axes = new_axes(len(sites), 2, 1.85)
+    for ax, (name, site) in zip(axes, sites.items(), strict=True):
+        known = tree["posterior"].to_dataset().indexes
+        k = known[PREDICTOR].get_loc(site[PREDICTOR].item()) if PREDICTOR in site.coords else 0
+        prior, words = _prior(getattr(priors, name.partition("[")[0]), k)
+        draws = site.values.ravel()
+        low, high = np.quantile(draws, (0.002, 0.998))
+        heights, edges = np.histogram(draws, 40, (low, high))
+        ax.stairs(heights / len(draws) / np.diff(edges), edges, color=GREY, fill=True, lw=0)
+        around = (1.1 * low - 0.1 * high, 1.1 * high - 0.1 * low)
+        left, right = np.clip(around, *prior.support())
+        x = np.linspace(left, right, 201)
+        # Not clipped: the line of a wide prior lies on the axis itself.
+        ax.plot(x, prior.pdf(x), color=VERMILION, lw=1.5, clip_on=False, zorder=3)
+        ax.set(xlim=(left, right), ylim=(0, None), yticks=[])
+        spread = f"sd: prior {_number(prior.std())}, posterior {_number(draws.std())}"
+        dress(ax, f"{name} ~ {words}\n{spread}", site.attrs["long_name"], "density")
+    keys = [
+        Line2D([], [], color=VERMILION, lw=1.5, label="prior density"),
+        Patch(color=GREY, label="posterior, histogram"),
+    ]
+    axes[0].figure.legend(handles=keys, **LEGEND)
+    return axes
+
+
+def _outcomes(tree: DataTree, group: str) -> tuple[DataArray, DataArray]:
+    """Outcomes of the data, dims row, and draws of them, dims chain, draw, row."""
+    if "observed_data" not in tree.children:
+        raise ValueError("Expected a fit with rows; got one of statistics only")
+    if group not in tree.children:
+        name = {"prior_predictive": "prior"}.get(group, group)
+        how = f"with_groups(tree, {name!r}) adds it"
+        raise ValueError(f"Expected a fit with the group {group!r}; got none ({how})")
+    drawn = tree[group].to_dataset()["y"].transpose("chain", "draw", "row")
+    return tree["observed_data"].to_dataset()["y"], drawn
+
+
+def _group_moments(rows: DataArray, index: np.ndarray) -> dict[str, DataArray]:
+    """Mean and sd of each group that has rows, in the order of the groups; sd 0 of one row."""
+    order = np.argsort(index, kind="stable")
+    _, start, count = np.unique(index[order], return_index=True, return_counts=True)
+    values = rows.values[..., order]
+    mean = np.add.reduceat(values, start, axis=-1) / count
+    squares = (values - np.repeat(mean, count, axis=-1)) ** 2
+    sd = np.sqrt(np.add.reduceat(squares, start, axis=-1) / np.maximum(count - 1, 1))
+    dims = (*rows.dims[:-1], "group")
+    return {"mean": DataArray(mean, dims=dims), "sd": DataArray(sd, dims=dims)}
+
+
+def _draw_groups(
+    ax: Axes, sizes: pd.Series, data: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str
+) -> str:
+    """Intervals of the groups and the data; how many are inside, and the one furthest out."""
+    inside, x = (low <= data) & (data <= high), size_axis(ax, sizes)
+    _, limits, _ = on_scale(low, high, sizes.index)
+    ends = min(limits[0], data.min()), max(limits[1], data.max())
+    margin = 0.04 * (ends[1] - ends[0])
+    ax.set_ylim(ends[0] - margin, ends[1] + margin)
+    ax.vlines(x, low, high, color=colour, alpha=0.5, lw=1)
+    ax.plot(x[inside], data[inside], ".", color="black", ms=4)
+    ax.plot(x[~inside], data[~inside], **MISSED)
+    miss = np.maximum(low - data, data - high)
+    note = "" if inside.all() else f"\nmissed most: {shorten(sizes.index[miss.argmax()])}"
+    return f"{inside.sum()} of {len(inside)} inside{note}"
+
+
+def _edges(y: np.ndarray) -> np.ndarray:
+    """Edges of 5 to 50 bins over the data, after Freedman and Diaconis, and some beyond."""
+    middle = np.subtract(*np.quantile(y, (0.75, 0.25)))
+    wanted = np.ptp(y) * len(y) ** (1 / 3) / (2 * middle) if middle > 0 else np.inf
+    edges = np.histogram_bin_edges(y, int(np.clip(wanted, 5, MOST_BINS)))
+    width, more = edges[1] - edges[0], 1 + len(edges) // 8
+    return edges[0] + width * np.arange(-more, len(edges) + more)
+
+
+def _count(y: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Values in each bin along the last axis; those beyond the edges are left out."""
+    bins = len(edges) + 1
+    draws = y.reshape(-1, y.shape[-1])
+    at = np.searchsorted(edges, draws, side="right") + bins * np.arange(len(draws))[:, None]
+    counts = np.bincount(at.ravel(), minlength=bins * len(draws))
+    return counts.reshape(*y.shape[:-1], bins)[..., 1:-1]
+
+
+def _prior(prior: Normal | HalfNormal | Uniform, predictor: int) -> tuple[Any, str]:
+    """The prior of one parameter as SciPy has it, and in words."""
+    numbers = [np.ravel(getattr(prior, f.name)) for f in fields(prior)]
+    one = [float(number[predictor if len(number) > 1 else 0]) for number in numbers]
+    words = ", ".join(map(_number, one))
+    match prior:
+        case Normal():
+            return norm(*one), f"Normal({stated(*one)}, {_number(one[1])})"
+        case HalfNormal():
+            return halfnorm(0, *one), f"HalfNormal({words})"
+        case Uniform():
+            return uniform(0, *one), f"Uniform(0, {words})"
+
+
+def _number(value: float) -> str:
+    """Three figures, never as a power of ten."""
+    return np.format_float_positional(value, 3, fractional=False, trim="-")

@@ -1,0 +1,189 @@
+"""The figures of a report: inline, with words for those who cannot see them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib import style
+from matplotlib.figure import Figure
+from xarray import DataTree
+
+from radon_numpyro import plots
+from radon_numpyro.comparison.table import Comparison
+from radon_numpyro.data.checks import plural
+from radon_numpyro.pipeline import fit
+from radon_numpyro.plots.styling import apart_from_pyplot
+from radon_numpyro.report.html import Html, element
+from radon_numpyro.report.words import percent
+from radon_numpyro.results.arviz_groups import with_groups
+from radon_numpyro.results.datatree import group_dim
+from radon_numpyro.results.estimates import Numbers, display
+from radon_numpyro.results.fit_reader import read_labels, read_statistics
+
+# Whatever the caller's settings are, the same page. Text stays text: a browser has letters of
+# scripts that the font of matplotlib lacks.
+STYLE: list[Any] = ["default", {"svg.fonttype": "none", "svg.hashsalt": "radon-numpyro"}]
+LARGEST_SVG, DPI = 400_000, 200
+MOST_ROWS, MOST_PREDICTORS, PREDICTED = 50_000, 3, 400
+
+
+def figure(draw: Callable[[], Any], alt: str, caption: Any) -> Html:
+    """A figure that needs no other file: as lines and letters, or as pixels where these are many.
+
+    Parameters
+    ----------
+    draw
+        Makes the figure and returns its axes.
+    alt
+        What it shows, for those who cannot see it.
+    caption
+        What stands below it.
+    """
+    # The one warning that is to be expected, of missing letters, does not apply to text.
+    ignore = warnings.catch_warnings(action="ignore", category=UserWarning)
+    with style.context(STYLE), apart_from_pyplot(), ignore:
+        made = np.ravel(np.array(draw(), object))[0].figure
+        data, kind = _save(made, "svg", metadata={"Date": None}), "svg+xml"
+        if len(data) > LARGEST_SVG:
+            data, kind = _save(made, "png", dpi=DPI), "png"
+    width, height = (round(96 * inches) for inches in made.get_size_inches())
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    image = element("img", src=source, alt=alt, width=width, height=height)
+    wide = width > 400
+    label = "Figure, scrolls sideways where the screen is narrow" if wide else None
+    box = element(
+        "div",
+        image,
+        class_="scroll wide" if wide else None,
+        role="region" if wide else None,
+        tabindex=0 if wide else None,
+        aria_label=label,
+    )
+    return element("figure", box, element("figcaption", caption))
+
+
+def forests(numbers: Numbers) -> list[Html]:
+    """Every group's intercept and slopes, those that the table names."""
+    tree = _only(numbers, numbers.chosen)
+    sites: list[tuple[str, str | None, str]] = [("alpha", None, "intercept")]
+    predictors = read_labels(tree).predictors[:MOST_PREDICTORS]
+    sites += [("beta", x, f"slope of {x}") for x in predictors]
+    prob = percent(numbers.prob)
+    return [
+        figure(
+            partial(plots.plot_forest, tree, site, predictor=x, ci_prob=numbers.prob),
+            f"The {what} of {plural(len(numbers.chosen), 'group')} from the highest to the lowest, "
+            f"each a point with its {prob} interval; the table of groups has the numbers.",
+            f"The {what} of each group, the highest on top. The longer a line, the less the data "
+            "say; behind a group stands its number of rows.",
+        )
+        for site, x, what in sites
+    ]
+
+
+def shrinkage(numbers: Numbers) -> Html:
+    """What the population does to the estimates of groups.
+
+    Raises
+    ------
+    ValueError
+        If a group has no estimate of its own.
+    """
+    tree = _only(numbers, numbers.sampled)
+    # Every group on its own needs the statistics of no other.
+    # That the priors of the fit may not suit one group alone is part of what is shown.
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        alone = fit(
+            read_statistics(tree),
+            "individual",
+            priors=numbers.priors,
+            seed=int(tree.attrs["seed"]),
+            num_advi_steps=0,
+            progress_bar=False,
+        )
+    shown, total = len(numbers.sampled), len(numbers.labels.groups)
+    some = "" if shown == total else f"{shown} of {total:,} groups, evenly by size. "
+    return figure(
+        partial(plots.plot_shrinkage, {"individual": alone, "hierarchical": tree}),
+        f"Estimates of {plural(shown, 'group')} on their own and in the hierarchical model, joined "
+        "by lines that lead towards the mean of the population, longest for groups of few rows.",
+        f"{some}Partial pooling. Open: what a group's own rows say. Filled: what the hierarchical "
+        "model says, which lends to groups of few rows from all others.",
+    )
+
+
+def lines(numbers: Numbers) -> Html:
+    """Regression lines of a few groups over their rows."""
+    tree, labels = numbers.displayed, read_labels(numbers.displayed)
+    chosen, x = [labels.groups[code] for code in numbers.examples()], labels.predictors[0]
+    return figure(
+        partial(plots.plot_group_lines, {numbers.model: tree}, chosen),
+        f"Rows and regression lines of {plural(len(chosen), 'group')} against {x}: the largest, "
+        "the median and the smallest group.",
+        "The largest, the median and the smallest group: dots are rows, the thick line is the "
+        "posterior mean, thin lines are single draws. Where they fan out, little is known.",
+    )
+
+
+def predictive_check(numbers: Numbers) -> Html:
+    """The outcome beside outcomes that the model predicts for the same rows."""
+    tree = numbers.displayed
+    sizes = tree["posterior"].sizes
+    every = -(-sizes["chain"] * sizes["draw"] // PREDICTED)
+    thinned = tree.isel(draw=slice(None, None, every))
+    drawn = with_groups(thinned, "posterior_predictive", seed=int(tree.attrs["seed"]))
+    return figure(
+        partial(plots.plot_ppc, drawn, ci_prob=numbers.prob),
+        "Histogram of the outcome over the bands that the model predicts, and the mean and sd of "
+        "each group over their predicted intervals.",
+        "Does the model describe the data? Black is the data, colour what the model predicts for "
+        f"the same rows. About {percent(1 - numbers.prob)} of the groups may be missed; if many "
+        "more are, the model lacks something, for instance different scatter in different groups.",
+    )
+
+
+def prior_and_posterior(numbers: Numbers) -> Html:
+    """What the data added to the priors."""
+    return figure(
+        partial(plots.plot_prior_posterior, numbers.displayed),
+        "Prior density and posterior histogram of each parameter that the groups share.",
+        "Before the data (line) and after (grey). Where the two are alike, the data say nothing.",
+    )
+
+
+def elbo(numbers: Numbers) -> Html:
+    """How ADVI climbed."""
+    return figure(
+        partial(plots.plot_elbo, numbers.displayed),
+        "The evidence lower bound against the step of ADVI, which rises and becomes level.",
+        "The bound that ADVI maximises, step by step.",
+    )
+
+
+def comparison(numbers: Numbers, compared: Comparison) -> Html:
+    """Models side by side."""
+    table = compared.table.set_axis(display(compared.table.index))
+    return figure(
+        partial(plots.plot_comparison, table, outcome=numbers.displayed.attrs["outcome"]),
+        "Left the difference of each model from the best in expected log predictive density; right "
+        "the deviation on rows that the fit saw and on rows left out; the table has the numbers.",
+        "Left: how far behind the best a model is, with one and two standard errors. Right: the "
+        "deviation from rows the fit saw and from rows left out; only the second counts.",
+    )
+
+
+def _only(numbers: Numbers, groups: Any) -> DataTree:
+    """The fit with these groups and no others."""
+    return numbers.displayed.isel({group_dim(numbers.labels): groups})
+
+
+def _save(made: Figure, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    made.savefig(buffer, format=kind, **options)
+    return buffer.getvalue()

@@ -1,0 +1,113 @@
+"""Sections of a report: groups and predictions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radon_numpyro.data.checks import plural
+from radon_numpyro.report import figures
+from radon_numpyro.report.html import Html, element, section, table
+from radon_numpyro.report.words import ends, middle, name, percent, stated
+from radon_numpyro.results.estimates import Estimate, Numbers
+from radon_numpyro.results.prediction import predict
+
+SHOWN_PREDICTORS = 6
+PRIOR_MARK = "\N{DAGGER}"
+
+
+def groups(numbers: Numbers) -> Html | None:
+    """A row a group, and the figures of groups."""
+    if numbers.model == "pooled":
+        return None
+    found, count = numbers.coefficients, np.asarray(numbers.statistics.count)
+    total, predictors = len(count), numbers.labels.predictors[:SHOWN_PREDICTORS]
+    rows = []
+    for code in numbers.chosen:
+        cells: list[Any] = [name(numbers.group(code)), f"{count[code]:,.0f}"]
+        for k in range(1 + len(predictors)):
+            one = Estimate(*(part[code, k] for part in found))
+            prior = numbers.model == "individual" and not numbers.identified[code, k]
+            marked = PRIOR_MARK if prior else ""
+            interval = element("span", ends(one), class_="range")
+            cells.append([middle(one), marked, " (", interval, ")"])
+        rows.append(cells)
+    left_out = total - len(rows)
+    if left_out:
+        which = (
+            f"{plural(len(rows), 'group')} of {total:,}: those that differ most clearly from the "
+            f"middle. The other {left_out:,} are left out."
+        )
+    else:
+        which = f"All {plural(total, 'group')}."
+    caption = [
+        f"{which} Posterior mean and {percent(numbers.prob)} interval, the highest intercept first."
+    ]
+    if more := len(numbers.labels.predictors) - len(predictors):
+        caption.append(f" Slopes of {plural(more, 'more predictor')} are left out.")
+    if numbers.model == "individual" and not numbers.identified.all():
+        caption.append(f" {PRIOR_MARK}: the prior's number; the group's own rows do not tell.")
+    if not numbers.has_draws:
+        caption.append(" The fit kept means and sds of these; the intervals are those of Normals.")
+    headings = ["group", "rows", "intercept", *(["slope of ", name(x)] for x in predictors)]
+    content: list[Any] = []
+    if numbers.model == "hierarchical":
+        content.append(_shrinkage(numbers))
+    content.append(table(caption, headings, rows, label="Groups"))
+    if numbers.has_draws:
+        content += figures.forests(numbers)
+    return section("groups", "The groups", content)
+
+
+def predictions(numbers: Numbers) -> Html | None:
+    """New rows of a group not seen, and of a few known ones."""
+    at = numbers.typical_rows()
+    new = "any group" if numbers.model == "pooled" else "a new group"
+    codes = [] if numbers.model == "pooled" else numbers.examples()
+    given = [(new, None)] if numbers.model != "individual" else []
+    shown = [*given, *((numbers.group(code), numbers.group(code)) for code in codes)]
+    if not shown:
+        return None
+    group = numbers.labels.group
+    frame = pd.concat([at] * len(shown), ignore_index=True)
+    frame[group] = pd.Series([label for _, label in shown for _ in at.index], dtype=object)
+    admit = {} if numbers.model == "individual" else {"new_groups": "population"}
+    line, row = (
+        predict(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
+        for kind in ("mean", "outcome")
+    )
+    predictors = numbers.labels.predictors[:SHOWN_PREDICTORS]
+    rows, sds = [], numbers.columns["sd"]
+    for i in range(len(frame)):
+        title, label = shown[i // len(at)]
+        cells: list[Any] = [title if label is None else name(title)]
+        cells += [stated(frame[x].iloc[i], sds[x]) for x in predictors]
+        for part in (line, row):
+            one = Estimate(*(part[c].iloc[i] for c in ("mean", "sd", "lower", "upper")))
+            cells.append([middle(one), " (", element("span", ends(one), class_="range"), ")"])
+        rows.append(cells)
+    prob = percent(numbers.prob)
+    caption = (
+        f"Predictions with {prob} intervals: of the line, which is the mean of many rows, and of "
+        "one new row."
+    )
+    headings = ["group", *map(name, predictors), "line", "new row"]
+    content: list[Any] = [table(caption, headings, rows, label="Predictions")]
+    drawable = numbers.has_rows and numbers.has_draws and numbers.labels.predictors
+    if (
+        codes
+        and drawable
+        and numbers.model != "pooled"
+        and numbers.statistics.num_rows <= figures.MOST_ROWS
+    ):
+        content.append(figures.lines(numbers))
+    return section("predictions", "Predictions", content)
+
+
+def _shrinkage(numbers: Numbers) -> Html:
+    try:
+        return figures.shrinkage(numbers)
+    except ValueError as error:
+        return element("p", f"There is no figure of partial pooling: {error}.", class_="soft")

@@ -1,0 +1,1 @@
+"""Fits as DataTrees: built, read, stored, diagnosed, summarised, used to predict."""

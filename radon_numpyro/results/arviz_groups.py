@@ -1,0 +1,153 @@
+r"""Groups that a fit has on demand, by ArviZ's names, so that its functions run on it.
+
+========================  =====================================================================
+group                     content
+========================  =====================================================================
+``prior``                 draws of every site from the prior
+``prior_predictive``      ``y`` of each row for each of these draws
+``posterior_predictive``  ``y`` of each row for each draw of the posterior
+``log_likelihood``        log density of ``y`` by row, given the coefficients and eps of a draw
+``log_prior``             log density of a draw under the prior of each top-level parameter
+========================  =====================================================================
+
+The first four come from NumPyro's ``Predictive`` and ``log_likelihood`` on the models as written
+(``model/regressions.py``). Top-level are ``mu_*``, ``sigma_*`` and ``eps`` in the hierarchical
+model, ``alpha``, ``beta`` and ``eps`` in the others. The population :math:`N(\mu, \sigma)` of the
+hierarchical model is left out of ``log_prior``. Power-scaling asks how the posterior would move if
+what was assumed before the data weighed more or less. But the coefficients are what the population
+is learnt from, the data of its hyperparameters: its density to the power of 1.01 would pretend that
+there were more groups.
+
+References
+----------
+Kallioinen, Paananen, Buerkner and Vehtari (2024), Detecting and diagnosing prior and likelihood
+sensitivity with power-scaling, doi:10.1007/s11222-023-10366-5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from numpyro.infer import Predictive, log_likelihood
+
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.inference.programs import precision
+from radon_numpyro.model.regressions import MODELS
+from radon_numpyro.results.datatree import SITES, add_draws
+from radon_numpyro.results.fit_reader import read_data, read_labels, read_priors
+
+GROUPS = ("prior", "prior_predictive", "posterior_predictive", "log_likelihood", "log_prior")
+TOP_LEVEL = {
+    "hierarchical": ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "eps"),
+    "individual": ("alpha", "beta", "eps"),
+    "pooled": ("alpha", "beta", "eps"),
+}
+
+
+def with_groups(tree: xr.DataTree, *names: str, seed: int = 0) -> xr.DataTree:
+    """A copy of a fit with more groups.
+
+    Parameters
+    ----------
+    tree
+        A fit with rows, fresh or loaded from a file; for ``log_prior`` alone statistics will do.
+    *names
+        Which groups to add, of the table at the head of this module; those that are there are
+        made anew.
+    seed
+        Seed of what is drawn: prior and predictions.
+
+    Returns
+    -------
+    xarray.DataTree
+        The fit, which shares its numbers with ``tree``, and the groups, with as many chains and
+        draws as the posterior.
+
+    Raises
+    ------
+    TypeError
+        If ``tree`` is something else.
+    ValueError
+        If there is no such group, the fit saw statistics only, or ``posterior_predictive`` or
+        ``log_likelihood`` is asked of a fit whose coefficients were summarised.
+
+    Examples
+    --------
+    >>> arviz.psense_summary(with_groups(tree, "log_prior", "log_likelihood"))  # doctest: +SKIP
+    """
+    unknown = [name for name in names if name not in GROUPS]
+    if unknown or not names:
+        raise ValueError(f"Expected names among {', '.join(GROUPS)}; got {unknown or 'none'}")
+    labels = read_labels(tree)
+    out = tree.copy()
+    keys = dict(zip(("prior", "posterior"), jax.random.split(jax.random.key(seed)), strict=True))
+    with precision("float64"):
+        if "log_prior" in names:
+            add_draws(out, "log_prior", _log_prior(tree), labels)
+        if "prior" in names or "prior_predictive" in names:
+            sites = _prior(tree, keys["prior"])
+            y = {"y": sites.pop("y")}
+            for name, values in (("prior", sites), ("prior_predictive", y)):
+                if name in names:
+                    add_draws(out, name, values, labels, seed=seed)
+        if "posterior_predictive" in names:
+            drawn = _posterior_predictive(tree, keys["posterior"])
+            add_draws(out, "posterior_predictive", drawn, labels, seed=seed)
+        if "log_likelihood" in names:
+            add_draws(out, "log_likelihood", _log_likelihood(tree), labels)
+    return out
+
+
+def _draws(tree: xr.DataTree) -> dict[str, np.ndarray]:
+    """Draws of every site, shape (chains, draws, ...)."""
+    posterior = tree["posterior"].to_dataset().transpose("chain", "draw", ...)
+    return {n: posterior[n].values.astype(np.float64) for n in SITES if n in posterior}
+
+
+def _coefficients_too(tree: xr.DataTree, name: str) -> dict[str, np.ndarray]:
+    draws = _draws(tree)
+    if "alpha" not in draws:
+        raise ValueError(
+            f"Expected a fit whose coefficients were drawn for {name}; got one that summarised "
+            "them: fit with coefficients='draws'"
+        )
+    return draws
+
+
+def _without_outcome(tree: xr.DataTree) -> GroupedData:
+    """The rows, of which the models sample the outcome."""
+    return replace(read_data(tree), y=None)  # type: ignore[arg-type]
+
+
+def _log_prior(tree: xr.DataTree) -> dict[str, Any]:
+    priors, draws = read_priors(tree), _draws(tree)
+    sites = [site for site in TOP_LEVEL[tree.attrs["model"]] if site in draws]
+    return {s: getattr(priors, s).distribution().log_prob(draws[s]) for s in sites}
+
+
+def _prior(tree: xr.DataTree, key: Any) -> dict[str, Any]:
+    sizes = tree["posterior"].sizes
+    shape = sizes["chain"], sizes["draw"]
+    model = Predictive(MODELS[tree.attrs["model"]], num_samples=shape[0] * shape[1])
+    drawn = model(key, _without_outcome(tree), read_priors(tree))
+    return {name: value.reshape(*shape, *value.shape[1:]) for name, value in drawn.items()}
+
+
+def _posterior_predictive(tree: xr.DataTree, key: Any) -> Mapping[str, Any]:
+    draws = _coefficients_too(tree, "posterior_predictive")
+    model = Predictive(MODELS[tree.attrs["model"]], draws, batch_ndims=2)
+    drawn: Mapping[str, Any] = model(key, _without_outcome(tree), read_priors(tree))
+    return drawn
+
+
+def _log_likelihood(tree: xr.DataTree) -> Mapping[str, Any]:
+    draws = _coefficients_too(tree, "log_likelihood")
+    found: Mapping[str, Any] = log_likelihood(
+        MODELS[tree.attrs["model"]], draws, read_data(tree), read_priors(tree), batch_ndims=2
+    )
+    return found

@@ -1,0 +1,291 @@
+"""Results as an ArviZ ``DataTree``: the only place that builds one.
+
+==================== ==========================================================================
+group                content
+==================== ==========================================================================
+``posterior``        draws of every site; dims chain, draw, the user's group column, predictor
+``sample_stats``     what the sampler says of each draw, by ArviZ's names (absent when the draws are
+                     independent and exact)
+``coefficients/...`` ``means`` and ``sds`` of alpha and beta, when their draws were not kept
+``advi``             attributes converged, reason, verdict, khat, num_steps, ...
+``advi/trace``       ``elbo`` by step, in nats
+``advi/means``       mean of each site under the guide, in the site's own units
+``advi/sds``         standard deviation of each site under the guide
+``observed_data``    ``y`` by row (absent when the fit saw statistics only)
+``constant_data``    ``x`` and ``group_index`` by row; the sufficient statistics by group
+==================== ==========================================================================
+
+The root's attributes say how it was made: model, method, priors, seed, versions, device, dtype,
+timings, fingerprint of the data, and the call; ``centers``, the predictors that are counted from a
+value of their own (``x`` and the statistics are, too); and ``findings``, what was seen of the data
+and the priors before the fit.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import arviz_base
+import numpy as np
+import xarray as xr
+
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.labels import Labels, stored
+from radon_numpyro.inference.advi import ADVIResult
+from radon_numpyro.inference.devices import describe_current
+from radon_numpyro.inference.fit_identity import package_versions
+from radon_numpyro.inference.inversion import ExactResult
+from radon_numpyro.inference.nuts import NUTSResult
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
+
+PREDICTOR = "predictor"
+SITES = ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps")
+_DIMS = {".", "chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
+_TAKEN = _DIMS.union(SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
+# Arguments of functions of xarray that ArviZ calls with dimensions as keywords.
+_KEYWORDS = ("self", "coords")
+
+
+def group_dim(labels: Labels) -> str:
+    """Dimension that bears the groups: the user's column name.
+
+    A name that another dimension or variable has already, or that xarray cannot take as one, gets
+    ``_group`` behind it; a slash,
+    which in a DataTree is a path, becomes an underscore.
+
+    Parameters
+    ----------
+    labels
+        Names of the data.
+    """
+    name = labels.group.replace("/", "_") or "group"
+    return f"{name}_group" if name in _TAKEN or name in _KEYWORDS else name
+
+
+def site_dims(model: str, labels: Labels) -> dict[str, list[str]]:
+    """Dimensions of each site of a model, in order.
+
+    Parameters
+    ----------
+    model
+        ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
+    labels
+        Names of the data.
+    """
+    group = [] if model == "pooled" else [group_dim(labels)]
+    return {
+        "mu_beta": [PREDICTOR],
+        "sigma_beta": [PREDICTOR],
+        "alpha": group,
+        "beta": [*group, PREDICTOR],
+        "eps": group if model == "individual" else [],
+    }
+
+
+def to_datatree(
+    data: GroupedData | GroupStatistics,
+    statistics: GroupStatistics,
+    priors: Priors,
+    advi: ADVIResult,
+    drawn: NUTSResult | ExactResult,
+    attributes: Mapping[str, Any],
+) -> xr.DataTree:
+    """Put a fit into a DataTree.
+
+    Parameters
+    ----------
+    data, statistics
+        What was fitted, and its sufficient statistics.
+    priors
+        The priors of the fit.
+    advi, drawn
+        Its two results.
+    attributes
+        Further attributes of the root.
+
+    Returns
+    -------
+    xarray.DataTree
+        As the table at the head of this module says.
+    """
+    labels = statistics.labels
+    dims: dict[Any, Any] = dict(site_dims(advi.model, labels))
+    group = group_dim(labels)
+    coords: dict[Any, Any] = {
+        group: stored(labels.groups),
+        PREDICTOR: np.array(labels.predictors, dtype=str),
+        f"{PREDICTOR}_other": np.array(labels.predictors, dtype=str),
+    }
+    constant = {name: np.asarray(getattr(statistics, name)) for name in STATISTICS}
+    constant_dims = {
+        "count": [group],
+        "mean_x": [group, PREDICTOR],
+        "mean_y": [group],
+        "sxx": [group, PREDICTOR, f"{PREDICTOR}_other"],
+        "sxy": [group, PREDICTOR],
+        "syy": [group],
+        "x": ["row", PREDICTOR],
+        "group_index": ["row"],
+        "y": ["row"],
+    }
+    contents: dict[str, dict[str, Any]] = {
+        "posterior": {name: drawn.draws[name] for name in SITES if name in drawn.draws},
+    }
+    if isinstance(drawn, NUTSResult):
+        contents["sample_stats"] = dict(drawn.stats)
+    if isinstance(data, GroupedData):
+        contents["observed_data"] = {"y": data.y}
+        constant |= {"x": data.x, "group_index": data.group}
+    if not labels.predictors:
+        empty = ("mean_x", "sxx", "sxy", "x")
+        constant = {name: value for name, value in constant.items() if name not in empty}
+    contents["constant_data"] = constant
+    tree = arviz_base.from_dict(contents, coords=coords, dims={**dims, **constant_dims})
+    if "observed_data" in tree.children:
+        tree["observed_data"]["y"].attrs["long_name"] = labels.outcome
+
+    tree["advi"] = xr.DataTree(xr.Dataset(attrs=_advi_attributes(advi)))
+    trace = arviz_base.dict_to_dataset({"elbo": advi.elbo}, dims={"elbo": ["step"]}, sample_dims=[])
+    tree["advi/trace"] = xr.DataTree(trace)
+    moments = {"advi": (advi.means, advi.sds)}
+    if isinstance(drawn, NUTSResult) and drawn.coefficients:
+        means, sds = ({n: m[k] for n, m in drawn.coefficients.items()} for k in (0, 1))
+        moments["coefficients"] = (means, sds)
+    for parent, pair in moments.items():
+        for name, values in zip(("means", "sds"), pair, strict=True):
+            sites = {site: values[site] for site in SITES if site in values}
+            dataset = arviz_base.dict_to_dataset(sites, dims=dims, coords=coords, sample_dims=[])
+            tree[f"{parent}/{name}"] = xr.DataTree(dataset)
+    tree.attrs.update(_provenance(data, labels, priors, advi), **drawn.attributes(), **attributes)
+    return tree
+
+
+def add_draws(
+    tree: xr.DataTree, name: str, values: Mapping[str, Any], labels: Labels, **attributes: Any
+) -> None:
+    """Put draws of sites, or of ``y`` by row, into a group of a fit.
+
+    Parameters
+    ----------
+    tree
+        The fit, which is changed.
+    name
+        Name of the group, which is replaced if it is there.
+    values
+        Arrays of shape (chains, draws, ...), dimensions as in the posterior.
+    labels
+        Names of the data.
+    **attributes
+        Attributes of the group.
+    """
+    dims: dict[Any, Any] = {**site_dims(tree.attrs["model"], labels), "y": ["row"]}
+    arrays = {site: np.asarray(values[site]) for site in (*SITES, "y") if site in values}
+    coords: dict[Any, Any] = {n: c.values for n, c in tree["posterior"].coords.items()}
+    dataset = arviz_base.dict_to_dataset(arrays, dims=dims, coords=coords, attrs=attributes)
+    tree[name] = xr.DataTree(dataset)
+
+
+def predictions_to_datatree(
+    tree: xr.DataTree,
+    labels: Labels,
+    values: Mapping[str, np.ndarray],
+    *,
+    x: np.ndarray,
+    groups: Sequence[Hashable],
+    new_group: np.ndarray,
+    index: Sequence[Hashable],
+    attributes: Mapping[str, Any],
+) -> xr.DataTree:
+    """Put draws of new rows into a DataTree of their own.
+
+    Parameters
+    ----------
+    tree
+        The fit, whose chains and draws these are.
+    labels
+        Names of the data.
+    values
+        Draws by name, shape (S, R) with S chains times draws.
+    x, groups, new_group
+        Predictors (R, K), labels of the groups, and whether the fit has not seen them (R,).
+    index
+        Labels of the R rows.
+    attributes
+        Further attributes of the root.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``predictions`` and ``predictions_constant_data``.
+    """
+    posterior = tree["posterior"].to_dataset()
+    sampled = {name: posterior[name].values for name in ("chain", "draw")}
+    shape = tuple(len(values) for values in sampled.values())
+    draws = {name: v.reshape(*shape, -1) for name, v in values.items()}
+    constant = {"new_group": new_group} | ({"x": x} if labels.predictors else {})
+    made = arviz_base.from_dict(
+        {"predictions": draws, "predictions_constant_data": constant},
+        pred_coords={
+            **sampled,
+            "row": stored(index),
+            PREDICTOR: np.array(labels.predictors, dtype=str),
+        },
+        pred_dims={"y": ["row"], "mean": ["row"], "x": ["row", PREDICTOR], "new_group": ["row"]},
+    )
+    of_row = {group_dim(labels): ("row", stored(groups))}
+    for name in made.children:
+        made[name] = xr.DataTree(made[name].to_dataset().assign_coords(of_row))
+    kept = ("model", "outcome", "predictors", "group", "centers", "priors", "data_fingerprint")
+    made.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
+    made.attrs.update(attributes)
+    return made
+
+
+def describe_call(function: str, **arguments: Any) -> str:
+    """The call that made a result, as Python would write it.
+
+    Parameters
+    ----------
+    function
+        Name of the function.
+    **arguments
+        Its arguments, data left out.
+    """
+    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"{function}(data, {given})"
+
+
+def _advi_attributes(advi: ADVIResult) -> dict[str, Any]:
+    return {
+        "converged": int(advi.converged),
+        "reason": advi.reason,
+        "verdict": advi.verdict,
+        "khat": advi.khat,
+        "num_steps": advi.num_steps,
+        "num_particles": advi.num_particles,
+        "skipped_steps": advi.skipped_steps,
+    }
+
+
+def _provenance(
+    data: GroupedData | GroupStatistics, labels: Labels, priors: Priors, advi: ADVIResult
+) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "model": advi.model,
+        "outcome": labels.outcome,
+        "predictors": json.dumps(labels.predictors),
+        "group": labels.group,
+        "left_out": json.dumps(data.left_out),
+        "lost_groups": json.dumps(stored(data.lost_groups).tolist()),
+        "centers": json.dumps(dict(data.centers)),
+        "priors": priors.to_json(),
+        "device": describe_current(),
+        "versions": json.dumps({"python": platform.python_version(), **package_versions()}),
+    }
+    if isinstance(data, GroupedData):
+        attributes["data_fingerprint"] = data.fingerprint()
+    return attributes

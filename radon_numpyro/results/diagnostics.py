@@ -1,0 +1,352 @@
+"""Can these numbers be trusted? Findings with advice, never a bare number.
+
+References
+----------
+Vehtari, Gelman, Simpson, Carpenter and Buerkner (2021), Rank-normalization, folding, and
+localization: an improved R-hat, doi:10.1214/20-BA1221. Betancourt (2016), Diagnosing suboptimal
+cotangent disintegrations in Hamiltonian Monte Carlo, arXiv:1604.00695.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from dataclasses import dataclass, replace
+from typing import Any
+
+import arviz_stats
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_base import dataset_to_dataframe
+
+from radon_numpyro.data.findings import Finding, from_json
+from radon_numpyro.inference.ess import TAILS
+from radon_numpyro.inference.parametrisation import MAX_MARGINAL_PREDICTORS
+from radon_numpyro.inference.run_control import INTERRUPTED, MAX_SECONDS
+from radon_numpyro.results.contraction import prior_only
+from radon_numpyro.results.datatree import PREDICTOR
+
+MAX_RHAT = 1.01
+MIN_ESS_PER_CHAIN = 100
+MIN_BFMI = 0.3
+# Target acceptance probabilities to advise, the next one above that of the draws.
+ACCEPT_PROBS = (0.95, 0.99, 0.999)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the checks found.
+
+    Attributes
+    ----------
+    findings
+        What was seen: of the data and the priors, then of the draws. Those that are a ``caution``
+        leave the numbers as they are.
+    table
+        ``r_hat``, ``ess_bulk`` and ``ess_tail`` of every parameter, a row each.
+    num_draws
+        Draws in all, over the chains.
+    num_divergences
+        Divergent transitions among them.
+    min_bfmi
+        Smallest energy Bayesian fraction of missing information over the chains; infinite when
+        the draws are exact and no chain was run.
+    advi_verdict
+        What the guide is good for; it does not bear on the draws.
+    """
+
+    findings: tuple[Finding, ...]
+    table: pd.DataFrame
+    num_draws: int
+    num_divergences: int
+    min_bfmi: float
+    advi_verdict: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the numbers can be trusted, cautions aside."""
+        return all(finding.caution for finding in self.findings)
+
+    @property
+    def max_rhat(self) -> float:
+        """Largest R-hat of any parameter; NaN if any is."""
+        return float(self.table["r_hat"].max(skipna=False))
+
+    @property
+    def min_ess(self) -> float:
+        """Smallest bulk or tail effective sample size of any parameter; NaN if any is."""
+        return float(self.table[["ess_bulk", "ess_tail"]].min(skipna=False).min(skipna=False))
+
+    def _sampler(self) -> str:
+        if np.isposinf(self.min_bfmi):
+            return "independent and exact"
+        return f"{self.num_divergences} divergences, smallest E-BFMI {self.min_bfmi:.2f}"
+
+    def text(self, *, command: bool = False, again: bool = False) -> str:
+        """The verdict, the checks behind it and the findings.
+
+        Parameters
+        ----------
+        command
+            Advise options of the command line, not arguments of Python.
+        again
+            Say that these are options of another fit, where the command at hand has others.
+        """
+        head = "Good: the draws can be trusted." if self.ok else "Do not trust these numbers yet."
+        if self.ok and self.findings:
+            head += " But read this first:"
+        lines = [
+            head,
+            f"  {self.num_draws} draws, largest R-hat {self.max_rhat:.4f}, smallest ESS "
+            f"{self.min_ess:.0f}, {self._sampler()}",
+        ]
+        for finding in self.findings:
+            lines += finding.lines(command=command, again=again)
+        lines.append(f"  ADVI: {self.advi_verdict}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def diagnose(tree: xr.DataTree) -> Diagnosis:
+    """Check a fit: convergence, effective sample sizes, divergences, trajectories, energy.
+
+    Parameters
+    ----------
+    tree
+        From :func:`fit`, or loaded from its netCDF file.
+
+    Returns
+    -------
+    Diagnosis
+        Poor convergence is a finding, not an exception.
+    """
+    posterior = tree["posterior"].to_dataset()
+    # R-hat and ESS go by ranks, to which infinity is a number like others.
+    posterior = posterior.where(np.isfinite(posterior))
+    table = _table(posterior)
+    posterior = tree["posterior"].to_dataset()
+    chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
+    least = MIN_ESS_PER_CHAIN * chains
+    run = _Run.of(tree, table, least)
+    of_data = list(from_json(tree.attrs.get("findings", "[]")))
+    of_draws = [
+        _rhat(table, run) if chains > 1 else None,
+        _ess(table, least, run),
+    ]
+    divergences, bfmi = 0, float("inf")
+    if "sample_stats" in tree.children:
+        stats = tree["sample_stats"].to_dataset()
+        divergences = int(stats["diverging"].sum())
+        bfmi = float(np.min(arviz_stats.bfmi(tree)["energy"].values))
+        of_draws += [
+            _divergences(divergences, chains * draws, run),
+            _saturated(stats["n_steps"].values, int(tree.attrs["max_tree_depth"])),
+            _energy(bfmi, run),
+        ]
+    if "priors" in tree.attrs:
+        of_data += [
+            finding for finding in [prior_only(tree, table, of_data)] if finding is not None
+        ]
+    spoiled = not all(finding.caution for finding in of_data)
+    findings = [
+        *of_data,
+        *(f for f in (_incomplete(tree), _chains(chains)) if f is not None),
+        # More draws do not mend data.
+        *(_after_the_data(f) if spoiled else f for f in of_draws if f is not None),
+    ]
+    return Diagnosis(
+        findings=tuple(findings),
+        table=table,
+        num_draws=chains * draws,
+        num_divergences=divergences,
+        min_bfmi=bfmi,
+        advi_verdict=str(tree["advi"].attrs["verdict"]),
+    )
+
+
+def drawn_again(tree: xr.DataTree) -> str | None:
+    """Why chains were run again with shorter steps, in a sentence; None if they were not.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    """
+    earlier = json.loads(tree.attrs.get("earlier_runs", "[]"))
+    if not earlier:
+        return None
+    chains = tree["posterior"].sizes["chain"]
+    runs = [
+        f"{run['divergences']} of {run['draws'] * chains} at {run['target_accept_prob']:g}"
+        for run in earlier
+    ]
+    return (
+        f"Draws diverged ({', '.join(runs)}), so all chains were run again, with a target "
+        f"acceptance of {tree.attrs['target_accept_prob']:g}"
+    )
+
+
+def _table(posterior: xr.Dataset) -> pd.DataFrame:
+    """As ``arviz_stats.summary`` names the rows; its standard errors would take as long again."""
+    with np.errstate(invalid="ignore"):
+        columns = {
+            "r_hat": arviz_stats.rhat(posterior),
+            "ess_bulk": arviz_stats.ess(posterior, method="bulk"),
+            "ess_tail": arviz_stats.ess(posterior, method="tail", prob=TAILS),
+        }
+    names = xr.DataArray(list(columns), dims="summary", name="summary")
+    stacked = xr.concat(list(columns.values()), dim=names)
+    return dataset_to_dataframe(stacked, sample_dims=["summary"]).T.astype(float)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """How the draws were made, and whether the marginal method might do better."""
+
+    method: str
+    draws: int
+    num_warmup: int
+    target_accept_prob: float
+    integrable: bool
+    enough: int
+
+    @classmethod
+    def of(cls, tree: xr.DataTree, table: pd.DataFrame, least: int) -> _Run:
+        attrs, posterior = tree.attrs, tree["posterior"].to_dataset()
+        method = str(attrs["method"])
+        # The marginal method does not take many predictors.
+        many = posterior.sizes.get(PREDICTOR, 0) > MAX_MARGINAL_PREDICTORS
+        return cls(
+            method,
+            posterior.sizes["draw"],
+            int(attrs.get("num_warmup", 500)),
+            float(attrs.get("target_accept_prob", 0.8)),
+            method != "marginal" and not (many and "mu_alpha" in posterior),
+            _enough(posterior.sizes["draw"], table[["ess_bulk", "ess_tail"]], least),
+        )
+
+    def longer(self) -> dict[str, Any]:
+        return {"draws": self.enough, "num_warmup": 2 * self.num_warmup}
+
+
+def _enough(draws: int, ess: pd.DataFrame, least: int) -> int:
+    """Draws of each chain for twice the ESS needed, and at least twice as many, in hundreds."""
+    smallest = float(np.nanmin(ess.to_numpy())) if ess.notna().any(axis=None) else float(least)
+    lacking = np.clip(least / max(smallest, 1.0), 1.0, 50.0)
+    return 100 * math.ceil(2 * draws * lacking / 100)
+
+
+def _after_the_data(finding: Finding) -> Finding:
+    advice = "first what is said above of the data and the priors"
+    return replace(finding, advice=advice, command=advice)
+
+
+def _incomplete(tree: xr.DataTree) -> Finding | None:
+    attrs = tree.attrs
+    if attrs["complete"]:
+        return None
+    stopped_by = attrs.get("stopped_by", "")
+    ends = {INTERRUPTED: "was interrupted", MAX_SECONDS: "ran out of time"}
+    what = (
+        f"The run is incomplete: it {ends.get(stopped_by, 'ended')} after "
+        f"{tree['posterior'].sizes['draw']} draws a chain."
+    )
+    if "checkpoint" in attrs:
+        path = str(attrs["checkpoint"])
+        return Finding(what, f"resume({path!r})", f"radon-numpyro resume {shlex.quote(path)}")
+    if stopped_by == MAX_SECONDS and "max_seconds" in attrs:
+        more = 2 * float(attrs["max_seconds"])
+        return Finding.advising(what, "{max_seconds}, or more", max_seconds=more)
+    return Finding.advising(
+        what,
+        "the same fit again, with {checkpoint} to be able to go on after an interruption",
+        checkpoint="run.checkpoint",
+    )
+
+
+def _chains(chains: int) -> Finding | None:
+    if chains > 1:
+        return None
+    return Finding.advising(
+        "One chain: R-hat cannot see whether it missed a part of the posterior.",
+        "{chains}",
+        chains=4,
+    )
+
+
+def _worst(values: pd.Series, *, largest: bool) -> str:
+    ordered = values.sort_values(ascending=not largest, na_position="first")
+    form = "{:.4f}" if largest else "{:.0f}"
+    shown = ", ".join(f"{name} {form.format(value)}" for name, value in ordered.head(3).items())
+    return f"{shown}{', ...' if len(ordered) > 3 else ''}"
+
+
+def _rhat(table: pd.DataFrame, run: _Run) -> Finding | None:
+    bad = table["r_hat"][~(table["r_hat"] <= MAX_RHAT)]
+    if bad.empty:
+        return None
+    return _advising_method(
+        f"R-hat above {MAX_RHAT} or not a number for {len(bad)} of {len(table)} parameters "
+        f"({_worst(bad, largest=True)}): the chains disagree.",
+        "{draws} and {num_warmup}",
+        run,
+        **run.longer(),
+    )
+
+
+def _ess(table: pd.DataFrame, least: int, run: _Run) -> Finding | None:
+    ess = table[["ess_bulk", "ess_tail"]].min(axis=1, skipna=False)
+    bad = ess[~(ess >= least)]
+    if bad.empty:
+        return None
+    return _advising_method(
+        f"Effective sample size below {least} for {len(bad)} of {len(table)} parameters "
+        f"({_worst(bad, largest=False)}): quantiles and standard errors are unreliable.",
+        "{draws}",
+        run,
+        draws=run.enough,
+    )
+
+
+def _divergences(count: int, total: int, run: _Run) -> Finding | None:
+    if not count:
+        return None
+    what = f"{count} of {total} transitions diverged: a part of the posterior was not reached."
+    higher = [accept for accept in ACCEPT_PROBS if accept > run.target_accept_prob]
+    if higher:
+        return _advising_method(what, "{target_accept_prob}", run, target_accept_prob=higher[0])
+    return _advising_method(what, "{num_warmup}", run, num_warmup=2 * run.num_warmup)
+
+
+def _saturated(n_steps: np.ndarray, max_tree_depth: int) -> Finding | None:
+    share = float((n_steps >= 2**max_tree_depth - 1).mean())
+    if share < 0.01:
+        return None
+    return Finding.advising(
+        f"{share:.0%} of the trajectories reached the tree depth of {max_tree_depth}: they were "
+        "cut short.",
+        "{max_tree_depth}, or predictors that are centred and scaled",
+        max_tree_depth=max_tree_depth + 2,
+    )
+
+
+def _energy(bfmi: float, run: _Run) -> Finding | None:
+    if bfmi >= MIN_BFMI:
+        return None
+    return _advising_method(
+        f"E-BFMI {bfmi:.2f} is below {MIN_BFMI}: the momenta change the energy too little.",
+        "{draws} and {num_warmup}",
+        run,
+        **run.longer(),
+    )
+
+
+def _advising_method(what: str, template: str, run: _Run, **arguments: Any) -> Finding:
+    """Advise the marginal method first, where the draws are by another and it can be taken."""
+    if not run.integrable:
+        return Finding.advising(what, template, **arguments)
+    return Finding.advising(what, "{method}, or " + template, method="marginal", **arguments)

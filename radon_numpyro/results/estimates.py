@@ -1,0 +1,301 @@
+"""A fit in numbers: estimates with intervals, of parameters and of groups."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+from unicodedata import category
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import ndtri
+
+from radon_numpyro.data.centers import zeros
+from radon_numpyro.data.identification import identified_coefficients
+from radon_numpyro.data.labels import Labels
+from radon_numpyro.data.moments import overall_moments
+from radon_numpyro.gaussian import mixtures as mixture
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.results.datatree import PREDICTOR, group_dim
+from radon_numpyro.results.fit_reader import (
+    read_centers,
+    read_coefficients,
+    read_draws,
+    read_labels,
+    read_priors,
+    read_statistics,
+)
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+ALL_GROUPS, CHOSEN_GROUPS, SAMPLED_GROUPS = 100, 40, 200
+BLOCK = 500
+# Controls, surrogates, no characters at all, ends of lines: an SVG file or a line holds none.
+UNFIT = ("Cc", "Cs", "Cn", "Zl", "Zp")
+SITES = {
+    "hierarchical": ("mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps"),
+    "individual": ("alpha", "beta", "eps"),
+    "pooled": ("alpha", "beta", "eps"),
+}
+
+
+class Estimate(NamedTuple):
+    """Posterior mean, standard deviation, and ends of the equal-tailed interval.
+
+    Numbers, or arrays of the same shape.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, draws: np.ndarray, prob: float) -> Estimate:
+        """Of draws, which are along the first axis."""
+        low, high = np.quantile(draws, (0.5 - prob / 2, 0.5 + prob / 2), axis=0)
+        # Far from zero a plain sum of thousands loses the digits in which the draws differ.
+        from_first = draws - draws[0]
+        return cls(draws[0] + from_first.mean(0), from_first.std(0), low, high)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A fit as tables and reports read it.
+
+    Attributes
+    ----------
+    tree
+        The fit.
+    prob
+        Probability of the intervals.
+    """
+
+    tree: xr.DataTree
+    prob: float
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Names of the columns and groups."""
+        return read_labels(self.tree)
+
+    @cached_property
+    def statistics(self) -> GroupStatistics:
+        """What was fitted."""
+        return read_statistics(self.tree)
+
+    @property
+    def zeros(self) -> np.ndarray:
+        """Value of each predictor that the fit counts as 0, shape (K,)."""
+        return zeros(read_centers(self.tree), self.labels.predictors)
+
+    @cached_property
+    def priors(self) -> Priors:
+        """The priors of the fit."""
+        return read_priors(self.tree)
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return str(self.tree.attrs["model"])
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the tree has the rows, not their statistics alone."""
+        return "observed_data" in self.tree.children
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether the coefficients of the groups were drawn, not summarised."""
+        return "alpha" in self.tree["posterior"]
+
+    @cached_property
+    def displayed(self) -> xr.DataTree:
+        """The fit with names that a figure can hold: short, in one line, and still distinct."""
+        labels, group = self.labels, group_dim(self.labels)
+        predictors = display(labels.predictors)
+        coords = {PREDICTOR: predictors, f"{PREDICTOR}_other": predictors}
+        if not all(isinstance(label, int) for label in labels.groups):
+            coords[group] = display(labels.groups)
+
+        def rename(dataset: xr.Dataset) -> xr.Dataset:
+            return dataset.assign_coords({n: v for n, v in coords.items() if n in dataset.dims})
+
+        tree = xr.map_over_datasets(rename, self.tree)
+        tree.attrs = self.tree.attrs | {
+            "outcome": display([labels.outcome])[0],
+            "predictors": json.dumps(predictors),
+            "group": display([labels.group])[0],
+        }
+        return tree
+
+    @cached_property
+    def columns(self) -> pd.DataFrame:
+        """Mean and sd over all rows: predictors and, last, the outcome; whether it is 0 or 1.
+
+        In the units of the columns, also where the fit counts a predictor from another value.
+        """
+        s = self.statistics
+        n = np.asarray(s.count)[:, None]
+        means = np.column_stack([s.mean_x + self.zeros, s.mean_y])
+        within = np.column_stack([np.einsum("ckk->ck", s.sxx), s.syy])
+        mean = (n * means).sum(0) / n.sum()
+        sd = np.sqrt((within + n * (means - mean) ** 2).sum(0) / n.sum())
+        # x squared is x where x is 0 or 1: then the two sums agree in every group.
+        sums = n * means
+        binary = np.isclose(within + n * means**2, sums, rtol=1e-9, atol=0).all(0)
+        names = [*self.labels.predictors, self.labels.outcome]
+        return pd.DataFrame({"mean": mean, "sd": sd, "binary": binary}, index=names)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Draws (S,) of each parameter that no group has for itself: ``mu_beta[floor]``."""
+        found: dict[str, np.ndarray] = {}
+        if self.model == "individual":
+            return found
+        for site, draws in read_draws(self.tree, SITES[self.model]).items():
+            if draws.ndim == 1:
+                found[site] = draws
+            else:
+                for k, x in enumerate(self.labels.predictors):
+                    found[f"{site}[{x}]"] = draws[:, k]
+        return found
+
+    def of_population(self, weights: np.ndarray) -> tuple[Estimate, Estimate]:
+        """A combination of intercept and slopes: in the average group, and in a group not seen.
+
+        Parameters
+        ----------
+        weights
+            Of intercept and slopes, shape (P,).
+        """
+        draws = read_draws(self.tree, ("mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta"))
+        size = len(draws["mu_alpha"])
+        none = np.empty((size, 0))
+        mu = np.column_stack([draws["mu_alpha"], draws.get("mu_beta", none)]) @ weights
+        scales = np.column_stack([draws["sigma_alpha"], draws.get("sigma_beta", none)])
+        mean, variance = mu[:, None], (scales**2 @ weights**2)[:, None]
+        low, high = mixture.interval(mean, variance, self.prob, "eti")
+        moments = mixture.moments(mean, variance)
+        new = Estimate(*(value[0] for value in (*moments, low, high)))
+        return Estimate.of(mu, self.prob), new
+
+    @cached_property
+    def coefficients(self) -> Estimate:
+        """Of every group, shape (C, P), intercept first; of all rows, (1, P), in the pooled model.
+
+        Where the coefficients were summarised, the intervals are those of Normals.
+        """
+        if self.has_draws:
+            size = 1 if self.model == "pooled" else len(self.labels.groups)
+            blocks = [
+                Estimate.of(read_coefficients(self.tree, slice(first, first + BLOCK)), self.prob)
+                for first in range(0, size, BLOCK)
+            ]
+            return Estimate(*map(np.concatenate, zip(*blocks, strict=True)))
+        mean, sd = (
+            np.column_stack(
+                [part["alpha"], *(np.atleast_2d(part[n]) for n in ("beta",) if n in part)]
+            )
+            for part in (
+                self.tree[f"coefficients/{kind}"].to_dataset() for kind in ("means", "sds")
+            )
+        )
+        reach = ndtri(0.5 + self.prob / 2) * sd
+        return Estimate(mean, sd, mean - reach, mean + reach)
+
+    @cached_property
+    def identified(self) -> np.ndarray:
+        """Whether its own rows determine a coefficient, shape (C, P), or (1, P) if pooled."""
+        s = self.statistics
+        moments = (np.asarray(s.count), np.asarray(s.mean_x), np.asarray(s.sxx))
+        if self.model == "pooled":
+            moments = overall_moments(*moments)
+        return identified_coefficients(*moments)
+
+    @cached_property
+    def chosen(self) -> np.ndarray:
+        """Codes of the groups that a report names, the highest intercept first.
+
+        All, up to 100. Of more, the 40 that differ most clearly from the middle in some
+        coefficient, in units of its own posterior sd.
+        """
+        mean, sd = self.coefficients[:2]
+        groups = np.arange(len(mean))
+        if len(mean) > ALL_GROUPS:
+            distance = np.abs(mean - np.median(mean, axis=0)) / sd
+            groups = np.argsort(-distance.max(1), kind="stable")[:CHOSEN_GROUPS]
+        return groups[np.argsort(-mean[groups, 0], kind="stable")]
+
+    @property
+    def sampled(self) -> np.ndarray:
+        """Codes of at most 200 groups, evenly from the smallest to the largest."""
+        by_size = np.argsort(np.asarray(self.statistics.count), kind="stable")
+        every = np.linspace(0, len(by_size) - 1, min(len(by_size), SAMPLED_GROUPS))
+        return np.sort(by_size[every.round().astype(int)])
+
+    def examples(self) -> list[int]:
+        """Codes of the largest, the median and the smallest group with rows.
+
+        Labels that differed in type alone, and no longer do, name no one group.
+        """
+        count, times = np.asarray(self.statistics.count), Counter(map(str, self.labels.groups))
+        by_size = [
+            code
+            for code in np.argsort(-count, kind="stable").tolist()
+            if count[code] and times[str(self.group(code))] == 1
+        ]
+        return list(dict.fromkeys(by_size[k] for k in (0, len(by_size) // 2, -1) if by_size))
+
+    def group(self, code: int) -> Hashable:
+        """Label of a group."""
+        return self.labels.groups[code]
+
+    def typical_rows(self) -> pd.DataFrame:
+        """Values of the predictors to predict at, a column each.
+
+        The first takes its two values, or its mean less and plus its sd; the others are held at the
+        more frequent value, or at the mean.
+        """
+        columns = self.columns.iloc[:-1]
+        digits = 1 - np.floor(np.log10(columns["sd"].where(columns["sd"] > 0, 1.0)))
+
+        def rounded(name: str, value: float) -> float:
+            return round(float(value), int(digits[name]))
+
+        values = {
+            name: [round(c["mean"]) if c["binary"] else rounded(name, c["mean"])]
+            for name, c in columns.iterrows()
+        }
+        for name, c in columns.iloc[:1].iterrows():
+            ends = (c["mean"] - c["sd"], c["mean"] + c["sd"])
+            values[name] = [0, 1] if c["binary"] else [rounded(name, end) for end in ends]
+        rows = max(map(len, values.values()), default=1)
+        full = {n: v if len(v) == rows else v * rows for n, v in values.items()}
+        return pd.DataFrame(full, index=range(rows), dtype=float)
+
+
+def display(labels: Iterable[Hashable]) -> list[str]:
+    """Labels in one line of at most 24 letters, cut in the middle, numbered if they are alike."""
+    found: dict[str, None] = {}
+    for label in labels:
+        letters = (
+            c if category(c) not in UNFIT else "\N{REPLACEMENT CHARACTER}" for c in str(label)
+        )
+        plain = "".join(letters)
+        text, number = _cut(plain, 24), 1
+        while text in found:
+            number += 1
+            text = f"{_cut(plain, 18)} {number}"
+        found[text] = None
+    return list(found)
+
+
+def _cut(text: str, most: int) -> str:
+    tail = most // 2 - 2
+    if len(text) <= most:
+        return text
+    return f"{text[: most - tail - 1]}\N{HORIZONTAL ELLIPSIS}{text[-tail:]}"

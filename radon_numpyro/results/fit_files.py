@@ -1,0 +1,363 @@
+"""Fits in files: written whole, and checked from end to end before anything reads them.
+
+A file is data from anyone. What :func:`load_fit` returns has the groups, variables, dimensions,
+types and attributes that :func:`~radon_numpyro.fit` gives its results; further groups, such as
+predictions, are handed through.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.findings import from_json
+from radon_numpyro.data.labels import Labels
+from radon_numpyro.data.whole_files import write_whole
+from radon_numpyro.inference.parametrisation import METHODS
+from radon_numpyro.model.regressions import MODELS
+from radon_numpyro.results.datatree import PREDICTOR, group_dim, site_dims
+from radon_numpyro.results.fit_reader import read_priors, read_statistics
+from radon_numpyro.results.hdf5 import check_hdf5, damaged, seal
+from radon_numpyro.statistics.group_statistics import as_statistics
+
+ENGINE: Literal["h5netcdf"] = "h5netcdf"
+_JSON = (
+    "predictors",
+    "left_out",
+    "lost_groups",
+    "centers",
+    "versions",
+    "timings",
+    "earlier_runs",
+    "unfinished_run",
+)
+_MOMENTS = ("means", "sds")
+
+
+class Variable(NamedTuple):
+    """What a variable of a fit must be.
+
+    Attributes
+    ----------
+    dims
+        Its dimensions, in any order.
+    kinds
+        Kinds of type, by NumPy's letters.
+    least
+        Smallest value allowed; None where any will do, finite or not.
+    required
+        Whether a fit must have it.
+    """
+
+    dims: tuple[str, ...]
+    kinds: str = "f"
+    least: float | None = -np.inf
+    required: bool = True
+
+
+def save_fit(tree: xr.DataTree, path: str | Path) -> Path:
+    """Write a fit to a netCDF file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    tree
+        From :func:`~radon_numpyro.fit`, with or without further groups.
+    path
+        The file; one that is there is replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no fit.
+    OSError
+        If the file cannot be written.
+    """
+    if not isinstance(tree, xr.DataTree):
+        raise TypeError(f"Expected tree to be an xarray DataTree; got {type(tree).__name__}")
+    check_fit(tree, "tree")
+
+    def write(aside: Path) -> None:
+        tree.to_netcdf(aside, engine=ENGINE)
+        seal(aside)
+
+    return write_whole(Path(path), write)
+
+
+def load_fit(path: str | Path) -> xr.DataTree:
+    """Read a fit from its netCDF file into memory; the file is closed.
+
+    Parameters
+    ----------
+    path
+        From :func:`save_fit`, or from ``tree.to_netcdf``.
+
+    Returns
+    -------
+    xarray.DataTree
+        As it was saved, to the last digit; checked.
+
+    Raises
+    ------
+    OSError
+        If there is no such file or it cannot be read.
+    ValueError
+        If it is damaged or is not a fit; the message says where.
+    """
+    path = Path(path)
+    check_hdf5(path)
+    try:
+        tree = xr.load_datatree(path, engine=ENGINE, decode_times=False, phony_dims="access")
+    # Whatever netCDF makes of HDF5 that is not netCDF.
+    except Exception as error:
+        raise damaged(path, error) from error
+    check_fit(tree, str(path))
+    return tree
+
+
+def check_fit(tree: xr.DataTree, name: str) -> None:
+    """Refuse a tree that is not as :func:`~radon_numpyro.fit` makes it.
+
+    Parameters
+    ----------
+    tree
+        Any tree.
+    name
+        What to call it.
+
+    Raises
+    ------
+    ValueError
+        Naming the group, variable or attribute that is missing or wrong.
+    """
+    labels = _check_attributes(tree, name)
+    _check_dims(tree, name, labels)
+    for path, variables in _expected(tree, labels).items():
+        _check_group(tree, name, path)
+        dataset = tree[path].to_dataset()
+        for variable, wanted in variables.items():
+            if variable in dataset.variables:
+                where = f"{path}/{variable} of {name}"
+                _check_variable(dataset[variable], where, wanted)
+            elif wanted.required:
+                raise ValueError(f"Expected {name} to be a fit; got no {variable} in {path}")
+    _check_numbers(tree, name, labels)
+
+
+def _check_attributes(tree: xr.DataTree, name: str) -> Labels:
+    """Check those that the package reads; names of the columns."""
+    texts = {"/": ["model", "outcome", "group", "predictors", "priors", "method"]}
+    texts["/advi"] = ["verdict", "reason"]
+    numbers = {"/": ["complete"], "/advi": ["converged"]}
+    if "/sample_stats" in tree.groups:
+        numbers["/"].append("max_tree_depth")
+    if "/observed_data" in tree.groups:
+        texts["/"] += ["left_out", "data_fingerprint"]
+    for attributes, types, kind in ((texts, str, "text"), (numbers, int | np.integer, "a number")):
+        for path, keys in attributes.items():
+            _check_group(tree, name, path)
+            for key in keys:
+                value = tree[path].attrs.get(key)
+                if not isinstance(value, types):
+                    raise ValueError(
+                        f"Expected attribute {key} of {path} in {name} to be {kind}; got {value!r}"
+                    )
+    model, method = tree.attrs["model"], tree.attrs["method"]
+    if model not in MODELS or method not in METHODS[model]:
+        raise ValueError(
+            f"Expected {name} to have a model of this package and a method of it; got model "
+            f"{model!r} and method {method!r}"
+        )
+    parsed = {key: _parsed(tree, name, key) for key in _JSON if key in tree.attrs}
+    predictors, left_out = parsed["predictors"], parsed.get("left_out", [])
+    if not _is_list_of(predictors, str) or len(set(predictors)) < len(predictors):
+        raise ValueError(
+            f"Expected attribute predictors of {name} to list different names; got {predictors!r}"
+        )
+    if not _is_list_of(left_out, list) or any(
+        [type(part) for part in pair] != [str, int] for pair in left_out
+    ):
+        raise ValueError(
+            f"Expected attribute left_out of {name} to list reasons and counts; got {left_out!r}"
+        )
+    lost, centers = parsed.get("lost_groups", []), parsed.get("centers", {})
+    if not isinstance(lost, list) or any(type(label) not in (str, int) for label in lost):
+        raise ValueError(f"Expected attribute lost_groups of {name} to list labels; got {lost!r}")
+    if not isinstance(centers, dict) or not all(
+        key in predictors and type(value) in (int, float) and np.isfinite(value)
+        for key, value in centers.items()
+    ):
+        raise ValueError(
+            f"Expected attribute centers of {name} to have a finite number for some predictors; "
+            f"got {centers!r}"
+        )
+    earlier = parsed.get("earlier_runs", [])
+    of_run = {"target_accept_prob", "draws", "divergences"}
+    if not _is_list_of(earlier, dict) or not all(
+        set(run) == of_run and all(type(value) in (int, float) for value in run.values())
+        for run in earlier
+    ):
+        raise ValueError(
+            f"Expected attribute earlier_runs of {name} to list {', '.join(sorted(of_run))}; got "
+            f"{earlier!r}"
+        )
+    try:
+        from_json(str(tree.attrs.get("findings", "[]")))
+    except ValueError as error:
+        raise ValueError(f"Expected attribute findings of {name}; {error}") from error
+    return Labels(tree.attrs["outcome"], tuple(predictors), tree.attrs["group"], ())
+
+
+def _check_group(tree: xr.DataTree, name: str, path: str) -> None:
+    if path not in tree.groups:
+        raise ValueError(f"Expected {name} to be a fit; got no group {path}")
+
+
+def _parsed(tree: xr.DataTree, name: str, attribute: str) -> Any:
+    try:
+        return json.loads(tree.attrs[attribute])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"Expected attribute {attribute} of {name} in JSON; got {error}") from None
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+def _check_dims(tree: xr.DataTree, name: str, labels: Labels) -> None:
+    """A dimension has one size and one set of labels in all groups that a fit has."""
+    found: dict[Hashable, tuple[str, Any]] = {}
+    for path in _groups(tree):
+        dataset = tree[path].to_dataset()
+        for dim, size in dataset.sizes.items():
+            index = dataset.indexes.get(dim)
+            values = np.arange(size) if index is None else index.to_numpy()
+            first, others = found.setdefault(dim, (path, values))
+            if not np.array_equal(values, others):
+                raise ValueError(
+                    f"Expected the labels of {dim!r} in {name} to be the same in all groups; got "
+                    f"others in {path} than in {first}"
+                )
+    group = group_dim(labels)
+    if group not in found:
+        raise ValueError(f"Expected {name} to have a dimension {group!r}; got {first_few(found)}")
+    known = found.get(PREDICTOR, ("", np.zeros(0, dtype=str)))[1].tolist()
+    if known != list(labels.predictors):
+        raise ValueError(
+            f"Expected the predictors of {name} to be {list(labels.predictors)}, its attribute; "
+            f"got {known}"
+        )
+
+
+def _groups(tree: xr.DataTree) -> Iterator[str]:
+    """Groups that :func:`~radon_numpyro.fit` makes, as far as they are there."""
+    known = ["/posterior", "/sample_stats", "/observed_data", "/constant_data"]
+    known += ["/advi/trace"] + [
+        f"/{parent}/{part}" for parent in ("advi", "coefficients") for part in _MOMENTS
+    ]
+    return (path for path in known if path in tree.groups)
+
+
+def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable]]:
+    """The table of what a fit holds: variables by group."""
+    model, group = tree.attrs["model"], group_dim(labels)
+    sites = {site: tuple(dims) for site, dims in site_dims(model, labels).items()}
+    if model == "hierarchical":
+        sites |= {"mu_alpha": (), "sigma_alpha": ()}
+    else:
+        sites = {site: sites[site] for site in ("alpha", "beta", "eps")}
+    if not labels.predictors:
+        sites = {site: dims for site, dims in sites.items() if not site.endswith("beta")}
+    chains = ("chain", "draw")
+    least = {site: 0.0 for site in ("sigma_alpha", "sigma_beta", "eps")}
+    # Of very many groups the hierarchical model keeps no draws.
+    optional = ("alpha", "beta") if model == "hierarchical" else ()
+    table: dict[str, dict[str, Variable]] = {
+        "/posterior": {
+            site: Variable((*chains, *dims), "f", least.get(site, -np.inf), site not in optional)
+            for site, dims in sites.items()
+        },
+        "/constant_data": {
+            "count": Variable((group,), least=0.0),
+            "mean_y": Variable((group,)),
+            "syy": Variable((group,)),
+        },
+    }
+    table["/advi/trace"] = {"elbo": Variable(("step",), least=None)}
+    for part in _MOMENTS:
+        table[f"/advi/{part}"] = {s: Variable(d, least=None) for s, d in sites.items()}
+        if f"/coefficients/{part}" in tree.groups:
+            table[f"/coefficients/{part}"] = {
+                site: Variable(dims) for site, dims in sites.items() if site in optional
+            }
+    constants = table["/constant_data"]
+    if labels.predictors:
+        constants["mean_x"] = constants["sxy"] = Variable((group, PREDICTOR))
+        constants["sxx"] = Variable((group, PREDICTOR, f"{PREDICTOR}_other"))
+    if "/observed_data" in tree.groups:
+        table["/observed_data"] = {"y": Variable(("row",))}
+        constants["group_index"] = Variable(("row",), "iu", least=0)
+        if labels.predictors:
+            constants["x"] = Variable(("row", PREDICTOR))
+    if "/sample_stats" in tree.groups or tree.attrs["method"] != "marginal":
+        floats = ("lp", "energy", "acceptance_rate", "step_size")
+        table["/sample_stats"] = {stat: Variable(chains, least=None) for stat in floats}
+        table["/sample_stats"] |= {
+            "n_steps": Variable(chains, "iu", least=0),
+            "diverging": Variable(chains, "b", least=None),
+        }
+    return table
+
+
+def _check_variable(array: xr.DataArray, where: str, wanted: Variable) -> None:
+    if set(array.dims) != set(wanted.dims):
+        raise ValueError(f"Expected {where} to have dimensions {wanted.dims}; got {array.dims}")
+    if array.dtype.kind not in wanted.kinds:
+        kinds = {"f": "of type float", "iu": "of type int", "b": "of type bool"}
+        raise ValueError(f"Expected {where} to be {kinds[wanted.kinds]}; got {array.dtype}")
+    if array.size == 0 and "step" not in array.dims:
+        raise ValueError(f"Expected {where} to have entries; got shape {array.shape}")
+    if wanted.least is not None:
+        values = array.to_numpy()
+        wrong = ~(np.isfinite(values) & (values >= wanted.least))
+        if wrong.any():
+            least = "" if wanted.least == -np.inf else f" and at least {wanted.least:g}"
+            raise ValueError(
+                f"Expected {where} to be finite{least}; got {int(wrong.sum())} of {wrong.size} "
+                f"others: {first_few(values[wrong].tolist())}"
+            )
+
+
+def _check_numbers(tree: xr.DataTree, name: str, labels: Labels) -> None:
+    """What no single variable shows: the readers must make sense of it, and rows of groups."""
+    try:
+        priors, statistics = read_priors(tree), as_statistics(read_statistics(tree))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Expected {name} to be a fit; {error}") from error
+    for site in fields(priors):
+        shapes = {np.shape(value) for value in vars(getattr(priors, site.name)).values()}
+        allowed = {(), (len(labels.predictors),)} if site.name.endswith("beta") else {()}
+        if not shapes <= allowed:
+            raise ValueError(
+                f"Expected the prior of {site.name} in {name} to have parameters of shape "
+                f"{' or '.join(map(str, sorted(allowed)))}; got {getattr(priors, site.name)}"
+            )
+    if "/observed_data" in tree.groups:
+        group, count = tree["constant_data"]["group_index"].to_numpy(), statistics.count
+        outside = group[group >= len(count)]
+        if outside.size or not np.array_equal(np.bincount(group, minlength=len(count)), count):
+            raise ValueError(
+                f"Expected group_index of {name} to give each of the {len(count)} groups as many "
+                f"rows as count does; got {int(outside.size)} rows of no group, or other numbers"
+            )

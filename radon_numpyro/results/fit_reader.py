@@ -1,0 +1,222 @@
+"""What a fit was made of, read back from its DataTree, fresh or loaded from a file.
+
+Numbers come back to the last digit. Labels of groups come back as the tree keeps them: integers
+as integers, all others as text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from radon_numpyro.data.centers import Centers
+from radon_numpyro.data.checks import read_only
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.labels import Labels
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.results.datatree import PREDICTOR
+from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
+
+SCALES = ("sigma_alpha", "sigma_beta", "eps")
+
+
+def read_labels(tree: xr.DataTree) -> Labels:
+    """Names of the columns and labels of the groups.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+    """
+    constants = _constants(tree)
+    groups = constants[constants["count"].dims[0]].values.tolist()
+    predictors = tuple(json.loads(tree.attrs["predictors"]))
+    return Labels(tree.attrs["outcome"], predictors, tree.attrs["group"], tuple(groups))
+
+
+def read_statistics(tree: xr.DataTree) -> GroupStatistics:
+    """The sufficient statistics that were fitted.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+    """
+    constants, labels = _constants(tree), read_labels(tree)
+    c, k = len(labels.groups), len(labels.predictors)
+    # Without predictors a tree has no empty arrays, which netCDF does not keep.
+    empty = {"mean_x": (c, 0), "sxx": (c, 0, 0), "sxy": (c, 0)} if k == 0 else {}
+    values: dict[str, Any] = {
+        name: np.zeros(empty[name]) if name in empty else _numbers(constants[name])
+        for name in STATISTICS
+    }
+    return GroupStatistics(**values, labels=labels, **_of_rows(tree))
+
+
+def read_data(tree: xr.DataTree) -> GroupedData:
+    """The rows that were fitted.
+
+    Parameters
+    ----------
+    tree
+        A fit with rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else, or saw statistics only.
+    """
+    constants, labels = _constants(tree), read_labels(tree)
+    if "observed_data" not in tree.children:
+        raise ValueError("Expected a fit with rows; got one of statistics only")
+    y = _numbers(tree["observed_data"].to_dataset()["y"])
+    x = _numbers(constants["x"]) if labels.predictors else np.empty((len(y), 0))
+    return GroupedData(
+        y=read_only(y),
+        x=read_only(x),
+        group=read_only(constants["group_index"].values.astype(np.int32)),
+        labels=labels,
+        **_of_rows(tree),
+    )
+
+
+def read_priors(tree: xr.DataTree) -> Priors:
+    """The priors of the fit.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+    """
+    _constants(tree)
+    return Priors.from_json(tree.attrs["priors"])
+
+
+def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
+    """Draws of the scales, all chains in one axis, as ``gaussian/predictive.py`` takes them.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+
+    Returns
+    -------
+    dict
+        ``sigma_alpha`` (S,) and ``sigma_beta`` (S, K) of the hierarchical model, and ``eps``,
+        (S,) or (S, C), in float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+    """
+    _constants(tree)
+    return read_draws(tree, SCALES)
+
+
+def read_draws(tree: xr.DataTree, sites: Iterable[str]) -> dict[str, np.ndarray]:
+    """Draws of those of the sites that the fit has, all chains in one axis.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    sites
+        Names.
+
+    Returns
+    -------
+    dict
+        Shapes (S, ...) with S chains times draws, in float64.
+    """
+    posterior = tree["posterior"].to_dataset()
+    draws = {
+        name: _numbers(posterior[name].transpose("chain", "draw", ...))
+        for name in sites
+        if name in posterior
+    }
+    return {name: values.reshape(-1, *values.shape[2:]) for name, values in draws.items()}
+
+
+def read_coefficients(tree: xr.DataTree, groups: Any = slice(None)) -> np.ndarray:
+    """Draws of intercepts and slopes, all chains in one axis.
+
+    Parameters
+    ----------
+    tree
+        A fit whose coefficients were drawn.
+    groups
+        Codes of G groups; default all. The pooled model has one.
+
+    Returns
+    -------
+    array
+        Shape (S, G, P), intercept first, in float64.
+    """
+    alpha = tree["posterior"]["alpha"].transpose("chain", "draw", ...)
+    chosen = dict.fromkeys(alpha.dims[2:], groups)
+    alpha = _numbers(alpha.isel(chosen))
+    size = 1 + len(json.loads(tree.attrs["predictors"]))
+    out = np.empty((*alpha.shape[:2], *(alpha.shape[2:] or (1,)), size))
+    out[..., 0] = alpha if chosen else alpha[..., None]
+    if size > 1:
+        beta = tree["posterior"]["beta"].transpose("chain", "draw", *chosen, PREDICTOR)
+        beta = _numbers(beta.isel(chosen))
+        out[..., 1:] = beta if chosen else beta[..., None, :]
+    return out.reshape(-1, *out.shape[2:])
+
+
+def _constants(tree: Any) -> xr.Dataset:
+    if not isinstance(tree, xr.DataTree):
+        raise TypeError(f"Expected tree to be an xarray DataTree; got {type(tree).__name__}")
+    if "model" not in tree.attrs or "constant_data" not in tree.children:
+        raise ValueError(
+            "Expected tree to be a fit of this package; got one without the model among its "
+            f"attributes or without constant_data; groups: {sorted(tree.children)}"
+        )
+    return tree["constant_data"].to_dataset()
+
+
+def read_centers(tree: xr.DataTree) -> Centers:
+    """The predictors that the fit counts from a value of their own, and these values.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    """
+    return tuple(json.loads(tree.attrs.get("centers", "{}")).items())
+
+
+def _of_rows(tree: xr.DataTree) -> dict[str, Any]:
+    """What data record of the rows that they were made of."""
+    left_out = json.loads(tree.attrs["left_out"])
+    return {
+        "left_out": tuple((reason, count) for reason, count in left_out),
+        "lost_groups": tuple(json.loads(tree.attrs.get("lost_groups", "[]"))),
+        "centers": read_centers(tree),
+    }
+
+
+def _numbers(values: xr.DataArray) -> np.ndarray:
+    return values.values.astype(np.float64)

@@ -1,0 +1,204 @@
+"""HDF5 files from anyone: whole, holding their data themselves, and no larger than they look.
+
+HDF5 may point outside of the file: by external links, by raw data in other files, by virtual
+datasets made of other files. It may declare far more numbers than it holds. None of this is
+followed or allocated here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from radon_numpyro.data.checks import plural
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+MAX_OBJECTS = 1000
+MAX_BYTES = 2**30
+_SEAL = re.compile(rb"\nsha256 ([0-9a-f]{64})\n\Z")
+_SEAL_LENGTH = len("\nsha256 \n") + 64
+_BATCH = 64
+
+
+def seal(path: Path) -> None:
+    """Put the SHA-256 of a file behind its end, where HDF5 does not look.
+
+    The library itself loops for ever on some damaged files, so damage has to be seen before it
+    reads. A program that changes the file afterwards cuts the seal off, and all is well.
+
+    Parameters
+    ----------
+    path
+        A file that is complete.
+    """
+    digest = _digest(path, path.stat().st_size)
+    with path.open("ab") as file:
+        file.write(f"\nsha256 {digest}\n".encode())
+
+
+def check_hdf5(path: Path) -> None:
+    """Refuse a file that is damaged, no HDF5, not self-contained, or a bomb.
+
+    Parameters
+    ----------
+    path
+        Any path. A file forged to mislead the HDF5 library itself is beyond this check.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, OSError
+        If there is no file, or it cannot be read.
+    ValueError
+        If it is not such a file; the message says what it is.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"Expected {path} to be a file; got nothing there")
+    if path.is_dir():
+        raise IsADirectoryError(f"Expected {path} to be a file; got a folder")
+    with path.open("rb") as file:
+        head = file.read(len(SIGNATURE))
+    if head != SIGNATURE:
+        got = f"one that begins with {head!r}" if head else "an empty file"
+        raise ValueError(f"Expected {path} to be a netCDF-4 file (HDF5); got {got}")
+    _check_seal(path)
+    try:
+        with h5py.File(path, "r") as file:
+            _check_objects(path, file)
+    except _Refused as refused:
+        raise ValueError(str(refused)) from None
+    # Of what is damaged or forged the library says so by any kind of exception.
+    except Exception as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> ValueError:
+    """What to say of a file that the library cannot read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    error
+        What the library said.
+    """
+    said = f"{type(error).__name__}: {str(error)[:200]}"
+    return ValueError(f"Expected {path} to be a whole netCDF-4 file (HDF5); got {said}")
+
+
+class _Refused(Exception):
+    """A refusal of ours among the exceptions of the library."""
+
+
+def _digest(path: Path, length: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while length > 0 and (block := file.read(min(length, 2**20))):
+            digest.update(block)
+            length -= len(block)
+    return digest.hexdigest()
+
+
+def _check_seal(path: Path) -> None:
+    """A file without a seal, from another program, passes; one with the rest of a seal does not."""
+    size = path.stat().st_size
+    length = max(size - _SEAL_LENGTH, 0)
+    with path.open("rb") as file:
+        head = file.read(48)
+        file.seek(length)
+        sealed = _SEAL.match(file.read())
+    # Where the oldest version of the format, in which netCDF is written, has the end of the file.
+    end = int.from_bytes(head[40:48], "little") if head[8:9] == b"\0" else size
+    whole = sealed[1].decode() == _digest(path, length) if sealed else end >= size
+    if not whole:
+        raise ValueError(
+            f"Expected {path} as it was written; got other bytes than those it was sealed with: "
+            "it is damaged, take a copy from elsewhere"
+        )
+
+
+def _check_objects(path: Path, file: h5py.File) -> None:
+    total, size = 0, path.stat().st_size
+    limit = max(MAX_BYTES, 4 * size)
+    for item in _objects(path, file):
+        parts = [item.attrs.get_id(name) for name in item.attrs]
+        if isinstance(item, h5py.Dataset):
+            _check_dataset(path, item)
+            parts.append(item)
+        for part in parts:
+            total += math.prod(part.shape or ()) * part.dtype.itemsize
+            if total <= limit:
+                total += _text_bytes(item, part)
+            if total > limit:
+                raise _Refused(
+                    f"Expected {path}, of {size} bytes, to hold at most {limit} bytes of data; "
+                    f"got more, in {item.name}"
+                )
+
+
+def _objects(path: Path, file: h5py.File) -> Iterator[Any]:
+    """Every group and dataset, each once."""
+    waiting, seen = [file["/"]], set()
+    while waiting:
+        item = waiting.pop()
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:
+            raise _Refused(f"Expected {path} to name each object once; got {item.name} again")
+        seen.add(address)
+        if len(seen) > MAX_OBJECTS:
+            raise _Refused(
+                f"Expected {path} to have at most {plural(MAX_OBJECTS, 'group')} and variables; "
+                "got more"
+            )
+        yield item
+        if not isinstance(item, h5py.Group):
+            continue
+        for name in item:
+            link = item.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
+                raise _Refused(
+                    f"Expected {path} to hold its data itself; got {kind} link {name!r} in "
+                    f"{item.name}, which is not followed"
+                )
+            waiting.append(item[name])
+
+
+def _check_dataset(path: Path, dataset: h5py.Dataset) -> None:
+    if dataset.is_virtual or dataset.external:
+        kind = "a virtual dataset" if dataset.is_virtual else "data in another file"
+        raise _Refused(
+            f"Expected {path} to hold its data itself; got {kind} at {dataset.name}, which is not "
+            "followed"
+        )
+    text = _is_text(dataset.dtype)
+    if (text and dataset.ndim > 1) or not (text or dataset.dtype.kind in "biuf"):
+        raise _Refused(
+            f"Expected {path} to hold real numbers, and text in one dimension; got "
+            f"{dataset.name} of type {dataset.dtype} and shape {dataset.shape}"
+        )
+
+
+def _is_text(dtype: Any) -> bool:
+    return h5py.check_string_dtype(dtype) is not None
+
+
+def _text_bytes(item: Any, part: Any) -> int:
+    """Length of text of a dataset, or of one of the attributes of an item.
+
+    Read little at a time: many entries may be one and the same long text in the file.
+    """
+    if not (_is_text(part.dtype) and part.dtype.kind == "O"):
+        return 0
+    if isinstance(part, h5py.Dataset):
+        batches = (part[i : i + _BATCH] for i in range(0, part.size, _BATCH)) if part.ndim else ()
+        return sum(len(text) for batch in batches for text in batch)
+    if math.prod(part.shape) > _BATCH:
+        raise _Refused(f"Expected attributes of at most {_BATCH} texts; got {part.shape}")
+    return sum(len(text) for text in np.atleast_1d(item.attrs[part.name]))

@@ -1,0 +1,283 @@
+r"""Predictions for new rows: of groups that the fit knows, and of others.
+
+Given the scales the line of a row is Normal with known mean and variance
+(``gaussian/predictive.py``), so over the draws of the scales it is a mixture of Normals, whose
+mean, standard deviation and intervals are computed without drawing coefficients (:func:`predict`).
+For statements about several rows at once, the difference of two or the total of many,
+:func:`predictive_draws` has joint draws.
+
+A row whose label the fit does not know belongs to a group not seen, shared with all rows of that
+label. A row without a label belongs to one of its own. In the hierarchical model the coefficients
+of such a group are drawn from the population, in the pooled model they are those of all rows; the
+individual model knows nothing of it. Labels are compared as text, since a file keeps only integers
+as they are: a label 27 is also "27" and 27.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from radon_numpyro.data.centers import zeros
+from radon_numpyro.data.checks import (
+    check_columns,
+    group_codes,
+    numeric_column,
+    plural,
+    suggest,
+)
+from radon_numpyro.data.frames import known_frame, to_pandas
+from radon_numpyro.data.labels import Labels, match
+from radon_numpyro.gaussian import mixtures as mixture
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import Scales, draw_groups, line_blocks, residual_variance
+from radon_numpyro.results.datatree import predictions_to_datatree
+from radon_numpyro.results.fit_reader import (
+    read_centers,
+    read_coefficients,
+    read_draws,
+    read_labels,
+    read_priors,
+    read_scales,
+    read_statistics,
+)
+
+KINDS = ("outcome", "mean")
+NEW_GROUPS = ("error", "population")
+CI_KINDS = ("eti", "hdi")
+
+
+def predict(
+    tree: xr.DataTree,
+    frame: Any,
+    *,
+    kind: str = "outcome",
+    new_groups: str = "error",
+    ci_prob: float = 0.9,
+    ci_kind: str = "eti",
+) -> pd.DataFrame:
+    r"""Mean, standard deviation and interval of each new row.
+
+    With :math:`m_s, v_s` the mean and variance of the line given draw s of the scales,
+
+    .. math:: y^\mathrm{new} \sim \tfrac1S\sum_s N(m_s, v_s + \epsilon_s^2), \qquad
+              \mathrm{mean} = \bar m, \quad
+              \mathrm{sd}^2 = \overline{v + \epsilon^2} + \overline{(m - \bar m)^2}.
+
+    Nothing is simulated, so the same fit and row give the same numbers. They vary with the draws
+    of the scales alone.
+
+    Parameters
+    ----------
+    tree
+        A fit, fresh or loaded from a file, of any model and method; its coefficients need not
+        have been drawn, and it may have seen statistics only.
+    frame
+        A pandas or Polars DataFrame or a PyArrow Table, one row a prediction, with the columns of
+        the predictors, in their own units, and of the group; others are ignored.
+    kind
+        ``"outcome"``: a new measurement. ``"mean"``: the regression line, without the scatter
+        eps of single measurements.
+    new_groups
+        What to do with groups that the fit has not seen, and with missing labels: ``"error"``
+        refuses them, ``"population"`` predicts them from the population.
+    ci_prob
+        Probability of the interval, between 0 and 1.
+    ci_kind
+        ``"eti"``: equal tails. ``"hdi"``: highest density.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the index of ``frame``, if it is of pandas, and the columns: the group (``_group``
+        behind its name if that is one of the following), ``mean``, ``sd``, ``lower``, ``upper`` in
+        the unit of the outcome, and ``new_group``, whether the fit has not seen the group. Its
+        ``attrs`` record ``kind``, ``ci_prob`` and ``ci_kind``.
+
+    Raises
+    ------
+    TypeError
+        If ``tree`` or ``frame`` is something else, or a predictor is not numeric.
+    ValueError
+        If a column is missing, values are missing or infinite, there are no rows, a group is
+        unknown, or an argument is out of range.
+
+    Notes
+    -----
+    Time grows with distinct rows times draws, memory does not. For a million distinct rows,
+    ``predict(tree.isel(draw=slice(None, None, 10)), frame)`` uses every tenth draw.
+
+    Examples
+    --------
+    >>> predict(tree, frame, new_groups="population")  # doctest: +SKIP
+    """
+    _check_choice("kind", kind, KINDS)
+    _check_choice("ci_kind", ci_kind, CI_KINDS)
+    if not 0.0 < ci_prob < 1.0:
+        raise ValueError(f"Expected ci_prob between 0 and 1; got {ci_prob!r}")
+    rows = _new_rows(tree, frame, new_groups)
+    model, scales = tree.attrs["model"], read_scales(tree)
+    equations = NormalEquations.from_statistics(read_statistics(tree))
+
+    # Each distinct row once, and the rows of a group side by side, so that a block has few groups.
+    keys, place = np.unique(np.column_stack([rows.group, rows.x]), axis=0, return_inverse=True)
+    x, group = keys[:, 1:], keys[:, 0].astype(int)
+    columns = np.empty((4, len(keys)))
+    for block, mean, variance in line_blocks(model, equations, read_priors(tree), scales, x, group):
+        if kind == "outcome":
+            variance = variance + residual_variance(model, scales, group[block])
+        columns[:2, block] = mixture.moments(mean, variance)
+        columns[2:, block] = mixture.interval(mean, variance, ci_prob, ci_kind)
+
+    named = dict(zip(("mean", "sd", "lower", "upper"), columns[:, place], strict=True))
+    label = rows.labels.group
+    label = f"{label}_group" if label in (*named, "new_group") else label
+    table = pd.DataFrame(
+        {label: rows.label, **named, "new_group": rows.group < 0}, index=rows.label.index
+    )
+    table.attrs = {"kind": kind, "ci_prob": ci_prob, "ci_kind": ci_kind}
+    return table
+
+
+def predictive_draws(
+    tree: xr.DataTree,
+    frame: Any,
+    *,
+    kind: str = "outcome",
+    new_groups: str = "error",
+    seed: int = 0,
+) -> xr.DataTree:
+    """Joint draws of new rows, one for each draw of the posterior.
+
+    Rows of one group share its coefficients within a draw, also where the fit has not seen the
+    group, so that differences, totals and other functions of several rows are right.
+
+    Parameters
+    ----------
+    tree, frame, kind, new_groups
+        As in :func:`predict`.
+    seed
+        Seed of the coefficients that the fit has no draws of, and of the scatter.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``predictions``, with ``y`` or, for ``kind="mean"``, ``mean`` (chain, draw, row),
+        and ``predictions_constant_data``, with ``x`` (row, predictor) and ``new_group`` (row).
+        The coordinates of ``row`` are the index of ``frame`` and the label of the group, empty
+        where it is missing. It holds chains times draws times rows numbers: for many rows, thin
+        the fit by ``tree.isel(draw=slice(None, None, 10))``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in :func:`predict`.
+    """
+    _check_choice("kind", kind, KINDS)
+    rows = _new_rows(tree, frame, new_groups)
+    model, scales = tree.attrs["model"], read_scales(tree)
+    rng = np.random.default_rng(seed)
+    theta, column = _coefficients(tree, rows, scales, rng)
+    draws = theta[:, column, 0]
+    for k in range(rows.x.shape[1]):
+        draws += theta[:, column, k + 1] * rows.x[:, k]
+    if kind == "outcome":
+        sd = np.sqrt(residual_variance(model, scales, rows.group))
+        draws += sd * rng.standard_normal(draws.shape)
+    label = rows.label
+    return predictions_to_datatree(
+        tree,
+        rows.labels,
+        {"y" if kind == "outcome" else "mean": draws},
+        x=rows.x,
+        groups=["" if gap else group for group, gap in zip(label, label.isna(), strict=True)],
+        new_group=rows.group < 0,
+        index=label.index.tolist(),
+        attributes={"kind": kind, "new_groups": new_groups, "seed": seed},
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """New rows.
+
+    Predictors (R, K), counted from where the fit counts them, label of the group under the index
+    of the frame, code of the group with -1 for one not seen (R,), and a number that rows of one
+    group share: its code, or, for those not seen, one from C on (R,).
+    """
+
+    labels: Labels
+    x: np.ndarray
+    label: pd.Series
+    group: np.ndarray
+    identity: np.ndarray
+
+
+def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
+    labels = read_labels(tree)
+    _check_choice("new_groups", new_groups, NEW_GROUPS)
+    rows = known_frame(frame)
+    if isinstance(rows, nw.LazyFrame):
+        raise TypeError(f"Expected frame to be in memory; got {type(frame).__name__}: collect it")
+    check_columns(list(rows.columns), None, labels.predictors, labels.group)
+    if not isinstance(rows, pd.DataFrame):
+        rows = to_pandas(rows, None, labels.predictors, labels.group)
+    if len(rows) == 0:
+        raise ValueError("Expected frame to have at least one row; got 0 rows")
+    columns = [numeric_column(rows[name], "x") for name in labels.predictors]
+    zero = zeros(read_centers(tree), labels.predictors)
+    label = rows[labels.group]
+    alone = tree.attrs["model"] == "individual"
+    admitted = new_groups == "population" and not alone
+    codes, given = group_codes(label, gaps=admitted)
+    known = match(given, labels.groups)
+    unknown = [name for name, code in zip(given, known, strict=True) if code < 0]
+    if unknown and not admitted:
+        hints = [f"{name!r} ({suggest(name, labels.groups)})" for name in unknown[:3]]
+        hints += ["..."] * (len(unknown) > 3)
+        advice = "new_groups='population' draws them from the population"
+        if alone:
+            advice = "The individual model knows nothing of other groups: fit the hierarchical one"
+        raise ValueError(
+            f"Expected column {labels.group!r} to hold groups of the fit; got "
+            f"{plural(len(unknown), 'unknown label')}: {'; '.join(hints)}. {advice}"
+        )
+    group = np.append(known, -1)[codes]
+    # Each unknown label is a group, and each row without one.
+    newcomer = np.where(codes < 0, len(given) + np.arange(len(codes)), codes)
+    return _Rows(
+        labels,
+        x=np.column_stack([np.empty((len(label), 0)), *columns]) - zero,
+        label=label,
+        group=group,
+        identity=np.where(group < 0, len(labels.groups) + newcomer, group),
+    )
+
+
+def _coefficients(
+    tree: xr.DataTree, rows: _Rows, scales: Scales, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws of the coefficients of the groups in use, (S, G, P), and the group of each row (R,)."""
+    if tree.attrs["model"] == "pooled":
+        return read_coefficients(tree), np.zeros(len(rows.x), dtype=int)
+    _, first, column = np.unique(rows.identity, return_index=True, return_inverse=True)
+    # In order, so that those not seen come last.
+    group = rows.group[first]
+    kept = group[group >= 0] if "alpha" in tree["posterior"] else group[:0]
+    parts = [read_coefficients(tree, kept)] if len(kept) else []
+    if len(kept) < len(group):
+        equations = NormalEquations.from_statistics(read_statistics(tree))
+        means = read_draws(tree, ("mu_alpha", "mu_beta"))
+        mu = np.column_stack(list(means.values()))
+        parts.append(draw_groups(rng, equations, scales, mu, group[len(kept) :]))
+    return np.concatenate(parts, axis=1), column
+
+
+def _check_choice(argument: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"Expected {argument} to be one of {', '.join(choices)}; got {value!r}")

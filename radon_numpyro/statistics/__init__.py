@@ -1,0 +1,1 @@
+"""Rows reduced to sufficient statistics, in memory and in engines."""

@@ -1,0 +1,107 @@
+"""Are these sums those of any rows? Statistics that were not made from rows here are asked."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.data.checks import first_few, plural
+
+# Of standard deviations: ratios of y to x, their squares and sums of these stay finite.
+SMALLEST, LARGEST = 1e-50, 1e50
+ROUNDING = 1e-6
+
+
+def check_statistics(statistics: Any) -> None:
+    r"""Refuse counts, means and centred sums of products that no rows can have.
+
+    The matrix of sums of products of each group, outcome last, must be positive semidefinite: in
+    units :math:`d_u` with :math:`d_u^2 = S_{uu} + n(10^{-6}\,\bar u)^2`, which allows for rounding,
+    no eigenvalue may lie below -1e-6.
+
+    Parameters
+    ----------
+    statistics
+        A ``GroupStatistics``. One that holds what JAX traces passes: it was checked outside.
+
+    Raises
+    ------
+    ValueError
+        Naming the field, and the groups.
+    """
+    names = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
+    fields = {name: getattr(statistics, name) for name in names}
+    # Nobody traces where JAX has not been imported.
+    jax = sys.modules.get("jax")
+    if jax and any(isinstance(value, jax.core.Tracer) for value in fields.values()):
+        return
+    labels = statistics.labels
+    # Programs are compiled for statistics without names.
+    c = len(labels.groups) or len(np.atleast_1d(fields["count"]))
+    k = len(labels.predictors) or int(np.size(fields["mean_x"])) // c
+    shapes = {"count": (c,), "mean_x": (c, k), "mean_y": (c,)}
+    shapes |= {"sxx": (c, k, k), "sxy": (c, k), "syy": (c,)}
+    for name, value in fields.items():
+        if np.shape(value) != shapes[name]:
+            raise ValueError(
+                f"Expected {name} of {plural(c, 'group')} and {plural(k, 'predictor')} to have "
+                f"shape {shapes[name]}; got {np.shape(value)}"
+            )
+        fields[name] = array = np.asarray(value, dtype=np.float64)
+        wrong = ~np.isfinite(array) | ((array < 0) if name == "count" else False)
+        if wrong.any():
+            kind = "finite and not negative" if name == "count" else "finite"
+            groups = np.flatnonzero(wrong.reshape(c, -1).any(-1))
+            advice = ". Give the columns in other units" if np.isinf(array).any() else ""
+            raise ValueError(
+                f"Expected {name} to be {kind}; got {first_few(array[wrong].tolist())} in "
+                f"{_named(groups, labels)}{advice}"
+            )
+    if not fields["count"].sum() > 0:
+        raise ValueError("Expected statistics of at least one row; got a count of 0 in all groups")
+    means = np.column_stack([fields["mean_x"], fields["mean_y"]])
+    products = np.empty((c, k + 1, k + 1))
+    products[:, :k, :k], products[:, k, k] = fields["sxx"], fields["syy"]
+    products[:, :k, k] = products[:, k, :k] = fields["sxy"]
+    _check_products(fields["count"], means, products, labels)
+    _check_units(fields["count"], means, products, labels)
+
+
+def _check_products(count: Any, means: Any, products: Any, labels: Any) -> None:
+    unit = np.maximum(SMALLEST, ROUNDING * np.abs(means)) * np.sqrt(count)[:, None]
+    unit = np.sqrt(np.maximum(np.einsum("cuu->cu", products), 0.0) + unit**2)
+    unit = np.where(unit > 0, unit, 1.0)
+    scaled = products / unit[:, :, None] / unit[:, None, :]
+    wrong = np.abs(scaled - scaled.transpose(0, 2, 1)).max((1, 2)) > ROUNDING
+    # Bounded first: of what is far out the eigenvalues may overflow.
+    wrong |= np.abs(scaled).max((1, 2)) > 2.0
+    scaled = np.where(wrong[:, None, None], 0.0, scaled)
+    wrong |= np.linalg.eigvalsh(scaled)[:, 0] < -ROUNDING
+    if wrong.any():
+        raise ValueError(
+            "Expected sxx, sxy and syy to be centred sums of products of rows, a symmetric matrix "
+            f"without negative eigenvalues; got another in {_named(np.flatnonzero(wrong), labels)}"
+        )
+
+
+def _check_units(count: Any, means: Any, products: Any, labels: Any) -> None:
+    """Units so extreme that squares of ratios are no numbers any more."""
+    total = count.sum()
+    centre = (count[:, None] * (means / total)).sum(0)
+    within = np.einsum("cuu->u", products / total)
+    between = (count[:, None] / total * (means - centre) ** 2).sum(0)
+    sds = np.sqrt(within + between)
+    predictors = labels.predictors or [f"x{j + 1}" for j in range(len(sds) - 1)]
+    for name, sd in zip((*predictors, labels.outcome or "y"), sds, strict=True):
+        if sd > 0 and not SMALLEST <= sd <= LARGEST:
+            raise ValueError(
+                f"Expected the standard deviation of {name!r} to lie between {SMALLEST:g} and "
+                f"{LARGEST:g}; got {sd:.3g}: give it in another unit"
+            )
+
+
+def _named(groups: Any, labels: Any) -> str:
+    named = first_few([labels.groups[g] if labels.groups else int(g) for g in groups])
+    return f"{plural(len(groups), 'group')}: {named}"

@@ -1,0 +1,400 @@
+"""Sufficient statistics by group: everything that a Gaussian regression needs of its rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+
+from radon_numpyro.data.audit import Audit, audit_moments
+from radon_numpyro.data.centers import Center, Centers, resolve_centers, zeros
+from radon_numpyro.data.frames import known_frame
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.labels import Labels
+from radon_numpyro.data.missing import LeftOut
+from radon_numpyro.data.moments import group_moments
+from radon_numpyro.data.pytrees import pytree
+from radon_numpyro.statistics.consistency import check_statistics
+from radon_numpyro.statistics.engine_reduction import GroupSums, reduce_rows
+
+STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
+
+
+@pytree
+@dataclass(frozen=True, eq=False)
+class GroupStatistics:
+    r"""Count, means and centred sums of squares and cross-products of each group.
+
+    The Gaussian likelihood depends on the rows of a group only through these numbers,
+
+    .. math:: \sum_i (y_i - \alpha - x_i\beta)^2
+              = n(\bar y - \alpha - \bar x\beta)^2
+                + S_{yy} - 2\,\beta' s_{xy} + \beta' S_{xx}\beta ,
+
+    so the cost of a fit does not grow with the rows, and statistics of disjoint sets of
+    rows add up (:meth:`merge`).
+
+    Attributes
+    ----------
+    count
+        Rows in each group, shape (C,); a group may be empty.
+    mean_x, mean_y
+        Means, shapes (C, K) and (C,), in the units of the columns; 0 for an empty group.
+    sxx, sxy, syy
+        Centred sums of products, shapes (C, K, K), (C, K) and (C,).
+    labels
+        Names of the columns and of the groups.
+    left_out
+        Pairs (reason, count) of rows that were left out.
+    lost_groups
+        Labels of groups of which no row was left.
+    centers
+        Pairs (predictor, value) of the predictors that are counted from a value of their own.
+
+    References
+    ----------
+    Chan, Golub and LeVeque (1983), Algorithms for computing the sample variance,
+    doi:10.1080/00031305.1983.10483115.
+    """
+
+    count: Any
+    mean_x: Any
+    mean_y: Any
+    sxx: Any
+    sxy: Any
+    syy: Any
+    labels: Labels = field(metadata={"static": True})
+    left_out: LeftOut = field(default=(), metadata={"static": True})
+    lost_groups: tuple[Hashable, ...] = field(default=(), metadata={"static": True})
+    centers: Centers = field(default=(), metadata={"static": True})
+
+    @classmethod
+    def from_data(cls, data: GroupedData) -> GroupStatistics:
+        """Reduce rows to statistics, in float64, by two centred passes.
+
+        Parameters
+        ----------
+        data
+            The rows.
+
+        Returns
+        -------
+        GroupStatistics
+            Statistics of ``data.num_groups`` groups, in the order of the data.
+        """
+        columns = np.column_stack([data.x, data.y]).astype(np.float64)
+        moments = group_moments(columns, data.group, data.num_groups)
+        sums = GroupSums(data.labels, *moments, data.left_out, data.lost_groups)
+        return cls._of_columns(sums, data.centers)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        y: str,
+        x: str | Sequence[str] = (),
+        group: str,
+        missing: Mapping[str, Any] | None = None,
+        drop_missing: bool = False,
+        center: Center = (),
+    ) -> GroupStatistics:
+        r"""Reduce the rows of a data frame where they are, in memory or in an engine.
+
+        An engine reads the columns twice, first for the means m of each group, then for the sums of
+        deviations :math:`d_i = u_i - m_u` from them and of their products, from which
+
+        .. math:: \bar u = m_u + \tfrac1n \sum d_i, \qquad
+                  S_{uv} = \sum d_i e_i - \tfrac1n \sum d_i \sum e_i
+
+        for columns u, v with deviations d, e: exact for any m, and in float64 right to 1e-9 of the
+        scatter also where the mean is 1e6 times the scatter and groups lie as far apart. One
+        small table comes back, the rows never do. How the rows are partitioned changes rounding
+        only.
+
+        Parameters
+        ----------
+        frame
+            One row an observation. In memory: a pandas or Polars DataFrame or a PyArrow Table,
+            reduced by :meth:`from_data`. Held by an engine: a Polars LazyFrame, a DuckDB relation,
+            a Dask or a PySpark DataFrame.
+        y, x, group
+            Columns of the outcome, of the predictors (one name, a sequence of names, or none)
+            and of the group labels.
+        missing, drop_missing
+            Rows to leave out, as in :meth:`GroupedData.from_frame`.
+        center
+            Predictors to count from their mean or from a given value, as there.
+
+        Returns
+        -------
+        GroupStatistics
+            Groups in order of first appearance; in order of the categories if the labels are
+            categories in order (a pandas Categorical, a Polars or DuckDB Enum); else sorted if the
+            engine keeps rows in no order (DuckDB, Dask, PySpark).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`GroupedData.from_frame`; of an engine's rows the number of those in the way
+            is given instead of their names.
+
+        Examples
+        --------
+        Each engine takes the same call, here by the names of the radon file:
+
+        >>> columns = {"y": "log_radon", "x": "floor", "group": "county"}
+        >>> GroupStatistics.from_frame(pl.scan_parquet("radon/*.parquet"), **columns)
+        >>> GroupStatistics.from_frame(duckdb.read_parquet("radon/*.parquet"), **columns)
+        >>> GroupStatistics.from_frame(dask.dataframe.read_parquet("radon"), **columns)
+        >>> GroupStatistics.from_frame(spark.read.parquet("radon"), **columns)
+        """
+        known = known_frame(frame)
+        columns: dict[str, Any] = {"y": y, "x": x, "group": group}
+        columns |= {"missing": missing, "drop_missing": drop_missing}
+        if isinstance(known, nw.LazyFrame):
+            statistics = cls._of_columns(reduce_rows(known, **columns))
+            mean = statistics.count @ statistics.mean_x / statistics.count.sum()
+            return statistics.counted_from(
+                resolve_centers(center, statistics.labels.predictors, mean)
+            )
+        return cls.from_data(GroupedData.from_frame(frame, **columns, center=center))
+
+    @classmethod
+    def _of_columns(cls, sums: GroupSums, centers: Centers = ()) -> GroupStatistics:
+        """Tell the predictors from the outcome, which is the last column."""
+        return cls(
+            count=sums.count,
+            mean_x=sums.means[:, :-1],
+            mean_y=sums.means[:, -1],
+            sxx=sums.products[:, :-1, :-1],
+            sxy=sums.products[:, :-1, -1],
+            syy=sums.products[:, -1, -1],
+            labels=sums.labels,
+            left_out=sums.left_out,
+            lost_groups=sums.lost_groups,
+            centers=centers,
+        )
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups, C."""
+        return self.count.shape[0]
+
+    @property
+    def num_predictors(self) -> int:
+        """Number of predictors, K."""
+        return self.mean_x.shape[1]
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows behind the statistics, N."""
+        return int(np.sum(self.count))
+
+    def fingerprint(self) -> str:
+        """Hash names, labels and numbers, as :meth:`GroupedData.fingerprint` does for rows.
+
+        Returns
+        -------
+        str
+            SHA-256 as 64 hexadecimal digits.
+        """
+        groups = [(type(label).__name__, label) for label in self.labels.groups]
+        names = (self.labels.outcome, self.labels.predictors, self.labels.group, groups)
+        head = (names, np.shape(self.mean_x), *([self.centers] if self.centers else []))
+        digest = hashlib.sha256(ascii(head).encode())
+        for name in STATISTICS:
+            digest.update(np.asarray(getattr(self, name), dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+    def audit(self) -> Audit:
+        """What each group says on its own, and what looks wrong, as far as sums of rows tell.
+
+        Codes for missing values and predictors far from zero show in the rows alone; see
+        :meth:`GroupedData.audit`.
+        """
+        arrays = {name: np.asarray(getattr(self, name), dtype=np.float64) for name in STATISTICS}
+        means = np.column_stack([arrays["mean_x"], arrays["mean_y"]])
+        products = np.empty((*means.shape, means.shape[1]))
+        products[:, :-1, :-1], products[:, -1, -1] = arrays["sxx"], arrays["syy"]
+        products[:, :-1, -1] = products[:, -1, :-1] = arrays["sxy"]
+        return audit_moments(arrays["count"], means, products, self.labels, self.lost_groups)
+
+    def sum_of_squares(self, alpha: Any, beta: Any) -> Any:
+        """Residual sum of squares of each group about a line.
+
+        Parameters
+        ----------
+        alpha
+            Intercepts, shape (C,) or ().
+        beta
+            Slopes, shape (C, K) or (K,).
+
+        Returns
+        -------
+        array
+            Shape (C,), in squared units of the outcome.
+        """
+        centre = self.mean_y - alpha - (self.mean_x * beta).sum(-1)
+        quadratic = (self.sxx * beta[..., :, None] * beta[..., None, :]).sum((-2, -1))
+        within = self.syy - 2.0 * (self.sxy * beta).sum(-1) + quadratic
+        return self.count * centre**2 + within
+
+    def merge(self, other: GroupStatistics) -> GroupStatistics:
+        """Statistics of the rows of both.
+
+        Groups are matched by label; those that only ``other`` has come last. Predictors are counted
+        from where these statistics count them.
+
+        Parameters
+        ----------
+        other
+            Statistics of other rows of the same columns.
+
+        Returns
+        -------
+        GroupStatistics
+            The statistics that a reduction of all rows at once would have given.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not the same.
+        """
+        mine, theirs = (
+            (s.labels.outcome, s.labels.predictors, s.labels.group) for s in (self, other)
+        )
+        if mine != theirs:
+            raise ValueError(
+                f"Expected statistics of the same outcome, predictors and group, {mine}; "
+                f"got {theirs}"
+            )
+        other = other.counted_from(self.centers)
+        index = {label: code for code, label in enumerate(self.labels.groups)}
+        for label in other.labels.groups:
+            index.setdefault(label, len(index))
+        a = self._placed(np.arange(self.num_groups), len(index))
+        b = other._placed(np.array([index[g] for g in other.labels.groups]), len(index))
+
+        count = a.count + b.count
+        share = b.count / np.maximum(count, 1.0)
+        weight = a.count * share
+        dx, dy = b.mean_x - a.mean_x, b.mean_y - a.mean_y
+        return GroupStatistics(
+            count=count,
+            mean_x=a.mean_x + dx * share[:, None],
+            mean_y=a.mean_y + dy * share,
+            sxx=a.sxx + b.sxx + weight[:, None, None] * dx[:, :, None] * dx[:, None, :],
+            sxy=a.sxy + b.sxy + weight[:, None] * dx * dy[:, None],
+            syy=a.syy + b.syy + weight * dy**2,
+            labels=replace(self.labels, groups=tuple(index)),
+            left_out=_added(self.left_out, other.left_out),
+            lost_groups=tuple(
+                label
+                for label in dict.fromkeys((*self.lost_groups, *other.lost_groups))
+                if label not in index
+            ),
+            centers=self.centers,
+        )
+
+    def counted_from(self, centers: Centers) -> GroupStatistics:
+        """Count the predictors from other values of theirs.
+
+        Parameters
+        ----------
+        centers
+            Pairs (predictor, value in its own units that becomes 0).
+
+        Returns
+        -------
+        GroupStatistics
+            The statistics of the same rows.
+        """
+        if centers == self.centers:
+            return self
+        names = self.labels.predictors
+        moved = zeros(centers, names) - zeros(self.centers, names)
+        # A group without rows keeps its means of 0.
+        return replace(
+            self,
+            mean_x=np.where(self.count[:, None] > 0, self.mean_x - moved, 0.0),
+            centers=centers,
+        )
+
+    def update(self, rows: Any) -> GroupStatistics:
+        """Statistics with new rows in, the old rows untouched.
+
+        Groups are matched by label; unseen ones come last.
+
+        Parameters
+        ----------
+        rows
+            Rows that are not yet counted: a data frame with the same columns, as
+            :meth:`from_frame` takes it, or a GroupedData, or their statistics.
+
+        Returns
+        -------
+        GroupStatistics
+            The statistics that a reduction of all rows at once would have given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`from_frame` and :meth:`merge`.
+        """
+        if isinstance(rows, GroupedData):
+            rows = self.from_data(rows)
+        if isinstance(rows, GroupStatistics):
+            return self.merge(rows)
+        names = self.labels
+        return self.merge(
+            self.from_frame(rows, y=names.outcome, x=names.predictors, group=names.group)
+        )
+
+    def _placed(self, position: np.ndarray, num_groups: int) -> GroupStatistics:
+        """Spread the groups over ``num_groups`` places, the others empty."""
+
+        def spread(values: Any) -> np.ndarray:
+            out = np.zeros((num_groups, *np.shape(values)[1:]))
+            out[position] = values
+            return out
+
+        placed: dict[str, Any] = {name: spread(getattr(self, name)) for name in STATISTICS}
+        return replace(self, **placed)
+
+
+def _added(a: LeftOut, b: LeftOut) -> LeftOut:
+    counts = dict(a)
+    for reason, count in b:
+        counts[reason] = counts.get(reason, 0) + count
+    return tuple(counts.items())
+
+
+def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
+    """Statistics of ``data``, which may be statistics already, and are checked.
+
+    Parameters
+    ----------
+    data
+        Rows or statistics.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If no rows can have these statistics, or their units are extreme.
+    """
+    if isinstance(data, GroupedData):
+        data = GroupStatistics.from_data(data)
+    if not isinstance(data, GroupStatistics):
+        raise TypeError(
+            f"Expected data to be a GroupedData or GroupStatistics; got {type(data).__name__}. "
+            "Make one with GroupedData.from_frame(frame, y=..., x=[...], group=...)"
+        )
+    check_statistics(data)
+    return data

@@ -1,0 +1,1 @@
+"""The radon tutorial: its numbers and figures, made anew."""

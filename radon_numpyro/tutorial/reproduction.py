@@ -1,0 +1,263 @@
+"""The PyMC3 tutorial "GLM: Hierarchical Linear Regression with ADVI", end to end.
+
+Both of its models with its priors, ADVI, NUTS started and scaled by ADVI, its figures, and
+what it concludes (``tutorial/conclusions.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import arviz_stats
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from radon_numpyro.comparison.rmsd import rmsd_per_draw
+from radon_numpyro.comparison.table import Comparison, compare
+from radon_numpyro.data.radon import load_radon
+from radon_numpyro.data.whole_files import write_whole
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.pipeline import fit
+from radon_numpyro.results.diagnostics import Diagnosis, diagnose
+from radon_numpyro.results.fit_files import save_fit
+from radon_numpyro.tutorial.conclusions import COUNTIES, Conclusion, conclusions
+
+PUBLISHED_RMSD = {"individual": 0.13, "hierarchical": 0.08}
+LABELS = {0.0: "basement", 1.0: "no basement"}
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Everything that a run of the tutorial gives.
+
+    Attributes
+    ----------
+    hierarchical, individual
+        The two fits; individual for the three counties of the tutorial's figure.
+    noncentered, as_published
+        The hierarchical model by NUTS on all parameters: non-centred, and as the tutorial wrote
+        it (centred).
+    diagnoses
+        Verdict by name of the fit.
+    parameters
+        Mean, sd, Monte Carlo error and ESS of the hyperparameters, ADVI beside NUTS.
+    rmsd
+        Deviations by definition, a column a model.
+    comparison
+        The three models side by side, out of sample and in it.
+    conclusions
+        The tutorial's conclusions and whether they hold.
+    timings
+        Seconds by part.
+    """
+
+    hierarchical: xr.DataTree
+    individual: xr.DataTree
+    noncentered: xr.DataTree
+    as_published: xr.DataTree
+    diagnoses: dict[str, Diagnosis]
+    parameters: pd.DataFrame
+    rmsd: pd.DataFrame
+    comparison: Comparison
+    conclusions: tuple[Conclusion, ...]
+    timings: dict[str, float]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the two saved fits can be trusted; the published recipe is not expected to be."""
+        return self.diagnoses["hierarchical"].ok and self.diagnoses["individual"].ok
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write figures, both fits and ``summary.json``.
+
+        Parameters
+        ----------
+        folder
+            Made if missing. Each file is written aside and then renamed.
+
+        Returns
+        -------
+        list
+            The files, in the order written.
+        """
+        written = [
+            save_fit(self.hierarchical, folder / "hierarchical.nc"),
+            save_fit(self.individual, folder / "individual.nc"),
+        ]
+        for name, axes in self.figures().items():
+            figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
+            written.append(write_whole(folder / f"{name}.png", partial(figure.savefig, dpi=200)))
+        text = json.dumps(self.summary(), indent=2, allow_nan=False) + "\n"
+        written.append(write_whole(folder / "summary.json", lambda path: path.write_text(text)))
+        return written
+
+    def figures(self) -> dict[str, Any]:
+        """Axes of the tutorial's figures by file name."""
+        # Plotting is imported where it is used, to keep the start short.
+        from radon_numpyro import plots
+
+        return {
+            "elbo": plots.plot_elbo(self.hierarchical),
+            "advi_vs_nuts": plots.plot_advi_vs_nuts(
+                self.hierarchical, COUNTIES, outcome="log radon", unit="houses"
+            ),
+            "trace": plots.plot_trace(self.hierarchical, outcome="log radon", unit="houses"),
+            "county_lines": plots.plot_group_lines(
+                {"individual": self.individual, "hierarchical": self.hierarchical},
+                COUNTIES,
+                x_labels=LABELS,
+                outcome="log radon (log pCi/L)",
+                unit="houses",
+            ),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """All results as plain data."""
+        return {
+            "ok": self.ok,
+            "conclusions": [asdict(c) for c in self.conclusions],
+            "parameters": _plain(self.parameters),
+            "rmsd": _plain(self.rmsd),
+            "comparison": _plain(self.comparison.table),
+            "definitions": self.comparison.definitions,
+            "diagnoses": {
+                name: {
+                    "ok": d.ok,
+                    "max_rhat": d.max_rhat,
+                    "min_ess": d.min_ess,
+                    "divergences": d.num_divergences,
+                    "draws": d.num_draws,
+                    "findings": [f.what for f in d.findings],
+                    "advi": d.advi_verdict,
+                }
+                for name, d in self.diagnoses.items()
+            },
+            "seconds": self.timings,
+            "call": self.hierarchical.attrs["call"],
+            "versions": json.loads(self.hierarchical.attrs["versions"]),
+        }
+
+
+def reproduce(
+    *,
+    draws: int = 2000,
+    chains: int = 4,
+    seed: int = 0,
+    folds: int = 10,
+    progress_bar: bool = True,
+) -> Reproduction:
+    """Run the tutorial.
+
+    Parameters
+    ----------
+    draws, chains
+        Draws kept of each chain of each fit, and number of chains.
+    seed
+        Seed of everything random.
+    folds
+        Folds of the out-of-sample comparison.
+    progress_bar
+        Show bars, on a terminal or in a notebook; a pipe or a file gets none.
+
+    Returns
+    -------
+    Reproduction
+    """
+    data, priors = load_radon(), Priors.tutorial()
+    settings: dict[str, Any] = {
+        "priors": priors,
+        "draws": draws,
+        "chains": chains,
+        "seed": seed,
+        "progress_bar": progress_bar,
+    }
+    timings: dict[str, float] = {}
+
+    def timed(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = function(*args, **kwargs)
+        timings[name] = round(time.perf_counter() - started, 2)
+        return result
+
+    hierarchical = timed("hierarchical", fit, data, **settings)
+    noncentered = timed("non-centred", fit, data, method="noncentered", **settings)
+    as_published = timed("as published", fit, data, method="centered", **settings)
+    individual = timed("individual", fit, data.select(COUNTIES), "individual", **settings)
+    # Neither needs a chain, nor ADVI, to be exact.
+    exact = {
+        model: timed(f"{model}, all counties", fit, data, model, num_advi_steps=0, **settings)
+        for model in ("pooled", "individual")
+    }
+    comparison = timed(
+        "comparison",
+        compare,
+        {**exact, "hierarchical": hierarchical},
+        data,
+        folds=folds,
+        seed=seed,
+    )
+    fits = {
+        "hierarchical": hierarchical,
+        "individual": individual,
+        "hierarchical, non-centred": noncentered,
+        "as published (centred)": as_published,
+    }
+    diagnoses = {name: timed(f"diagnose {name}", diagnose, tree) for name, tree in fits.items()}
+    rmsd = _rmsd_table(comparison, individual, hierarchical)
+    return Reproduction(
+        hierarchical=hierarchical,
+        individual=individual,
+        noncentered=noncentered,
+        as_published=as_published,
+        diagnoses=diagnoses,
+        parameters=_parameters(hierarchical),
+        rmsd=rmsd,
+        comparison=comparison,
+        conclusions=conclusions(hierarchical, individual, data, comparison.table, rmsd),
+        timings=timings,
+    )
+
+
+def _rmsd_table(
+    comparison: Comparison, individual: xr.DataTree, hierarchical: xr.DataTree
+) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(
+        {
+            "published by the tutorial": PUBLISHED_RMSD,
+            "posterior-mean line, houses seen": comparison.table["rmsd_in_sample"].to_dict(),
+            "line of one draw, houses seen, three counties (median)": {
+                "individual": float(rmsd_per_draw(individual).median()),
+                "hierarchical": float(rmsd_per_draw(hierarchical, COUNTIES).median()),
+            },
+            "posterior-mean line, houses left out": comparison.table["rmsd_kfold"].to_dict(),
+        },
+        orient="index",
+        columns=["pooled", "individual", "hierarchical"],
+    )
+
+
+def _parameters(tree: xr.DataTree) -> pd.DataFrame:
+    names = ["mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps"]
+    table = arviz_stats.summary(tree, var_names=names, kind="all", round_to="none", ci_prob=0.95)
+    columns = ["mean", "sd", "mcse_mean", "ess_bulk", "ess_tail", "r_hat"]
+    table = table[columns].astype(float)
+    for place, moment in ((2, "means"), (3, "sds")):
+        values = tree[f"advi/{moment}"].to_dataset()
+        table.insert(place, f"advi_{moment[:-1]}", [float(values[name].item()) for name in names])
+    return table
+
+
+def _plain(frame: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    return {
+        str(row): {
+            str(name): None if pd.isna(value) else float(value) for name, value in values.items()
+        }
+        for row, values in frame.to_dict(orient="index").items()
+    }

@@ -1,0 +1,119 @@
+"""Groups of one design put together: the density of all groups, at the cost of their designs."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from dense import equations_of, make_priors
+
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.gaussian.designs import MANY, by_design
+from radon_numpyro.gaussian.marginal import log_density
+from radon_numpyro.inference.advi_start import _plug_in_scales
+
+SCALE = np.array([1.3, 0.4, 0.7])
+EPS = 0.6
+
+
+def rows(num_groups, num_predictors, levels=2, seed=0):
+    """Groups of one to five rows, their predictors few values far from zero, and one has none."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 6, num_groups)
+    group = np.repeat(np.arange(num_groups), sizes)
+    unit = 10.0 ** np.arange(num_predictors)
+    x = (7.0 + rng.integers(levels, size=(len(group), num_predictors))) * unit
+    alpha = rng.normal(3.0, 1.5, num_groups)
+    y = alpha[group] + x @ (0.3 / unit) + rng.normal(0.0, EPS, len(group))
+    return GroupedData.from_arrays(y, x, group)
+
+
+def density_and_derivatives(equations, priors):
+    scale = jnp.asarray(SCALE[: equations.size])
+    return jax.value_and_grad(log_density, argnums=(1, 2))(equations, scale, EPS, priors)
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 2])
+def test_the_density_and_its_derivatives_stay(x64, num_predictors):
+    equations, priors = equations_of(rows(2 * MANY, num_predictors)), make_priors(num_predictors)
+    reduced = by_design(equations)
+    assert reduced.target.shape[1] < len(equations.count) / 2
+    assert reduced.scatter.any(), "targets differ within a design"
+    expected = density_and_derivatives(equations, priors)
+    found = density_and_derivatives(reduced, priors)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11), found, expected)
+
+
+def test_derivatives_with_repeats_are_those_of_the_density(x64):
+    """Central differences: a slip in the scatter would be one in both of the above."""
+    reduced, priors = by_design(equations_of(rows(MANY, 1))), make_priors(1)
+    (by_scale, by_eps), step = density_and_derivatives(reduced, priors)[1], 1e-5
+    for k, derivative in enumerate([*by_scale, by_eps]):
+        low, high = (
+            np.append(SCALE[:2], EPS) + side * step * (np.arange(3) == k) for side in (-1, 1)
+        )
+        rise = log_density(reduced, high[:2], high[2], priors) - log_density(
+            reduced, low[:2], low[2], priors
+        )
+        np.testing.assert_allclose(derivative, rise / (2 * step), rtol=1e-6)
+
+
+def test_a_group_counts_once_and_its_rows_do(x64):
+    equations = equations_of(rows(MANY, 1))
+    reduced = by_design(equations)
+    assert reduced.repeats.sum() == MANY
+    assert reduced.count.sum() == equations.count.sum()
+    np.testing.assert_allclose(reduced.rest.sum(), equations.rest.sum(), rtol=1e-12)
+    mean = (reduced.repeats * reduced.target).sum(1)
+    np.testing.assert_allclose(mean, equations.target.sum(1), rtol=1e-9, atol=1e-9)
+
+
+def test_the_order_of_rows_makes_no_other_designs(x64):
+    """Means and sums in another order differ by roundings, by which designs must not."""
+    data = rows(MANY, 2)
+    order = np.random.default_rng(1).permutation(data.num_rows)
+    shuffled = GroupedData.from_arrays(data.y[order], data.x[order], data.group[order])
+    found, expected = (by_design(equations_of(d)).repeats for d in (shuffled, data))
+    assert (found > 0).sum() == (expected > 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (rows(MANY - 1, 0), "few groups, each data set of which would be compiled for"),
+        (rows(MANY, 1, levels=10**9), "designs of their own"),
+    ],
+    ids=["few", "own"],
+)
+def test_groups_stay_where_nothing_is_gained(data, why):
+    equations = equations_of(data)
+    assert by_design(equations) is equations, why
+
+
+def test_data_sets_alike_have_one_shape():
+    shapes = {by_design(equations_of(rows(MANY, 1, seed=s))).root.shape for s in range(5)}
+    assert shapes == {(2, 2, 32)}
+
+
+def test_designs_that_differ_in_one_group_alone_stay_apart(x64):
+    """A millionth of a predictor's spread is a difference."""
+    data = rows(2 * MANY, 1)
+    x = data.x.copy()
+    x[data.group == 5] += 1e-6
+    moved = GroupedData.from_arrays(data.y, x, data.group)
+    found, expected = (by_design(equations_of(d)).repeats for d in (moved, data))
+    assert (found > 0).sum() == (expected > 0).sum() + 1
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 2])
+def test_the_guide_starts_from_the_same_scales(num_predictors):
+    equations, priors = equations_of(rows(2 * MANY, num_predictors)), make_priors(num_predictors)
+    reduced = by_design(equations)
+    np.testing.assert_allclose(reduced.rss.sum(), equations.rss.sum(), rtol=1e-12)
+    (scale, eps), (found_scale, found_eps) = (
+        _plug_in_scales(e, priors) for e in (equations, reduced)
+    )
+    # The update that ends it changes 1e-8 at the most; many further ones would change 1e-7 or so.
+    np.testing.assert_allclose(found_scale, scale, rtol=1e-6)
+    np.testing.assert_allclose(found_eps, eps, rtol=1e-6)

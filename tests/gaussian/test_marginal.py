@@ -1,0 +1,717 @@
+"""The coefficients integrated out, against the same Gaussian written out densely over the rows."""
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import pytest
+from dense import Dense, design_of, equations_of, make_priors
+from numpyro import handlers
+from numpyro.infer import Predictive
+from numpyro.infer.util import log_density as model_log_density
+from scipy import stats
+
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.gaussian import marginal
+from radon_numpyro.gaussian.conditional import (
+    coefficients,
+    draw_coefficients,
+    group_terms,
+    individual_prior,
+    population_mean,
+    prior_parameters,
+)
+from radon_numpyro.gaussian.marginal import individual_log_density, log_density
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import prediction
+from radon_numpyro.model.priors import HalfNormal, Priors, Uniform
+
+SIZES = (5, 1, 0, 9, 3)
+SCALE = np.array([1.3, 0.4, 0.07, 0.9])
+EPS = 0.6
+CASES = [
+    "no predictor",
+    "one predictor",
+    "two predictors",
+    "three predictors",
+    "constant within each group",
+    "constant within one group",
+    "constant predictor",
+    "collinear predictors",
+    "groups of one row",
+    "one group",
+]
+each_case = pytest.mark.parametrize("case", CASES)
+
+
+@pytest.fixture
+def data(unequal_data, case):
+    """Data sets among which are all ways for a group's design to be singular."""
+    if case in CASES[:4]:
+        return unequal_data(CASES.index(case), sizes=SIZES)
+    if case == "groups of one row":
+        return unequal_data(1, sizes=(1,) * 6)
+    if case == "one group":
+        return unequal_data(2, sizes=(7,))
+    data = unequal_data(2, sizes=SIZES)
+    x = data.x.copy()
+    if case == "constant within each group":
+        x[:, 0] = np.array([0.5, 2.0, 0.0, -1.0, 3.0])[data.group]
+    elif case == "constant within one group":
+        x[data.group == 3, 1] = -20.0
+    elif case == "constant predictor":
+        x[:, 0] = 1.0
+    else:
+        assert case == "collinear predictors"
+        x[:, 1] = 2.0 * x[:, 0] - 1.0
+    return replace(data, x=x)
+
+
+def precision_of(population):
+    """Posterior precision of the population mean, from the rows of its Cholesky factor."""
+    size = len(population.mean)
+    factor = np.zeros((size, size))
+    for p, row in enumerate(population.cholesky):
+        factor[p, : p + 1] = row
+    return factor @ factor.T
+
+
+def to_model(equations):
+    """Matrix of coefficients with the intercept at zero from those with it at the centre."""
+    matrix = np.eye(equations.size)
+    matrix[0, 1:] = -equations.centre
+    return matrix
+
+
+def scales(size, zero):
+    """Scales of different sizes, some of them exactly 0."""
+    scale = SCALE[:size].copy()
+    scale[list(zero)] = 0.0
+    return scale
+
+
+# Normal equations
+
+
+@each_case
+def test_normal_equations_are_those_of_the_rows_about_the_pooled_fit(data):
+    equations = equations_of(data)
+    design = design_of(data)
+    assert equations.size == design.shape[1]
+    residual = data.y - equations.fitted(list(design.T))
+    # Least squares: the residual of the pooled fit is orthogonal to the design.
+    scale = np.linalg.norm(design, axis=0) * np.linalg.norm(data.y)
+    assert np.abs(design.T @ residual / scale).max() < 1e-12
+    for c in range(data.num_groups):
+        rows = data.group == c
+        x, r = design[rows], residual[rows]
+        close = {"rtol": 1e-11, "atol": 1e-10}
+        x[:, 1:] -= data.x.mean(0)
+        root, target = equations.root[..., c], equations.target[:, c]
+        np.testing.assert_allclose(root.T @ root, x.T @ x, **close)
+        np.testing.assert_allclose(root.T @ target, x.T @ r, **close)
+        np.testing.assert_array_equal(root, np.triu(root))
+        own = np.linalg.lstsq(x, r, rcond=1e-10)[0] if len(r) else np.zeros(x.shape[1])
+        np.testing.assert_allclose(equations.rest[c], ((r - x @ own) ** 2).sum(), **close)
+        np.testing.assert_allclose(equations.rss[c], r @ r, **close)
+        assert equations.count[c] == rows.sum()
+
+
+@pytest.mark.parametrize("num_predictors", [1, 2, 3])
+def test_no_residual_is_negative_where_the_fit_is_exact(unequal_data, num_predictors):
+    data = unequal_data(num_predictors, sizes=SIZES)
+    for slope in np.linspace(0.1, 2.0, 10):
+        exact = replace(data, y=1.5 + slope * data.x.sum(-1))
+        assert (equations_of(exact).rest >= 0).all()
+
+
+def test_pooled_equations_are_those_of_all_rows_in_one_group(unequal_data):
+    data = unequal_data(2, sizes=SIZES)
+    together = GroupedData.from_arrays(data.y, data.x, np.zeros(data.num_rows))
+    pooled, expected = equations_of(data).pooled(), equations_of(together)
+    for name in NormalEquations._fields:
+        found, wanted = getattr(pooled, name), getattr(expected, name)
+        assert found.shape == wanted.shape
+        scale = np.abs(equations_of(data).target).sum() if name == "target" else 1.0
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12 * scale, err_msg=name)
+
+
+def test_taking_groups_keeps_their_equations(unequal_data):
+    equations = equations_of(unequal_data(2, sizes=SIZES))
+    for chosen in ([3, 0], np.array([True, False, False, True, False])):
+        taken = equations.take(chosen)
+        order = np.arange(5)[chosen]
+        assert taken.size == equations.size
+        np.testing.assert_array_equal(taken.offset, equations.offset)
+        np.testing.assert_array_equal(taken.count, np.array(SIZES)[order])
+        for k, c in enumerate(order):
+            np.testing.assert_array_equal(taken.root[..., k], equations.root[..., c])
+            np.testing.assert_array_equal(taken.target[..., k], equations.target[..., c])
+            assert taken.rest[k] == equations.rest[c]
+
+
+# Marginal likelihood
+
+
+@pytest.mark.parametrize("zero", [(), (0,), (-1,), (0, -1)], ids=str)
+@each_case
+def test_log_density_is_the_dense_normal_over_the_rows(data, x64, zero):
+    size = data.num_predictors + 1
+    scale, priors = scales(size, zero), make_priors(data.num_predictors)
+    expected = Dense(data, priors, scale, EPS).log_density(data.y)
+    found = log_density(equations_of(data), scale, EPS, priors)
+    assert found.shape == ()
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_log_density_at_many_scales(unequal_data, x64):
+    """Scales and eps over four orders of magnitude, each alone."""
+    data, priors = unequal_data(1, sizes=SIZES), make_priors(1)
+    equations = equations_of(data)
+    compiled = jax.jit(log_density)
+    for eps in (0.05, 0.6, 20.0):
+        for scale in np.array([[0.01, 3.0], [30.0, 0.002], [5.0, 5.0]]):
+            expected = Dense(data, priors, scale, eps).log_density(data.y)
+            np.testing.assert_allclose(compiled(equations, scale, eps, priors), expected, rtol=1e-9)
+
+
+def exact_log_density(data, priors, scale, eps):
+    """The dense Normal in rational arithmetic, where a prior sd of 1e4 costs no digit."""
+    size, n = data.num_predictors + 1, data.num_rows
+    row = [[Fraction(v) for v in r] for r in design_of(data)]
+    loc, sd = prior_parameters(priors, size)
+    loc, sd, s = ([Fraction(float(v)) for v in vector] for vector in (loc, sd, scale))
+    matrix = [
+        [
+            sum(
+                row[i][p]
+                * row[j][p]
+                * (sd[p] ** 2 + (s[p] ** 2 if data.group[i] == data.group[j] else 0))
+                for p in range(size)
+            )
+            + (Fraction(eps) ** 2 if i == j else 0)
+            for j in range(n)
+        ]
+        for i in range(n)
+    ]
+    residual = [
+        Fraction(data.y[i]) - sum(row[i][p] * loc[p] for p in range(size)) for i in range(n)
+    ]
+    log_det, quadratic = 0.0, Fraction(0)
+    for k in range(n):
+        pivot = matrix[k][k]
+        log_det += math.log(pivot)
+        quadratic += residual[k] ** 2 / pivot
+        for i in range(k + 1, n):
+            ratio = matrix[i][k] / pivot
+            residual[i] -= ratio * residual[k]
+            for j in range(k + 1, n):
+                matrix[i][j] -= ratio * matrix[k][j]
+    return -0.5 * (n * math.log(2 * math.pi) + log_det + float(quadratic))
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 2])
+def test_log_density_is_exact_under_the_tutorial_priors(unequal_data, x64, num_predictors):
+    data = unequal_data(num_predictors, sizes=(4, 1, 0, 2))
+    priors, scale = Priors.tutorial(), SCALE[: num_predictors + 1]
+    found = log_density(equations_of(data), scale, EPS, priors)
+    expected = exact_log_density(data, priors, scale, EPS)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "rtol"), [(2000.0, 10.0, 1e-12), (1e6, 100.0, 1e-11), (1e6, 1.0, 1e-9)]
+)
+@pytest.mark.parametrize("num_predictors", [1, 2])
+def test_log_density_is_right_for_predictors_far_from_zero(
+    unequal_data, x64, mean, sd, rtol, num_predictors
+):
+    """A calendar year, a map coordinate: nobody centres them. Only their own digits are lost."""
+    data = unequal_data(num_predictors, sizes=(4, 1, 0, 3))
+    data = replace(data, x=mean + sd * (data.x - data.x.mean(0)) / data.x.std(0))
+    scale = np.array([2.0, 3.0 / sd, 0.5 / sd])[: num_predictors + 1]
+    for priors in (Priors.weakly_informative(data), Priors.tutorial()):
+        found = log_density(equations_of(data), scale, EPS, priors)
+        expected = exact_log_density(data, priors, scale, EPS)
+        np.testing.assert_allclose(found, expected, rtol=rtol)
+
+
+def exact_group_log_density(data, priors, eps):
+    """Of one group with the coefficients of the individual model, in rational arithmetic."""
+    individual = replace(priors, mu_alpha=priors.alpha, mu_beta=priors.beta)
+    return exact_log_density(data, individual, np.zeros(data.num_predictors + 1), eps)
+
+
+@pytest.mark.parametrize("priors", [None, Priors.tutorial()], ids=["scaled", "tutorial"])
+def test_individual_log_density_is_right_for_predictors_far_from_zero(unequal_data, priors):
+    data = unequal_data(2, sizes=(4, 1, 2, 3))
+    data = replace(data, x=1e6 + (data.x - data.x.mean(0)) / data.x.std(0))
+    priors = Priors.weakly_informative(data) if priors is None else priors
+    eps = np.array([0.3, 0.6, 0.5, 1.1])
+    found = individual_log_density(equations_of(data), eps, priors)
+    for c, label in enumerate(data.labels.groups):
+        expected = exact_group_log_density(data.select(label), priors, eps[c])
+        # (1e6)^2 of the 1e16 that a number holds; relative to the largest term.
+        np.testing.assert_allclose(found[c], expected, rtol=1e-9, atol=1e-5)
+
+
+@pytest.mark.parametrize(("ratio", "rtol"), [(1e4, 1e-12), (1e7, 1e-9)])
+def test_log_density_is_right_for_precise_measurements(unequal_data, x64, ratio, rtol):
+    """Groups that differ by many times the noise, whose square is beyond 16 digits."""
+    data, scale, eps = unequal_data(0, sizes=(4, 1, 0, 3)), np.array([2.0]), 2.0 / ratio
+    noise = eps * np.random.default_rng(0).normal(size=8)
+    data = replace(data, y=np.array([8.0, 11.0, 0.0, 13.0])[data.group] + noise)
+    priors = Priors.weakly_informative(data)
+    found = log_density(equations_of(data), scale, eps, priors)
+    np.testing.assert_allclose(found, exact_log_density(data, priors, scale, eps), rtol=rtol)
+
+
+def test_the_rational_reference_agrees_with_the_dense_one(unequal_data):
+    data, priors = unequal_data(1, sizes=(4, 1, 0, 2)), make_priors(1)
+    dense = Dense(data, priors, SCALE[:2], EPS).log_density(data.y)
+    exact = exact_log_density(data, priors, SCALE[:2], EPS)
+    np.testing.assert_allclose(exact, dense, rtol=1e-11)
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 3])
+def test_signs_of_the_scales_do_not_matter(unequal_data, x64, num_predictors):
+    equations = equations_of(unequal_data(num_predictors, sizes=SIZES))
+    priors, scale = make_priors(num_predictors), SCALE[: num_predictors + 1]
+    expected = log_density(equations, scale, EPS, priors)
+    terms = group_terms(equations, scale, EPS)
+    expected_theta = np.array(coefficients(terms, list(np.arange(num_predictors + 1.0))))
+    for signs in (-np.ones(num_predictors + 1), (-1.0) ** np.arange(num_predictors + 1)):
+        found = log_density(equations, signs * scale, EPS, priors)
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+        flipped = group_terms(equations, signs * scale, EPS)
+        theta = np.array(coefficients(flipped, list(np.arange(num_predictors + 1.0))))
+        np.testing.assert_allclose(theta, expected_theta, rtol=1e-12)
+    other = log_density(equations, 1.1 * scale, EPS, priors)
+    assert abs(other - expected) > 1e-3, "the scales do not matter at all"
+
+
+@pytest.mark.parametrize("zero", [(), (0,), (-1,), (0, -1)], ids=str)
+@pytest.mark.parametrize("case", ["no predictor", "two predictors", "constant within each group"])
+def test_gradient_is_that_of_the_dense_normal_also_at_zero(data, x64, zero):
+    """By central differences of the dense density; a scale of 0 is the centre of symmetry."""
+    size = data.num_predictors + 1
+    scale, priors, equations = scales(size, zero), make_priors(size - 1), equations_of(data)
+    gradient = jax.grad(log_density, argnums=(1, 2))(equations, jnp.asarray(scale), EPS, priors)
+    found = np.append(*gradient)
+    step = 1e-4
+    expected = [
+        np.diff(
+            [
+                Dense(data, priors, moved[:-1], moved[-1]).log_density(data.y)
+                for moved in np.append(scale, EPS) + step * np.outer([-1, 1], unit)
+            ]
+        )[0]
+        / (2 * step)
+        for unit in np.eye(size + 1)
+    ]
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert not found[:-1][scale == 0].any(), "an even function is level at 0"
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 3])
+@pytest.mark.parametrize("ratio", [1.0, 1e-4])
+@pytest.mark.parametrize("tutorial", [False, True], ids=["informative", "tutorial"])
+def test_derivatives_are_those_of_the_density_computed(
+    unequal_data, x64, num_predictors, ratio, tutorial
+):
+    """First and second ones, beside those that JAX makes of the density without the formula."""
+    equations = equations_of(unequal_data(num_predictors, sizes=SIZES))
+    priors = Priors.tutorial() if tutorial else make_priors(num_predictors)
+    at = jnp.append(jnp.asarray(SCALE[: num_predictors + 1]), EPS * ratio)
+
+    def formula(at):
+        return log_density(equations, at[:-1], at[-1], priors)
+
+    def written(at):
+        return marginal._log_density(equations, at[:-1], at[-1], priors)[0]
+
+    found, expected = jax.grad(formula)(at) * at, jax.grad(written)(at) * at
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12 * np.abs(expected).max())
+    of_many = jax.vmap(jax.grad(formula))(jnp.stack([1.1 * at, at]))
+    np.testing.assert_allclose(of_many[1] * at, found, rtol=1e-10)
+    unit = at * at[:, None]
+    hessian = jax.hessian(written)(at) * unit
+    np.testing.assert_allclose(
+        jax.hessian(formula)(at) * unit, hessian, rtol=1e-6, atol=1e-10 * np.abs(hessian).max()
+    )
+
+
+@pytest.mark.parametrize("num_predictors", [1, 2])
+def test_derivatives_keep_the_digits_that_the_density_has(unequal_data, x64, num_predictors):
+    """Predictors far from zero, measured precisely: a reverse pass is wrong by a factor here."""
+    drawn = unequal_data(num_predictors, sizes=(5, 1, 0, 4))
+    data = GroupedData.from_arrays(drawn.y, drawn.x + 1e6, drawn.group)
+    priors, equations = make_priors(num_predictors), equations_of(data)
+    at, step = np.append(SCALE[: num_predictors + 1], 1e-4 * EPS), 1e-3
+
+    def relative_difference(k, step):
+        moved = [np.where(np.arange(len(at)) == k, at * (1 + s), at) for s in (-step, step)]
+        low, high = (exact_log_density(data, priors, m[:-1], m[-1]) for m in moved)
+        return (high - low) / (2 * step)
+
+    # Of fourth order.
+    expected = [
+        (4 * relative_difference(k, step) - relative_difference(k, 2 * step)) / 3
+        for k in range(len(at))
+    ]
+    found = np.append(*jax.grad(log_density, argnums=(1, 2))(equations, at[:-1], at[-1], priors))
+    np.testing.assert_allclose(found * at, expected, rtol=1e-4)
+
+
+def test_derivatives_in_the_data_are_refused_and_not_zero(unequal_data, x64):
+    data, priors = unequal_data(1, sizes=SIZES), make_priors(1)
+    equations = jax.tree.map(jnp.asarray, equations_of(data))
+    with pytest.raises(TypeError, match="derivatives of log_density in scale and eps; got one in"):
+        jax.grad(log_density)(equations, SCALE[:2], EPS, priors)
+
+
+# Means and coefficients given the scales
+
+
+@pytest.mark.parametrize("zero", [(), (0,), (-1,), (0, -1)], ids=str)
+@each_case
+def test_mu_and_coefficients_have_the_dense_conditional(data, x64, zero):
+    """Mean and covariance of (mu, theta) given y, read off by feeding unit vectors as noise."""
+    size, num_groups = data.num_predictors + 1, data.num_groups
+    scale, priors, equations = scales(size, zero), make_priors(size - 1), equations_of(data)
+    mean, cov = Dense(data, priors, scale, EPS).given(data.y)
+
+    terms = group_terms(equations, scale, EPS)
+    population = population_mean(equations, terms, priors)
+    centre = np.array(population.mean)
+    variance = np.linalg.inv(precision_of(population))
+
+    def theta(mu, noise=None):
+        drawn = np.array(coefficients(terms, list(mu), noise))
+        assert drawn.shape == (size, num_groups)
+        return drawn.T.ravel()
+
+    relative = np.append(centre, theta(centre)).reshape(-1, size)
+    found = np.column_stack(equations.to_model(relative.T)).ravel()
+    np.testing.assert_allclose(found, mean, rtol=1e-9, atol=1e-10)
+
+    # theta = f(mu) + A z with f affine: columns of f and of A, one unit vector at a time.
+    slope = np.column_stack([theta(centre + unit) - theta(centre) for unit in np.eye(size)])
+    spread = [
+        theta(centre, list(unit.reshape(size, num_groups))) - theta(centre)
+        for unit in np.eye(size * num_groups)
+    ]
+    of_mu = np.vstack([np.eye(size), slope])
+    found_cov = of_mu @ variance @ of_mu.T
+    found_cov[size:, size:] += np.column_stack(spread) @ np.column_stack(spread).T
+    transform = np.kron(np.eye(num_groups + 1), to_model(equations))
+    found_cov = transform @ found_cov @ transform.T
+    unit = np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
+    np.testing.assert_allclose(found_cov / unit, cov / unit, atol=1e-9)
+
+
+def test_a_group_without_rows_is_a_draw_of_the_population(unequal_data, x64):
+    equations = equations_of(unequal_data(1, sizes=SIZES))
+    terms = group_terms(equations, SCALE[:2], EPS)
+    mu, noise = [3.0, -2.0], [np.full(5, 0.5), np.full(5, -1.5)]
+    drawn = np.array(equations.to_model(coefficients(terms, mu, noise)))
+    expected = equations.to_model(mu) + SCALE[:2] * [0.5, -1.5]
+    np.testing.assert_allclose(drawn[:, 2], expected, rtol=1e-13)
+    assert np.abs(drawn[:, 0] - drawn[:, 2]).max() > 0.1, "a group with rows is no such draw"
+
+
+def test_without_scatter_every_group_has_the_population_mean(unequal_data, x64):
+    equations, priors = equations_of(unequal_data(2, sizes=SIZES)), make_priors(2)
+    terms = group_terms(equations, np.zeros(3), EPS)
+    population = population_mean(equations, terms, priors)
+    noise = list(np.random.default_rng(0).normal(size=(3, 5)))
+    theta = np.array(coefficients(terms, population.mean, noise))
+    np.testing.assert_array_equal(theta, np.repeat(np.array(population.mean)[:, None], 5, axis=1))
+
+
+@pytest.mark.parametrize("num_predictors", [0, 2])
+def test_draws_have_the_dense_conditional(unequal_data, x64, num_predictors):
+    """Mean and covariance of 20 000 draws, within five of their standard errors."""
+    data = unequal_data(num_predictors, sizes=SIZES)
+    size, num_draws = num_predictors + 1, 20_000
+    scale, priors, equations = SCALE[:size], make_priors(num_predictors), equations_of(data)
+    mean, cov = Dense(data, priors, scale, EPS).given(data.y)
+    keys = jax.random.split(jax.random.key(3), num_draws)
+    draw = jax.jit(
+        jax.vmap(lambda key: draw_coefficients(key, equations, list(scale), EPS, priors))
+    )
+    sites = {name: np.asarray(value) for name, value in draw(keys).items()}
+    shapes = {name: value.shape[1:] for name, value in sites.items()}
+    slopes = {"mu_beta": (num_predictors,), "beta": (5, num_predictors)} if num_predictors else {}
+    assert shapes == {"mu_alpha": (), "alpha": (5,)} | slopes
+    columns = np.zeros((num_draws, 6, size))
+    columns[:, 0, 0], columns[:, 1:, 0] = sites["mu_alpha"], sites["alpha"]
+    if num_predictors:
+        columns[:, 0, 1:], columns[:, 1:, 1:] = sites["mu_beta"], sites["beta"]
+    # In coordinates that the dense conditional makes independent and standard.
+    white = np.linalg.solve(np.linalg.cholesky(cov), (columns.reshape(num_draws, -1) - mean).T)
+    error = 1 / np.sqrt(num_draws)
+    assert np.abs(white.mean(axis=1)).max() < 5 * error
+    found = np.cov(white)
+    assert np.abs(np.diag(found) - 1).max() < 5 * np.sqrt(2) * error
+    assert np.abs(found - np.diag(np.diag(found))).max() < 5 * error
+
+
+# Prediction
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 3])
+def test_prediction_has_the_dense_conditional(unequal_data, num_predictors):
+    """For several sets of scales at once, and also in a group without rows."""
+    data, size = unequal_data(num_predictors, sizes=SIZES), num_predictors + 1
+    priors, equations = make_priors(num_predictors), equations_of(data)
+    group = np.array([3, 0, 2, 4, 3, 1])
+    noise = np.random.default_rng(8).normal(1.0, 2.0, size=(num_predictors, 6))
+    new = np.vstack([np.ones(6), noise])
+    draws = np.stack([SCALE[:size], 0.3 * SCALE[:size], np.zeros(size)])
+    eps = np.array([EPS, 2.0, 0.9])
+
+    scale, column = list(draws.T[:, :, None]), eps[:, None]
+    terms = group_terms(equations, scale, column)
+    population = population_mean(equations, terms, priors)
+    mu = [m[:, None] for m in population.mean]
+    mean, variance = prediction(terms, mu, list(new), group, population)
+    given_mu = prediction(terms, mu, list(new), group)
+    assert mean.shape == variance.shape == (3, 6)
+    np.testing.assert_array_equal(given_mu[0], mean)
+
+    line = np.zeros((6, data.num_groups + 1, size))
+    line[np.arange(6), group + 1] = new.T
+    line = line.reshape(6, -1)
+    for s in range(3):
+        centre, cov = Dense(data, priors, draws[s], eps[s]).given(data.y)
+        np.testing.assert_allclose(mean[s] + equations.fitted(new), line @ centre, rtol=1e-9)
+        expected = np.einsum("ri,ij,rj->r", line, cov, line)
+        np.testing.assert_allclose(variance[s], expected, rtol=1e-8)
+        # With mu known: the covariance of theta given mu and y.
+        gain = np.linalg.solve(cov[:size, :size], cov[:size])
+        expected = np.einsum("ri,ij,rj->r", line, cov - cov[:, :size] @ gain, line)
+        np.testing.assert_allclose(given_mu[1][s], expected, rtol=1e-8, atol=1e-10)
+
+
+# Each group on its own
+
+
+@each_case
+def test_individual_log_density_is_the_dense_normal_of_each_group(data):
+    priors, equations = make_priors(data.num_predictors), equations_of(data)
+    size, num_groups = equations.size, data.num_groups
+    eps = np.linspace(0.4, 1.9, 2 * num_groups).reshape(2, num_groups)
+    loc, scale = prior_parameters(priors, size, intercept="alpha", slope="beta")
+    found = individual_log_density(equations, eps, priors)
+    assert found.shape == (2, num_groups)
+    np.testing.assert_array_equal(individual_log_density(equations, eps[1], priors), found[1])
+    for c in range(num_groups):
+        x, y = design_of(data)[data.group == c], data.y[data.group == c]
+        if len(y) == 0:
+            np.testing.assert_array_equal(found[:, c], 0.0)
+            continue
+        for s in range(2):
+            cov = x @ np.diag(np.square(scale)) @ x.T + eps[s, c] ** 2 * np.eye(len(y))
+            expected = stats.multivariate_normal(x @ loc, cov).logpdf(y)
+            np.testing.assert_allclose(found[s, c], expected, rtol=1e-9)
+
+
+@each_case
+def test_individual_coefficients_have_the_conjugate_posterior(data):
+    """Mean and covariance in each group by the textbook formula; the prior where no row speaks."""
+    priors, equations = make_priors(data.num_predictors), equations_of(data)
+    size, num_groups = equations.size, data.num_groups
+    eps = np.linspace(0.4, 1.9, num_groups)
+    loc = np.append(priors.alpha.loc, priors.beta.loc)
+    sd = np.append(priors.alpha.scale, priors.beta.scale)
+    scale, mu = individual_prior(equations, priors)
+    np.testing.assert_allclose(scale, sd, rtol=0)
+    np.testing.assert_allclose(equations.to_model(mu), loc, rtol=1e-12, atol=1e-12)
+    terms = group_terms(equations, scale, eps)
+    mean = np.array(coefficients(terms, mu))
+    transform, centre = to_model(equations), np.array(equations.to_model(mean))
+    units = [np.repeat(unit[:, None], num_groups, axis=1) for unit in np.eye(size)]
+    spread = np.stack([np.array(coefficients(terms, mu, list(u))) - mean for u in units], axis=1)
+    for c in range(num_groups):
+        x, y = design_of(data)[data.group == c], data.y[data.group == c]
+        cov = np.linalg.inv(x.T @ x / eps[c] ** 2 + np.diag(1 / sd**2))
+        expected = cov @ (x.T @ y / eps[c] ** 2 + loc / sd**2)
+        np.testing.assert_allclose(centre[:, c], expected, rtol=1e-8, atol=1e-8)
+        unit = np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
+        found = transform @ spread[..., c] @ spread[..., c].T @ transform.T
+        np.testing.assert_allclose(found / unit, cov / unit, atol=1e-8)
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(2000.0, 10.0), (1e6, 100.0)])
+def test_one_row_and_the_tutorial_priors_leave_the_right_covariance(mean, sd):
+    """The data say one thing about two coefficients: their line at the row; the prior the rest."""
+    eps, prior_sd = 0.6, 1e4
+    x = mean + sd * np.array([-1.0, 1.0, 0.0, 0.5])
+    y = np.array([1.0, 2.0, 1.0, 3.0])
+    equations = equations_of(GroupedData.from_arrays(y, x, [0, 0, 0, 1]))
+    scale, mu = individual_prior(equations, Priors.tutorial())
+    terms = group_terms(equations, scale, np.full(2, eps))
+    centre = np.array(coefficients(terms, mu))
+    units = [[np.full(2, u[0]), np.full(2, u[1])] for u in np.eye(2)]
+    factor = np.stack([np.array(coefficients(terms, mu, u)) - centre for u in units], axis=1)
+    at_row, factor = np.array([1.0, x[3]]), factor[..., 1]
+    fitted = at_row @ np.array(equations.to_model(centre))[:, 1]
+    factor = to_model(equations) @ factor
+    np.testing.assert_allclose(fitted, y[3], atol=1e-6)
+    # Along the row's own direction the variance is `known`, across it the prior's.
+    norm = at_row @ at_row
+    known = 1 / (norm / eps**2 + 1 / prior_sd**2)
+    across = np.array([-x[3], 1.0]) / np.sqrt(norm)
+    found = factor @ factor.T
+    expected = prior_sd**2 * np.outer(across, across) + known * np.outer(at_row, at_row) / norm
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+# The NumPyro model of the scales
+
+
+@pytest.mark.parametrize("num_predictors", [0, 1, 3])
+@pytest.mark.parametrize("family", ["half-normal", "uniform", "uniform and half-normal"])
+def test_model_is_the_full_one_with_the_coefficients_integrated_out(
+    unequal_data, x64, num_predictors, family
+):
+    """Half of the density of |s| at each of s and -s, times the dense Normal."""
+    data, size = unequal_data(num_predictors, sizes=SIZES), num_predictors + 1
+    unit = 1.0 + np.arange(num_predictors)
+    priors = make_priors(num_predictors)
+    if family == "half-normal":
+        priors = replace(priors, sigma_beta=HalfNormal(0.5 * unit))
+        reference = stats.halfnorm(scale=1.5), stats.halfnorm(scale=0.5 * unit)
+    elif family == "uniform":
+        priors = replace(priors, sigma_alpha=Uniform(4.0), sigma_beta=Uniform(3.0))
+        reference = stats.uniform(0, 4), stats.uniform(0, 3)
+    else:
+        reference = stats.halfnorm(scale=1.5), stats.uniform(0, 2 * unit)
+    signs = (-1.0) ** np.arange(size)
+    signed = signs * SCALE[:size]
+    values = {"signed_alpha": signed[0], "eps": np.float64(EPS)}
+    if num_predictors:
+        values["signed_beta"] = signed[1:]
+    found, trace = model_log_density(
+        marginal.hierarchical, (equations_of(data), priors), {}, values
+    )
+    expected = Dense(data, priors, SCALE[:size], EPS).log_density(data.y)
+    expected += reference[0].logpdf(SCALE[0]) - np.log(2.0)
+    expected += (reference[1].logpdf(SCALE[1:size]) - np.log(2.0)).sum()
+    expected += stats.halfnorm(scale=2.0).logpdf(EPS)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+    latent = {name for name, site in trace.items() if site["type"] == "sample"}
+    assert latent == set(values) | {"y"}
+    assert trace["sigma_alpha"]["value"] == SCALE[0]
+    assert ("sigma_beta" in trace) == (num_predictors > 0)
+    if num_predictors:
+        np.testing.assert_array_equal(trace["sigma_beta"]["value"], SCALE[1:size])
+
+
+@pytest.mark.parametrize(
+    ("prior", "reference"),
+    [
+        (HalfNormal(1.5), stats.halfnorm(scale=1.5)),
+        (Uniform(4.0), stats.uniform(0, 4)),
+    ],
+    ids=["half-normal", "uniform"],
+)
+def test_the_absolute_value_of_a_signed_scale_has_the_prior(unequal_data, x64, prior, reference):
+    equations = equations_of(unequal_data(1, sizes=SIZES))
+    priors = replace(make_priors(1), sigma_alpha=prior, sigma_beta=prior)
+    prior_draws = Predictive(marginal.hierarchical, num_samples=4000)
+    draws = prior_draws(jax.random.key(2), equations, priors)
+    for name in ("alpha", "beta"):
+        signed, sigma = np.ravel(draws[f"signed_{name}"]), np.ravel(draws[f"sigma_{name}"])
+        np.testing.assert_array_equal(np.abs(signed), sigma)
+        assert stats.kstest(sigma, reference.cdf).pvalue > 1e-3
+        # The sign is a fair coin, on its own.
+        assert abs(np.mean(signed > 0) - 0.5) < 5 * 0.5 / np.sqrt(4000)
+
+    with handlers.seed(rng_seed=0):
+        trace = handlers.trace(marginal.hierarchical).get_trace(equations, priors)
+    density = trace["signed_alpha"]["fn"].log_prob
+    inside = np.array([0.01, 0.7, 3.9])
+    for sign in (-1.0, 1.0):
+        expected = reference.logpdf(inside) - np.log(2.0)
+        np.testing.assert_allclose(density(sign * inside), expected, rtol=1e-12)
+
+
+def test_outside_float64_the_density_is_computed_in_float32(unequal_data):
+    """The package sets nothing for the process."""
+    assert not jax.config.jax_enable_x64
+    data, priors = unequal_data(1, sizes=SIZES), make_priors(1)
+    found = log_density(equations_of(data), SCALE[:2], EPS, priors)
+    assert found.dtype == np.float32
+    expected = Dense(data, priors, SCALE[:2], EPS).log_density(data.y)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_one_compilation_serves_two_data_sets_of_one_shape(unequal_data, x64):
+    traces = []
+
+    @jax.jit
+    def total(equations, scale, eps, priors):
+        traces.append(equations.size)
+        return log_density(equations, scale, eps, priors)
+
+    for seed in (1, 2):
+        data, priors = unequal_data(1, sizes=SIZES, seed=seed), make_priors(1)
+        found = total(equations_of(data), SCALE[:2], EPS, priors)
+        expected = Dense(data, priors, SCALE[:2], EPS).log_density(data.y)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert traces == [2]
+
+
+@pytest.mark.parametrize("model", ["individual", "pooled"])
+@pytest.mark.parametrize("num_predictors", [0, 2])
+def test_models_of_eps_alone_integrate_the_coefficients(x64, unequal_data, model, num_predictors):
+    """The NumPyro model of eps has the density of the dense Normal of the rows, plus its prior."""
+    data = unequal_data(num_predictors)
+    priors = Priors.weakly_informative(data)
+    equations = equations_of(data)
+    groups = [np.arange(data.num_rows)]
+    if model == "individual":
+        groups = [np.flatnonzero(data.group == c) for c in range(data.num_groups)]
+    eps = np.linspace(0.4, 1.3, len(groups))
+    expected = stats.halfnorm(scale=priors.eps.scale).logpdf(eps).sum()
+    loc = np.array([priors.alpha.loc, *np.atleast_1d(priors.beta.loc)])
+    scale = np.array([priors.alpha.scale, *np.atleast_1d(priors.beta.scale)])
+    for rows, sd in zip(groups, eps, strict=True):
+        design = np.column_stack([np.ones(len(rows)), data.x[rows]])
+        covariance = (design * scale**2) @ design.T + sd**2 * np.eye(len(rows))
+        expected += stats.multivariate_normal(design @ loc, covariance).logpdf(data.y[rows])
+    value = eps if model == "individual" else eps[0]
+    function = getattr(marginal, model)
+    found = numpyro.infer.util.log_density(function, (equations, priors), {}, {"eps": value})[0]
+    assert float(found) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["hierarchical", "individual", "pooled"])
+def test_marginal_models_run_under_numpyro(x64, unequal_data, model):
+    """AutoNormal, NUTS and Predictive take them like any model."""
+    data = unequal_data(1)
+    arguments = (equations_of(data), Priors.weakly_informative(data))
+    function = getattr(marginal, model)
+    guide = numpyro.infer.autoguide.AutoNormal(function)
+    optimiser = numpyro.optim.Adam(0.01)
+    svi = numpyro.infer.SVI(function, guide, optimiser, numpyro.infer.Trace_ELBO())
+    result = svi.run(jax.random.key(0), 50, *arguments, progress_bar=False)
+    assert np.isfinite(result.losses).all()
+    kernel = numpyro.infer.NUTS(function)
+    mcmc = numpyro.infer.MCMC(kernel, num_warmup=50, num_samples=20, progress_bar=False)
+    mcmc.run(jax.random.key(1), *arguments)
+    samples = mcmc.get_samples()
+    assert np.isfinite(samples["eps"]).all()
+    predictive = numpyro.infer.Predictive(function, num_samples=5)
+    prior = predictive(jax.random.key(2), *arguments)
+    assert prior["eps"].shape[0] == 5

@@ -1,0 +1,138 @@
+"""More predictors than the marginal method compiles in reasonable time: another method, said."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from radon_numpyro import compare, diagnose, fit, fit_advi, resume, sample_nuts, simulate
+from radon_numpyro.cli import app as cli
+from radon_numpyro.inference.parametrisation import MAX_MARGINAL_PREDICTORS, choose_method
+from radon_numpyro.report.document import html_report
+from radon_numpyro.results.fit_files import load_fit, save_fit
+
+FEW = {"draws": 4, "num_warmup": 20, "num_advi_steps": 0, "chains": 1, "progress_bar": False}
+REASON = "the marginal method takes at most 8 predictors, here are 9"
+REFUSED = (
+    r"Expected method='noncentered' for 9 predictors, or at most 8 predictors, .*; got "
+    r"method='marginal'"
+)
+
+
+def rows_of(num_predictors, rows_per_group=8):
+    return simulate(
+        num_groups=4,
+        rows_per_group=rows_per_group,
+        mu_alpha=1.0,
+        mu_beta=np.linspace(-1.0, 1.0, num_predictors),
+        sigma_alpha=0.5,
+        sigma_beta=np.full(num_predictors, 0.3),
+        eps=0.8,
+        seed=1,
+    ).data
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("many") / "kept"
+
+
+@pytest.fixture(scope="module")
+def fitted(kept):
+    """A hierarchical fit of nine predictors, whose method was left open."""
+    return fit(rows_of(9), checkpoint=kept, **FEW)
+
+
+def test_nine_predictors_take_the_noncentered_method_and_say_so(fitted, kept):
+    """By the marginal method the fit would compile for minutes, in gigabytes."""
+    assert fitted.attrs["method"] == "noncentered"
+    assert fitted.attrs["method_reason"] == REASON
+    assert resume(kept, progress_bar=False).attrs["method_reason"] == REASON
+    again = fit(rows_of(9), checkpoint=kept, **FEW)
+    assert (again.attrs["resumed"], again.attrs["method_reason"]) == (1, REASON)
+
+
+def test_the_reason_is_in_the_file_and_in_the_report(fitted, tmp_path):
+    tree = load_fit(save_fit(fitted, tmp_path / "fit.nc"))
+    assert tree.attrs["method_reason"] == REASON
+    assert f"noncentered ({REASON})" in html_report(tree)
+
+
+def test_the_marginal_method_is_not_advised_where_it_is_refused(fitted):
+    """Advice that ends in a refusal is worse than none."""
+    diagnosis = diagnose(fitted)
+    assert diagnosis.findings
+    assert not any("marginal" in finding.advice for finding in diagnosis.findings)
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "number", "expected"),
+    [
+        ("hierarchical", None, 8, ("marginal", "")),
+        ("hierarchical", None, 9, ("noncentered", REASON)),
+        ("hierarchical", "marginal", 8, ("marginal", "")),
+        ("hierarchical", "noncentered", 9, ("noncentered", "")),
+        ("hierarchical", "centered", 45, ("centered", "")),
+        # Their draws are exact, and nothing of that kind is compiled.
+        ("individual", None, 45, ("marginal", "")),
+        ("pooled", "marginal", 45, ("marginal", "")),
+        # Refused with the other settings.
+        ("nested", None, 9, (None, "")),
+    ],
+)
+def test_the_method_goes_by_the_number_of_predictors(model, method, number, expected):
+    assert MAX_MARGINAL_PREDICTORS == 8
+    assert choose_method(model, method, number) == expected
+
+
+def test_the_marginal_method_is_refused_before_any_work(monkeypatch):
+    """Else the refusal would come after ADVI, or the compilation would fill the memory."""
+    guide = fit_advi(rows_of(9), num_steps=0, progress_bar=False)
+    for work in ("pipeline.choose_device", "pipeline.fit_guide", "nuts.draw_nuts"):
+        monkeypatch.setattr(f"radon_numpyro.{work}", None)
+    with pytest.raises(ValueError, match=REFUSED):
+        fit(rows_of(9), method="marginal", **FEW)
+    with pytest.raises(ValueError, match=REFUSED):
+        sample_nuts(rows_of(9), guide, method="marginal", draws=4)
+
+
+def test_nuts_alone_takes_the_same_method():
+    guide = fit_advi(rows_of(9), num_steps=0, progress_bar=False)
+    few = {name: value for name, value in FEW.items() if name != "num_advi_steps"}
+    assert sample_nuts(rows_of(9), guide, **few).method == "noncentered"
+
+
+@pytest.mark.parametrize("model", [pytest.param("individual", marks=pytest.mark.slow), "pooled"])
+def test_the_exact_models_take_any_number(model):
+    tree = fit(rows_of(45, rows_per_group=60), model, **FEW | {"draws": 500})
+    assert tree.attrs["method"] == "marginal"
+    assert "method_reason" not in tree.attrs
+    beta = tree["posterior"].to_dataset()["beta"].mean(("chain", "draw")).values.reshape(-1, 45)
+    assert np.abs(beta.mean(0) - np.linspace(-1.0, 1.0, 45)).max() < 1.0
+
+
+def test_the_command_says_which_method_it_took(tmp_path):
+    frame = rows_of(9).to_frame()
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    options = [word for k in range(9) for word in ("--x", f"x{k + 1}")]
+    options += ["--y", "y", "--group", "group", "--out", str(tmp_path), "--advi-steps", "0"]
+    command = ["fit", str(tmp_path / "rows.csv"), *options, "--draws", "4", "--chains", "1"]
+    refused = CliRunner().invoke(cli.app, [*command, "--method", "marginal"])
+    assert refused.exit_code == 2
+    assert "Error: Expected --method noncentered for 9 predictors" in refused.stderr
+    assert not (tmp_path / "fit.nc").exists()
+    done = CliRunner().invoke(cli.app, [*command, "--json"])
+    assert f"Method: noncentered ({REASON})." in done.stderr
+    assert "mu_beta[x9]" in json.loads(done.stdout)["parameters"]
+
+
+@pytest.mark.slow
+def test_fits_of_many_predictors_are_compared():
+    """Left-out rows are predicted from the scales, whatever method drew them."""
+    data = rows_of(9, rows_per_group=25)
+    settings = {"num_advi_steps": 0, "draws": 250, "progress_bar": False}
+    fits = {model: fit(data, model, **settings) for model in ("pooled", "hierarchical")}
+    table = compare(fits, folds=2).table
+    assert table.index[0] == "hierarchical"
+    assert np.isfinite(table[["elpd_loo", "elpd_kfold"]]).all(axis=None)

@@ -1,0 +1,77 @@
+"""The README's examples run as printed, and its commands and files exist."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import fit_gpu
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_examples_run_as_printed(capsys, monkeypatch, tmp_path):
+    """One after another, as a reader types them."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert len(blocks) == 5
+    names = {"__name__": "readme"}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["statistics"].num_rows == len(names["frame"])
+    out = capsys.readouterr().out
+    assert "the draws can be trusted" in out
+    assert "group" in out
+
+
+def test_it_opens_with_the_two_commands_and_a_figure():
+    commands = re.search(r"```console\n(.*?)```", README, flags=re.S).group(1)
+    assert [line.split()[1] for line in commands.splitlines()] == [
+        "./scripts/reproduce",
+        "./scripts/test",
+    ]
+    assert README.index("./scripts/test") < README.index("![") < README.index("## ")
+
+
+@pytest.mark.slow
+def test_the_commands_lead_from_a_file_to_an_answer(tmp_path):
+    """All but the installation, in a folder where the package lies, as in a checkout."""
+    block = re.findall(r"```console\n(.*?)```", README, flags=re.S)[1]
+    install, *commands = [line.removeprefix("$ ") for line in block.splitlines()]
+    assert install.startswith("pip install")
+    assert sum(command.startswith("radon-numpyro") for command in commands) == 4
+    (tmp_path / "radon_numpyro").symlink_to(ROOT / "radon_numpyro")
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    for command in commands:
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    predictions = pd.read_csv(tmp_path / "predictions.csv")
+    assert predictions["county"].tolist() == ["CASS", "HENNEPIN", "ELSEWHERE"]
+    assert predictions["new_group"].tolist() == [False, False, True]
+    assert "can be trusted" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:figures|scripts)/[\w./]*\w", README))))
+def test_files_it_names_exist(path):
+    assert (ROOT / path).exists(), path
+
+
+def test_the_table_of_the_gpu_is_what_was_measured():
+    """In float64; the status of the run was that all posteriors agreed."""
+    measured = json.loads((ROOT / "figures" / "fit_gpu.json").read_text())
+    rows = [row for row in measured["fits"] if row["dtype"] == "float64"]
+    assert {row["device"] for row in rows} == {"cpu", "gpu"}
+    assert all(row.get("agrees", True) for row in measured["fits"])
+    limit = measured["settings"]["limit"]
+    table = [f"| {' | '.join(fit_gpu.HEADINGS)} |", "| --- | --- | --- " + "| ---: " * 5 + "|"]
+    assert "\n".join([*table, *(fit_gpu.line(row, limit) for row in rows)]) in README
