@@ -25,8 +25,8 @@ from radon_numpyro.inference.advi import fit_advi
 from radon_numpyro.inference.inversion import eps_quadrature, residual_freedom
 from radon_numpyro.inference.nuts import sample_nuts
 from radon_numpyro.inference.parametrisation import choose_method
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.regressions import MODELS
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # Predictive means, log scores and whether the line is identified, of the rows asked for.
@@ -156,11 +156,10 @@ def refitting(
     ValueError
         If the model is unknown.
     """
-    if model not in MODELS:
-        raise ValueError(f"Expected model to be one of {', '.join(MODELS)}; got {model!r}")
-    if model == "individual":
+    of = Model.named(model)
+    if of.eps_by_group:
         return partial(refit_individual, priors=priors)
-    if model == "pooled":
+    if not of.by_group:
         return lambda train, test: refit_individual(
             in_one_group(train), in_one_group(test), priors=priors
         )

@@ -45,7 +45,7 @@ from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import line_blocks, residual_variance
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.results.fit_reader import read_data, read_priors, read_scales
+from radon_numpyro.results.fit_reader import read_data, read_model, read_priors, read_scales
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 GOOD_K = 0.7
@@ -103,10 +103,10 @@ def leave_one_out(tree: xr.DataTree, *, seed: int = 0) -> LeaveOneOut:
     ValueError
         If the fit has no rows.
     """
-    data, priors, model = read_data(tree), read_priors(tree), tree.attrs["model"]
-    if model == "hierarchical":
+    data, priors, model = read_data(tree), read_priors(tree), read_model(tree)
+    if model.population:
         return _importance_sampled(tree, data, priors, seed)
-    return exact_leave_one_out(in_one_group(data) if model == "pooled" else data, priors)
+    return exact_leave_one_out(data if model.by_group else in_one_group(data), priors)
 
 
 def exact_leave_one_out(data: GroupedData, priors: Priors) -> LeaveOneOut:

@@ -17,7 +17,7 @@ import xarray as xr
 from radon_numpyro.comparison.held_out import Score, root_mean_square
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import line_blocks
-from radon_numpyro.results.datatree import PREDICTOR
+from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.results.fit_reader import read_data, read_priors, read_scales
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 

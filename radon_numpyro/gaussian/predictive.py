@@ -42,6 +42,7 @@ from radon_numpyro.gaussian.conditional import (
 )
 from radon_numpyro.gaussian.normal_equations import NormalEquations, centred
 from radon_numpyro.gaussian.small_matrices import dot, solve_lower
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
 Scales = Mapping[str, np.ndarray]
@@ -89,12 +90,12 @@ def line(
         Shapes (S, R), in the unit of y and its square. All groups that occur in ``group`` are
         held at once: :func:`line_blocks` has bounded memory.
     """
-    design = [np.ones(len(x)), *np.asarray(x, dtype=float).T]
-    if model == "pooled":
+    design, of = [np.ones(len(x)), *np.asarray(x, dtype=float).T], Model.named(model)
+    if not of.by_group:
         equations, group = equations.pooled(), np.zeros(len(x), dtype=int)
     used, position = np.unique(group, return_inverse=True)
     taken = _of_groups(equations, used)
-    if model == "hierarchical":
+    if of.population:
         means = population_means(equations, priors, scales) if means is None else means
         mu = [m[:, None] for m in means.mean]
         terms = hierarchical_terms(taken, scales)
@@ -127,10 +128,10 @@ def line_blocks(
     rows, mean, variance
         A slice of the rows, in order, and their line, shapes (S, rows of the slice).
     """
-    means = None
-    if model == "hierarchical":
+    means, of = None, Model.named(model)
+    if of.population:
         means = population_means(equations, priors, scales)
-    elif model == "pooled":
+    elif not of.by_group:
         equations = equations.pooled()
     step = fitting(len(scales["eps"]), equations.size)
     for start in range(0, len(x), step):
@@ -273,7 +274,7 @@ def residual_variance(model: str, scales: Scales, group: np.ndarray) -> np.ndarr
         Shape (S, R) for the individual model, else (S, 1); in the squared unit of y.
     """
     eps = scales["eps"]
-    return np.square(eps[:, group] if model == "individual" else eps[:, None])
+    return np.square(eps[:, group] if Model.named(model).eps_by_group else eps[:, None])
 
 
 def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:

@@ -34,8 +34,9 @@ from radon_numpyro.inference.array_files import Arrays
 from radon_numpyro.inference.programs import latent_transforms, precision, random_key, unlabelled
 from radon_numpyro.inference.progress_bars import progress
 from radon_numpyro.inference.run_control import Run
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.regressions import MODELS, Model
+from radon_numpyro.model.regressions import ModelFunction
 from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
 
 FIRST_STEP = 0.02
@@ -196,7 +197,7 @@ def fit_guide(
         What keeps the windows and may end them.
     """
     statistics = unlabelled(statistics)
-    function = MODELS[model]
+    function = Model.named(model).function
     start = mean_field_start(statistics, model, priors)
     num_parameters = sum(np.size(site.mean) for site in start.values())
     if num_particles is None:
@@ -289,8 +290,7 @@ def _optimise(
 def _check_arguments(
     model: str, num_steps: int, num_particles: int | None, tolerance: float
 ) -> None:
-    if model not in MODELS:
-        raise ValueError(f"Expected model to be one of {', '.join(MODELS)}; got {model!r}")
+    Model.named(model)
     if num_steps != 0 and num_steps < 2 * WINDOW:
         raise ValueError(f"Expected num_steps to be 0 or at least {2 * WINDOW}; got {num_steps}")
     if num_particles is not None and num_particles < 1:
@@ -300,7 +300,7 @@ def _check_arguments(
 
 
 def _raise_non_finite(
-    model: Model, params: Any, statistics: GroupStatistics, priors: Priors
+    model: ModelFunction, params: Any, statistics: GroupStatistics, priors: Priors
 ) -> None:
     transforms = latent_transforms(model, statistics, priors)
     values = {name: t(params[f"{name}_auto_loc"]) for name, t in transforms.items()}

@@ -13,7 +13,7 @@ from numpyro.infer import TraceMeanField_ELBO
 from numpyro.infer.elbo import ELBO
 
 from radon_numpyro.inference.programs import latent_transforms
-from radon_numpyro.model.regressions import Model
+from radon_numpyro.model.regressions import ModelFunction
 
 
 class LatticeELBO(ELBO):
@@ -46,7 +46,7 @@ class LatticeELBO(ELBO):
         self,
         rng_key: Any,
         param_map: dict[str, Any],
-        model: Model,
+        model: ModelFunction,
         guide: Any,
         *args: Any,
         **kwargs: Any,

@@ -31,6 +31,7 @@ from radon_numpyro.gaussian.conditional import (
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import solve_lower
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import HalfNormal, Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -66,9 +67,10 @@ def mean_field_start(statistics: GroupStatistics, model: str, priors: Priors) ->
         Start by site name, shaped as the site.
     """
     equations = NormalEquations.from_statistics(statistics)
-    if model == "hierarchical":
+    of = Model.named(model)
+    if of.population:
         return _hierarchical(equations, priors)
-    if model == "pooled":
+    if not of.by_group:
         starts = _individual(equations.pooled(), priors)
         return {name: Start(s.mean[0], s.sd[0]) for name, s in starts.items()}
     return _individual(equations, priors)

@@ -24,7 +24,7 @@ from radon_numpyro.inference.advi_elbo import LatticeELBO
 from radon_numpyro.inference.advi_start import Start
 from radon_numpyro.inference.programs import latent_transforms, program, strong_types
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.regressions import Model
+from radon_numpyro.model.regressions import ModelFunction
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 WINDOW = 500
@@ -38,7 +38,7 @@ def begin(
     statistics: GroupStatistics,
     priors: Priors,
     *,
-    model: Model,
+    model: ModelFunction,
     num_particles: int,
 ) -> tuple[Any, Any]:
     """State of the optimiser at the start, and unit of each guide parameter.
@@ -74,7 +74,7 @@ def advance(
     statistics: GroupStatistics,
     priors: Priors,
     *,
-    model: Model,
+    model: ModelFunction,
     num_particles: int,
 ) -> tuple[Any, Any, Any]:
     """One window of steps: new state, average parameters, losses.
@@ -114,7 +114,7 @@ def summarise(
     statistics: GroupStatistics,
     priors: Priors,
     *,
-    model: Model,
+    model: ModelFunction,
     num_draws: int,
 ) -> tuple[Any, Any, Any, Any, Any]:
     """Guide, its moments in the constrained space, and log importance ratios.
@@ -168,7 +168,7 @@ def summarise(
 
 
 def _guide_at(
-    start: dict[str, Start], statistics: GroupStatistics, priors: Priors, model: Model
+    start: dict[str, Start], statistics: GroupStatistics, priors: Priors, model: ModelFunction
 ) -> dict[str, tuple[Any, Any]]:
     """Location and scale of each site where the guide starts."""
     return {
@@ -180,7 +180,7 @@ def _guide_at(
 
 
 def _svi(
-    model: Model, num_particles: int, units: Any, step_size: Any, values: Mapping[str, Any]
+    model: ModelFunction, num_particles: int, units: Any, step_size: Any, values: Mapping[str, Any]
 ) -> SVI:
     """SVI whose optimiser steps in units of each parameter.
 

@@ -22,6 +22,7 @@ from radon_numpyro.gaussian.conditional import coefficients, group_terms, indivi
 from radon_numpyro.gaussian.marginal import individual_log_density
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.run_control import ALL_DRAWS
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
 
@@ -97,14 +98,15 @@ def draw_exact(
         If the model is another, or a group with more rows than identified coefficients is
         fitted exactly: the posterior of its eps has no finite integral.
     """
-    if model not in ("individual", "pooled"):
+    of = Model.named(model)
+    if of.population:
         raise ValueError(f"Expected model to be individual or pooled; got {model!r}")
     statistics = as_statistics(data)
     priors = Priors.weakly_informative(statistics) if priors is None else priors
     equations = NormalEquations.from_statistics(statistics)
-    if model == "pooled":
+    if not of.by_group:
         equations = equations.pooled()
-    _check_residual(equations, statistics.labels.groups, model)
+    _check_residual(equations, statistics.labels.groups, of)
 
     rng = np.random.default_rng(seed)
     eps = draw_eps(rng, equations, priors, draws * chains)
@@ -118,7 +120,7 @@ def draw_exact(
     sites = {"alpha": intercepts, "eps": eps}
     if slopes:
         sites["beta"] = np.stack(slopes, axis=-1)
-    if model == "pooled":
+    if not of.by_group:
         sites = {name: value[:, 0] for name, value in sites.items()}
     return ExactResult(
         {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in sites.items()},
@@ -142,18 +144,18 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
         If in a group (individual model), in all of them together (hierarchical) or in the pooled
         fit there are more rows than coefficients, and no residual.
     """
-    equations = NormalEquations.from_statistics(statistics)
-    if model == "pooled":
+    equations, of = NormalEquations.from_statistics(statistics), Model.named(model)
+    if not of.by_group:
         equations = equations.pooled()
-    _check_residual(equations, statistics.labels.groups, model)
+    _check_residual(equations, statistics.labels.groups, of)
 
 
-def _check_residual(equations: NormalEquations, labels: tuple[Hashable, ...], model: str) -> None:
+def _check_residual(equations: NormalEquations, labels: tuple[Hashable, ...], model: Model) -> None:
     freedom, rss = residual_freedom(equations)
     overfitted = np.flatnonzero((freedom > 0) & (rss == 0.0))
-    if not overfitted.size or (model == "hierarchical" and ((freedom > 0) & (rss > 0)).any()):
+    if not overfitted.size or (model.population and ((freedom > 0) & (rss > 0)).any()):
         return
-    if model == "individual":
+    if model.eps_by_group:
         named = first_few([labels[c] for c in overfitted] if labels else overfitted.tolist())
         got, advice = f"{overfitted.size} fitted exactly: {named}", "leave these groups out"
     else:

@@ -36,6 +36,7 @@ from radon_numpyro.inference.rao_blackwell import posterior_moments
 from radon_numpyro.inference.run_control import Run, is_complete
 from radon_numpyro.inference.settings import Settings
 from radon_numpyro.inference.warm_start import warm_start
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
 
@@ -217,7 +218,7 @@ def sample_nuts(
     The other methods get no further run: their divergences are of a funnel, which shorter steps
     hide better than they explore it.
     """
-    if method is None and advi.model != "hierarchical":
+    if method is None and not Model.named(advi.model).population:
         method = "centered"
     statistics = as_statistics(data)
     method, _ = choose_method(advi.model, method, statistics.num_predictors)

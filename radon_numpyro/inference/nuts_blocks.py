@@ -25,7 +25,7 @@ from radon_numpyro.inference.programs import (
     unraveller,
 )
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.regressions import Model
+from radon_numpyro.model.regressions import ModelFunction
 
 BLOCK = 500
 FIRST_BLOCK = 100
@@ -270,7 +270,7 @@ def _kernel(
     priors: Priors,
     unit: Any,
     *,
-    model: Model,
+    model: ModelFunction,
     target_accept_prob: float,
     max_tree_depth: int,
 ) -> NUTS:

@@ -24,15 +24,15 @@ from radon_numpyro.gaussian import marginal
 from radon_numpyro.gaussian.conditional import draw_coefficients
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.model.models import MODELS, Model
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.regressions import MODELS, Model
+from radon_numpyro.model.regressions import FUNCTIONS, ModelFunction, hierarchical
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # The first is the default.
 METHODS = {
-    "hierarchical": ("marginal", "noncentered", "centered"),
-    "individual": ("marginal", "centered"),
-    "pooled": ("marginal", "centered"),
+    name: ("marginal", "noncentered", "centered") if model.population else ("marginal", "centered")
+    for name, model in MODELS.items()
 }
 # The algebra of the marginal hierarchical model is unrolled entry by entry, so that the time and
 # memory of its compilation grow steeply with the number of predictors K: on two cores about a
@@ -60,20 +60,20 @@ class Parametrisation:
         sites of the model as written.
     """
 
-    model: Model
+    model: ModelFunction
     data: Callable[[GroupStatistics], Any]
     reduced: Callable[[Any], Any]
     to_sampler: Callable[[Sites], Sites]
     from_sampler: Callable[[Any, Sites, Any, Priors], Sites]
 
 
-def choose_method(model: str, method: str | None, num_predictors: int) -> tuple[str | None, str]:
+def choose_method(model: str, method: str | None, num_predictors: int) -> tuple[str, str]:
     """The method to sample by, and why, where it is not the model's default one.
 
     Parameters
     ----------
     model
-        Name of the model. One that there is not is left to be refused with the other settings.
+        Name of the model.
     method
         As in ``METHODS``; None for the default.
     num_predictors
@@ -87,10 +87,12 @@ def choose_method(model: str, method: str | None, num_predictors: int) -> tuple[
     Raises
     ------
     ValueError
-        If the marginal method is asked for and there are too many predictors for it.
+        If there is no such model, or the marginal method is asked for and there are too many
+        predictors for it.
     """
-    default, *others = METHODS.get(model, (None,))
-    if model != "hierarchical" or num_predictors <= MAX_MARGINAL_PREDICTORS:
+    population = Model.named(model).population
+    default, *others = METHODS[model]
+    if not population or num_predictors <= MAX_MARGINAL_PREDICTORS:
         return default if method is None else method, ""
     if method == "marginal":
         raise ValueError(
@@ -128,7 +130,7 @@ def _sites(key: Any, values: Sites, data: Any, priors: Priors) -> Sites:
 def _decentred_hierarchical(statistics: GroupStatistics, priors: Priors) -> None:
     config = {name: LocScaleReparam(centered=0) for name in ("alpha", "beta")}
     with handlers.reparam(config=config):
-        MODELS["hierarchical"](statistics, priors)
+        hierarchical(statistics, priors)
 
 
 def _decentre(values: Sites) -> Sites:
@@ -165,8 +167,8 @@ def _draw(
 
 _PARAMETRISATIONS = {
     **{
-        (name, "centered"): Parametrisation(model, _same, _same, _same, _sites)
-        for name, model in MODELS.items()
+        (name, "centered"): Parametrisation(function, _same, _same, _same, _sites)
+        for name, function in FUNCTIONS.items()
     },
     ("hierarchical", "noncentered"): Parametrisation(
         _decentred_hierarchical, _same, _same, _decentre, _sites

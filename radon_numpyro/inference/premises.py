@@ -5,6 +5,7 @@ from __future__ import annotations
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.inference.origin import zero_dependence
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.prior_conflict import prior_conflicts
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -32,7 +33,7 @@ def premises(
     # Those by default are scaled by the data.
     by_default = priors.to_json() == Priors.weakly_informative(statistics).to_json()
     found = list(data.audit().bearing_on(model))
-    if model == "hierarchical":
+    if Model.named(model).population:
         zero = zero_dependence(data, statistics, priors, priors_by_default=by_default)
         found += [] if zero is None else [zero]
     if not by_default:

@@ -23,7 +23,7 @@ from radon_numpyro.inference import interrupts
 from radon_numpyro.inference.compilation import Compilation, compile_in_turn
 from radon_numpyro.inference.devices import current
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.regressions import Model
+from radon_numpyro.model.regressions import ModelFunction
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
@@ -287,7 +287,7 @@ def unlabelled(statistics: GroupStatistics) -> GroupStatistics:
     )
 
 
-def latent_sites(model: Model, data: Any, priors: Priors) -> dict[str, Any]:
+def latent_sites(model: ModelFunction, data: Any, priors: Priors) -> dict[str, Any]:
     """Latent sites of a model, in its order, from one run of it.
 
     Parameters
@@ -309,7 +309,7 @@ def latent_sites(model: Model, data: Any, priors: Priors) -> dict[str, Any]:
     }
 
 
-def latent_transforms(model: Model, data: Any, priors: Priors) -> dict[str, Any]:
+def latent_transforms(model: ModelFunction, data: Any, priors: Priors) -> dict[str, Any]:
     """Bijection from the unconstrained space to the support of each latent site.
 
     Parameters
@@ -321,7 +321,7 @@ def latent_transforms(model: Model, data: Any, priors: Priors) -> dict[str, Any]
     return {name: biject_to(site["fn"].support) for name, site in sites.items()}
 
 
-def unraveller(model: Model, data: Any, priors: Priors) -> Callable[[Any], dict[str, Any]]:
+def unraveller(model: ModelFunction, data: Any, priors: Priors) -> Callable[[Any], dict[str, Any]]:
     """Function from a flat vector of unconstrained coordinates to the sites by name.
 
     Parameters

@@ -12,6 +12,7 @@ from radon_numpyro.inference.advi_windows import WINDOW
 from radon_numpyro.inference.devices import DEVICES, current
 from radon_numpyro.inference.parametrisation import METHODS
 from radon_numpyro.inference.programs import check_dtype, num_cores
+from radon_numpyro.model.models import Model
 
 CHAIN_METHODS = ("sequential", "parallel", "vectorized")
 MAX_DRAWS_BYTES = 2**30
@@ -56,7 +57,7 @@ class Settings:
     max_seconds: float | None
 
     def __post_init__(self) -> None:
-        _check_one_of("model", self.model, tuple(METHODS))
+        population = Model.named(self.model).population
         if self.method is None:
             object.__setattr__(self, "method", METHODS[self.model][0])
         _check_one_of("method", self.method, METHODS[self.model], f" of the {self.model} model")
@@ -75,10 +76,8 @@ class Settings:
                 f"Expected num_advi_steps to be 0 or at least {2 * WINDOW}; "
                 f"got {self.num_advi_steps}"
             )
-        if self.coefficients in ("summary", "none") and (self.model, self.method) != (
-            "hierarchical",
-            "marginal",
-        ):
+        integrated = population and self.method == "marginal"
+        if self.coefficients in ("summary", "none") and not integrated:
             raise ValueError(
                 "Expected method='marginal' of the hierarchical model for "
                 f"coefficients={self.coefficients!r}; got {self.method!r} of the {self.model} model"
@@ -96,7 +95,7 @@ class Settings:
     @property
     def is_exact(self) -> bool:
         """Whether the posterior is drawn from without a Markov chain."""
-        return self.method == "marginal" and self.model != "hierarchical"
+        return self.method == "marginal" and not Model.named(self.model).population
 
     def sampler(self) -> dict[str, Any]:
         """What the blocks of NUTS are told but for the acceptance, defaults filled in."""
@@ -154,8 +153,7 @@ def default_advi_steps(model: str, method: str | None, num_coefficients: int) ->
     num_coefficients
         Intercepts and slopes of all groups.
     """
-    # A model that there is not is refused with the other settings.
-    marginal = (method or METHODS.get(model, ("",))[0]) == "marginal"
+    marginal = (method or METHODS[model][0]) == "marginal"
     return 0 if marginal and num_coefficients > MANY_COEFFICIENTS else MAX_ADVI_STEPS
 
 

@@ -11,8 +11,9 @@ from jax.flatten_util import ravel_pytree
 from radon_numpyro.inference.advi import ADVIResult
 from radon_numpyro.inference.parametrisation import Parametrisation, parametrisation
 from radon_numpyro.inference.programs import latent_sites, latent_transforms, program
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.regressions import MODELS, Model
+from radon_numpyro.model.regressions import ModelFunction
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 GUIDE_DRAWS = 1000
@@ -90,7 +91,7 @@ def warm_start(
         statistics,
         coordinates.data(statistics),
         priors,
-        model=MODELS[advi.model],
+        model=Model.named(advi.model).function,
         coordinates=coordinates,
         chains=chains,
     )
@@ -119,7 +120,7 @@ def compile_ahead(
     WarmStart
         Its shapes.
     """
-    coordinates, function = parametrisation(model, method), MODELS[model]
+    coordinates, function = parametrisation(model, method), Model.named(model).function
     guide = jax.eval_shape(
         lambda: {n: s["value"] for n, s in latent_sites(function, statistics, priors).items()}
     )
@@ -146,7 +147,7 @@ def _warm_start(
     target: Any,
     priors: Priors,
     *,
-    model: Model,
+    model: ModelFunction,
     coordinates: Parametrisation,
     chains: int,
 ) -> WarmStart:

@@ -25,6 +25,7 @@ from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.digits import number
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.model.models import MODELS, Model
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
 
@@ -56,28 +57,27 @@ def prior_conflicts(
     tuple of Finding
         Empty if there is no conflict. Standard deviations of slopes are not asked.
     """
-    statistics = as_statistics(data)
-    found = [_scale(priors.eps, "eps", *_residual(statistics, model), statistics, model)]
-    hierarchical = model == "hierarchical"
-    if hierarchical:
+    statistics, of = as_statistics(data), Model.named(model)
+    found = [_scale(priors.eps, "eps", *_residual(statistics, of), statistics, of)]
+    if of.population:
         levels = _levels(statistics)
-        found.append(_scale(priors.sigma_alpha, "sigma_alpha", *levels, statistics, model))
-    if model != "individual":
-        names = ("mu_alpha", "mu_beta") if hierarchical else ("alpha", "beta")
+        found.append(_scale(priors.sigma_alpha, "sigma_alpha", *levels, statistics, of))
+    if not of.eps_by_group:
+        names = ("mu_alpha", "mu_beta") if of.population else ("alpha", "beta")
         intercept, slopes = (getattr(priors, name) for name in names)
         found += _locations(names, intercept, slopes, statistics)
     return tuple(finding for finding in found if finding is not None)
 
 
-def _residual(statistics: GroupStatistics, model: str) -> tuple[np.ndarray, np.ndarray]:
+def _residual(statistics: GroupStatistics, model: Model) -> tuple[np.ndarray, np.ndarray]:
     """Residual sums of squares and their degrees of freedom: of each group, or of all rows."""
-    if model == "individual":
+    if model.eps_by_group:
         slopes = np.linalg.pinv(statistics.sxx, rcond=1e-10, hermitian=True)
         explained = np.einsum("ck,ckl,cl->c", statistics.sxy, slopes, statistics.sxy)
         rank = np.linalg.matrix_rank(statistics.sxx, rtol=1e-10, hermitian=True)
         squares = np.maximum(statistics.syy - explained, 0.0)
         return squares, statistics.count - 1.0 - rank
-    if model == "pooled":
+    if not model.by_group:
         coefficients, _ = _least_squares(statistics)
         squares = statistics.sum_of_squares(coefficients[0], coefficients[1:]).sum()
         return np.atleast_1d(squares), np.atleast_1d(statistics.count.sum() - len(coefficients))
@@ -95,7 +95,7 @@ def _levels(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray]:
     Not about slopes within groups, which groups far away would be extrapolated by.
     """
     coefficients, _ = _least_squares(statistics)
-    squares, freedom = _residual(statistics, "hierarchical")
+    squares, freedom = _residual(statistics, MODELS["hierarchical"])
     variance = float(squares[0] / freedom[0]) if freedom[0] > 0 else 0.0
     seen = statistics.count > 0
     level = (statistics.mean_y - coefficients[0] - statistics.mean_x @ coefficients[1:])[seen]
@@ -126,7 +126,7 @@ def _scale(
     squares: np.ndarray,
     freedom: np.ndarray,
     statistics: GroupStatistics,
-    model: str,
+    model: Model,
 ) -> Finding | None:
     uniform = isinstance(prior, Uniform)
     bound = prior.high if isinstance(prior, Uniform) else MAX_HALF_NORMAL_SDS * prior.scale
@@ -139,7 +139,7 @@ def _scale(
         return None
     sds = np.sqrt(squares[conflicting] / freedom[conflicting])
     where = ""
-    if model == "individual":
+    if model.eps_by_group:
         labels = statistics.labels.groups or tuple(range(statistics.num_groups))
         named = first_few([labels[c] for c in conflicting])
         where = f", at the most, in {plural(len(conflicting), 'group')}: {named}"

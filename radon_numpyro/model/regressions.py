@@ -35,7 +35,7 @@ from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 Data = GroupedData | GroupStatistics
-Model = Callable[..., None]
+ModelFunction = Callable[..., None]
 
 
 def hierarchical(data: Data, priors: Priors | None = None) -> None:
@@ -108,7 +108,7 @@ def pooled(data: Data, priors: Priors | None = None) -> None:
     _outcome(data, alpha, beta, eps)
 
 
-MODELS: dict[str, Model] = {
+FUNCTIONS: dict[str, ModelFunction] = {
     "hierarchical": hierarchical,
     "individual": individual,
     "pooled": pooled,

@@ -12,6 +12,7 @@ from scipy.stats import halfnorm, norm, uniform
 from xarray import DataArray, DataTree
 
 from radon_numpyro.data.digits import number, stated
+from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.plots.styling import (
     INTERVALS,
@@ -28,7 +29,6 @@ from radon_numpyro.plots.styling import (
     size_axis,
     split_sites,
 )
-from radon_numpyro.results.datatree import PREDICTOR
 from radon_numpyro.results.fit_reader import read_priors
 
 MOST_BINS, WIDE = 50, 20

@@ -18,6 +18,7 @@ from xarray import DataArray, DataTree
 
 from radon_numpyro.data.centers import zeros
 from radon_numpyro.inference.advi_windows import WINDOW
+from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.plots.styling import (
     BLUE,
     LEGEND,
@@ -32,8 +33,7 @@ from radon_numpyro.plots.styling import (
     on_scale,
     split_sites,
 )
-from radon_numpyro.results.datatree import PREDICTOR
-from radon_numpyro.results.fit_reader import read_centers
+from radon_numpyro.results.fit_reader import read_centers, read_model
 
 
 def plot_elbo(tree: DataTree, ax: Axes | None = None) -> Axes:
@@ -263,7 +263,7 @@ def plot_group_lines(
             lines, name = _lines(tree, group, at), f"{label}: mean and draws"
             ax.plot(ends, lines[:: -(-len(lines) // 60)].T, color=colour, lw=0.4, alpha=0.3)
             ax.plot(ends, lines.mean(0), color=colour, ls=style, lw=1.8, zorder=3, label=name)
-            if tree.attrs["model"] == "individual" and len(set(values[row])) < 2:
+            if read_model(tree).eps_by_group and len(set(values[row])) < 2:
                 text = f"{label} slope\nnot identified:\n{predictor} does not vary"
                 how = {"ha": "center", "va": "top", "fontsize": 7, "color": colour}
                 ax.text(0.5, 0.98, text, transform=ax.transAxes, parse_math=False, **how)

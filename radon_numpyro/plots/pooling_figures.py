@@ -15,6 +15,7 @@ from xarray import DataTree
 
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.identification import identified_coefficients
+from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.plots.styling import (
     BLUE,
     GREEN,
@@ -31,7 +32,6 @@ from radon_numpyro.plots.styling import (
     slope_name,
     split_sites,
 )
-from radon_numpyro.results.datatree import PREDICTOR
 
 COVERAGE = (0.5, 0.95)
 ALONE: Look = {"color": BLUE, "mfc": "white", "marker": "o", "ls": "", "ms": 3.5, "mew": 0.8}

@@ -21,7 +21,8 @@ from matplotlib.legend import Legend
 from xarray import DataArray, DataTree
 
 from radon_numpyro.data.checks import first_few, suggest
-from radon_numpyro.results.datatree import PREDICTOR
+from radon_numpyro.model.models import PREDICTOR
+from radon_numpyro.results.fit_reader import read_model
 
 Groups = Iterable[Hashable]
 Look = dict[str, Any]
@@ -30,15 +31,6 @@ LEGEND: Look = {"loc": "outside upper center", "ncols": 5, "fontsize": 8, "frame
 STYLES = ((BLUE, "--"), (GREEN, "-"), (VERMILION, "-."), (PINK, ":"))
 MODEL_STYLES = dict(zip(("individual", "hierarchical", "pooled"), STYLES, strict=False))
 SHADE: Look = {"color": "black", "alpha": 0.08, "lw": 0, "zorder": 0}
-WORDS = {
-    "mu_alpha": "mean intercept, {y}",
-    "sigma_alpha": "sd of the intercepts, {y}",
-    "mu_beta": "mean slope, {y} per unit of {x}",
-    "sigma_beta": "sd of the slopes, {y} per unit of {x}",
-    "alpha": "intercept, {y}",
-    "beta": "slope, {y} per unit of {x}",
-    "eps": "residual sd, {y}",
-}
 INTERVALS = {"eti": "equal-tailed", "hdi": "highest-density"}
 _make_figure: ContextVar[Callable[..., Figure]] = ContextVar("_make_figure", default=plt.figure)
 
@@ -73,12 +65,13 @@ def check_labels(wanted: Any, known: pd.Index) -> list[Any]:
 def split_sites(tree: DataTree, of: str, outcome: str | None) -> dict[str, DataArray]:
     """Sites in the order of the model, one for each predictor: ``beta[floor]``."""
     sites, y, dataset = {}, outcome or tree.attrs["outcome"], tree[of].to_dataset()
-    for name in filter(dataset.data_vars.__contains__, WORDS):
+    of_model = read_model(tree).sites(dataset.sizes.get(PREDICTOR, 0))
+    for name in filter(dataset.data_vars.__contains__, of_model):
         whole = dataset[name]
         for x in whole[PREDICTOR].values.tolist() if PREDICTOR in whole.dims else [None]:
             one = whole if x is None else whole.sel({PREDICTOR: x})
-            key, words = name if x is None else f"{name}[{x}]", WORDS[name].format(y=y, x=x)
-            sites[key] = one.assign_attrs(long_name=words)
+            words = of_model[name].words.format(y=y, x=x)
+            sites[name if x is None else f"{name}[{x}]"] = one.assign_attrs(long_name=words)
     return sites
 
 

@@ -123,7 +123,7 @@ def lines(numbers: Numbers) -> Html:
     tree, labels = numbers.displayed, read_labels(numbers.displayed)
     chosen, x = [labels.groups[code] for code in numbers.examples()], labels.predictors[0]
     return figure(
-        partial(plots.plot_group_lines, {numbers.model: tree}, chosen),
+        partial(plots.plot_group_lines, {numbers.model.name: tree}, chosen),
         f"Rows and regression lines of {plural(len(chosen), 'group')} against {x}: the largest, "
         "the median and the smallest group.",
         "The largest, the median and the smallest group: dots are rows, the thick line is the "

@@ -20,7 +20,7 @@ PRIOR_MARK = "\N{DAGGER}"
 
 def groups(numbers: Numbers) -> Html | None:
     """A row a group, and the figures of groups."""
-    if numbers.model == "pooled":
+    if not numbers.model.by_group:
         return None
     found, count = numbers.coefficients, np.asarray(numbers.statistics.count)
     total, predictors = len(count), numbers.labels.predictors[:SHOWN_PREDICTORS]
@@ -29,7 +29,7 @@ def groups(numbers: Numbers) -> Html | None:
         cells: list[Any] = [name(numbers.group(code)), f"{count[code]:,.0f}"]
         for k in range(1 + len(predictors)):
             one = Estimate(*(part[code, k] for part in found))
-            prior = numbers.model == "individual" and not numbers.identified[code, k]
+            prior = numbers.model.eps_by_group and not numbers.identified[code, k]
             marked = PRIOR_MARK if prior else ""
             interval = element("span", ends(one), class_="range")
             cells.append([middle(one), marked, " (", interval, ")"])
@@ -47,13 +47,13 @@ def groups(numbers: Numbers) -> Html | None:
     ]
     if more := len(numbers.labels.predictors) - len(predictors):
         caption.append(f" Slopes of {plural(more, 'more predictor')} are left out.")
-    if numbers.model == "individual" and not numbers.identified.all():
+    if numbers.model.eps_by_group and not numbers.identified.all():
         caption.append(f" {PRIOR_MARK}: the prior's number; the group's own rows do not tell.")
     if not numbers.has_draws:
         caption.append(" The fit kept means and sds of these; the intervals are those of Normals.")
     headings = ["group", "rows", "intercept", *(["slope of ", name(x)] for x in predictors)]
     content: list[Any] = []
-    if numbers.model == "hierarchical":
+    if numbers.model.population:
         content.append(_shrinkage(numbers))
     content.append(table(caption, headings, rows, label="Groups"))
     if numbers.has_draws:
@@ -64,16 +64,16 @@ def groups(numbers: Numbers) -> Html | None:
 def predictions(numbers: Numbers) -> Html | None:
     """New rows of a group not seen, and of a few known ones."""
     at = numbers.typical_rows()
-    new = "any group" if numbers.model == "pooled" else "a new group"
-    codes = [] if numbers.model == "pooled" else numbers.examples()
-    given = [(new, None)] if numbers.model != "individual" else []
+    new = "a new group" if numbers.model.by_group else "any group"
+    codes = numbers.examples() if numbers.model.by_group else []
+    given = [(new, None)] if not numbers.model.eps_by_group else []
     shown = [*given, *((numbers.group(code), numbers.group(code)) for code in codes)]
     if not shown:
         return None
     group = numbers.labels.group
     frame = pd.concat([at] * len(shown), ignore_index=True)
     frame[group] = pd.Series([label for _, label in shown for _ in at.index], dtype=object)
-    admit = {} if numbers.model == "individual" else {"new_groups": "population"}
+    admit = {} if numbers.model.eps_by_group else {"new_groups": "population"}
     line, row = (
         predict(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
         for kind in ("mean", "outcome")
@@ -99,7 +99,7 @@ def predictions(numbers: Numbers) -> Html | None:
     if (
         codes
         and drawable
-        and numbers.model != "pooled"
+        and numbers.model.by_group
         and numbers.statistics.num_rows <= figures.MOST_ROWS
     ):
         content.append(figures.lines(numbers))

@@ -12,6 +12,7 @@ import pandas as pd
 from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.findings import Finding, from_json
+from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.plots.styling import split_sites
 from radon_numpyro.report import figures
 from radon_numpyro.report.html import Html, element, section, table
@@ -30,7 +31,7 @@ from radon_numpyro.report.words import (
     symbol,
 )
 from radon_numpyro.results.diagnostics import Diagnosis
-from radon_numpyro.results.estimates import SITES, Estimate, Numbers
+from radon_numpyro.results.estimates import Estimate, Numbers
 from radon_numpyro.results.fit_reader import read_centers, read_data
 
 
@@ -111,23 +112,26 @@ def data(numbers: Numbers) -> Html:
 def model(numbers: Numbers) -> Html:
     """The model in formulas and its priors in words."""
     own = "intercept and slopes" if numbers.labels.predictors else "intercept"
-    told = {
-        "hierarchical": f"Every group has its own {own}, drawn from one population, whose "
-        "mean and spread are estimated too. So groups of few rows lean on the others (partial "
-        "pooling).",
-        "individual": f"Every group has its own {own}, and its own scatter, and learns nothing "
-        "from the others (no pooling).",
-        "pooled": "One line for all rows, whatever their group (complete pooling).",
-    }
+    told = "One line for all rows, whatever their group (complete pooling)."
+    if numbers.model.population:
+        told = (
+            f"Every group has its own {own}, drawn from one population, whose mean and spread are "
+            "estimated too. So groups of few rows lean on the others (partial pooling)."
+        )
+    elif numbers.model.by_group:
+        told = (
+            f"Every group has its own {own}, and its own scatter, and learns nothing from the "
+            "others (no pooling)."
+        )
     rows = []
-    for site in SITES[numbers.model]:
-        slopes = site.endswith("beta")
+    for site in numbers.top_level:
+        slopes = PREDICTOR in numbers.model.sites(1)[site].dims
         for k, x in enumerate(numbers.labels.predictors if slopes else [""]):
             prior, means = prior_words(getattr(numbers.priors, site), k, numbers.prob)
             key = f"{site}[{x}]" if slopes else site
             rows.append([_parameter(numbers, key), prior, means])
     content = [
-        element("p", told[numbers.model]),
+        element("p", told),
         formulas(numbers),
         table(
             "Priors: what was held possible before the data.",
@@ -137,7 +141,7 @@ def model(numbers: Numbers) -> Html:
             words=(1, 2),
         ),
     ]
-    if numbers.model != "individual":
+    if not numbers.model.eps_by_group:
         content.append(figures.prior_and_posterior(numbers))
     return section("model", "The model and its priors", content)
 

@@ -98,7 +98,7 @@ def parameter(key: str) -> tuple[str, str]:
 def meaning(numbers: Numbers, key: str) -> list[Any]:
     """What a parameter is, in words."""
     site, x = parameter(key)
-    pooled = numbers.model == "pooled"
+    pooled = not numbers.model.by_group
     at: list[Any] = []
     for predictor, zero in read_centers(numbers.tree):
         at += [
@@ -127,17 +127,17 @@ def question(numbers: Numbers) -> Html:
         own: list[Any] = [", and how much does that differ between ", many]
     else:
         asked, own = ["How high is ", y, " on average"], [", and how much do ", many, " differ"]
-    end = {
-        "hierarchical": own,
-        "individual": [" in each of ", many, ", every group taken on its own"],
-        "pooled": [", over all rows alike, whatever their group"],
-    }
-    return element("p", asked, end[numbers.model], "?", class_="question")
+    end: list[Any] = [", over all rows alike, whatever their group"]
+    if numbers.model.population:
+        end = own
+    elif numbers.model.by_group:
+        end = [" in each of ", many, ", every group taken on its own"]
+    return element("p", asked, end, "?", class_="question")
 
 
 def answer(numbers: Numbers) -> list[Html]:
     """The answer in sentences, every number with its interval."""
-    if numbers.model == "individual":
+    if numbers.model.eps_by_group:
         return _answer_of_individuals(numbers)
     sentences = [
         element("p", _slope(numbers, k, x))
@@ -148,7 +148,7 @@ def answer(numbers: Numbers) -> list[Html]:
         sentences.append(element("p", f"The results have {plural(more, 'more predictor')}."))
     sentences.append(element("p", _level(numbers)))
     eps = Estimate.of(numbers.parameters()["eps"], numbers.prob)
-    about = "of their group " if numbers.model == "hierarchical" else ""
+    about = "of their group " if numbers.model.population else ""
     sentences.append(
         element(
             "p",
@@ -165,7 +165,7 @@ def _weights(numbers: Numbers, k: int) -> np.ndarray:
 
 
 def _average_and_spread(numbers: Numbers, weights: np.ndarray) -> tuple[Estimate, Estimate | None]:
-    if numbers.model == "hierarchical":
+    if numbers.model.population:
         return numbers.of_population(weights)
     draws = [d for key, d in numbers.parameters().items() if key != "eps"]
     return Estimate.of(np.column_stack(draws) @ weights, numbers.prob), None
@@ -259,7 +259,7 @@ def _answer_of_individuals(numbers: Numbers) -> list[Html]:
 def formulas(numbers: Numbers) -> list[Html]:
     """The model, a line each."""
     labels = numbers.labels
-    c: Any = "" if numbers.model == "pooled" else name(labels.group)
+    c: Any = name(labels.group) if numbers.model.by_group else ""
     line: list[Any] = [symbol("alpha", c)]
     for x, zero in zip(labels.predictors[:MOST_NAMED], numbers.zeros, strict=False):
         beta = symbol("beta", [c, " " if c else "", name(x)])
@@ -267,9 +267,9 @@ def formulas(numbers: Numbers) -> list[Html]:
         line += [" + ", beta, " · ", *counted]
     if len(labels.predictors) > MOST_NAMED:
         line.append(" + \N{HORIZONTAL ELLIPSIS}")
-    eps = symbol("eps", c if numbers.model == "individual" else "")
+    eps = symbol("eps", c if numbers.model.eps_by_group else "")
     lines: list[Any] = [[name(labels.outcome), " ~ Normal(", line, ", ", eps, ")"]]
-    if numbers.model == "hierarchical":
+    if numbers.model.population:
         normal = [" ~ Normal(", symbol("mu_alpha"), ", ", symbol("sigma_alpha"), ")"]
         lines.append([symbol("alpha", c), normal])
         if labels.predictors:

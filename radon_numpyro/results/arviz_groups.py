@@ -37,16 +37,11 @@ from numpyro.infer import Predictive, log_likelihood
 
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.inference.programs import precision
-from radon_numpyro.model.regressions import MODELS
-from radon_numpyro.results.datatree import SITES, add_draws
-from radon_numpyro.results.fit_reader import read_data, read_labels, read_priors
+from radon_numpyro.model.models import Site
+from radon_numpyro.results.datatree import add_draws
+from radon_numpyro.results.fit_reader import read_data, read_labels, read_model, read_priors
 
 GROUPS = ("prior", "prior_predictive", "posterior_predictive", "log_likelihood", "log_prior")
-TOP_LEVEL = {
-    "hierarchical": ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "eps"),
-    "individual": ("alpha", "beta", "eps"),
-    "pooled": ("alpha", "beta", "eps"),
-}
 
 
 def with_groups(tree: xr.DataTree, *names: str, seed: int = 0) -> xr.DataTree:
@@ -103,10 +98,15 @@ def with_groups(tree: xr.DataTree, *names: str, seed: int = 0) -> xr.DataTree:
     return out
 
 
+def _sites(tree: xr.DataTree) -> dict[str, Site]:
+    return read_model(tree).sites(len(read_labels(tree).predictors))
+
+
 def _draws(tree: xr.DataTree) -> dict[str, np.ndarray]:
     """Draws of every site, shape (chains, draws, ...)."""
     posterior = tree["posterior"].to_dataset().transpose("chain", "draw", ...)
-    return {n: posterior[n].values.astype(np.float64) for n in SITES if n in posterior}
+    names = [name for name in _sites(tree) if name in posterior]
+    return {name: posterior[name].values.astype(np.float64) for name in names}
 
 
 def _coefficients_too(tree: xr.DataTree, name: str) -> dict[str, np.ndarray]:
@@ -126,21 +126,21 @@ def _without_outcome(tree: xr.DataTree) -> GroupedData:
 
 def _log_prior(tree: xr.DataTree) -> dict[str, Any]:
     priors, draws = read_priors(tree), _draws(tree)
-    sites = [site for site in TOP_LEVEL[tree.attrs["model"]] if site in draws]
+    sites = [name for name, site in _sites(tree).items() if site.is_top_level]
     return {s: getattr(priors, s).distribution().log_prob(draws[s]) for s in sites}
 
 
 def _prior(tree: xr.DataTree, key: Any) -> dict[str, Any]:
     sizes = tree["posterior"].sizes
     shape = sizes["chain"], sizes["draw"]
-    model = Predictive(MODELS[tree.attrs["model"]], num_samples=shape[0] * shape[1])
+    model = Predictive(read_model(tree).function, num_samples=shape[0] * shape[1])
     drawn = model(key, _without_outcome(tree), read_priors(tree))
     return {name: value.reshape(*shape, *value.shape[1:]) for name, value in drawn.items()}
 
 
 def _posterior_predictive(tree: xr.DataTree, key: Any) -> Mapping[str, Any]:
     draws = _coefficients_too(tree, "posterior_predictive")
-    model = Predictive(MODELS[tree.attrs["model"]], draws, batch_ndims=2)
+    model = Predictive(read_model(tree).function, draws, batch_ndims=2)
     drawn: Mapping[str, Any] = model(key, _without_outcome(tree), read_priors(tree))
     return drawn
 
@@ -148,6 +148,6 @@ def _posterior_predictive(tree: xr.DataTree, key: Any) -> Mapping[str, Any]:
 def _log_likelihood(tree: xr.DataTree) -> Mapping[str, Any]:
     draws = _coefficients_too(tree, "log_likelihood")
     found: Mapping[str, Any] = log_likelihood(
-        MODELS[tree.attrs["model"]], draws, read_data(tree), read_priors(tree), batch_ndims=2
+        read_model(tree).function, draws, read_data(tree), read_priors(tree), batch_ndims=2
     )
     return found

@@ -14,15 +14,12 @@ from scipy.special import erf, ndtr
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform, entry
-from radon_numpyro.results.fit_reader import read_draws, read_priors
+from radon_numpyro.results.fit_reader import read_draws, read_model, read_priors
 
 # Largest distance between the distribution functions of two that count as one, and the quantile of
 # Kolmogorov's distribution that it has to exceed with so many effective draws.
 SAME = 0.05
 KOLMOGOROV = 1.36
-
-POPULATION = ("mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps")
-POOLED = ("alpha", "beta", "eps")
 
 
 def prior_only(
@@ -43,7 +40,7 @@ def prior_only(
         What was found of the data: slopes of predictors that these name need no second finding,
         nor do the spreads of one group.
     """
-    if tree.attrs["model"] == "individual":
+    if read_model(tree).eps_by_group:
         return None
     found: list[tuple[str, str, str | None]] = []
     named = " ".join(finding.what for finding in explained if not finding.caution)
@@ -72,8 +69,9 @@ def prior_only(
 def _sites(tree: xr.DataTree, priors: Priors) -> Iterator[tuple[str, str | None, np.ndarray, Any]]:
     """Site, predictor, draws (S,), and distribution function of the prior."""
     predictors = json.loads(tree.attrs["predictors"])
-    sites = POPULATION if tree.attrs["model"] == "hierarchical" else POOLED
-    for site, draws in read_draws(tree, sites).items():
+    sites = read_model(tree).sites(len(predictors))
+    top_level = [name for name, site in sites.items() if site.is_top_level]
+    for site, draws in read_draws(tree, top_level).items():
         prior = getattr(priors, site)
         if draws.ndim == 1:
             yield site, None, draws, _distribution(prior, 0)

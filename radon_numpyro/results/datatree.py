@@ -39,13 +39,13 @@ from radon_numpyro.inference.devices import describe_current
 from radon_numpyro.inference.fit_identity import package_versions
 from radon_numpyro.inference.inversion import ExactResult
 from radon_numpyro.inference.nuts import NUTSResult
+from radon_numpyro.model.models import GROUP, MODELS, PREDICTOR, Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
 
-PREDICTOR = "predictor"
-SITES = ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps")
+_SITES = {name for model in MODELS.values() for name in model.sites(1)}
 _DIMS = {".", "chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
-_TAKEN = _DIMS.union(SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
+_TAKEN = _DIMS.union(_SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
 # Arguments of functions of xarray that ArviZ calls with dimensions as keywords.
 _KEYWORDS = ("self", "coords")
 
@@ -67,7 +67,7 @@ def group_dim(labels: Labels) -> str:
 
 
 def site_dims(model: str, labels: Labels) -> dict[str, list[str]]:
-    """Dimensions of each site of a model, in order.
+    """Dimensions of each site of a model, in the order in which results have them.
 
     Parameters
     ----------
@@ -76,14 +76,9 @@ def site_dims(model: str, labels: Labels) -> dict[str, list[str]]:
     labels
         Names of the data.
     """
-    group = [] if model == "pooled" else [group_dim(labels)]
-    return {
-        "mu_beta": [PREDICTOR],
-        "sigma_beta": [PREDICTOR],
-        "alpha": group,
-        "beta": [*group, PREDICTOR],
-        "eps": group if model == "individual" else [],
-    }
+    names = {GROUP: group_dim(labels), PREDICTOR: PREDICTOR}
+    sites = Model.named(model).sites(len(labels.predictors))
+    return {name: [names[dim] for dim in site.dims] for name, site in sites.items()}
 
 
 def to_datatree(
@@ -133,7 +128,7 @@ def to_datatree(
         "y": ["row"],
     }
     contents: dict[str, dict[str, Any]] = {
-        "posterior": {name: drawn.draws[name] for name in SITES if name in drawn.draws},
+        "posterior": {name: drawn.draws[name] for name in dims if name in drawn.draws},
     }
     if isinstance(drawn, NUTSResult):
         contents["sample_stats"] = dict(drawn.stats)
@@ -157,7 +152,7 @@ def to_datatree(
         moments["coefficients"] = (means, sds)
     for parent, pair in moments.items():
         for name, values in zip(("means", "sds"), pair, strict=True):
-            sites = {site: values[site] for site in SITES if site in values}
+            sites = {site: values[site] for site in dims if site in values}
             dataset = arviz_base.dict_to_dataset(sites, dims=dims, coords=coords, sample_dims=[])
             tree[f"{parent}/{name}"] = xr.DataTree(dataset)
     tree.attrs.update(_provenance(data, labels, priors, advi), **drawn.attributes(), **attributes)
@@ -183,7 +178,7 @@ def add_draws(
         Attributes of the group.
     """
     dims: dict[Any, Any] = {**site_dims(tree.attrs["model"], labels), "y": ["row"]}
-    arrays = {site: np.asarray(values[site]) for site in (*SITES, "y") if site in values}
+    arrays = {site: np.asarray(values[site]) for site in dims if site in values}
     coords: dict[Any, Any] = {n: c.values for n, c in tree["posterior"].coords.items()}
     dataset = arviz_base.dict_to_dataset(arrays, dims=dims, coords=coords, attrs=attributes)
     tree[name] = xr.DataTree(dataset)

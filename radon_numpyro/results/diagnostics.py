@@ -25,8 +25,8 @@ from radon_numpyro.data.findings import Finding, from_json
 from radon_numpyro.inference.ess import TAILS
 from radon_numpyro.inference.parametrisation import MAX_MARGINAL_PREDICTORS
 from radon_numpyro.inference.run_control import INTERRUPTED, MAX_SECONDS
+from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.results.contraction import prior_only
-from radon_numpyro.results.datatree import PREDICTOR
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100

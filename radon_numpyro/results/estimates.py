@@ -20,13 +20,15 @@ from radon_numpyro.data.identification import identified_coefficients
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.moments import overall_moments
 from radon_numpyro.gaussian import mixtures as mixture
+from radon_numpyro.model.models import PREDICTOR, Model
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.results.datatree import PREDICTOR, group_dim
+from radon_numpyro.results.datatree import group_dim
 from radon_numpyro.results.fit_reader import (
     read_centers,
     read_coefficients,
     read_draws,
     read_labels,
+    read_model,
     read_priors,
     read_statistics,
 )
@@ -36,11 +38,6 @@ ALL_GROUPS, CHOSEN_GROUPS, SAMPLED_GROUPS = 100, 40, 200
 BLOCK = 500
 # Controls, surrogates, no characters at all, ends of lines: an SVG file or a line holds none.
 UNFIT = ("Cc", "Cs", "Cn", "Zl", "Zp")
-SITES = {
-    "hierarchical": ("mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps"),
-    "individual": ("alpha", "beta", "eps"),
-    "pooled": ("alpha", "beta", "eps"),
-}
 
 
 class Estimate(NamedTuple):
@@ -99,9 +96,16 @@ class Numbers:
         return read_priors(self.tree)
 
     @property
-    def model(self) -> str:
-        """Name of the model."""
-        return str(self.tree.attrs["model"])
+    def model(self) -> Model:
+        """The model."""
+        return read_model(self.tree)
+
+    @property
+    def top_level(self) -> list[str]:
+        """Sites whose prior depends on no other: locations, then scales."""
+        sites = self.model.sites(len(self.labels.predictors))
+        names = [name for name, site in sites.items() if site.is_top_level]
+        return sorted(names, key=lambda name: sites[name].is_scale)
 
     @property
     def has_rows(self) -> bool:
@@ -154,9 +158,9 @@ class Numbers:
     def parameters(self) -> dict[str, np.ndarray]:
         """Draws (S,) of each parameter that no group has for itself: ``mu_beta[floor]``."""
         found: dict[str, np.ndarray] = {}
-        if self.model == "individual":
+        if self.model.eps_by_group:
             return found
-        for site, draws in read_draws(self.tree, SITES[self.model]).items():
+        for site, draws in read_draws(self.tree, self.top_level).items():
             if draws.ndim == 1:
                 found[site] = draws
             else:
@@ -190,7 +194,7 @@ class Numbers:
         Where the coefficients were summarised, the intervals are those of Normals.
         """
         if self.has_draws:
-            size = 1 if self.model == "pooled" else len(self.labels.groups)
+            size = len(self.labels.groups) if self.model.by_group else 1
             blocks = [
                 Estimate.of(read_coefficients(self.tree, slice(first, first + BLOCK)), self.prob)
                 for first in range(0, size, BLOCK)
@@ -212,7 +216,7 @@ class Numbers:
         """Whether its own rows determine a coefficient, shape (C, P), or (1, P) if pooled."""
         s = self.statistics
         moments = (np.asarray(s.count), np.asarray(s.mean_x), np.asarray(s.sxx))
-        if self.model == "pooled":
+        if not self.model.by_group:
             moments = overall_moments(*moments)
         return identified_coefficients(*moments)
 

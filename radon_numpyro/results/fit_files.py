@@ -21,8 +21,8 @@ from radon_numpyro.data.findings import from_json
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.whole_files import write_whole
 from radon_numpyro.inference.parametrisation import METHODS
-from radon_numpyro.model.regressions import MODELS
-from radon_numpyro.results.datatree import PREDICTOR, group_dim, site_dims
+from radon_numpyro.model.models import MODELS, PREDICTOR, Model
+from radon_numpyro.results.datatree import group_dim, site_dims
 from radon_numpyro.results.fit_reader import read_priors, read_statistics
 from radon_numpyro.results.hdf5 import check_hdf5, damaged, seal
 from radon_numpyro.statistics.group_statistics import as_statistics
@@ -271,18 +271,13 @@ def _groups(tree: xr.DataTree) -> Iterator[str]:
 
 def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable]]:
     """The table of what a fit holds: variables by group."""
-    model, group = tree.attrs["model"], group_dim(labels)
-    sites = {site: tuple(dims) for site, dims in site_dims(model, labels).items()}
-    if model == "hierarchical":
-        sites |= {"mu_alpha": (), "sigma_alpha": ()}
-    else:
-        sites = {site: sites[site] for site in ("alpha", "beta", "eps")}
-    if not labels.predictors:
-        sites = {site: dims for site, dims in sites.items() if not site.endswith("beta")}
+    group = group_dim(labels)
+    of_model = Model.named(tree.attrs["model"]).sites(len(labels.predictors))
+    sites = {site: tuple(dims) for site, dims in site_dims(tree.attrs["model"], labels).items()}
     chains = ("chain", "draw")
-    least = {site: 0.0 for site in ("sigma_alpha", "sigma_beta", "eps")}
-    # Of very many groups the hierarchical model keeps no draws.
-    optional = ("alpha", "beta") if model == "hierarchical" else ()
+    least = {name: 0.0 for name, site in of_model.items() if site.is_scale}
+    # Of very many groups the hierarchical model keeps no draws of the coefficients.
+    optional = [name for name, site in of_model.items() if not site.is_top_level]
     table: dict[str, dict[str, Variable]] = {
         "/posterior": {
             site: Variable((*chains, *dims), "f", least.get(site, -np.inf), site not in optional)

@@ -17,11 +17,9 @@ from radon_numpyro.data.centers import Centers
 from radon_numpyro.data.checks import read_only
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels
+from radon_numpyro.model.models import PREDICTOR, Model
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.results.datatree import PREDICTOR
 from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
-
-SCALES = ("sigma_alpha", "sigma_beta", "eps")
 
 
 def read_labels(tree: xr.DataTree) -> Labels:
@@ -94,6 +92,22 @@ def read_data(tree: xr.DataTree) -> GroupedData:
     )
 
 
+def read_model(tree: xr.DataTree) -> Model:
+    """The model of the fit.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+
+    Raises
+    ------
+    ValueError
+        If it names no model of this package.
+    """
+    return Model.named(tree.attrs["model"])
+
+
 def read_priors(tree: xr.DataTree) -> Priors:
     """The priors of the fit.
 
@@ -130,8 +144,9 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     TypeError, ValueError
         If it is something else.
     """
-    _constants(tree)
-    return read_draws(tree, SCALES)
+    num_predictors = _constants(tree).sizes.get(PREDICTOR, 0)
+    sites = read_model(tree).sites(num_predictors)
+    return read_draws(tree, [name for name, site in sites.items() if site.is_scale])
 
 
 def read_draws(tree: xr.DataTree, sites: Iterable[str]) -> dict[str, np.ndarray]:

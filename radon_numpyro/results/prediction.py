@@ -42,6 +42,7 @@ from radon_numpyro.results.fit_reader import (
     read_coefficients,
     read_draws,
     read_labels,
+    read_model,
     read_priors,
     read_scales,
     read_statistics,
@@ -232,7 +233,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
     columns = [numeric_column(rows[name], "x") for name in labels.predictors]
     zero = zeros(read_centers(tree), labels.predictors)
     label = rows[labels.group]
-    alone = tree.attrs["model"] == "individual"
+    alone = read_model(tree).eps_by_group
     admitted = new_groups == "population" and not alone
     codes, given = group_codes(label, gaps=admitted)
     known = match(given, labels.groups)
@@ -263,7 +264,7 @@ def _coefficients(
     tree: xr.DataTree, rows: _Rows, scales: Scales, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws of the coefficients of the groups in use, (S, G, P), and the group of each row (R,)."""
-    if tree.attrs["model"] == "pooled":
+    if not read_model(tree).by_group:
         return read_coefficients(tree), np.zeros(len(rows.x), dtype=int)
     _, first, column = np.unique(rows.identity, return_index=True, return_inverse=True)
     # In order, so that those not seen come last.

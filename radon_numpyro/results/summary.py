@@ -54,7 +54,7 @@ def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
     """
     numbers = Numbers(tree, ci_prob)
     labels, estimate = numbers.labels, numbers.coefficients
-    pooled = numbers.model == "pooled"
+    pooled = not numbers.model.by_group
     groups = ["all"] if pooled else list(labels.groups)
     rows = [numbers.statistics.num_rows] if pooled else numbers.statistics.count.astype(int)
     size = estimate.mean.shape[1]

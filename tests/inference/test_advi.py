@@ -558,7 +558,7 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(monkeypatch):
         hole = trace["alpha"]["value"] > ceiling
         numpyro.factor("hole", jnp.where(hole, jnp.nan, 0.0))
 
-    monkeypatch.setitem(advi.MODELS, "pooled", model_with_a_hole)
+    monkeypatch.setitem(models.FUNCTIONS, "pooled", model_with_a_hole)
     result = fit_advi(line(), "pooled", progress_bar=False)
     # The 17 draws of a step are evenly spaced in probability, so at most one is in the hole.
     expected = 17 * 0.00135 * result.num_steps

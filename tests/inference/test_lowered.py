@@ -26,7 +26,7 @@ from radon_numpyro.inference.programs import (
     unraveller,
 )
 from radon_numpyro.inference.warm_start import warm_start
-from radon_numpyro.model.regressions import MODELS
+from radon_numpyro.model.regressions import FUNCTIONS
 
 METHODS = ("marginal", "noncentered", "centered")
 # Of the host: what a program calls there, or hands there and back.
@@ -78,7 +78,7 @@ def block(method):
 
 def window():
     """Steps of ADVI."""
-    fixed = {"model": MODELS["hierarchical"], "num_particles": 17}
+    fixed = {"model": FUNCTIONS["hierarchical"], "num_particles": 17}
     start = mean_field_start(statistics(), "hierarchical", TUTORIAL)
     with precision("float64"):
         arguments = (statistics(), TUTORIAL)
@@ -108,7 +108,7 @@ def test_a_gradient_is_arithmetic_alone(method):
 
 def test_the_gradient_by_rows_would_add_up_by_scattering():
     """What the statistics are for; else the tests here could not fail."""
-    text = gradient(MODELS["hierarchical"], towns())
+    text = gradient(FUNCTIONS["hierarchical"], towns())
     assert "gather" in operations(text)
     assert not all(map(is_write, combined(text)))
 

@@ -302,7 +302,7 @@ SITES = {
 @pytest.mark.parametrize("k", [0, 1, 2])
 @pytest.mark.parametrize("model", SITES)
 def test_latent_sites_are_those_of_the_model(model, k):
-    sites = latent_sites(models.MODELS[model], statistics(k), Priors.tutorial())
+    sites = latent_sites(models.FUNCTIONS[model], statistics(k), Priors.tutorial())
     expected = [name for name in SITES[model] if k or not name.endswith("beta")]
     assert list(sites) == expected
     assert "y" not in sites
@@ -326,7 +326,7 @@ def test_scales_are_carried_to_their_support():
 @pytest.mark.parametrize("k", [0, 1, 2])
 @pytest.mark.parametrize("model", SITES)
 def test_a_flat_vector_goes_to_its_sites_and_back(model, k):
-    data, priors, function = statistics(k), Priors.tutorial(), models.MODELS[model]
+    data, priors, function = statistics(k), Priors.tutorial(), models.FUNCTIONS[model]
     sites = latent_sites(function, data, priors)
     size = sum(np.size(site["value"]) for site in sites.values())
     flat = jnp.arange(1.0, size + 1)

@@ -14,7 +14,7 @@ from radon_numpyro.data.radon import load_radon
 from radon_numpyro.inference import advi_start as start
 from radon_numpyro.inference.advi_start import mean_field_start
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
-from radon_numpyro.model.regressions import MODELS, hierarchical
+from radon_numpyro.model.regressions import FUNCTIONS, hierarchical
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 SIZES = (5, 1, 9, 3)
@@ -236,7 +236,7 @@ def assert_sane(statistics, name, priors):
             if isinstance(prior, Uniform):
                 assert np.all(mean < prior.high), site
     values = {site: jnp.asarray(s.mean) for site, s in start.items()}
-    density, _ = log_density(MODELS[name], (statistics, priors), {}, values)
+    density, _ = log_density(FUNCTIONS[name], (statistics, priors), {}, values)
     assert np.isfinite(density)
     return start
 
@@ -305,7 +305,7 @@ HARD = [
 @pytest.mark.parametrize("num_predictors", [0, 1, 2])
 @pytest.mark.parametrize("hard", HARD)
 @pytest.mark.parametrize("kind", ["tutorial", "weakly informative"])
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", list(FUNCTIONS))
 def test_the_start_is_sane_on_hard_data(unequal_data, x64, name, kind, hard, num_predictors):
     data = hard(unequal_data(num_predictors, sizes=SIZES))
     tutorial = kind == "tutorial"
@@ -315,7 +315,7 @@ def test_the_start_is_sane_on_hard_data(unequal_data, x64, name, kind, hard, num
 
 @pytest.mark.parametrize("num_predictors", [0, 1, 2])
 @pytest.mark.parametrize("unit", [1e-9, 1e9])
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", list(FUNCTIONS))
 def test_the_start_moves_with_the_unit_of_the_outcome(
     unequal_data, x64, name, unit, num_predictors
 ):
@@ -340,7 +340,7 @@ def test_the_start_stays_inside_a_narrow_prior(unequal_data, x64, high):
         sigma_beta=narrow,
         eps=Uniform(float(np.max(high))),
     )
-    for name in MODELS:
+    for name in FUNCTIONS:
         assert_sane(statistics, name, priors)
 
 

@@ -15,13 +15,13 @@ from scipy import stats
 
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
-from radon_numpyro.model.regressions import MODELS, hierarchical, individual, pooled
+from radon_numpyro.model.regressions import FUNCTIONS, hierarchical, individual, pooled
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 SIZES = (5, 1, 9, 0, 3)
 NUM_GROUPS, NUM_ROWS = 5, 18
 
-each_model = pytest.mark.parametrize("name", list(MODELS))
+each_model = pytest.mark.parametrize("name", list(FUNCTIONS))
 each_number = pytest.mark.parametrize("num_predictors", [0, 1, 2, 3])
 each_prior = pytest.mark.parametrize("kind", ["tutorial", "weakly informative", "by predictor"])
 
@@ -108,7 +108,7 @@ def test_log_density_is_that_of_the_formulas(unequal_data, x64, name, num_predic
     expected = reference_log_density(name, data, priors, values)
     assert np.isfinite(expected)
     for argument in (data, GroupStatistics.from_data(data)):
-        found, _ = log_density(MODELS[name], (argument, priors), {}, values)
+        found, _ = log_density(FUNCTIONS[name], (argument, priors), {}, values)
         assert found.dtype == np.float64
         np.testing.assert_allclose(found, expected, rtol=1e-10)
 
@@ -121,12 +121,14 @@ def test_rows_and_statistics_have_one_gradient(unequal_data, x64, name, num_pred
     priors = make_priors(kind, data)
     arguments = (data, GroupStatistics.from_data(data))
     values = jax.tree.map(jnp.asarray, draw_values(name, num_predictors))
-    z = unconstrain_fn(MODELS[name], (data, priors), {}, values)
+    z = unconstrain_fn(FUNCTIONS[name], (data, priors), {}, values)
 
     @jax.jit
     def energies(z, priors, arguments):
         return [
-            jax.value_and_grad(lambda z, a=a: potential_energy(MODELS[name], (a, priors), {}, z))(z)
+            jax.value_and_grad(
+                lambda z, a=a: potential_energy(FUNCTIONS[name], (a, priors), {}, z)
+            )(z)
             for a in arguments
         ]
 
@@ -155,8 +157,8 @@ def test_pooled_is_individual_with_all_rows_in_one_group(unequal_data, x64, num_
 @each_model
 def test_the_tutorial_priors_are_the_default(unequal_data, x64, name):
     data, values = unequal_data(1, sizes=SIZES), draw_values(name, 1)
-    default, _ = log_density(MODELS[name], (data,), {}, values)
-    tutorial, _ = log_density(MODELS[name], (data, Priors.tutorial()), {}, values)
+    default, _ = log_density(FUNCTIONS[name], (data,), {}, values)
+    tutorial, _ = log_density(FUNCTIONS[name], (data, Priors.tutorial()), {}, values)
     assert default == tutorial
 
 
@@ -202,7 +204,7 @@ def test_site_names_and_shapes(unequal_data, name, num_predictors, kind):
     data = unequal_data(num_predictors, sizes=SIZES)
     for argument in (data, GroupStatistics.from_data(data)):
         with handlers.seed(rng_seed=0):
-            trace = handlers.trace(MODELS[name]).get_trace(argument, make_priors(kind, data))
+            trace = handlers.trace(FUNCTIONS[name]).get_trace(argument, make_priors(kind, data))
         latent = {
             site: message["value"].shape
             for site, message in trace.items()
@@ -216,7 +218,7 @@ def test_site_names_and_shapes(unequal_data, name, num_predictors, kind):
 def test_plates_name_the_dimensions(unequal_data, name):
     data = unequal_data(2, sizes=SIZES)
     with handlers.seed(rng_seed=0):
-        trace = handlers.trace(MODELS[name]).get_trace(data)
+        trace = handlers.trace(FUNCTIONS[name]).get_trace(data)
     plates = {
         site: [(frame.name, frame.size) for frame in message["cond_indep_stack"]]
         for site, message in trace.items()
@@ -246,14 +248,14 @@ def test_plates_name_the_dimensions(unequal_data, name):
 @each_model
 def test_rows_without_an_outcome_are_predicted(unequal_data, x64, name, num_predictors):
     data = replace(unequal_data(num_predictors, sizes=SIZES), y=None)
-    prior = Predictive(MODELS[name], num_samples=3)(jax.random.key(0), data)
+    prior = Predictive(FUNCTIONS[name], num_samples=3)(jax.random.key(0), data)
     assert prior["y"].shape == (3, NUM_ROWS)
     assert prior["alpha"].shape == (3, *expected_sites(name, num_predictors)["alpha"])
 
     draws = [draw_values(name, num_predictors, seed) for seed in (1, 2)]
     stacked = {site: np.stack([d[site] for d in draws]) for site in draws[0]}
     stacked["eps"] = np.full_like(stacked["eps"], 1e-6)
-    predicted = Predictive(MODELS[name], stacked)(jax.random.key(1), data)["y"]
+    predicted = Predictive(FUNCTIONS[name], stacked)(jax.random.key(1), data)["y"]
     assert predicted.shape == (2, NUM_ROWS)
     for row, values in zip(predicted, draws, strict=True):
         alpha, beta = values["alpha"], values.get("beta", np.zeros((*values["alpha"].shape, 0)))
@@ -271,7 +273,7 @@ def test_rows_without_an_outcome_are_predicted(unequal_data, x64, name, num_pred
 @each_model
 def test_numpyro_mcmc_runs(unequal_data, name, reduce):
     data = reduce(unequal_data(2, sizes=SIZES))
-    mcmc = MCMC(NUTS(MODELS[name]), num_warmup=40, num_samples=20, progress_bar=False)
+    mcmc = MCMC(NUTS(FUNCTIONS[name]), num_warmup=40, num_samples=20, progress_bar=False)
     mcmc.run(jax.random.key(0), data, Priors.weakly_informative(data))
     draws = mcmc.get_samples()
     shapes = {site: value.shape[1:] for site, value in draws.items()}
@@ -287,8 +289,8 @@ def test_numpyro_mcmc_runs(unequal_data, name, reduce):
 def test_numpyro_svi_runs(unequal_data, name, reduce):
     data = reduce(unequal_data(2, sizes=SIZES))
     priors = Priors.weakly_informative(data)
-    guide = AutoNormal(MODELS[name])
-    svi = SVI(MODELS[name], guide, Adam(0.05), Trace_ELBO())
+    guide = AutoNormal(FUNCTIONS[name])
+    svi = SVI(FUNCTIONS[name], guide, Adam(0.05), Trace_ELBO())
     result = svi.run(jax.random.key(0), 200, data, priors, progress_bar=False)
     losses = np.asarray(result.losses)
     assert np.isfinite(losses).all()
