@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
     from radon_numpyro.model.regressions import hierarchical, individual, pooled
     from radon_numpyro.pipeline import fit, resume
+    from radon_numpyro.report.document import html_report
     from radon_numpyro.results.arviz_groups import with_groups
     from radon_numpyro.results.diagnostics import diagnose
+    from radon_numpyro.results.fit_files import load_fit, save_fit
     from radon_numpyro.results.prediction import predict
     from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -50,6 +52,9 @@ __all__ = [
     "compare",
     "compare_pooling",
     "predict",
+    "save_fit",
+    "load_fit",
+    "html_report",
     "with_groups",
     "hierarchical",
     "individual",
@@ -74,6 +79,9 @@ _MODULE_OF = {
     "compare": "comparison.table",
     "compare_pooling": "comparison.table",
     "predict": "results.prediction",
+    "save_fit": "results.fit_files",
+    "load_fit": "results.fit_files",
+    "html_report": "report.document",
     "with_groups": "results.arviz_groups",
     "hierarchical": "model.regressions",
     "individual": "model.regressions",

@@ -363,7 +363,7 @@ def test_every_command_shows_its_help_with_an_example():
 
 def test_the_version_is_that_of_the_package():
     result = run("--version")
-    assert (result.exit_code, result.stdout) == (0, "radon-numpyro 0.1.0\n")
+    assert (result.exit_code, result.stdout) == (0, "radon-numpyro 0.2.0\n")
 
 
 def test_completion_is_offered():
