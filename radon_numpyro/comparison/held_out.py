@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from radon_numpyro.data.identification import COLLINEAR
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.inversion import COLLINEAR, about_the_means, residual_freedom
+from radon_numpyro.inference.inversion import about_the_means, residual_freedom
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@
 `GroupedData.from_frame` or `GroupedData.from_arrays`, which check what they are given.
 """
 
-import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -28,7 +27,7 @@ from radon_numpyro.data.checks import (
     suggest,
 )
 from radon_numpyro.data.frames import known_frame, to_pandas
-from radon_numpyro.data.labels import Labels
+from radon_numpyro.data.labels import Labels, fingerprint
 from radon_numpyro.data.missing import LeftOut, at_least_one_row, check_missing, leave_out
 from radon_numpyro.data.pytrees import pytree
 
@@ -331,14 +330,9 @@ class GroupedData:
         -------
         SHA-256 of the data as 64 hexadecimal digits.
         """
-        groups = [(type(label).__name__, label) for label in self.labels.groups]
-        names = (self.labels.outcome, self.labels.predictors, self.labels.group, groups)
-        # Data without centres keep the fingerprint that they had before there were any.
-        head = (names, self.x.shape, *([self.centers] if self.centers else []))
-        digest = hashlib.sha256(ascii(head).encode())
-        for array, dtype in ((self.y, "<f8"), (self.x, "<f8"), (self.group, "<i4")):
-            digest.update(np.asarray(array, dtype=dtype).tobytes())
-        return digest.hexdigest()
+        numbers = ((self.y, "<f8"), (self.x, "<f8"), (self.group, "<i4"))
+        arrays = (np.asarray(array, dtype=dtype) for array, dtype in numbers)
+        return fingerprint(self.labels, self.x.shape, self.centers, arrays)
 
     def to_frame(self) -> pd.DataFrame:
         """Go back to pandas: outcome, predictors and group, which is a Categorical.

@@ -10,6 +10,9 @@ from radon_numpyro.data.moments import group_moments, overall_moments
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+# Relative tolerances of the whole package. A column varies if its spread is above the first times
+# its size; a combination of columns varies if its variance is above the second times theirs; a fit
+# is exact if its residual sum of squares is below the third times what it explains.
 ROUNDING = 1e-14
 COLLINEAR = 1e-10
 EXACT = 1e-12

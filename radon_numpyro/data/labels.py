@@ -1,5 +1,6 @@
 """Names of the columns and of the groups, and what becomes of them in a file."""
 
+import hashlib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,40 @@ class Labels:
     predictors: tuple[str, ...]
     group: str
     groups: tuple[Hashable, ...]
+
+
+def fingerprint(
+    labels: Labels,
+    shape: tuple[int, ...],
+    centers: Sequence[tuple[str, float]],
+    arrays: Iterable[NDArray[Any]],
+) -> str:
+    """SHA-256 of names, labels and numbers, the same in every process and on every platform.
+
+    A label counts by its type and its ``repr``.
+
+    Parameters
+    ----------
+    labels
+        The names.
+    shape
+        Shape of the predictors, or of their means.
+    centers
+        Pairs (predictor, value). Data without any keep the fingerprint that they had before there
+        were centres.
+    arrays
+        The numbers, little-endian.
+
+    Returns
+    -------
+    64 hexadecimal digits.
+    """
+    groups = [(type(label).__name__, label) for label in labels.groups]
+    names = (labels.outcome, labels.predictors, labels.group, groups)
+    digest = hashlib.sha256(ascii((names, shape, *([centers] if centers else []))).encode())
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def stored(labels: Sequence[Hashable]) -> NDArray[Any]:

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.statistics.group_statistics import GroupStatistics
-
-ROUNDING = 1e-14
 
 
 class NormalEquations(NamedTuple):

@@ -18,21 +18,19 @@ import numpy as np
 
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.identification import COLLINEAR, EXACT, ROUNDING
 from radon_numpyro.gaussian.conditional import coefficients, group_terms, individual_prior
 from radon_numpyro.gaussian.marginal import individual_log_density
 from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import BLOCK
 from radon_numpyro.inference.run_control import ALL_DRAWS
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
 
 GRID = 2048
-# Entries of matrices at once: 64 MiB.
-BLOCK = 2**23
 LOG_RANGE = 12.0
 NEGLIGIBLE = 60.0
-ROUNDING = 1e-14
-COLLINEAR = 1e-10
 
 
 @dataclass(frozen=True)
@@ -242,7 +240,7 @@ def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray
     along = np.einsum("ckj,ck->cj", vectors, products / unit)
     explained = np.divide(along**2, values, out=np.zeros_like(along), where=determined).sum(-1)
     left = rss - explained
-    exact = left <= 1e-12 * np.maximum(equations.rss, np.finfo(float).tiny)
+    exact = left <= EXACT * np.maximum(equations.rss, np.finfo(float).tiny)
     rank = determined.sum(-1) + (equations.count > 0)
     return equations.count - rank, np.where(exact, 0.0, left)
 

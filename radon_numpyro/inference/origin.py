@@ -21,6 +21,7 @@ from radon_numpyro.data.centers import zeros
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
@@ -58,7 +59,7 @@ def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatisti
     mean = share @ s.mean_x
     within = np.einsum("ckk->k", s.sxx) / s.count.sum()
     variance = within + share @ np.square(s.mean_x - mean)
-    varies = variance > np.square(1e-14 * mean)
+    varies = variance > np.square(ROUNDING * mean)
     # x squared is x where x is 0 or 1.
     binary = np.isclose(variance + mean**2, mean, rtol=1e-9, atol=0.0)
     far = (mean**2 > 3.0 * variance) & ~binary

@@ -25,6 +25,7 @@ from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.digits import number
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.identification import COLLINEAR
 from radon_numpyro.model.models import MODELS, Model
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
@@ -72,9 +73,9 @@ def prior_conflicts(
 def _residual(statistics: GroupStatistics, model: Model) -> tuple[np.ndarray, np.ndarray]:
     """Residual sums of squares and their degrees of freedom: of each group, or of all rows."""
     if model.eps_by_group:
-        slopes = np.linalg.pinv(statistics.sxx, rcond=1e-10, hermitian=True)
+        slopes = np.linalg.pinv(statistics.sxx, rcond=COLLINEAR, hermitian=True)
         explained = np.einsum("ck,ckl,cl->c", statistics.sxy, slopes, statistics.sxy)
-        rank = np.linalg.matrix_rank(statistics.sxx, rtol=1e-10, hermitian=True)
+        rank = np.linalg.matrix_rank(statistics.sxx, rtol=COLLINEAR, hermitian=True)
         squares = np.maximum(statistics.syy - explained, 0.0)
         return squares, statistics.count - 1.0 - rank
     if not model.by_group:
@@ -111,7 +112,7 @@ def _least_squares(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray]
     dx, dy = s.mean_x - mean_x, s.mean_y - mean_y
     sxx = s.sxx.sum(0) + np.einsum("c,ck,cl->kl", s.count, dx, dx)
     sxy = s.sxy.sum(0) + (s.count * dy) @ dx
-    inverse = np.linalg.pinv(sxx, rcond=1e-10, hermitian=True)
+    inverse = np.linalg.pinv(sxx, rcond=COLLINEAR, hermitian=True)
     slopes = inverse @ sxy
     alpha = mean_y - mean_x @ slopes
     squares = max(float(s.sum_of_squares(alpha, slopes).sum()), 0.0)

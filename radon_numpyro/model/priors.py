@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.data.pytrees import pytree
 from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
 
@@ -63,7 +64,7 @@ def entry(value: Any, k: int) -> float:
 
 def _or_one(sd: Any, mean: Any) -> Any:
     """1 for a constant column, whose standard deviation is only the rounding of its mean."""
-    return np.where(sd > 1e-14 * np.abs(mean), sd, 1.0)
+    return np.where(sd > ROUNDING * np.abs(mean), sd, 1.0)
 
 
 @pytree

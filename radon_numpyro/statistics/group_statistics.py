@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +13,7 @@ from radon_numpyro.data.audit import Audit, audit_moments
 from radon_numpyro.data.centers import Center, Centers, resolve_centers, zeros
 from radon_numpyro.data.frames import known_frame
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.data.labels import Labels
+from radon_numpyro.data.labels import Labels, fingerprint
 from radon_numpyro.data.missing import LeftOut
 from radon_numpyro.data.moments import group_moments
 from radon_numpyro.data.pytrees import pytree
@@ -203,13 +202,8 @@ class GroupStatistics:
         str
             SHA-256 as 64 hexadecimal digits.
         """
-        groups = [(type(label).__name__, label) for label in self.labels.groups]
-        names = (self.labels.outcome, self.labels.predictors, self.labels.group, groups)
-        head = (names, np.shape(self.mean_x), *([self.centers] if self.centers else []))
-        digest = hashlib.sha256(ascii(head).encode())
-        for name in STATISTICS:
-            digest.update(np.asarray(getattr(self, name), dtype="<f8").tobytes())
-        return digest.hexdigest()
+        arrays = (np.asarray(getattr(self, name), dtype="<f8") for name in STATISTICS)
+        return fingerprint(self.labels, np.shape(self.mean_x), self.centers, arrays)
 
     def audit(self) -> Audit:
         """What each group says on its own, and what looks wrong, as far as sums of rows tell.
