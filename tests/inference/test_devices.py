@@ -94,7 +94,7 @@ def test_a_device_is_named_as_an_analyst_would(device, reason, words):
 # Two devices of one kind stand for a CPU and a GPU: what is computed where is seen all the same.
 ON_THE_OTHER = """
 import hashlib, json, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], f"{sys.argv[1]}/inference"]
 import jax
 import numpy as np
 from fits import towns

@@ -89,7 +89,7 @@ def test_the_method_goes_by_the_number_of_predictors(model, method, number, expe
 def test_the_marginal_method_is_refused_before_any_work(monkeypatch):
     """Else the refusal would come after ADVI, or the compilation would fill the memory."""
     guide = fit_advi(rows_of(9), num_steps=0, progress_bar=False)
-    for work in ("pipeline.choose_device", "pipeline.fit_guide", "nuts.draw_nuts"):
+    for work in ("pipeline.choose_device", "pipeline.fit_guide", "inference.nuts.draw_nuts"):
         monkeypatch.setattr(f"radon_numpyro.{work}", None)
     with pytest.raises(ValueError, match=REFUSED):
         fit(rows_of(9), method="marginal", **FEW)

@@ -454,7 +454,7 @@ def test_side_by_side_in_the_precision_asked_for():
 
 ON_OTHER_DEVICES = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], f"{sys.argv[1]}/inference"]
 import jax
 from fits import towns, towns_guide
 from radon_numpyro import sample_nuts

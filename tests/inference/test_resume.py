@@ -457,7 +457,7 @@ def test_a_full_disk_loses_no_draws(folder, monkeypatch):
 
 BEGUN_ON_OTHER_DEVICES = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], f"{sys.argv[1]}/inference"]
 import jax
 from fits import towns
 from radon_numpyro import fit
