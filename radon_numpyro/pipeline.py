@@ -38,7 +38,8 @@ from radon_numpyro.inference.run_control import Run
 from radon_numpyro.inference.settings import Settings, default_advi_steps
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.datatree import describe_call, to_datatree
-from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
+from radon_numpyro.statistics.consistency import as_statistics
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
 def fit(

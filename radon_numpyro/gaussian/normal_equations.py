@@ -59,12 +59,15 @@ class NormalEquations(NamedTuple):
     @classmethod
     def from_statistics(cls, statistics: GroupStatistics) -> NormalEquations:
         """Square-root form of sufficient statistics, on the host in float64."""
-        s = statistics
-        n, total = s.count, max(s.count.sum(), 1.0)
-        mean_x, mean_y = (n[:, None] * s.mean_x).sum(0) / total, (n * s.mean_y).sum() / total
+        s, rows = statistics, statistics.overall()
+        n, mean_x, mean_y, sxx, sxy = (
+            s.count,
+            rows.mean_x[0],
+            rows.mean_y[0],
+            rows.sxx[0],
+            rows.sxy[0],
+        )
         dx, dy = s.mean_x - mean_x, s.mean_y - mean_y
-        sxx = (s.sxx + n[:, None, None] * dx[:, :, None] * dx[:, None, :]).sum(0)
-        sxy = (s.sxy + n[:, None] * dx * dy[:, None]).sum(0)
         # In units of the predictors: whether one is a combination of others is no matter of units.
         unit = np.sqrt(np.where(np.diagonal(sxx) > 0, np.diagonal(sxx), 1.0))
         slope = np.linalg.lstsq(sxx / unit[:, None] / unit, sxy / unit, rcond=None)[0] / unit

@@ -28,8 +28,7 @@ from numpyro import handlers
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.inference import advi_windows as windows
 from radon_numpyro.inference.advi_start import mean_field_start
-from radon_numpyro.inference.advi_stopping import average_of, levelled, movement, settled
-from radon_numpyro.inference.advi_windows import WINDOW
+from radon_numpyro.inference.advi_windows import WINDOW, average_of, levelled, movement, settled
 from radon_numpyro.inference.array_files import Arrays
 from radon_numpyro.inference.programs import latent_transforms, precision, random_key, unlabelled
 from radon_numpyro.inference.progress_bars import progress
@@ -37,7 +36,8 @@ from radon_numpyro.inference.run_control import Run
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.regressions import ModelFunction
-from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
+from radon_numpyro.statistics.consistency import as_statistics
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 FIRST_STEP = 0.02
 LAST_STEP = 0.0025

@@ -39,7 +39,11 @@ from radon_numpyro.inference.array_files import (
     to_arrays,
     write_arrays,
 )
-from radon_numpyro.inference.locks import lock_folder
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes must keep apart by themselves.
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT = "radon-numpyro checkpoint 1"
 MANIFEST = "manifest.json"
@@ -346,9 +350,20 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 
 def _locked(folder: Path) -> Callable[[], None]:
+    """Hold a folder alone until what is returned is called, or the process ends.
+
+    Nothing is written. On a file system without locks nothing is held.
+    """
+    if fcntl is None:
+        return lambda: None
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        return lock_folder(folder)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(descriptor)
         raise ValueError(
             f"Expected {folder} to be free; got a checkpoint that a running fit has open"
         ) from None
+    except OSError:
+        pass
+    return lambda: os.close(descriptor)

@@ -26,7 +26,8 @@ from radon_numpyro.gaussian.predictive import BLOCK
 from radon_numpyro.inference.run_control import ALL_DRAWS
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors, Uniform
-from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
+from radon_numpyro.statistics.consistency import as_statistics
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 GRID = 2048
 LOG_RANGE = 12.0

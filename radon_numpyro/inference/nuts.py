@@ -38,7 +38,8 @@ from radon_numpyro.inference.settings import Settings
 from radon_numpyro.inference.warm_start import warm_start
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
+from radon_numpyro.statistics.consistency import as_statistics
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # Names of the runs of the chains in a checkpoint.
 PARTS = ("nuts", "nutssecond", "nutsthird")

@@ -54,11 +54,8 @@ def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatisti
     dict
         Distance of the mean by name.
     """
-    s, names = statistics, statistics.labels.predictors
-    share = s.count / s.count.sum()
-    mean = share @ s.mean_x
-    within = np.einsum("ckk->k", s.sxx) / s.count.sum()
-    variance = within + share @ np.square(s.mean_x - mean)
+    rows, names = statistics.overall(), statistics.labels.predictors
+    mean, variance = rows.mean_x[0], np.diagonal(rows.sxx[0]) / rows.count[0]
     varies = variance > np.square(ROUNDING * mean)
     # x squared is x where x is 0 or 1.
     binary = np.isclose(variance + mean**2, mean, rtol=1e-9, atol=0.0)

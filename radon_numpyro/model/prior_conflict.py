@@ -28,7 +28,8 @@ from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import COLLINEAR
 from radon_numpyro.model.models import MODELS, Model
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
-from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
+from radon_numpyro.statistics.consistency import as_statistics
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 LEVEL = 0.05
 MAX_HALF_NORMAL_SDS = 4.0
@@ -107,13 +108,10 @@ def _levels(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray]:
 
 def _least_squares(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray]:
     """Least-squares fit to all rows, intercept first, and its standard errors."""
-    s, n = statistics, statistics.count / statistics.count.sum()
-    mean_x, mean_y = n @ s.mean_x, n @ s.mean_y
-    dx, dy = s.mean_x - mean_x, s.mean_y - mean_y
-    sxx = s.sxx.sum(0) + np.einsum("c,ck,cl->kl", s.count, dx, dx)
-    sxy = s.sxy.sum(0) + (s.count * dy) @ dx
-    inverse = np.linalg.pinv(sxx, rcond=COLLINEAR, hermitian=True)
-    slopes = inverse @ sxy
+    s, rows = statistics, statistics.overall()
+    mean_x, mean_y = rows.mean_x[0], rows.mean_y[0]
+    inverse = np.linalg.pinv(rows.sxx[0], rcond=COLLINEAR, hermitian=True)
+    slopes = inverse @ rows.sxy[0]
     alpha = mean_y - mean_x @ slopes
     squares = max(float(s.sum_of_squares(alpha, slopes).sum()), 0.0)
     variance = squares / max(float(s.count.sum()) - 1.0 - len(slopes), 1.0)

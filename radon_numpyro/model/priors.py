@@ -11,7 +11,8 @@ import numpy as np
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.data.pytrees import pytree
-from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
+from radon_numpyro.statistics.consistency import as_statistics
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 if TYPE_CHECKING:
     from numpyro.distributions import Distribution
@@ -228,15 +229,10 @@ class Priors:
         The factor 2.5 follows the rstanarm defaults (Goodrich et al., Prior distributions
         for rstanarm models). A constant column counts with standard deviation 1.
         """
-        statistics = as_statistics(data)
-        n = statistics.count.sum()
-        mean_y = (statistics.count * statistics.mean_y).sum() / n
-        mean_x = (statistics.count[:, None] * statistics.mean_x).sum(0) / n
-        between_y = (statistics.count * (statistics.mean_y - mean_y) ** 2).sum()
-        between_x = (statistics.count[:, None] * (statistics.mean_x - mean_x) ** 2).sum(0)
-        within_x = np.einsum("ckk->k", statistics.sxx)
-        sd_y = float(_or_one(np.sqrt((statistics.syy.sum() + between_y) / n), mean_y))
-        sd_x = _or_one(np.sqrt((within_x + between_x) / n), mean_x)
+        rows = as_statistics(data).overall()
+        n, mean_x, mean_y = rows.count[0], rows.mean_x[0], rows.mean_y[0]
+        sd_y = float(_or_one(np.sqrt(rows.syy[0] / n), mean_y))
+        sd_x = _or_one(np.sqrt(np.diagonal(rows.sxx[0]) / n), mean_x)
         factor = float(np.sqrt(1.0 + ((mean_x / sd_x) ** 2).sum()))
         intercept = Normal(float(mean_y), 2.5 * factor * sd_y)
         slope = Normal(np.zeros_like(sd_x), 2.5 * sd_y / sd_x)

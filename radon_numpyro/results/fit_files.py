@@ -25,7 +25,7 @@ from radon_numpyro.model.models import MODELS, PREDICTOR, Model
 from radon_numpyro.results.datatree import group_dim, site_dims
 from radon_numpyro.results.fit_reader import read_priors, read_statistics
 from radon_numpyro.results.hdf5 import check_hdf5, damaged, seal
-from radon_numpyro.statistics.group_statistics import as_statistics
+from radon_numpyro.statistics.consistency import as_statistics
 
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
 _JSON = (

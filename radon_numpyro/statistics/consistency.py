@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from radon_numpyro.data.checks import first_few, plural
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # Of standard deviations: ratios of y to x, their squares and sums of these stay finite.
 SMALLEST, LARGEST = 1e-50, 1e50
 ROUNDING = 1e-6
 
 
-def check_statistics(statistics: Any) -> None:
+def check_statistics(statistics: GroupStatistics) -> None:
     r"""Refuse counts, means and centred sums of products that no rows can have.
 
     The matrix of sums of products of each group, outcome last, must be positive semidefinite: in
@@ -105,3 +107,29 @@ def _check_units(count: Any, means: Any, products: Any, labels: Any) -> None:
 def _named(groups: Any, labels: Any) -> str:
     named = first_few([labels.groups[g] if labels.groups else int(g) for g in groups])
     return f"{plural(len(groups), 'group')}: {named}"
+
+
+def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
+    """Statistics of ``data``, which may be statistics already, and are checked.
+
+    Parameters
+    ----------
+    data
+        Rows or statistics.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If no rows can have these statistics, or their units are extreme.
+    """
+    if isinstance(data, GroupedData):
+        data = GroupStatistics.from_data(data)
+    if not isinstance(data, GroupStatistics):
+        raise TypeError(
+            f"Expected data to be a GroupedData or GroupStatistics; got {type(data).__name__}. "
+            "Make one with GroupedData.from_frame(frame, y=..., x=[...], group=...)"
+        )
+    check_statistics(data)
+    return data

@@ -17,7 +17,6 @@ from radon_numpyro.data.labels import Labels, fingerprint
 from radon_numpyro.data.missing import LeftOut
 from radon_numpyro.data.moments import group_moments
 from radon_numpyro.data.pytrees import pytree
-from radon_numpyro.statistics.consistency import check_statistics
 from radon_numpyro.statistics.engine_reduction import GroupSums, reduce_rows
 
 STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
@@ -238,6 +237,31 @@ class GroupStatistics:
         within = self.syy - 2.0 * (self.sxy * beta).sum(-1) + quadratic
         return self.count * centre**2 + within
 
+    def overall(self) -> GroupStatistics:
+        r"""Statistics of all rows, put into one group.
+
+        .. math:: S = \sum_c \big(S_c + n_c (m_c - m)(m_c - m)'\big)
+
+        Returns
+        -------
+        GroupStatistics
+            Of a single group without a label.
+        """
+        n = self.count
+        total = max(n.sum(), 1.0)
+        mean_x, mean_y = (n[:, None] * self.mean_x).sum(0) / total, (n * self.mean_y).sum() / total
+        dx, dy = self.mean_x - mean_x, self.mean_y - mean_y
+        return GroupStatistics(
+            count=n.sum(keepdims=True),
+            mean_x=mean_x[None],
+            mean_y=np.atleast_1d(mean_y),
+            sxx=(self.sxx + n[:, None, None] * dx[:, :, None] * dx[:, None, :]).sum(0)[None],
+            sxy=(self.sxy + n[:, None] * dx * dy[:, None]).sum(0)[None],
+            syy=np.atleast_1d((self.syy + n * dy**2).sum()),
+            labels=replace(self.labels, groups=("",)),
+            centers=self.centers,
+        )
+
     def merge(self, other: GroupStatistics) -> GroupStatistics:
         """Statistics of the rows of both.
 
@@ -366,29 +390,3 @@ def _added(a: LeftOut, b: LeftOut) -> LeftOut:
     for reason, count in b:
         counts[reason] = counts.get(reason, 0) + count
     return tuple(counts.items())
-
-
-def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
-    """Statistics of ``data``, which may be statistics already, and are checked.
-
-    Parameters
-    ----------
-    data
-        Rows or statistics.
-
-    Raises
-    ------
-    TypeError
-        If it is neither.
-    ValueError
-        If no rows can have these statistics, or their units are extreme.
-    """
-    if isinstance(data, GroupedData):
-        data = GroupStatistics.from_data(data)
-    if not isinstance(data, GroupStatistics):
-        raise TypeError(
-            f"Expected data to be a GroupedData or GroupStatistics; got {type(data).__name__}. "
-            "Make one with GroupedData.from_frame(frame, y=..., x=[...], group=...)"
-        )
-    check_statistics(data)
-    return data

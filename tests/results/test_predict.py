@@ -567,7 +567,7 @@ def test_intervals_of_the_hierarchical_model_cover_at_their_rate_in_brief():
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_intervals_cover_at_their_rate(model):
-    assert_nominal(model, 600, seed=3)
+    assert_nominal(model, 300, seed=3)
 
 
 @FAR_OUT

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from radon_numpyro import GroupedData, GroupStatistics, fit
 from radon_numpyro.inference.programs import unlabelled
-from radon_numpyro.statistics.group_statistics import as_statistics
+from radon_numpyro.statistics.consistency import as_statistics
 
 
 @pytest.fixture

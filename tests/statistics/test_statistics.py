@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.statistics.group_statistics import GroupStatistics, as_statistics
+from radon_numpyro.statistics.consistency import as_statistics
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 FIELDS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
 
@@ -307,3 +308,19 @@ def test_a_jitted_function_takes_statistics_and_keeps_their_labels(unequal_data,
     np.testing.assert_array_equal(halved.sxx, first.sxx / 2)
     expected = first.sum_of_squares(1.0, np.array([2.0, 3.0]))
     np.testing.assert_allclose(residual, expected, rtol=1e-12)
+
+
+def test_statistics_of_all_rows_are_those_of_the_rows_in_one_group(unequal_data):
+    """Means and scatter of all rows: computed from the rows, which the groups must add up to."""
+    data = unequal_data(2)
+    overall = GroupStatistics.from_data(data).overall()
+    columns = np.column_stack([data.x, data.y])
+    centred = columns - columns.mean(0)
+    products = centred.T @ centred
+    assert overall.num_groups == 1
+    assert overall.num_rows == data.num_rows
+    means = np.append(overall.mean_x[0], overall.mean_y[0])
+    np.testing.assert_allclose(means, columns.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(overall.sxx[0], products[:-1, :-1], rtol=1e-10)
+    np.testing.assert_allclose(overall.sxy[0], products[:-1, -1], rtol=1e-10)
+    np.testing.assert_allclose(overall.syy[0], products[-1, -1], rtol=1e-10)
