@@ -33,6 +33,7 @@ from radon_numpyro.inference import advi_windows as windows
 from radon_numpyro.inference import progress_bars as bars
 from radon_numpyro.inference.advi import ADVIResult
 from radon_numpyro.inference.advi_start import Start
+from radon_numpyro.inference.advi_windows import average_of, levelled, movement, settled
 from radon_numpyro.model import regressions as models
 
 LOG_2PI = np.log(2 * np.pi)
@@ -260,16 +261,16 @@ def test_movement_is_measured_in_units_of_each_parameter():
     units = {"alpha": np.full(100, 10.0), "sigma": np.array(0.02)}
     before = {"alpha": np.zeros(100), "sigma": np.array(5.0)}
     creeping = {"alpha": np.full(100, 0.1), "sigma": np.array(5.004)}
-    moved = windows.movement([before, creeping], units)
+    moved = movement([before, creeping], units)
     assert moved == pytest.approx({"alpha": 0.01, "sigma": 0.2})
     one_of_many = {"alpha": np.eye(100)[3] * 50.0, "sigma": np.array(5.0)}
-    assert windows.movement([before, one_of_many], units)["alpha"] == pytest.approx(0.5)
+    assert movement([before, one_of_many], units)["alpha"] == pytest.approx(0.5)
     there_and_back = [before, one_of_many, one_of_many, before]
-    assert windows.movement(there_and_back, units) == pytest.approx({"alpha": 0.0, "sigma": 0.0})
+    assert movement(there_and_back, units) == pytest.approx({"alpha": 0.0, "sigma": 0.0})
     twice = [before, before, creeping, creeping]
-    assert windows.movement(twice, units)["sigma"] == pytest.approx(0.2)
+    assert movement(twice, units)["sigma"] == pytest.approx(0.2)
     # Of three windows, the first and the last.
-    assert windows.movement([before, one_of_many, before], units)["alpha"] == 0.0
+    assert movement([before, one_of_many, before], units)["alpha"] == 0.0
 
 
 @pytest.fixture(scope="module")
@@ -307,9 +308,9 @@ def test_what_does_not_stand_still_within_the_tolerance_ends_the_run(flat):
 
 def test_the_first_quarter_of_the_windows_is_left_out_of_the_average():
     windows = [{"m": np.array(float(k))} for k in (90, 80, 1, 2, 3, 4, 5, 6)]
-    assert [w["m"] for w in windows.settled(windows)] == [1, 2, 3, 4, 5, 6]
-    assert windows.average_of(windows.settled(windows))["m"] == pytest.approx(3.5)
-    assert len(windows.settled(windows[:1])) == 1
+    assert [w["m"] for w in settled(windows)] == [1, 2, 3, 4, 5, 6]
+    assert average_of(settled(windows))["m"] == pytest.approx(3.5)
+    assert len(settled(windows[:1])) == 1
 
 
 def test_the_bound_is_level_when_it_gains_less_than_its_noise():
@@ -318,12 +319,12 @@ def test_the_bound_is_level_when_it_gains_less_than_its_noise():
     # Two standard errors of the difference: 2 sqrt(2 / 500) = 0.126.
     for gain, level in ((0.0, True), (0.11, True), (0.14, False), (3.0, False), (-3.0, True)):
         windows = [noise[0], noise[1] + gain]
-        assert windows.levelled(windows) == level, gain
-        assert windows.levelled([np.full(500, 9.0), *windows]) == level, gain
+        assert levelled(windows) == level, gain
+        assert levelled([np.full(500, 9.0), *windows]) == level, gain
     # Steps that were not taken do not count.
     noise[0, 7] = np.nan
     noise[1, :3] = np.inf
-    assert windows.levelled([noise[0], noise[1]])
+    assert levelled([noise[0], noise[1]])
 
 
 # What it is good for
