@@ -114,6 +114,18 @@ class Model:
             sites = {name: site for name, site in sites.items() if PREDICTOR not in site.dims}
         return sites
 
+    def top_level(self, num_predictors: int) -> list[str]:
+        """Sites whose prior depends on no other: locations, then scales.
+
+        Parameters
+        ----------
+        num_predictors
+            Number of predictors, K.
+        """
+        sites = self.sites(num_predictors)
+        names = [name for name, site in sites.items() if site.is_top_level]
+        return sorted(names, key=lambda name: sites[name].is_scale)
+
 
 MODELS = {
     model.name: model

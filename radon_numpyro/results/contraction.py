@@ -69,8 +69,7 @@ def prior_only(
 def _sites(tree: xr.DataTree, priors: Priors) -> Iterator[tuple[str, str | None, np.ndarray, Any]]:
     """Site, predictor, draws (S,), and distribution function of the prior."""
     predictors = json.loads(tree.attrs["predictors"])
-    sites = read_model(tree).sites(len(predictors))
-    top_level = [name for name, site in sites.items() if site.is_top_level]
+    top_level = read_model(tree).top_level(len(predictors))
     for site, draws in read_draws(tree, top_level).items():
         prior = getattr(priors, site)
         if draws.ndim == 1:

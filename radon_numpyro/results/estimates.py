@@ -103,9 +103,7 @@ class Numbers:
     @property
     def top_level(self) -> list[str]:
         """Sites whose prior depends on no other: locations, then scales."""
-        sites = self.model.sites(len(self.labels.predictors))
-        names = [name for name, site in sites.items() if site.is_top_level]
-        return sorted(names, key=lambda name: sites[name].is_scale)
+        return self.model.top_level(len(self.labels.predictors))
 
     @property
     def has_rows(self) -> bool:

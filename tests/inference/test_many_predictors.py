@@ -77,13 +77,16 @@ def test_the_marginal_method_is_not_advised_where_it_is_refused(fitted):
         # Their draws are exact, and nothing of that kind is compiled.
         ("individual", None, 45, ("marginal", "")),
         ("pooled", "marginal", 45, ("marginal", "")),
-        # Refused with the other settings.
-        ("nested", None, 9, (None, "")),
     ],
 )
 def test_the_method_goes_by_the_number_of_predictors(model, method, number, expected):
     assert MAX_MARGINAL_PREDICTORS == 8
     assert choose_method(model, method, number) == expected
+
+
+def test_a_model_that_there_is_not_has_no_method():
+    with pytest.raises(ValueError, match="^Expected model to be one of .*pooled; got 'nested'"):
+        choose_method("nested", None, 9)
 
 
 def test_the_marginal_method_is_refused_before_any_work(monkeypatch):
