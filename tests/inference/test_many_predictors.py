@@ -85,7 +85,7 @@ def test_the_method_goes_by_the_number_of_predictors(model, method, number, expe
 
 
 def test_a_model_that_there_is_not_has_no_method():
-    with pytest.raises(ValueError, match="^Expected model to be one of .*pooled; got 'nested'"):
+    with pytest.raises(ValueError, match=r"^Expected model to be one of .*pooled; got 'nested'"):
         choose_method("nested", None, 9)
 
 
