@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.design import Design
 
 
 @dataclass(frozen=True)
@@ -20,17 +21,26 @@ class Labels:
     outcome
         Name of the outcome.
     predictors
-        Names of the K predictors, in the order of the columns of `GroupedData.x`.
+        Names of the predictors, in the order of the columns of `GroupedData.x`: those whose slopes
+        vary by group, then the others.
     group
         Name of the grouping, for example ``"county"``.
     groups
         Labels of the C groups as they came; ``groups[c]`` belongs to code c.
+    design
+        Which columns vary by group and which have a coefficient for all groups. Default: the
+        intercept and all predictors do both.
     """
 
     outcome: str
     predictors: tuple[str, ...]
     group: str
     groups: tuple[Hashable, ...]
+    design: Design = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.design is None:
+            object.__setattr__(self, "design", Design.all_varying(self.predictors))
 
 
 def fingerprint(
@@ -60,7 +70,9 @@ def fingerprint(
     64 hexadecimal digits.
     """
     groups = [(type(label).__name__, label) for label in labels.groups]
-    names = (labels.outcome, labels.predictors, labels.group, groups)
+    names: tuple[Any, ...] = (labels.outcome, labels.predictors, labels.group, groups)
+    if not labels.design.varies_throughout:
+        names += (labels.design.population, labels.design.varying)
     digest = hashlib.sha256(ascii((names, shape, *([centers] if centers else []))).encode())
     for array in arrays:
         digest.update(array.tobytes())

@@ -1,0 +1,75 @@
+"""Which columns a model has, and which of them vary by group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# The name of the constant column, and of its coefficient.
+INTERCEPT = "Intercept"
+
+
+@dataclass(frozen=True)
+class Design:
+    """The columns of ``y ~ population + (varying | group)``, by name; hashable.
+
+    The constant column is called ``"Intercept"``, in either list.
+
+    Attributes
+    ----------
+    population
+        Columns with a coefficient that is the same in all groups: of a column that varies too, it
+        is the mean of the coefficients of the groups.
+    varying
+        Columns whose coefficients vary by group, independently of each other. A column that is not
+        in ``population`` has coefficients with mean 0.
+    """
+
+    population: tuple[str, ...]
+    varying: tuple[str, ...]
+
+    @classmethod
+    def all_varying(cls, predictors: tuple[str, ...]) -> Design:
+        """The design in which the intercept and every slope vary about a mean.
+
+        Parameters
+        ----------
+        predictors
+            Names of the predictors.
+        """
+        columns = (INTERCEPT, *predictors)
+        return cls(columns, columns)
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Columns of ``GroupedData.x`` in order: slopes that vary, then the rest."""
+        return (*self.slopes, *(name for name in self.fixed if name != INTERCEPT))
+
+    @property
+    def slopes(self) -> tuple[str, ...]:
+        """Predictors whose slopes vary by group, K of them."""
+        return tuple(name for name in self.varying if name != INTERCEPT)
+
+    @property
+    def means(self) -> tuple[str, ...]:
+        """Those of `slopes` that have a mean slope."""
+        return tuple(name for name in self.slopes if name in self.population)
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Columns with one coefficient for all groups, F of them; the constant may be one."""
+        return tuple(name for name in self.population if name not in self.varying)
+
+    @property
+    def intercept_varies(self) -> bool:
+        """Whether each group has an intercept of its own."""
+        return INTERCEPT in self.varying
+
+    @property
+    def has_mean_intercept(self) -> bool:
+        """Whether the intercepts vary about a mean that is estimated."""
+        return self.intercept_varies and INTERCEPT in self.population
+
+    @property
+    def varies_throughout(self) -> bool:
+        """Whether every coefficient, the intercept included, varies about a mean."""
+        return self == Design.all_varying(self.slopes)
