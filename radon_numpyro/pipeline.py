@@ -36,6 +36,7 @@ from radon_numpyro.inference.parametrisation import choose_method
 from radon_numpyro.inference.premises import premises
 from radon_numpyro.inference.run_control import Run
 from radon_numpyro.inference.settings import Settings, default_advi_steps
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.datatree import describe_call, to_datatree
 from radon_numpyro.statistics.consistency import as_statistics
@@ -164,9 +165,11 @@ def fit(
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
     """
     statistics = as_statistics(data)
-    method, method_reason = choose_method(model, method, statistics.num_predictors)
+    design = statistics.labels.design
+    method, method_reason = choose_method(model, method, len(design.slopes))
+    Model.named(model).check(design)
     if num_advi_steps is None:
-        size = statistics.num_groups * (statistics.num_predictors + 1)
+        size = statistics.num_groups * len(design.varying)
         num_advi_steps = default_advi_steps(model, method, size)
     settings = Settings(
         model=model,

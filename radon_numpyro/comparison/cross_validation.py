@@ -165,7 +165,7 @@ def refitting(
         )
     # Every fold starts from the closed-form guide of all the data, which is near its own.
     guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
-    method, _ = choose_method(model, None, data.num_predictors)
+    method, _ = choose_method(model, None, len(data.labels.design.slopes))
     sample = partial(
         sample_nuts,
         advi=guide,

@@ -27,6 +27,11 @@ class Design:
     population: tuple[str, ...]
     varying: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        for columns in (self.population, self.varying):
+            if INTERCEPT in columns[1:]:
+                raise ValueError(f"Expected {INTERCEPT} to be the first column; got {columns}")
+
     @classmethod
     def all_varying(cls, predictors: tuple[str, ...]) -> Design:
         """The design in which the intercept and every slope vary about a mean.
@@ -38,6 +43,16 @@ class Design:
         """
         columns = (INTERCEPT, *predictors)
         return cls(columns, columns)
+
+    def anonymous(self) -> Design:
+        """The same structure with other names, so that data sets alike are one design."""
+        names = {name: f"x{j + 1}" for j, name in enumerate(self.predictors)}
+        names[INTERCEPT] = INTERCEPT
+        shared = [name for name in self.varying if name in self.population]
+        return Design(
+            tuple(sorted((names[n] for n in (*shared, *self.fixed)), key=INTERCEPT.__ne__)),
+            tuple(names[name] for name in self.varying),
+        )
 
     @property
     def predictors(self) -> tuple[str, ...]:

@@ -1,71 +1,70 @@
 r"""The coefficients given the scales: their exact distribution.
 
-Given the scales everything else is Gaussian. The data of group c are a triangle :math:`R_c` and a
-target :math:`z_c` (``gaussian/normal_equations.py``), about the pooled least-squares fit and with
-intercepts at the centre of the predictors. With :math:`D = \mathrm{diag}(\sigma_\alpha,
-\sigma_{\beta 1}, \ldots)`, and T, which moves an intercept from zero to the centre,
+Given the scales everything else is Gaussian. In the notation of ``gaussian/normal_equations.py``,
+with :math:`D` the diagonal matrix of the standard deviations of the columns that vary, the
+deviations :math:`u_c \sim N(0, D^2)`, and :math:`f - F\tilde b` the distance of the population
+coefficients from their prior in units of its standard deviations,
 
 .. math::
 
-   A_c &= R_c T D / \epsilon, \qquad I + A_c A_c' = C_c C_c', \qquad
-   W_c = C_c^{-1} R_c / \epsilon, \qquad w_c = C_c^{-1} z_c / \epsilon \\
-   \mu \mid \sigma, \epsilon, y &\sim N(V(h + S_0^{-1}m_0), V), \qquad
-   V^{-1} = \sum_c W_c'W_c + S_0^{-1}, \qquad h = \sum_c W_c'w_c \\
-   \theta_c \mid \mu, \sigma, \epsilon, y &\sim
-       N(\mu + TD A_c' C_c^{-T}(w_c - W_c\mu),\; TD\,(I + A_c'A_c)^{-1} DT')
+   A_c &= R_c D / \epsilon, \qquad I + A_c A_c' = C_c C_c', \qquad
+   W_c = C_c^{-1} K_c / \epsilon, \qquad w_c = C_c^{-1} z_c / \epsilon \\
+   \tilde b \mid \sigma, \epsilon, y &\sim N(m, V), \qquad
+   V^{-1} = \sum_c W_c'W_c + R_0'R_0/\epsilon^2 + F'F, \qquad
+   m = V\Big(\sum_c W_c'w_c + R_0'z_0/\epsilon^2 + F'f\Big) \\
+   u_c \mid \tilde b, \sigma, \epsilon, y &\sim
+       N(D A_c' C_c^{-T}(w_c - W_c\tilde b),\; D\,(I + A_c'A_c)^{-1} D)
 
-with :math:`m_0, S_0` the prior mean and covariance of :math:`\mu`. Sums of squares alone are summed
-over the groups, so nothing cancels: not where the residual scatter is small beside the scales, and
-not where a predictor lies far from zero. A group with few rows or a scale of 0 is no special case.
+Sums of squares alone are summed over the groups, so nothing cancels: not where the residual scatter
+is small beside the scales, and not where a predictor lies far from zero. A group with few rows or a
+scale of 0 is no special case.
 
-The P x P algebra (P = K + 1) is unrolled (``gaussian/small_matrices.py``), and serves NumPy on the
-host and JAX in a program.
+Arrays have the axes of ``gaussian/small_matrices.py``: matrix, batch of scales, groups.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import (
+    UNROLLED,
     cholesky,
-    dot,
+    identity,
+    multiply,
+    namespace,
+    root_of_one_plus,
     solve_lower,
     solve_upper,
-    updated,
+    transposed,
 )
-from radon_numpyro.model.priors import Priors
 
 
 class GroupTerms(NamedTuple):
-    """What the scales make of the normal equations: lists over P of arrays of shape (C,).
+    """What the scales make of the normal equations of the groups.
 
     Attributes
     ----------
     scale
-        The P entries of D.
-    a
-        Rows of the upper triangle :math:`A_c`, from the diagonal on.
-    cholesky
-        Rows of the lower triangle :math:`C_c`.
-    u
-        ``u[q]`` is column q of :math:`W_c`.
+        The diagonal of D, shape (P, ..., 1).
+    per_eps
+        One over the residual standard deviation, shape (..., 1) or (..., C).
+    a, cholesky
+        :math:`A_c` and :math:`C_c`, shape (P, P, ..., C).
+    w_population
+        :math:`W_c`, shape (P, Q, ..., C).
     w
-        :math:`w_c`.
-    centre
-        Where the intercepts of the equations are, shape (K,).
+        :math:`w_c`, shape (P, ..., C).
     """
 
     scale: Any
-    a: list[list[Any]]
-    cholesky: list[list[Any]]
-    u: list[list[Any]]
-    w: list[Any]
-    centre: Any
+    per_eps: Any
+    a: Any
+    cholesky: Any
+    w_population: Any
+    w: Any
 
 
 def group_terms(equations: NormalEquations, scale: Any, eps: Any) -> GroupTerms:
@@ -76,250 +75,170 @@ def group_terms(equations: NormalEquations, scale: Any, eps: Any) -> GroupTerms:
     equations
         The data.
     scale
-        P standard deviations (or signed ones: only even functions of them come out).
+        P standard deviations (or signed ones: only even functions of them come out), shape
+        (P, ...), one value or a batch.
     eps
-        Residual standard deviation, () or (C,).
+        Residual standard deviation, of the shape of the batch; or of one more axis, for the groups.
     """
-    size, root, centre = equations.size, equations.root, equations.centre
-    per_eps = 1.0 / eps
-    # The scales are those of intercepts at zero.
-    first = [root[0][0], *(root[0][q] + root[0][0] * centre[q - 1] for q in range(1, size))]
-    rows = [first, *([root[p][q] for q in range(p, size)] for p in range(1, size))]
-    a = [
-        [entry * (scale[p + k] * per_eps) for k, entry in enumerate(row)]
-        for p, row in enumerate(rows)
-    ]
-    matrix = [
-        [dot(a[p], a[q][p - q :]) + (1.0 if p == q else 0.0) for q in range(p + 1)]
-        for p in range(size)
-    ]
-    factor = cholesky(matrix, least=[1.0] * size)
-    u = [
-        solve_lower(factor, [root[p][q] * per_eps if p <= q else 0.0 for p in range(size)])
-        for q in range(size)
-    ]
-    w = solve_lower(factor, [equations.target[p] * per_eps for p in range(size)])
-    return GroupTerms(scale, a, factor, u, w, centre)
+    xp = namespace(scale, eps, equations.root)
+    batch = np.ndim(scale) - 1
+    scale = xp.asarray(scale)[..., None]
+    eps = xp.asarray(eps)
+    per_eps = 1.0 / (eps if eps.ndim > batch else eps[..., None])
+    root = with_batch(equations.root, batch)
+    a = root * (scale * per_eps)
+    matrix = multiply(a, transposed(a)) + identity(equations.size, a.ndim)
+    factor = cholesky(matrix, least=1.0)
+    w_population = solve_lower(factor, with_batch(equations.population, batch) * per_eps)
+    w = solve_lower(factor, with_batch(equations.target, batch) * per_eps)
+    return GroupTerms(scale, per_eps, a, factor, w_population, w)
 
 
-class PopulationMean(NamedTuple):
-    r"""Posterior of :math:`\mu` given the scales, relative to the pooled fit.
+def with_batch(array: Any, batch: int) -> Any:
+    """Put axes of length 1 for a batch before the axis of the groups."""
+    return array.reshape(*array.shape[:-1], *[1] * batch, array.shape[-1])
+
+
+class PriorRows(NamedTuple):
+    r"""Prior of the population coefficients, as rows of a least-squares problem.
 
     Attributes
     ----------
-    mean
-        P scalars.
-    cholesky
-        Rows of the lower triangle of :math:`V^{-1}`, the posterior precision.
+    root
+        :math:`F = S_0^{-1/2}B^{-1}`, shape (Q, Q).
+    target
+        :math:`f = S_0^{-1/2}(m_0 - \hat b)`, shape (Q,).
+    log_scale
+        :math:`\tfrac12\log|S_0| + \log|B|`, of flat priors zero.
     """
 
-    mean: list[Any]
-    cholesky: list[list[Any]]
+    root: Any
+    target: Any
+    log_scale: Any
 
 
-def population_mean(
-    equations: NormalEquations, terms: GroupTerms, priors: Priors
-) -> PopulationMean:
-    """Posterior of the population means given the scales (hierarchical model)."""
-    size, n, u, w = equations.size, equations.repeats, terms.u, terms.w
-    shift = _to_zero(equations)
-    distance, scale = prior_distance(equations, priors)
-    precision = [1.0 / s**2 for s in scale]
-    matrix = [
-        [
-            (n * dot(u[p], u[q])).sum(-1)
-            + shift[p] * shift[q] * precision[0]
-            + (precision[p] if p == q > 0 else 0.0)
-            for q in range(p + 1)
-        ]
-        for p in range(size)
-    ]
-    rhs = [
-        (n * dot(u[p], w)).sum(-1)
-        + shift[p] * precision[0] * distance[0]
-        + (precision[p] * distance[p] if p > 0 else 0.0)
-        for p in range(size)
-    ]
-    factor = cholesky(matrix, least=precision)
-    return PopulationMean(solve_upper(factor, solve_lower(factor, rhs)), factor)
-
-
-def _to_zero(equations: NormalEquations) -> list[Any]:
-    """First row of the transform from a mean at the centre to one at zero, whose prior it is."""
-    return [1.0, *(-m for m in equations.centre)]
-
-
-def prior_weight(mu: PopulationMean, equations: NormalEquations, priors: Priors) -> Any:
-    r"""How many of the P population means the priors determine, :math:`\mathrm{tr}(S_0^{-1}V)`."""
-    size = equations.size
-    rows = [_to_zero(equations), *([float(p == q) for q in range(size)] for p in range(1, size))]
-    reach = [solve_lower(mu.cholesky, row) for row in rows]
-    _, scale = prior_parameters(priors, size)
-    return sum(dot(r, r) / s**2 for r, s in zip(reach, scale, strict=True))
-
-
-def prior_distance(equations: NormalEquations, priors: Priors) -> tuple[list[Any], list[Any]]:
-    """Prior means of the population means less the pooled fit, both at zero, and their sds."""
-    loc, scale = prior_parameters(priors, equations.size)
-    fit = equations.to_model([0.0] * equations.size)
-    return [m - o for m, o in zip(loc, fit, strict=True)], scale
-
-
-def coefficients(terms: GroupTerms, mu: list[Any], noise: list[Any] | None = None) -> list[Any]:
-    r"""Coefficients of each group given the scales and :math:`\mu`: mean, or a draw.
-
-    Parameters
-    ----------
-    terms
-        From :func:`group_terms`.
-    mu
-        P means, scalars or (C,), relative to the pooled fit.
-    noise
-        P standard normal vectors of shape (C,) for a draw; None for the mean.
-
-    Returns
-    -------
-    list
-        P arrays of shape (C,), relative to the pooled fit.
-    """
-    intercept, *slopes = deviations(terms, mu, noise)
-    at_centre = intercept + sum(m * v for m, v in zip(terms.centre, slopes, strict=True))
-    return [m + v for m, v in zip(mu, [at_centre, *slopes], strict=True)]
-
-
-def deviations(terms: GroupTerms, mu: list[Any], noise: list[Any] | None = None) -> list[Any]:
-    """Deviations of the coefficients from their means, the intercept at zero."""
-    return [s * v for s, v in zip(terms.scale, standardised(terms, mu, noise), strict=True)]
-
-
-def standardised(terms: GroupTerms, mu: list[Any], noise: list[Any] | None = None) -> list[Any]:
-    """Deviations of the coefficients from their means, in units of the scales."""
-    size = len(mu)
-    rhs = [terms.w[p] - sum(terms.u[q][p] * mu[q] for q in range(size)) for p in range(size)]
-    solved = solve_upper(terms.cholesky, rhs)
-    out = [sum(terms.a[p][q - p] * solved[p] for p in range(q + 1)) for q in range(size)]
-    if noise is not None:
-        # The inverse of a triangle S is a root of that of S'S.
-        spread = solve_upper(posterior_root(terms), noise)
-        out = [v + z for v, z in zip(out, spread, strict=True)]
-    return out
-
-
-def posterior_root(terms: GroupTerms) -> list[list[Any]]:
-    """Rows of the lower triangle S' with :math:`S'S = I + A_c'A_c`."""
-    size = len(terms.a)
-    root: list[list[Any]] = [[1.0] + [0.0] * (size - 1 - p) for p in range(size)]
-    for row in terms.a:
-        root = updated(root, row)
-    return [[root[q][p - q] for q in range(p + 1)] for p in range(size)]
-
-
-def draw_means(
-    key: Any, equations: NormalEquations, terms: GroupTerms, priors: Priors
-) -> list[Any]:
-    """One exact draw of the population means given the scales, relative to the pooled fit.
-
-    Parameters
-    ----------
-    key
-        JAX random key.
-    equations, terms, priors
-        As in :func:`population_mean`.
-
-    Returns
-    -------
-    list
-        P scalars.
-    """
-    population = population_mean(equations, terms, priors)
-    noise = _noise(key, (equations.size,))
-    step = solve_upper(population.cholesky, list(noise))
-    return [m + s for m, s in zip(population.mean, step, strict=True)]
-
-
-def draw_coefficients(
-    key: Any,
-    equations: NormalEquations,
-    scale: list[Any],
-    eps: Any,
-    priors: Priors,
-    *,
-    groups: bool = True,
-) -> dict[str, Any]:
-    """One exact draw of means and coefficients given the scales (hierarchical model).
-
-    Parameters
-    ----------
-    key
-        JAX random key.
-    equations, priors
-        The data, and the priors of the means.
-    scale, eps
-        P standard deviations and the residual one, scalars.
-    groups
-        Draw the coefficients of the groups too, not the means alone.
-
-    Returns
-    -------
-    dict
-        ``mu_alpha`` (), ``alpha`` (C,) and, with predictors, ``mu_beta`` (K,), ``beta`` (C, K),
-        in the units of the model.
-    """
-    mean_key, group_key = jax.random.split(key)
-    terms = group_terms(equations, scale, eps)
-    mu = draw_means(mean_key, equations, terms, priors)
-    drawn = _sites(equations.to_model(mu), "mu_alpha", "mu_beta")
-    if groups:
-        noise = _noise(group_key, equations.target.shape)
-        theta = coefficients(terms, mu, list(noise))
-        drawn |= _sites(equations.to_model(theta), "alpha", "beta")
-    return drawn
-
-
-def _noise(key: Any, shape: tuple[int, ...]) -> Any:
-    # Without a barrier the inverse error function behind it is compiled into every use.
-    noise = jax.random.normal(key, shape, jnp.result_type(float))
-    return jax.lax.optimization_barrier(noise)
-
-
-def _sites(theta: list[Any], intercept: str, slope: str) -> dict[str, Any]:
-    sites = {intercept: theta[0]}
-    if len(theta) > 1:
-        sites[slope] = jnp.stack(theta[1:], axis=-1)
-    return sites
-
-
-def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[list[Any], list[Any]]:
-    """Prior standard deviations of a group's coefficients, and means about the pooled fit.
+def prior_rows(equations: NormalEquations, loc: Any, scale: Any) -> PriorRows:
+    """Prior of the population coefficients about the pooled fit.
 
     Parameters
     ----------
     equations
         The data.
-    priors
-        Only ``alpha`` and ``beta`` are used.
+    loc, scale
+        Prior means and standard deviations of the Q coefficients, shape (Q,); a standard deviation
+        of infinity is a flat prior.
     """
-    loc, scale = prior_parameters(priors, equations.size, intercept="alpha", slope="beta")
-    return scale, equations.from_model(loc)
+    xp = namespace(loc, scale, equations.fit)
+    loc, scale = xp.asarray(loc), xp.asarray(scale)
+    precision_root = 1.0 / scale
+    flat = xp.isinf(scale)
+    log_scale = xp.where(flat, 0.0, xp.log(xp.where(flat, 1.0, scale))).sum()
+    fit, inverse = equations.at_zero()
+    return PriorRows(
+        precision_root[:, None] * inverse,
+        precision_root * (loc - fit),
+        log_scale + equations.log_det_basis,
+    )
 
 
-def prior_parameters(
-    priors: Priors, size: int, *, intercept: str = "mu_alpha", slope: str = "mu_beta"
-) -> tuple[list[Any], list[Any]]:
-    """Prior means and standard deviations of P coefficients, as lists of scalars.
+class Population(NamedTuple):
+    r"""Posterior of :math:`\tilde b` given the scales.
+
+    Attributes
+    ----------
+    mean
+        m, shape (Q, ...).
+    cholesky
+        Lower triangle of :math:`V^{-1}`, the posterior precision, shape (Q, Q, ...).
+    """
+
+    mean: Any
+    cholesky: Any
+
+
+def population_posterior(
+    equations: NormalEquations, terms: GroupTerms, prior: PriorRows
+) -> Population:
+    """Posterior of the population coefficients given the scales.
 
     Parameters
     ----------
-    priors
-        The priors.
-    size
-        Number of coefficients, P.
-    intercept, slope
-        The fields that hold the Normal priors of the intercept and of the slopes.
+    equations
+        The data.
+    terms
+        From :func:`group_terms`; the residual standard deviation is the same in all groups.
+    prior
+        From :func:`prior_rows`.
     """
+    per_eps = terms.per_eps[..., 0]
+    batch, xp = per_eps.ndim, namespace(terms.per_eps, equations.root)
 
-    def entries(value: Any) -> list[Any]:
-        return [value[k] if np.ndim(value) else value for k in range(size - 1)]
+    def over_batch(array: Any) -> Any:
+        return array.reshape(*array.shape, *[1] * batch)
 
-    first, rest = getattr(priors, intercept), getattr(priors, slope)
-    return [first.loc, *entries(rest.loc)], [first.scale, *entries(rest.scale)]
+    root, target = equations.pooled_root, equations.pooled_target
+    precision = over_batch(root.T @ root) * per_eps**2 + over_batch(prior.root.T @ prior.root)
+    moment = over_batch(root.T @ target) * per_eps**2 + over_batch(prior.root.T @ prior.target)
+    products = gram(xp.concatenate([terms.w_population, terms.w[:, None]], axis=1))
+    factor = cholesky(precision + products[:-1, :-1])
+    mean = solve_upper(factor, solve_lower(factor, moment + products[:-1, -1]))
+    return Population(mean, factor)
+
+
+def gram(columns: Any) -> Any:
+    """Sum over rows and groups of the products of columns, (P, Q, ..., C) to (Q, Q, ...)."""
+    xp, size = namespace(columns), columns.shape[1]
+    if size > UNROLLED + 1:
+        return xp.einsum("pq...c,pr...c->qr...", columns, columns)
+    rows: list[list[Any]] = [[None] * size for _ in range(size)]
+    for q in range(size):
+        for r in range(q + 1):
+            rows[q][r] = rows[r][q] = (columns[:, q] * columns[:, r]).sum((0, -1))
+    return xp.stack([xp.stack(row) for row in rows])
+
+
+def misfit(terms: GroupTerms, coefficients: Any) -> Any:
+    r""":math:`w_c - W_c\tilde b`, shape (P, ..., C), of population coefficients (Q, ...)."""
+    return terms.w - multiply(terms.w_population, coefficients[..., None])
+
+
+def deviations(terms: GroupTerms, rest: Any, noise: Any = None) -> Any:
+    r"""Deviations of the coefficients of each group from their means: mean, or a draw.
+
+    Parameters
+    ----------
+    terms
+        From :func:`group_terms`.
+    rest
+        :func:`misfit`, shape (P, ..., C).
+    noise
+        Standard normal, of the shape of ``rest``, for a draw; None for the mean.
+
+    Returns
+    -------
+    array
+        :math:`u_c`, shape (P, ..., C).
+    """
+    return terms.scale * standardised(terms, rest, noise)
+
+
+def standardised(terms: GroupTerms, rest: Any, noise: Any = None) -> Any:
+    """Deviations of the coefficients from their means, in units of the scales."""
+    out = multiply(transposed(terms.a), solve_upper(terms.cholesky, rest))
+    if noise is not None:
+        # The inverse of a triangle S is a root of that of S'S.
+        out = out + solve_upper(root_of_one_plus(terms.a), noise)
+    return out
+
+
+def draw_population(population: Population, noise: Any) -> Any:
+    """One exact draw of the population coefficients given the scales, relative to the pooled fit.
+
+    Parameters
+    ----------
+    population
+        From :func:`population_posterior`.
+    noise
+        Standard normal, shape (Q, ...).
+    """
+    return population.mean + solve_upper(population.cholesky, noise)

@@ -1,18 +1,21 @@
 r"""Groups of one design put together: very many groups cost what their designs cost.
 
-Groups with as many rows and the same means, squares and products of the predictors have the same
-triangle R: all groups of a size where there is no predictor, many where a predictor takes few
-values. Their covariance given the scales is the same, so the density depends on their m targets
-only through the mean and the scatter about it,
+The design of a group is its triangle :math:`R_c`: of the columns that vary alone. All groups of a
+size share it where only the intercept varies, many where a predictor takes few values. Their
+covariance given the scales is the same, so the density depends on :math:`G_c`, the columns of
+:math:`K_c` that differ and :math:`z_c`, only through their mean and their scatter about it,
 
-.. math:: \sum_{c} (z_c - R\mu)'M^{-1}(z_c - R\mu)
-          = m\,(\bar z - R\mu)'M^{-1}(\bar z - R\mu) + \mathrm{tr}(M^{-1}FF'), \qquad
-          FF' = \sum_c (z_c - \bar z)(z_c - \bar z)'
+.. math:: \sum_c G_c'M^{-1}G_c = m\,\bar G'M^{-1}\bar G + \sum_k S_k'M^{-1}S_k, \qquad
+          \sum_k \mathrm{vec}(S_k)\,\mathrm{vec}(S_k)'
+          = \sum_c \mathrm{vec}(G_c - \bar G)\,\mathrm{vec}(G_c - \bar G)'
 
-which are to groups what sufficient statistics are to rows.
+which are to groups what sufficient statistics are to rows: :math:`\sqrt m\,\bar G` and the
+:math:`S_k` take the place of the groups. The determinant of the covariance counts m times.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,51 +23,62 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 
 MANY = 1000
 SAME = 1e-12
+# Part of the largest square of a scatter that is rounding.
+NEGLIGIBLE = 1e-13
 
 
 def by_design(equations: NormalEquations) -> NormalEquations:
-    """The same log density of the scales, with a column for each design and not each group.
+    """The same log density of the scales, with a few columns for each design and not each group.
 
     Parameters
     ----------
     equations
         Of each group. They come back as they are where there are fewer than 1000 groups, or no
-        fewer than half as many designs.
+        fewer than half as many columns.
 
     Returns
     -------
     NormalEquations
-        Of J designs, their number rounded up to a power of two by designs of no group, so that
-        data sets alike share a compiled program. Designs count as one if they agree to 1e-12 of
-        the spread of each predictor.
+        Of means and scatters of designs, their number rounded up to a power of two by columns of
+        zeros, so that data sets alike share a compiled program. Designs count as one if they agree
+        to 1e-12 of the spread of each predictor. ``rest`` is zero: only its sum, which is in
+        ``remainder``, has a meaning.
     """
-    num_groups = len(equations.count)
+    num_groups = equations.num_groups
     if num_groups < MANY:
         return equations
     design, repeats = _numbered(equations)
-    num_designs = len(repeats)
+    num_designs, size = len(repeats), equations.size
     if 2 * num_designs > num_groups:
         return equations
     order = np.argsort(design, kind="stable")
     first = np.concatenate([[0], np.cumsum(repeats)[:-1]])
-    target = equations.target[:, order]
-    mean = np.add.reduceat(target, first, axis=1) / repeats
-    off = target - np.repeat(mean, repeats, axis=1)
-    cross = np.add.reduceat(off[:, None] * off[None, :], first, axis=2)
-    one_each = order[first]
-
-    missing = (1 << (num_designs - 1).bit_length()) - num_designs
+    whole = np.concatenate([equations.population, equations.target[:, None]], axis=1)
+    values = whole[..., order].reshape(-1, num_groups)
+    mean = np.add.reduceat(values, first, axis=1) / repeats
+    off = values - np.repeat(mean, repeats, axis=1)
+    owner_of_scatter, scatter = _scatter(off, first)
+    owner = np.concatenate([np.arange(num_designs), owner_of_scatter])
+    columns = np.concatenate([mean * np.sqrt(repeats), scatter], axis=1)
+    if 2 * len(owner) > num_groups:
+        return equations
+    # The determinant and the count are those of the design, not of its scatter.
+    once = np.arange(len(owner)) < num_designs
+    columns = columns.reshape(size, -1, len(owner))
+    missing = (1 << (len(owner) - 1).bit_length()) - len(owner)
 
     def padded(values: np.ndarray) -> np.ndarray:
         return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
 
-    return equations._replace(
-        root=padded(equations.root[..., one_each]),
-        target=padded(mean),
-        rest=padded(np.bincount(design, equations.rest)),
-        count=padded(np.bincount(design, equations.count)),
-        repeats=padded(repeats.astype(float)),
-        scatter=padded(_square_root(cross)),
+    return replace(
+        equations,
+        root=padded(equations.root[..., order[first]][..., owner]),
+        population=padded(columns[:, :-1]),
+        target=padded(columns[:, -1]),
+        rest=np.zeros(len(owner) + missing),
+        count=padded(np.where(once, np.bincount(design, equations.count)[owner], 0.0)),
+        repeats=padded(np.where(once, repeats[owner], 0.0)),
+        stand_for_many=True,
     )
 
 
@@ -74,9 +88,11 @@ def _numbered(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray]:
     count = equations.count
     upper = np.triu_indices(size)
     entries = equations.root[upper] / np.sqrt(np.maximum(count, 1.0))
-    # Of an intercept the count says all.
-    entries = np.where((upper[1] > 0)[:, None], entries, 0.0)
-    spread = np.sqrt((equations.root**2).sum(axis=(0, 2)) / max(count.sum(), 1.0))[upper[1]]
+    about_mean = equations.root.copy()
+    if equations.design.intercept_varies:
+        means = about_mean[0] @ np.sqrt(count) / max(count.sum(), 1.0)
+        about_mean[0] -= means[:, None] * np.sqrt(count)
+    spread = np.sqrt((about_mean**2).sum(axis=(0, 2)) / max(count.sum(), 1.0))[upper[1]]
     unit = SAME * np.where(spread > 0, spread, 1.0)
     # Adding 0 makes -0 of rounding equal to 0.
     keys = np.concatenate([count[None], np.rint(entries / unit[:, None]) + 0.0])
@@ -87,8 +103,13 @@ def _numbered(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray]:
     return number, np.bincount(number)
 
 
-def _square_root(cross: np.ndarray) -> np.ndarray:
-    """Columns F, first axis, of a root of positive semidefinite matrices of shape (P, P, J)."""
-    values, vectors = np.linalg.eigh(np.moveaxis(cross, -1, 0))
-    root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
-    return np.ascontiguousarray(np.moveaxis(root, 0, -1).swapaxes(0, 1))
+def _scatter(off: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns with the products of the deviations (U, C) of each design, and whose they are."""
+    # In units of their own, since what is small beside another column may matter.
+    size = np.sqrt((off**2).mean(1))
+    size = np.where(size > 0, size, 1.0)[:, None]
+    scaled = off / size
+    products = np.add.reduceat(scaled[:, None] * scaled[None, :], first, axis=2)
+    values, vectors = np.linalg.eigh(np.moveaxis(products, -1, 0))
+    owner, which = np.nonzero(values > NEGLIGIBLE * np.maximum(values[:, -1:], NEGLIGIBLE))
+    return owner, size * vectors[owner, :, which].T * np.sqrt(values[owner, which])

@@ -15,33 +15,42 @@ draws of the scales are therefore free of the noise that drawn coefficients woul
 name          hierarchical             individual          pooled
 ============  =======================  ==================  =============
 sigma_alpha   (S,)
-sigma_beta    (S, K), absent if K = 0
+sigma_beta    (S, K)
 eps           (S,)                     (S, C)              (S,)
 ============  =======================  ==================  =============
 
-Everything here runs on the host, with NumPy.
+What does not vary in the hierarchical model is absent. Everything here runs on the host, with
+NumPy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-import jax
 import numpy as np
 
 from radon_numpyro.gaussian.conditional import (
     GroupTerms,
-    PopulationMean,
-    coefficients,
+    Population,
+    deviations,
     group_terms,
-    individual_prior,
-    population_mean,
-    posterior_root,
+    misfit,
+    population_posterior,
+    prior_rows,
     standardised,
 )
-from radon_numpyro.gaussian.normal_equations import NormalEquations, centred
-from radon_numpyro.gaussian.small_matrices import dot, solve_lower
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.small_matrices import (
+    multiply,
+    namespace,
+    root_of_one_plus,
+    solve_lower,
+    squared_norm,
+    transposed,
+)
+from radon_numpyro.model.coefficient_priors import coefficient_priors
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
@@ -59,7 +68,7 @@ def line(
     x: np.ndarray,
     group: np.ndarray,
     *,
-    means: PopulationMean | None = None,
+    population: Population | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Mean and variance of the regression line at each row, given each draw of the scales.
 
@@ -77,12 +86,11 @@ def line(
         Predictors of the rows, shape (R, K), in their own units.
     group
         Code of the group of each row, shape (R,). -1 is a group without rows: in the hierarchical
-        model one drawn from the population, :math:`N(z'm, z'(V + D^2)z)` with z = (1, x) and
-        m, V the posterior mean and covariance of :math:`\mu` given the scales; in the individual
-        model its prior. The pooled model has one line for all.
-    means
-        Posterior of the population means, from :func:`population_means`, to compute it once for
-        many calls (hierarchical model).
+        model one drawn from the population, whose deviations have mean 0 and covariance
+        :math:`D^2`; in the individual model its prior. The pooled model has one line for all.
+    population
+        Posterior of the population coefficients, from :func:`population_coefficients`, to compute
+        it once for many calls.
 
     Returns
     -------
@@ -90,22 +98,28 @@ def line(
         Shapes (S, R), in the unit of y and its square. All groups that occur in ``group`` are
         held at once: :func:`line_blocks` has bounded memory.
     """
-    design, of = [np.ones(len(x)), *np.asarray(x, dtype=float).T], Model.named(model)
+    of = Model.named(model)
     if not of.by_group:
-        equations, group = equations.pooled(), np.zeros(len(x), dtype=int)
+        equations = equations.pooled()
+        group = np.full(len(x), -1)
     used, position = np.unique(group, return_inverse=True)
     taken = _of_groups(equations, used)
-    if of.population:
-        means = population_means(equations, priors, scales) if means is None else means
-        mu = [m[:, None] for m in means.mean]
-        terms = hierarchical_terms(taken, scales)
-        mean, variance = prediction(terms, mu, design, position, means)
-    else:
+    z, row, fitted = equations.rows(x)
+    # None where the rows are pooled.
+    z = z[: equations.size]
+    if of.eps_by_group:
+        loc, scale = individual_prior(equations, priors)
         eps = scales["eps"]
-        scale, mu = individual_prior(taken, priors)
-        terms = group_terms(taken, scale, eps[:, used] if eps.ndim == 2 else eps[:, None])
-        mean, variance = prediction(terms, mu, design, position)
-    return mean + equations.fitted(design), variance
+        own = eps[:, used] if eps.ndim == 2 else eps[:, None]
+        terms = group_terms(taken, scale[:, None], own)
+        coefficients = equations.from_model(loc)[:, None]
+        mean, variance = prediction(terms, coefficients, z, row, position)
+        return mean + fitted, variance
+    if population is None:
+        population = population_coefficients(model, equations, priors, scales)
+    terms = hierarchical_terms(taken, scales)
+    mean, variance = prediction(terms, population.mean, z, row, position, population)
+    return mean + fitted, variance
 
 
 def line_blocks(
@@ -128,54 +142,61 @@ def line_blocks(
     rows, mean, variance
         A slice of the rows, in order, and their line, shapes (S, rows of the slice).
     """
-    means, of = None, Model.named(model)
-    if of.population:
-        means = population_means(equations, priors, scales)
-    elif not of.by_group:
+    of, population = Model.named(model), None
+    if not of.by_group:
         equations = equations.pooled()
-    step = fitting(len(scales["eps"]), equations.size)
+    if not of.eps_by_group:
+        population = population_coefficients(model, equations, priors, scales)
+    step = fitting(len(scales["eps"]), equations)
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
         yield (
             rows,
-            *line(model, equations, priors, scales, x[rows], group[rows], means=means),
+            *line(model, equations, priors, scales, x[rows], group[rows], population=population),
         )
 
 
-def population_means(equations: NormalEquations, priors: Priors, scales: Scales) -> PopulationMean:
-    r"""Posterior of :math:`\mu` given each draw of the scales (hierarchical model).
+def population_coefficients(
+    model: str, equations: NormalEquations, priors: Priors, scales: Scales
+) -> Population:
+    """Posterior of the population coefficients given each draw of the scales.
 
     It is a sum over all groups, taken for as many draws at a time as memory allows.
 
     Parameters
     ----------
-    equations, priors, scales
-        As in :func:`line`.
+    model, equations, priors, scales
+        As in :func:`line`; not of the individual model. The equations of the pooled model may be
+        pooled already.
 
     Returns
     -------
-    PopulationMean
-        Its entries have shape (S,); means relative to the pooled fit.
+    Population
+        Its arrays have shapes (Q, S) and (Q, Q, S).
     """
+    of = Model.named(model)
+    if not of.by_group:
+        equations = equations.pooled()
+    prior = population_prior(equations, priors, of)
     num_draws = len(scales["eps"])
-    step = fitting(len(equations.count), equations.size)
+    step = fitting(max(equations.num_groups, 1), equations)
     blocks = []
     for start in range(0, num_draws, step):
         some = {name: draws[start : start + step] for name, draws in scales.items()}
         terms = hierarchical_terms(equations, some)
-        blocks.append(population_mean(equations, terms, priors))
-    joined: PopulationMean = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
-    return joined
+        blocks.append(population_posterior(equations, terms, prior))
+    mean, factor = (np.concatenate(parts, axis=-1) for parts in zip(*blocks, strict=True))
+    return Population(mean, factor)
 
 
 def draw_groups(
     rng: np.random.Generator,
     equations: NormalEquations,
     scales: Scales,
-    mu: np.ndarray,
+    coefficients: np.ndarray,
     group: np.ndarray,
 ) -> np.ndarray:
-    r"""One draw of the coefficients of groups for each draw of the scales and of :math:`\mu`.
+    r"""One draw of the deviations of groups for each draw of the scales and of the population.
 
     Parameters
     ----------
@@ -183,80 +204,80 @@ def draw_groups(
         Source of the noise.
     equations, scales
         As in :func:`line`, of the hierarchical model.
-    mu
-        Draws of the population means, shape (S, P), intercept first, in the units of the model.
+    coefficients
+        Draws of the population coefficients, shape (S, Q), in the units of the model.
     group
         Codes of G groups. Each -1 is a group of its own, drawn from the population.
 
     Returns
     -------
     array
-        Shape (S, G, P), intercept first, in the units of the model.
+        :math:`u`, shape (S, G, P), in the units of the model.
     """
-    num_draws, size = mu.shape
-    relative = equations.from_model([m[:, None] for m in mu.T])
+    num_draws, size = len(coefficients), equations.size
+    relative = equations.from_model(coefficients.T)
     out = np.empty((num_draws, len(group), size))
-    step = fitting(num_draws, size)
+    step = fitting(num_draws, equations)
     for start in range(0, len(group), step):
         some = group[start : start + step]
         terms = hierarchical_terms(_of_groups(equations, some), scales)
         noise = rng.standard_normal((size, num_draws, len(some)))
-        theta = coefficients(terms, relative, list(noise))
-        out[:, start : start + step] = np.stack(equations.to_model(theta), axis=-1)
+        drawn = deviations(terms, misfit(terms, relative), noise)
+        out[:, start : start + step] = np.moveaxis(drawn, 0, -1)
     return out
 
 
 def prediction(
     terms: GroupTerms,
-    mu: list[Any],
-    design: list[Any],
+    coefficients: Any,
+    z: Any,
+    row: Any,
     group: Any,
-    population: PopulationMean | None = None,
+    population: Population | None = None,
 ) -> tuple[Any, Any]:
     r"""Mean and variance of a regression line at new rows of known groups, given the scales.
 
-    .. math:: E = z'\mu + d'A_c'C_c^{-T}(w_c - W_c\mu), \qquad
-              \mathrm{Var} = d'(I + A_c'A_c)^{-1}d + m'Vm, \quad m = z - W_c'C_c^{-1}A_c d
+    .. math:: E = 	ilde x'	ilde b + d'A_c'C_c^{-T}(w_c - W_c	ilde b), \qquad
+              \mathrm{Var} = d'(I + A_c'A_c)^{-1}d + h'Vh, \quad
+              h = 	ilde x - W_c'C_c^{-1}A_c d
 
-    with z the row about the centre and d the row itself, each entry times its scale.
+    with d the row of the columns that vary, each entry times its scale.
 
     Parameters
     ----------
     terms
-        From :func:`group_terms`; scales may have shape (S, 1), a draw a row.
-    mu
-        P means relative to the pooled fit, scalars or (S, 1).
-    design
-        P arrays of shape (R,): ones, then the predictors of the new rows.
+        From :func:`group_terms`, of S scales.
+    coefficients
+        :math:`	ilde b`, shape (Q, S).
+    z, row
+        Columns that vary and :math:`	ilde x` of R rows, shapes (P, R) and (Q, R).
     group
-        Group of each new row, shape (R,).
+        Group of each row, shape (R,).
     population
-        Given when :math:`\mu` is itself uncertain (hierarchical model): adds its variance.
+        Given when :math:`	ilde b` is itself uncertain: adds its variance.
 
     Returns
     -------
     mean, variance
-        Shape (R,) or (S, R); the mean relative to the pooled fit.
+        Shape (S, R); the mean relative to the pooled fit.
     """
-    size = len(design)
-
-    def of_row(value: Any) -> Any:
-        return value[..., group] if np.ndim(value) else value
-
-    row = centred(design, terms.centre)
-    scaled = [terms.scale[p] * design[p] for p in range(size)]
-    mean = dot(row, mu) + dot(scaled, [of_row(v) for v in standardised(terms, mu)])
-    root = [[of_row(entry) for entry in line] for line in posterior_root(terms)]
-    b = solve_lower(root, scaled)
-    variance = dot(b, b)
+    xp = namespace(terms.scale, coefficients)
+    scaled = terms.scale * z[:, None]
+    mean = coefficients.T @ row
+    variance = xp.zeros(mean.shape)
+    if len(z):
+        own = standardised(terms, misfit(terms, coefficients))
+        mean = mean + (scaled * own[..., group]).sum(0)
+        spread = solve_lower(root_of_one_plus(terms.a)[..., group], scaled)
+        variance = variance + squared_norm(spread)
     if population is not None:
-        factor = [[of_row(entry) for entry in line] for line in terms.cholesky]
-        a = [[of_row(entry) for entry in line] for line in terms.a]
-        reach = solve_lower(factor, [dot(a[p], scaled[p:]) for p in range(size)])
-        m = [row[q] - dot(reach, [of_row(v) for v in terms.u[q]]) for q in range(size)]
-        expanded = [[entry[..., None] for entry in line] for line in population.cholesky]
-        c = solve_lower(expanded, m)
-        variance = variance + dot(c, c)
+        h = xp.broadcast_to(row[:, None], (len(row), *mean.shape))
+        if len(z):
+            reach = solve_lower(terms.cholesky[..., group], multiply(terms.a[..., group], scaled))
+            h = h - multiply(transposed(terms.w_population)[..., group], reach)
+        # The rows as columns of one system for each draw.
+        reached = solve_lower(population.cholesky, xp.moveaxis(h, 2, 1))
+        variance = variance + squared_norm(reached).T
     return mean, variance
 
 
@@ -277,34 +298,72 @@ def residual_variance(model: str, scales: Scales, group: np.ndarray) -> np.ndarr
     return np.square(eps[:, group] if Model.named(model).eps_by_group else eps[:, None])
 
 
+def population_prior(equations: NormalEquations, priors: Priors, of: Model) -> Any:
+    """Prior of the population coefficients of the hierarchical or of the pooled model.
+
+    Parameters
+    ----------
+    equations, priors
+        The data and the priors of the fit.
+    of
+        The model.
+    """
+    return prior_rows(equations, *coefficient_priors(priors, equations.design, of))
+
+
+def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
+    """Prior means and standard deviations of the coefficients of a group alone.
+
+    Parameters
+    ----------
+    equations, priors
+        The data and the priors of the fit: ``alpha`` and ``beta`` are used.
+    """
+    return coefficient_priors(priors, equations.design, Model.named("individual"))
+
+
 def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:
     """Equations of some groups; those of -1, for which no row speaks, are zeros."""
+    if not equations.num_groups:
+        return equations
     taken, seen = equations.take(group), group >= 0
-    return taken._replace(
+    return replace(
+        taken,
         root=taken.root * seen,
+        population=taken.population * seen,
         target=taken.target * seen,
         rest=taken.rest * seen,
         count=taken.count * seen,
     )
 
 
+def scale_vector(scales: Scales) -> np.ndarray:
+    """Standard deviations of the columns that vary, in order, shape (P, S).
+
+    Parameters
+    ----------
+    scales
+        As the table at the head says, of the hierarchical or the pooled model.
+    """
+    rows = [scales["sigma_alpha"][None]] if "sigma_alpha" in scales else []
+    rows += [scales["sigma_beta"].T] if "sigma_beta" in scales else []
+    return np.concatenate([*rows, np.empty((0, len(scales["eps"])))])
+
+
 def hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
     """Terms of shape (S, C) for a batch of scales."""
-    scale: list[Any] = [scales["sigma_alpha"][:, None]]
-    scale += [s[:, None] for s in scales.get("sigma_beta", np.empty((0, 0))).T]
-    return group_terms(equations, scale, scales["eps"][:, None])
+    return group_terms(equations, scale_vector(scales), scales["eps"])
 
 
-def fitting(other: int, size: int) -> int:
+def fitting(other: int, equations: NormalEquations) -> int:
     """How many draws or rows fit into a block beside ``other`` rows or draws.
-
-    The terms of a group take P^2 numbers for W, half of that for each triangle, and a few P.
 
     Parameters
     ----------
     other
         Rows, groups or draws that each of them is combined with.
-    size
-        Number of coefficients, P.
+    equations
+        Whose terms they are: a few matrices P x P and P x Q of each group.
     """
-    return max(1, BLOCK // (other * (2 * size + 1) ** 2))
+    size, columns = equations.size, equations.population.shape[1]
+    return max(1, BLOCK // (other * (4 * size * (size + 1) + 2 * (size + 1) * columns + 1)))

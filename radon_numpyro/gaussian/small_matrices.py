@@ -1,29 +1,130 @@
-"""Small dense algebra unrolled over P, with the groups as the last axis.
+"""Dense algebra of many small matrices, for NumPy and for JAX.
 
-A P x P matrix of each of C groups is a list of P lists of arrays of shape (C,), or shapes that
-broadcast with it. XLA fuses the arithmetic into one loop over the groups, where batched calls of
-``linalg`` would dominate the cost. NumPy arrays work as well. What is divided by a pivot is
-multiplied by its reciprocal, which XLA computes once for all that share it.
+A P x Q matrix of each of C groups is one array of shape (P, Q, ..., C), whose axes between the
+matrix and the groups, if any, are batches. Up to four rows the algebra is unrolled: XLA fuses that
+arithmetic into one loop over the groups, where batched calls of ``linalg`` would dominate the cost.
+Beyond that it is batched ``linalg``, since the time to compile unrolled algebra grows steeply with
+P. A matrix without groups has shape (P, Q).
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-
-def sqrt(value: Any) -> Any:
-    """Square root, on the host in float64 whatever JAX's setting; XLA takes longer for a power."""
-    return jnp.sqrt(value) if isinstance(value, jax.Array) else np.sqrt(value)
+UNROLLED = 4
 
 
-def dot(a: list[Any], b: list[Any]) -> Any:
-    """Inner product over P."""
-    return sum(x * y for x, y in zip(a, b, strict=True))
+def namespace(*arrays: Any) -> Any:
+    """``jax.numpy`` if one of the arrays is JAX's, else NumPy, without importing JAX."""
+    jax = sys.modules.get("jax")
+    if jax is not None and any(isinstance(array, jax.Array) for array in arrays):
+        return jax.numpy
+    return np
+
+
+def multiply(a: Any, b: Any) -> Any:
+    """Product of (P, R, ...) and (R, Q, ...), or of the latter's single column (R, ...)."""
+    xp = namespace(a, b)
+    column = b.ndim < a.ndim
+    if not len(b):
+        return xp.zeros((len(a), *b.shape[1:]))
+    if len(b) <= UNROLLED:
+        terms = [a[:, r] * b[r] if column else a[:, r, None] * b[r] for r in range(len(b))]
+        return sum(terms[1:], start=terms[0])
+    product = xp.matmul(_last(a, xp), _last(b, xp, vector=column))
+    return _first(product, xp, vector=column)
+
+
+def transposed(a: Any) -> Any:
+    """Transposes of shape (Q, P, ...)."""
+    return a.swapaxes(0, 1)
+
+
+def squared_norm(a: Any) -> Any:
+    """Sum of squares over the first axis."""
+    return (a * a).sum(0)
+
+
+def diagonal(a: Any) -> list[Any]:
+    """The P entries of the diagonal."""
+    return [a[p, p] for p in range(len(a))]
+
+
+def identity(size: int, ndim: int) -> Any:
+    """Identity matrix with ``ndim`` axes, those beyond the second of length 1."""
+    return np.eye(size).reshape(size, size, *[1] * (ndim - 2))
+
+
+def cholesky(matrix: Any, least: float = 0.0) -> Any:
+    """Lower Cholesky factors; unrolled pivots below ``least``, by rounding, are raised to it."""
+    size, xp = len(matrix), namespace(matrix)
+    if size > UNROLLED:
+        return _first(xp.linalg.cholesky(_last(matrix, xp)), xp)
+    factor: list[list[Any]] = []
+    for p in range(size):
+        out: list[Any] = []
+        for q in range(p + 1):
+            rest = matrix[p, q] - sum(out[k] * (factor[q] if q < p else out)[k] for k in range(q))
+            out.append(xp.sqrt(xp.maximum(rest, least)) if p == q else rest * (1.0 / factor[q][q]))
+        factor.append(out)
+    return _stacked(factor, matrix, xp)
+
+
+def solve_lower(factor: Any, rhs: Any) -> Any:
+    """Solve C v = rhs with rhs (P, Q, ...) or (P, ...), its axes those of the factor."""
+    xp = namespace(factor, rhs)
+    if len(factor) > UNROLLED:
+        return _solved(factor, rhs, xp, transpose=False)
+    out: list[Any] = []
+    for p in range(len(factor)):
+        rest = rhs[p] - sum(factor[p, k] * out[k] for k in range(p))
+        out.append(rest * (1.0 / factor[p, p]))
+    return xp.stack(out) if out else rhs
+
+
+def solve_upper(factor: Any, rhs: Any) -> Any:
+    """Solve C' v = rhs with rhs (P, Q, ...) or (P, ...), its axes those of the factor."""
+    size, xp = len(factor), namespace(factor, rhs)
+    if size > UNROLLED:
+        return _solved(factor, rhs, xp, transpose=True)
+    out: list[Any] = [None] * size
+    for p in reversed(range(size)):
+        rest = rhs[p] - sum(factor[k, p] * out[k] for k in range(p + 1, size))
+        out[p] = rest * (1.0 / factor[p, p])
+    return xp.stack(out) if out else rhs
+
+
+def root_of_one_plus(a: Any) -> Any:
+    r"""Lower triangles S' with :math:`S'S = I + A'A`: no square is ever subtracted.
+
+    Parameters
+    ----------
+    a
+        Upper triangles A, shape (P, P, ...).
+    """
+    size, xp = len(a), namespace(a)
+    if size > UNROLLED:
+        tall = xp.concatenate([xp.broadcast_to(identity(size, a.ndim), a.shape), a])
+        root = _first(xp.linalg.qr(_last(tall, xp), mode="r"), xp)
+        # The triangle whose diagonal is positive.
+        sign = xp.stack([xp.where(pivot < 0, -1.0, 1.0) for pivot in diagonal(root)])
+        return transposed(root * sign[:, None])
+    root = [[1.0 if p == q else 0.0 for q in range(p, size)] for p in range(size)]
+    for row in range(size):
+        # Rotations take a row of A into the rows of the triangle.
+        rest = [a[row, q] for q in range(row, size)]
+        for p in range(row, size):
+            old = root[p]
+            pivot = xp.sqrt(old[0] ** 2 + rest[0] ** 2)
+            c, s = old[0] / pivot, rest[0] / pivot
+            pairs = list(zip(old[1:], rest[1:], strict=True))
+            root[p] = [pivot, *(c * x + s * y for x, y in pairs)]
+            rest = [c * y - s * x for x, y in pairs]
+    return _stacked([[root[q][p - q] for q in range(p + 1)] for p in range(size)], a, xp)
 
 
 def sum_of_logs(values: list[Any]) -> Any:
@@ -37,67 +138,54 @@ def sum_of_logs(values: list[Any]) -> Any:
     values
         Arrays of one shape. Their product may be out of range. Ones add exactly 0.
     """
-    mantissa, exponent = zip(*map(jnp.frexp, values), strict=True)
+    xp = namespace(*values)
+    if xp is np:
+        return sum(np.log(value).sum(-1) for value in values)
+    mantissa, exponent = zip(*map(xp.frexp, values), strict=True)
     together = math.prod(2.0 * m for m in mantissa)
     # The product of 96 mantissas is in range in float32 too.
-    many = max(1, 2 ** int(math.log2(96 / len(values))))
+    many = max(1, 2 ** int(math.log2(96 / min(len(values), 96))))
     missing = -together.shape[-1] % many
-    rows = jnp.pad(together, [(0, 0)] * (together.ndim - 1) + [(0, missing)], constant_values=1.0)
-    logs = jnp.log(rows.reshape(*rows.shape[:-1], -1, many).prod(-1)).sum(-1)
+    rows = xp.pad(together, [(0, 0)] * (together.ndim - 1) + [(0, missing)], constant_values=1.0)
+    logs = xp.log(rows.reshape(*rows.shape[:-1], -1, many).prod(-1)).sum(-1)
     return logs + math.log(2.0) * sum(e - 1 for e in exponent).sum(-1)
 
 
-def cholesky(matrix: list[list[Any]], least: list[Any]) -> list[list[Any]]:
-    """Lower Cholesky factor of a matrix given by the rows of its lower triangle.
-
-    Pivots below ``least`` are rounding errors and raised to it; those of I + a positive
-    semidefinite matrix are at least 1, those of S + a positive semidefinite matrix, S diagonal,
-    at least the entries of S.
-    """
-    factor: list[list[Any]] = []
-    for p, row in enumerate(matrix):
-        out: list[Any] = []
-        for q in range(p + 1):
-            rest = row[q] - sum(out[k] * (factor[q] if q < p else out)[k] for k in range(q))
-            if p == q:
-                rest = rest + (least[p] - rest) * (rest < least[p])
-                out.append(sqrt(rest))
-            else:
-                out.append(rest * (1.0 / factor[q][q]))
-        factor.append(out)
-    return factor
+def _stacked(lower: list[list[Any]], like: Any, xp: Any) -> Any:
+    """A lower triangle, given by the entries of its rows, as one array."""
+    size = len(lower)
+    if not size:
+        return like
+    shape = np.broadcast_shapes(*(np.shape(entry) for row in lower for entry in row))
+    zero = xp.zeros(shape)
+    rows = [
+        xp.stack([xp.broadcast_to(entry, shape) for entry in row] + [zero] * (size - 1 - p))
+        for p, row in enumerate(lower)
+    ]
+    return xp.stack(rows)
 
 
-def solve_lower(factor: list[list[Any]], rhs: list[Any]) -> list[Any]:
-    """Solve C v = rhs."""
-    out: list[Any] = []
-    for p, row in enumerate(factor):
-        out.append((rhs[p] - sum(row[k] * out[k] for k in range(p))) * (1.0 / row[p]))
-    return out
+def _last(a: Any, xp: Any, *, vector: bool = False) -> Any:
+    """Matrices with their two axes last, as ``linalg`` wants them."""
+    return xp.moveaxis(a[:, None] if vector else a, (0, 1), (-2, -1))
 
 
-def solve_upper(factor: list[list[Any]], rhs: list[Any]) -> list[Any]:
-    """Solve C' v = rhs."""
-    size = len(factor)
-    out: list[Any] = [None] * size
-    for p in reversed(range(size)):
-        rest = rhs[p] - sum(factor[k][p] * out[k] for k in range(p + 1, size))
-        out[p] = rest * (1.0 / factor[p][p])
-    return out
+def _first(a: Any, xp: Any, *, vector: bool = False) -> Any:
+    """Back from ``_last``."""
+    out = xp.moveaxis(a, (-2, -1), (0, 1))
+    return out[:, 0] if vector else out
 
 
-def updated(factor: list[list[Any]], row: list[Any]) -> list[list[Any]]:
-    r"""Upper triangle S with :math:`S'S = F'F + rr'`, by rotations: no square is ever subtracted.
+def _solved(factor: Any, rhs: Any, xp: Any, *, transpose: bool) -> Any:
+    vector = rhs.ndim < factor.ndim
+    left, right = _last(factor, xp), _last(rhs, xp, vector=vector)
+    batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    left = xp.broadcast_to(left, (*batch, *left.shape[-2:]))
+    right = xp.broadcast_to(right, (*batch, *right.shape[-2:]))
+    if xp is np:
+        solved = np.linalg.solve(left.swapaxes(-1, -2) if transpose else left, right)
+    else:
+        from jax.scipy.linalg import solve_triangular
 
-    Triangles are given by their rows from the diagonal on, and so is ``row``, whose first entries,
-    as many as it is short of P, are zeros.
-    """
-    first = len(factor) - len(row)
-    rest, out = list(row), list(factor[:first])
-    for old in factor[first:]:
-        pivot = sqrt(old[0] ** 2 + rest[0] ** 2)
-        c, s = old[0] / pivot, rest[0] / pivot
-        pairs = list(zip(old[1:], rest[1:], strict=True))
-        out.append([pivot, *(c * a + s * b for a, b in pairs)])
-        rest = [c * b - s * a for a, b in pairs]
-    return out
+        solved = solve_triangular(left, right, lower=True, trans=int(transpose))
+    return _first(solved, xp, vector=vector)

@@ -21,16 +21,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from radon_numpyro.gaussian.conditional import (
-    coefficients,
     deviations,
     group_terms,
-    individual_prior,
-    population_mean,
-    prior_parameters,
+    misfit,
+    population_posterior,
 )
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.small_matrices import solve_lower
+from radon_numpyro.gaussian.predictive import individual_prior, population_prior
+from radon_numpyro.inference.scales import group_sites, population_sites
+from radon_numpyro.model.coefficient_priors import coefficient_priors
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import HalfNormal, Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -68,79 +68,92 @@ def mean_field_start(statistics: GroupStatistics, model: str, priors: Priors) ->
     """
     equations = NormalEquations.from_statistics(statistics)
     of = Model.named(model)
-    if of.population:
-        return _hierarchical(equations, priors)
-    if not of.by_group:
-        starts = _individual(equations.pooled(), priors)
-        return {name: Start(s.mean[0], s.sd[0]) for name, s in starts.items()}
-    return _individual(equations, priors)
+    if of.eps_by_group:
+        return _individual(equations, priors)
+    return _population(equations if of.by_group else equations.pooled(), priors, of)
 
 
-def _hierarchical(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
-    size, num_groups = equations.target.shape
-    num_rows = equations.count.sum()
-    scale, eps = _plug_in_scales(by_design(equations), priors)
+def _population(equations: NormalEquations, priors: Priors, of: Model) -> dict[str, Start]:
+    """The hierarchical model, or the pooled one, of which no column varies."""
+    design, num_groups = equations.design, equations.num_groups
+    scale, eps = _plug_in_scales(by_design(equations), priors, of)
     terms = group_terms(equations, scale, eps)
-    relative_mu = population_mean(equations, terms, priors).mean
-    mu, theta = (
-        np.array(equations.to_model(t)) for t in (relative_mu, coefficients(terms, relative_mu))
+    relative = population_posterior(equations, terms, population_prior(equations, priors, of)).mean
+    variance, population_variance = _variances(equations, priors, of, scale, eps)
+    means = population_sites(equations, relative)
+    first, slopes = int(design.has_mean_intercept), len(design.means)
+    sds = dict(
+        zip(
+            ("mu_alpha", "mu_beta", "gamma"),
+            np.split(np.sqrt(population_variance), [first, first + slopes]),
+            strict=True,
+        )
     )
-    variance, mu_variance = _variances(equations, priors, scale, eps)
-    mu_sd, sd = np.sqrt(mu_variance), np.sqrt(variance)
-    starts = {
-        "mu_alpha": Start(mu[0], mu_sd[0]),
-        "sigma_alpha": _scale_start(scale[0], num_groups - 1),
-        "alpha": Start(theta[0], sd[0]),
-        "eps": _scale_start(eps, num_rows - 1),
-    }
-    if size > 1:
-        starts |= {
-            "mu_beta": Start(mu[1:], mu_sd[1:]),
-            "sigma_beta": _scale_start(scale[1:], num_groups - 1),
-            "beta": Start(theta[1:].T, sd[1:].T),
-        }
+    starts = {name: Start(mean, sds[name].reshape(np.shape(mean))) for name, mean in means.items()}
+    starts["eps"] = _scale_start(eps, equations.num_rows - 1)
+    if not of.by_group:
+        return {name.removeprefix("mu_"): start for name, start in starts.items()}
+    off = deviations(terms, misfit(terms, relative))
+    own, first = np.sqrt(variance), int(design.intercept_varies)
+    group_sds = {"alpha": own[0] if first else None, "beta": own[first:].T}
+    for name, mean in group_sites(equations, means, off).items():
+        starts[name] = Start(np.asarray(mean), group_sds[name])
+    if first:
+        starts["sigma_alpha"] = _scale_start(scale[0], num_groups - 1)
+    if design.slopes:
+        starts["sigma_beta"] = _scale_start(scale[first:], num_groups - 1)
     return starts
 
 
-def _plug_in_scales(equations: NormalEquations, priors: Priors) -> tuple[Any, Any]:
+def _plug_in_scales(equations: NormalEquations, priors: Priors, of: Model) -> tuple[Any, Any]:
     """Scales of the coefficients, shape (P,), and eps: most likely given the means they lead to."""
-    size, n = equations.size, equations.repeats
-    num_groups, num_rows = n.sum(), equations.count.sum()
+    n, num_rows, num_groups = equations.repeats, equations.num_rows, equations.repeats.sum()
     sum_of_squares = _sum_of_squares(equations)
     lowest = _residual_scale(equations, priors)
     unit = lowest / np.sqrt(_floor((n * sum_of_squares).sum(-1) / num_rows))
-    upper = np.array(
-        [_upper(priors.sigma_alpha, 0)] + [_upper(priors.sigma_beta, k) for k in range(size - 1)]
-    )
+    design, prior = equations.design, population_prior(equations, priors, of)
+    upper = [_upper(priors.sigma_alpha, 0)] if design.intercept_varies else []
+    upper += [_upper(priors.sigma_beta, k) for k in range(len(design.slopes))]
+    most = np.array([*upper[: equations.size], _upper(priors.eps, 0)])
+    least = 1e-3 * np.array([*unit, lowest])
+    num_means = int(design.has_mean_intercept) + len(design.means)
+    has_mean = [name in design.population for name in design.varying[: equations.size]]
 
     def update(log_scales: Any) -> Any:
         scale, eps = np.exp(log_scales[:-1]), np.exp(log_scales[-1])
         terms = group_terms(equations, scale, eps)
-        mu = population_mean(equations, terms, priors).mean
-        variance, mu_variance = _variances(equations, priors, scale, eps)
-        squares = n * (np.array(deviations(terms, mu)) ** 2 + variance)
-        residual = n * _residual(equations, equations.target, coefficients(terms, mu))
-        for column in equations.scatter:
-            # As if this were the target, about means of 0.
-            off = terms._replace(w=solve_lower(terms.cholesky, list(column / eps)))
-            squares += np.array(deviations(off, [0.0] * size)) ** 2
-            residual += _residual(equations, column, coefficients(off, [0.0] * size))
-        residual += equations.rest + n * (sum_of_squares * variance).sum(0)
-        spread = squares.sum(-1) + num_groups * mu_variance
+        relative = population_posterior(equations, terms, prior).mean
+        variance, population_variance = _variances(equations, priors, of, scale, eps)
+        off = deviations(terms, misfit(terms, relative))
+        spread = (off**2 + n * variance).sum(-1)
+        left = equations.target - np.tensordot(relative, equations.population, (0, 1))
+        left = left - (equations.root * off).sum(1)
+        pooled = equations.pooled_target - equations.pooled_root @ relative
+        residual = (left**2).sum() + (pooled**2).sum() + equations.remainder
+        residual += (n * sum_of_squares * variance).sum()
+        if equations.size:
+            spread[has_mean] += num_groups * population_variance[:num_means]
+            residual += _columns_of_all(equations)[num_means:] @ population_variance[num_means:]
+        else:
+            residual += _columns_of_all(equations) @ population_variance
         # One less in the divisors: the optimum is that of the density of the log scale.
-        variances = [*spread / max(num_groups - 1, 1), residual.sum() / max(num_rows - 1, 1)]
+        variances = [*spread / max(num_groups - 1, 1), residual / max(num_rows - 1, 1)]
         return np.log(np.clip(np.sqrt(variances), least, most))
 
-    most = np.array([*upper, _upper(priors.eps, 0)])
-    least = 1e-3 * np.array([*unit, lowest])
-    start = np.log([*np.minimum(unit, upper), lowest])
+    start = np.log([*np.minimum(unit, upper[: equations.size]), lowest])
     bounds = np.log(least), np.log(most)
     scales = np.exp(_fixed_point(update, start, *bounds, _most_updates(equations)))
     return scales[:-1], scales[-1]
 
 
+def _columns_of_all(equations: NormalEquations) -> Any:
+    """Sums of squares over all rows of the population columns, shape (Q,)."""
+    squares: Any = (equations.basis**2).sum(0) + equations.centre**2
+    return equations.num_rows * squares
+
+
 def _most_updates(equations: NormalEquations) -> int:
-    return int(np.clip(MAX_GROUP_UPDATES // len(equations.count), 3, MAX_ITERATIONS))
+    return int(np.clip(MAX_GROUP_UPDATES // max(equations.num_groups, 1), 3, MAX_ITERATIONS))
 
 
 def _fixed_point(update: Callable[[Any], Any], x: Any, least: Any, most: Any, updates: int) -> Any:
@@ -163,36 +176,44 @@ def _fixed_point(update: Callable[[Any], Any], x: Any, least: Any, most: Any, up
     return x
 
 
-def _variances(equations: NormalEquations, priors: Priors, scale: Any, eps: Any) -> tuple[Any, Any]:
-    """Mean-field variances of the coefficients, (P, C), and of the population means, (P,)."""
-    prior_scale = np.array(prior_parameters(priors, equations.size)[1], dtype=float)
+def _variances(
+    equations: NormalEquations, priors: Priors, of: Model, scale: Any, eps: Any
+) -> tuple[Any, Any]:
+    """Mean-field variances of the coefficients of groups, (P, C), and of the population, (Q,)."""
+    prior_scale = coefficient_priors(priors, equations.design, of)[1]
     precision = _sum_of_squares(equations) / eps**2 + 1.0 / scale[:, None] ** 2
-    return 1.0 / precision, 1.0 / (equations.repeats.sum() / scale**2 + 1.0 / prior_scale**2)
+    known = _columns_of_all(equations) / eps**2
+    if equations.size:
+        # Coefficients that vary speak of their mean, not the rows.
+        has_mean = [name in equations.design.population for name in equations.design.varying]
+        known[: sum(has_mean)] = equations.repeats.sum() / scale[has_mean] ** 2
+    return 1.0 / precision, 1.0 / (known + 1.0 / prior_scale**2)
 
 
 def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
-    size, num_groups = equations.target.shape
     sum_of_squares = _sum_of_squares(equations)
-    scale, mu = individual_prior(equations, priors)
-    prior_scale = np.array(scale, dtype=float)
+    loc, prior_scale = individual_prior(equations, priors)
+    relative = equations.from_model(loc)
     upper = _upper(priors.eps, 0)
     pooled = _residual_scale(equations, priors)
-    eps = np.full(num_groups, min(pooled, upper))
+    eps = np.full(equations.num_groups, min(pooled, upper))
     freedom = equations.count - 1.0
+    expected = np.tensordot(relative, equations.population, (0, 1))
     for _ in range(_most_updates(equations)):
-        theta = coefficients(group_terms(equations, prior_scale, eps), mu)
+        terms = group_terms(equations, prior_scale, eps)
+        off = deviations(terms, misfit(terms, relative))
         variance = 1.0 / (sum_of_squares / eps**2 + 1.0 / prior_scale[:, None] ** 2)
-        residual = _residual(equations, equations.target, theta) + equations.rest
-        residual += (sum_of_squares * variance).sum(0)
+        left = equations.target - expected - (equations.root * off).sum(1)
+        residual = (left**2).sum(0) + equations.rest + (sum_of_squares * variance).sum(0)
         squared = np.where(freedom > 0, residual / np.maximum(freedom, 1.0), np.inf)
         new_eps = np.clip(np.sqrt(squared), 1e-3 * min(pooled, upper), upper)
         change = np.abs(new_eps / eps - 1).max()
         eps = new_eps
         if change < RELATIVE_CHANGE:
             break
-    sd, centre = np.sqrt(variance), np.array(equations.to_model(theta))
+    sd, centre = np.sqrt(variance), loc[:, None] + off
     starts = {"alpha": Start(centre[0], sd[0]), "eps": _scale_start(eps, freedom)}
-    if size > 1:
+    if equations.size > 1:
         starts["beta"] = Start(centre[1:].T, sd[1:].T)
     return starts
 
@@ -200,19 +221,12 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
 def _residual_scale(equations: NormalEquations, priors: Priors) -> Any:
     """Residual sd of the pooled fit; something small and positive where it is exact."""
     upper = _upper(priors.eps, 0)
-    return np.clip(np.sqrt(equations.rss.sum() / equations.count.sum()), 1e-8 * upper, upper)
+    return np.clip(np.sqrt(equations.rss / equations.num_rows), 1e-8 * upper, upper)
 
 
 def _sum_of_squares(equations: NormalEquations) -> Any:
-    """Of the design of each group with its intercept at zero, shape (P, C)."""
-    at_zero = equations.root.copy()
-    at_zero[0, 1:] += at_zero[0, 0] * equations.centre[:, None]
-    return (at_zero**2).sum(0)
-
-
-def _residual(equations: NormalEquations, target: Any, theta: Any) -> Any:
-    """Squared distance of a target from that of coefficients relative to the pooled fit, (C,)."""
-    return ((target - (equations.root * np.asarray(theta)[None]).sum(1)) ** 2).sum(0)
+    """Of the columns that vary, in each group, shape (P, C)."""
+    return (equations.root**2).sum(0)
 
 
 def _scale_start(scale: Any, freedom: Any) -> Start:

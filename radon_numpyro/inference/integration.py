@@ -1,6 +1,6 @@
 r"""The posterior of the scales of the hierarchical model by adaptive importance sampling.
 
-With the coefficients integrated out (``gaussian/conditional.py``) only the K + 2 scales are left.
+With the coefficients integrated out (``gaussian/marginal.py``) only the P + 1 scales are left.
 Points in their logarithms are drawn from a mixture of two multivariate t distributions about the
 posterior's mode,
 
@@ -26,10 +26,17 @@ import numpy as np
 from arviz_stats.base.array import array_stats
 from scipy import optimize, special
 
-from radon_numpyro.gaussian.conditional import PopulationMean, population_mean, prior_distance
+from radon_numpyro.gaussian.conditional import Population, PriorRows
+from radon_numpyro.gaussian.marginal import marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import Scales, fitting, hierarchical_terms, population_means
-from radon_numpyro.gaussian.small_matrices import dot, solve_lower
+from radon_numpyro.gaussian.predictive import (
+    Scales,
+    fitting,
+    population_coefficients,
+    population_prior,
+)
+from radon_numpyro.gaussian.small_matrices import solve_lower, squared_norm
+from radon_numpyro.inference.scales import HIERARCHICAL, population_sites
 from radon_numpyro.model.priors import HalfNormal, Priors, Uniform, entry
 
 # Points of each round; the later ones are taken only as long as too few count.
@@ -52,11 +59,12 @@ class ScalePosterior:
     Attributes
     ----------
     scales
-        ``sigma_alpha`` (S,), ``sigma_beta`` (S, K), ``eps`` (S,), in their own units.
-    means
-        Posterior of the population means given each point, relative to the pooled fit.
-    offset
-        The pooled fit, intercept at the centre first, shape (P,).
+        Those of ``sigma_alpha`` (S,), ``sigma_beta`` (S, K) and ``eps`` (S,) that there are, in
+        their own units.
+    population
+        Posterior of the population coefficients given each point.
+    equations
+        The data.
     weights
         Normalised importance weights, shape (S,).
     ess
@@ -66,8 +74,8 @@ class ScalePosterior:
     """
 
     scales: Scales
-    means: PopulationMean
-    offset: Array
+    population: Population
+    equations: NormalEquations
     weights: Array
     ess: float
     khat: float
@@ -78,20 +86,25 @@ class ScalePosterior:
         return self.khat < MAX_KHAT and self.ess >= MIN_ESS
 
     def moments(self) -> dict[str, tuple[Array, Array]]:
-        """Posterior mean and standard deviation of each scale and of the mean slopes.
+        """Posterior mean and standard deviation of each scale and population coefficient.
 
         Returns
         -------
         dict
-            Of ``sigma_alpha``, ``sigma_beta``, ``eps`` and ``mu_beta``, shaped as the site.
+            By site, shaped as the site.
         """
         found = {name: self._moments(values, 0.0) for name, values in self.scales.items()}
-        slopes = np.stack(self.means.mean, axis=-1)[:, 1:]
-        variance = np.empty_like(slopes)
-        for k, unit in enumerate(np.eye(len(self.offset))[1:]):
-            reach = solve_lower(self.means.cholesky, list(unit))
-            variance[:, k] = dot(reach, reach)
-        found["mu_beta"] = self._moments(slopes + self.offset[1:], variance)
+        _, inverse = self.equations.at_zero()
+        # Of a coefficient given the scales: the norm of L^-1 times its row of the inverse basis.
+        rows = np.broadcast_to(inverse.T[..., None], (*inverse.shape, len(self.weights)))
+        variance = squared_norm(solve_lower(self.population.cholesky, rows))
+        means = population_sites(self.equations, self.population.mean)
+        first = 0
+        for name, values in means.items():
+            size = 1 if values.ndim == 1 else len(values)
+            own = variance[first : first + size].reshape(values.shape)
+            found[name] = self._moments(values.T, own.T)
+            first += size
         return found
 
     def _moments(self, values: Array, variance: Any) -> tuple[Array, Array]:
@@ -144,9 +157,9 @@ def integrate_scales(
             break
         mean, covariance = _adapted(points, log_ratio, least=12.0 * points.shape[1])
     scales = target.scales(points)
-    means = population_means(equations, priors, scales)
+    population = population_coefficients("hierarchical", equations, priors, scales)
     khat = float(array_stats.psislw(-log_ratio)[1])
-    return ScalePosterior(scales, means, np.asarray(equations.offset), weights, ess, khat)
+    return ScalePosterior(scales, population, equations, weights, ess, khat)
 
 
 class _Target:
@@ -160,20 +173,28 @@ class _Target:
 
     def __init__(self, equations: NormalEquations, priors: Priors) -> None:
         self._equations, self._priors = equations, priors
-        size, rows = equations.size, equations.count.sum()
-        residual = np.sqrt(max(equations.rss.sum() / rows, np.finfo(float).tiny))
+        rows, design = equations.num_rows, equations.design
+        residual = np.sqrt(max(equations.rss / rows, np.finfo(float).tiny))
         # Of a predictor: its root mean square, so that what a slope does to the outcome is its
         # unit.
         squares = np.einsum("c,rpc->p", equations.repeats, np.square(equations.root))
         length = np.sqrt(np.where(squares > 0, squares, rows) / rows)
         self._log_unit = np.log(np.append(residual / length, residual))
-        self._families = [priors.sigma_alpha, *[priors.sigma_beta] * (size - 1), priors.eps]
-        self._component = [0, *range(size - 1), 0]
+        intercept = [priors.sigma_alpha] if design.intercept_varies else []
+        slopes = [priors.sigma_beta] * len(design.slopes)
+        self._families = [*intercept, *slopes, priors.eps]
+        self._component = [*(0 for _ in intercept), *range(len(slopes)), 0]
+        self._prior = population_prior(equations, priors, HIERARCHICAL)
 
     def scales(self, points: Array) -> dict[str, Array]:
-        """Scales by name, from points (S, K + 2)."""
-        values = np.exp(points + self._log_unit)
-        return {"sigma_alpha": values[:, 0], "sigma_beta": values[:, 1:-1], "eps": values[:, -1]}
+        """Scales by name, from points (S, P + 1)."""
+        values, first = np.exp(points + self._log_unit), 0
+        scales = {"eps": values[:, -1]}
+        if self._equations.design.intercept_varies:
+            scales["sigma_alpha"], first = values[:, 0], 1
+        if self._equations.design.slopes:
+            scales["sigma_beta"] = values[:, first:-1]
+        return scales
 
     def __call__(self, points: Array) -> Array:
         """Log density, shape (S,); minus infinity where a scale is beyond its prior."""
@@ -197,42 +218,15 @@ class _Target:
         return np.where(np.isfinite(out), out, -np.inf)
 
     def _log_likelihood(self, values: Array) -> Array:
-        step = fitting(len(self._equations.count), self._equations.size)
-        blocks = [values[first : first + step] for first in range(0, len(values), step)]
-        return np.concatenate([_log_likelihood(self._equations, self._priors, b) for b in blocks])
+        step = fitting(len(self._equations.count), self._equations)
+        blocks = [values[first : first + step].T for first in range(0, len(values), step)]
+        return np.concatenate([_log_likelihood(self._equations, self._prior, b) for b in blocks])
 
 
-def _log_likelihood(equations: NormalEquations, priors: Priors, values: Array) -> Array:
-    r"""Log marginal likelihood at S points of the scales, up to a constant.
-
-    .. math:: -N\log\epsilon - \sum_c\log|C_c| - \log|L| - \tfrac12\Big(\sum_c
-              \tfrac{\mathrm{rest}_c}{\epsilon^2} + |w_c - W_cm|^2 + |S_0^{-1/2}(m - m_0)|^2\Big)
-
-    with :math:`V^{-1} = LL'`. Residuals are squared, not squares subtracted, so that nothing
-    cancels where a predictor lies far from zero.
-    """
-    size, n = equations.size, equations.repeats
-    scales = {"sigma_alpha": values[:, 0], "sigma_beta": values[:, 1:-1], "eps": values[:, -1]}
-    terms = hierarchical_terms(equations, scales)
-    mu = population_mean(equations, terms, priors)
-    m = [value[:, None] for value in mu.mean]
-    rho = [terms.w[p] - dot([terms.u[q][p] for q in range(size)], m) for p in range(size)]
-    eps = scales["eps"][:, None]
-    misfit = equations.rest / eps**2 + n * dot(rho, rho)
-    for column in equations.scatter:
-        e = solve_lower(terms.cholesky, [entry / eps for entry in column])
-        misfit = misfit + dot(e, e)
-    distance, prior_scale = prior_distance(equations, priors)
-    at_zero = [
-        mu.mean[0] - sum(b * c for b, c in zip(mu.mean[1:], equations.centre, strict=True)),
-        *mu.mean[1:],
-    ]
-    pull = sum(((b - d) / s) ** 2 for b, d, s in zip(at_zero, distance, prior_scale, strict=True))
-    log_det = sum((n * np.log(terms.cholesky[p][p])).sum(-1) for p in range(size))
-    log_det = log_det + sum(np.log(mu.cholesky[p][p]) for p in range(size))
-    rows = equations.count.sum()
-    out: Array = -rows * np.log(scales["eps"]) - log_det - 0.5 * (misfit.sum(-1) + pull)
-    return out
+def _log_likelihood(equations: NormalEquations, prior: PriorRows, values: Array) -> Array:
+    """Log marginal likelihood at S points of the scales, shape (P + 1, S)."""
+    found: Array = marginal(equations, values[:-1], values[-1], prior).log_density
+    return found
 
 
 def _mode(target: _Target, rng: np.random.Generator) -> tuple[Array, Array]:

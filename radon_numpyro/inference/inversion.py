@@ -19,11 +19,22 @@ import numpy as np
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import COLLINEAR, EXACT, ROUNDING
-from radon_numpyro.gaussian.conditional import coefficients, group_terms, individual_prior
-from radon_numpyro.gaussian.marginal import individual_log_density
+from radon_numpyro.gaussian.conditional import (
+    deviations,
+    draw_population,
+    group_terms,
+    misfit,
+    population_posterior,
+)
+from radon_numpyro.gaussian.marginal import individual_log_density, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import BLOCK
+from radon_numpyro.gaussian.predictive import (
+    fitting,
+    individual_prior,
+    population_prior,
+)
 from radon_numpyro.inference.run_control import ALL_DRAWS
+from radon_numpyro.inference.scales import population_sites
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors, Uniform
 from radon_numpyro.statistics.consistency import as_statistics
@@ -101,30 +112,47 @@ def draw_exact(
     if of.population:
         raise ValueError(f"Expected model to be individual or pooled; got {model!r}")
     statistics = as_statistics(data)
+    of.check(statistics.labels.design)
     priors = Priors.weakly_informative(statistics) if priors is None else priors
+    check_residual(statistics, model)
     equations = NormalEquations.from_statistics(statistics)
-    if not of.by_group:
-        equations = equations.pooled()
-    _check_residual(equations, statistics.labels.groups, of)
-
     rng = np.random.default_rng(seed)
-    eps = draw_eps(rng, equations, priors, draws * chains)
-    scale, mu = individual_prior(equations, priors)
-    noise = rng.standard_normal((equations.size, *eps.shape))
-    theta = np.empty_like(noise)
-    for some in _blocks(equations, len(eps)):
-        terms = group_terms(equations, scale, eps[some])
-        theta[:, some] = coefficients(terms, mu, list(noise[:, some]))
-    intercepts, *slopes = equations.to_model(theta)
-    sites = {"alpha": intercepts, "eps": eps}
-    if slopes:
-        sites["beta"] = np.stack(slopes, axis=-1)
-    if not of.by_group:
-        sites = {name: value[:, 0] for name, value in sites.items()}
+    draw = _draw_individual if of.eps_by_group else _draw_pooled
+    sites = draw(rng, equations, priors, draws * chains)
     return ExactResult(
         {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in sites.items()},
         seed,
     )
+
+
+def _draw_individual(
+    rng: np.random.Generator, equations: NormalEquations, priors: Priors, num_draws: int
+) -> dict[str, np.ndarray]:
+    eps = draw_eps(rng, equations, priors, num_draws)
+    loc, scale = individual_prior(equations, priors)
+    relative = equations.from_model(loc)[:, None]
+    noise = rng.standard_normal((equations.size, *eps.shape))
+    theta = np.empty_like(noise)
+    for some in _blocks(equations, len(eps)):
+        terms = group_terms(equations, scale[:, None], eps[some])
+        off = deviations(terms, misfit(terms, relative), noise[:, some])
+        theta[:, some] = loc[:, None, None] + off
+    sites = {"alpha": theta[0], "eps": eps}
+    return sites | ({"beta": np.moveaxis(theta[1:], 0, -1)} if equations.size > 1 else {})
+
+
+def _draw_pooled(
+    rng: np.random.Generator, equations: NormalEquations, priors: Priors, num_draws: int
+) -> dict[str, np.ndarray]:
+    equations, of = equations.pooled(), Model.named("pooled")
+    eps = draw_eps(rng, equations, priors, num_draws)[:, 0]
+    terms = group_terms(equations, np.empty((0, num_draws)), eps)
+    posterior = population_posterior(equations, terms, population_prior(equations, priors, of))
+    relative = draw_population(posterior, rng.standard_normal(posterior.mean.shape))
+    sites = {"eps": eps}
+    for name, values in population_sites(equations, relative).items():
+        sites[name.removeprefix("mu_")] = values.T
+    return sites
 
 
 def check_residual(statistics: GroupStatistics, model: str) -> None:
@@ -144,22 +172,29 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
         fit there are more rows than coefficients, and no residual.
     """
     equations, of = NormalEquations.from_statistics(statistics), Model.named(model)
-    if not of.by_group:
-        equations = equations.pooled()
-    _check_residual(equations, statistics.labels.groups, of)
-
-
-def _check_residual(equations: NormalEquations, labels: tuple[Hashable, ...], model: Model) -> None:
-    freedom, rss = residual_freedom(equations)
-    overfitted = np.flatnonzero((freedom > 0) & (rss == 0.0))
-    if not overfitted.size or (model.population and ((freedom > 0) & (rss > 0)).any()):
-        return
-    if model.eps_by_group:
+    advice = "there is no scatter to learn from, and least squares gives the lines"
+    got = "all rows fitted exactly"
+    if of.eps_by_group:
+        freedom, rss = residual_freedom(equations)
+        overfitted = np.flatnonzero((freedom > 0) & (rss == 0.0))
+        labels = statistics.labels.groups
         named = first_few([labels[c] for c in overfitted] if labels else overfitted.tolist())
-        got, advice = f"{overfitted.size} fitted exactly: {named}", "leave these groups out"
+        got, advice = f"{len(overfitted)} fitted exactly: {named}", "leave these groups out"
+        if not overfitted.size:
+            return
     else:
-        got = "all rows fitted exactly"
-        advice = "there is no scatter to learn from, and least squares gives the lines"
+        total = float(statistics.overall().syy[0])
+        equations = equations if of.by_group else equations.pooled()
+        determined = np.any(equations.pooled_root != 0, axis=1).sum() if equations.fit.size else 0
+        if of.by_group:
+            freedom = residual_freedom(equations)[0].sum() - determined
+        else:
+            freedom = equations.num_rows - determined
+        scattered = equations.remainder > max(EXACT * equations.rss, ROUNDING * total)
+        if of.by_group is False:
+            scattered = equations.remainder > ROUNDING * total
+        if freedom <= 0 or scattered:
+            return
     raise ValueError(
         "Expected the outcomes of each group to leave a residual about its line where it has more "
         f"rows than coefficients; got {got}. The posterior of eps has no finite integral then: "
@@ -241,8 +276,9 @@ def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray
     along = np.einsum("ckj,ck->cj", vectors, products / unit)
     explained = np.divide(along**2, values, out=np.zeros_like(along), where=determined).sum(-1)
     left = rss - explained
-    exact = left <= EXACT * np.maximum(equations.rss, np.finfo(float).tiny)
-    rank = determined.sum(-1) + (equations.count > 0)
+    about_pooled_fit = equations.rest + (equations.target**2).sum(0)
+    exact = left <= EXACT * np.maximum(about_pooled_fit, np.finfo(float).tiny)
+    rank = determined.sum(-1) + equations.design.intercept_varies * (equations.count > 0)
     return equations.count - rank, np.where(exact, 0.0, left)
 
 
@@ -265,9 +301,11 @@ def about_the_means(
         with zeros for one that does not vary; of these and the residual, shape (C, K); of the
         residual, shape (C,).
     """
-    count = np.maximum(equations.count, 1.0)
-    mean = equations.centre + equations.root[0, 1:].T / np.sqrt(count)[:, None]
-    root, target = equations.root[1:, 1:], equations.target[1:]
+    count, first = np.maximum(equations.count, 1.0), int(equations.design.intercept_varies)
+    root, target = equations.root[first:, first:], equations.target[first:]
+    mean = np.zeros(root.shape[1:][::-1])
+    if first:
+        mean = equations.root[0, 1:].T / np.sqrt(count)[:, None]
     scatter = np.einsum("rkc,rlc->ckl", root, root)
     products = np.einsum("rkc,rc->ck", root, target)
     variance = np.einsum("ckk->ck", scatter)
@@ -296,23 +334,32 @@ def _log_density(equations: NormalEquations, priors: Priors, log_eps: np.ndarray
     """Posterior log density of log eps, up to a constant."""
     eps = np.exp(log_eps)
     prior = 0.0 if isinstance(priors.eps, Uniform) else -0.5 * (eps / priors.eps.scale) ** 2
-    blocks = [
-        individual_log_density(equations, eps[some], priors)
-        for some in _blocks(equations, len(eps))
-    ]
-    return np.concatenate(blocks) + prior + log_eps
+    if equations.size:
+        loc, scale = individual_prior(equations, priors)
+        blocks = [
+            individual_log_density(equations, eps[some], loc, scale)
+            for some in _blocks(equations, len(eps))
+        ]
+        return np.concatenate(blocks) + prior + log_eps
+    coefficients = population_prior(equations, priors, Model.named("pooled"))
+    found = marginal(equations, np.empty((0, len(eps))), eps[:, 0], coefficients)
+    return found.log_density[:, None] + prior + log_eps
 
 
 def _blocks(equations: NormalEquations, length: int) -> Iterator[slice]:
     """Slices of values of eps, so few that a matrix for each and every group fits in memory."""
-    step = max(1, BLOCK // (equations.size**2 * len(equations.count)))
+    step = fitting(len(equations.count), equations)
     for start in range(0, length, step):
         yield slice(start, start + step)
 
 
 def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
     """Bounds of log eps outside which a group's posterior has no mass."""
-    freedom, rss = residual_freedom(equations)
+    if equations.size:
+        freedom, rss = residual_freedom(equations)
+    else:
+        determined = (equations.pooled_root != 0).any(1).sum()
+        freedom, rss = np.array([equations.num_rows - determined]), np.array([equations.remainder])
     if isinstance(priors.eps, Uniform):
         upper = np.log(priors.eps.high)
     else:

@@ -222,7 +222,7 @@ def sample_nuts(
     if method is None and not Model.named(advi.model).population:
         method = "centered"
     statistics = as_statistics(data)
-    method, _ = choose_method(advi.model, method, statistics.num_predictors)
+    method, _ = choose_method(advi.model, method, len(statistics.labels.design.slopes))
     settings = Settings(
         model=advi.model,
         method=method,
@@ -272,7 +272,7 @@ def draw_nuts(
         What keeps the blocks and may end them.
     """
     statistics = unlabelled(statistics)
-    keep = settings.coefficients_kept(statistics.num_groups, statistics.num_predictors)
+    keep = settings.coefficients_kept(statistics.num_groups, len(statistics.labels.design.varying))
     method = str(settings.method)
     coordinates = parametrisation(advi.model, method if keep == "draws" else f"{method} means")
     target = coordinates.data(statistics)

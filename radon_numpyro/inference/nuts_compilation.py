@@ -43,7 +43,7 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
     if shape in _SEEN:
         return
     model, method = settings.model, str(settings.method)
-    kept = settings.coefficients_kept(statistics.num_groups, statistics.num_predictors)
+    kept = settings.coefficients_kept(statistics.num_groups, len(statistics.labels.design.varying))
     coordinates = parametrisation(model, method if kept == "draws" else f"{method} means")
     target = coordinates.data(statistics)
     sampled_from = coordinates.reduced(target)

@@ -17,16 +17,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 from numpyro import handlers
 from numpyro.infer.reparam import LocScaleReparam
 
-from radon_numpyro.gaussian import marginal
-from radon_numpyro.gaussian.conditional import draw_coefficients
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.inference.scales import draw_coefficients, scales
 from radon_numpyro.model.models import MODELS, Model
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.regressions import FUNCTIONS, ModelFunction, hierarchical
+from radon_numpyro.model.regressions import (
+    FUNCTIONS,
+    ModelFunction,
+    hierarchical,
+    of_slopes,
+)
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # The first is the default.
@@ -54,7 +59,7 @@ class Parametrisation:
     reduced
         From data to data of the same density that may be smaller, for ``model`` alone.
     to_sampler
-        From values of the sites of the model as written to those of ``model``.
+        From values of the sites of the model as written, and data, to those of ``model``.
     from_sampler
         From a random key, values of all sites of ``model``, data and priors to values of the
         sites of the model as written.
@@ -63,7 +68,7 @@ class Parametrisation:
     model: ModelFunction
     data: Callable[[GroupStatistics], Any]
     reduced: Callable[[Any], Any]
-    to_sampler: Callable[[Sites], Sites]
+    to_sampler: Callable[[Sites, Any], Sites]
     from_sampler: Callable[[Any, Sites, Any, Priors], Sites]
 
 
@@ -119,7 +124,7 @@ def parametrisation(model: str, method: str) -> Parametrisation:
     return _PARAMETRISATIONS[model, method]
 
 
-def _same(values: Any) -> Any:
+def _same(values: Any, *_: Any) -> Any:
     return values
 
 
@@ -133,16 +138,16 @@ def _decentred_hierarchical(statistics: GroupStatistics, priors: Priors) -> None
         hierarchical(statistics, priors)
 
 
-def _decentre(values: Sites) -> Sites:
-    out = dict(values)
-    for name in ("alpha", "beta"):
+def _decentre(values: Sites, data: GroupStatistics) -> Sites:
+    out, means = dict(values), {"alpha": values.get("mu_alpha", 0.0)}
+    means["beta"] = of_slopes(data.labels.design, values.get("mu_beta"))
+    for name, mean in means.items():
         if name in out:
-            centred = out.pop(name) - out[f"mu_{name}"]
-            out[f"{name}_decentered"] = centred / out[f"sigma_{name}"]
+            out[f"{name}_decentered"] = (out.pop(name) - mean) / out[f"sigma_{name}"]
     return out
 
 
-def _signed_scales(values: Sites) -> Sites:
+def _signed_scales(values: Sites, data: Any) -> Sites:
     # One of two mirror images: a chain that starts at the positive one may cross to the other.
     renamed = {"signed_alpha": "sigma_alpha", "signed_beta": "sigma_beta", "eps": "eps"}
     return {new: values[old] for new, old in renamed.items() if old in values}
@@ -161,7 +166,9 @@ def _with_means(key: Any, values: Sites, equations: NormalEquations, priors: Pri
 def _draw(
     key: Any, values: Sites, equations: NormalEquations, priors: Priors, *, groups: bool
 ) -> Sites:
-    scale = [values["sigma_alpha"], *values.get("sigma_beta", ())]
+    rows = [values["sigma_alpha"][None]] if "sigma_alpha" in values else []
+    rows += [values["sigma_beta"]] if "sigma_beta" in values else []
+    scale = jnp.concatenate(rows)
     return draw_coefficients(key, equations, scale, values["eps"], priors, groups=groups)
 
 
@@ -174,7 +181,7 @@ _PARAMETRISATIONS = {
         _decentred_hierarchical, _same, _same, _decentre, _sites
     ),
     ("hierarchical", "marginal"): Parametrisation(
-        marginal.hierarchical,
+        scales,
         NormalEquations.from_statistics,
         by_design,
         _signed_scales,
@@ -182,7 +189,7 @@ _PARAMETRISATIONS = {
     ),
     # For when draws of the coefficients would not fit in memory.
     ("hierarchical", "marginal means"): Parametrisation(
-        marginal.hierarchical,
+        scales,
         NormalEquations.from_statistics,
         by_design,
         _signed_scales,

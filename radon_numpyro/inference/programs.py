@@ -282,9 +282,9 @@ def unlabelled(statistics: GroupStatistics) -> GroupStatistics:
     statistics
         Statistics by group.
     """
-    return replace(
-        statistics, labels=Labels("", (), "", ()), left_out=(), lost_groups=(), centers=()
-    )
+    design = statistics.labels.design.anonymous()
+    labels = Labels("", design.predictors, "", (), design)
+    return replace(statistics, labels=labels, left_out=(), lost_groups=(), centers=())
 
 
 def latent_sites(model: ModelFunction, data: Any, priors: Priors) -> dict[str, Any]:

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from radon_numpyro.gaussian.conditional import PopulationMean, group_terms, population_mean
+from radon_numpyro.gaussian.conditional import Population, group_terms, population_posterior
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import prediction
+from radon_numpyro.gaussian.predictive import population_prior, prediction
 from radon_numpyro.inference.programs import in_threads, num_cores, program
+from radon_numpyro.inference.scales import HIERARCHICAL
 from radon_numpyro.model.priors import Priors
 
 # Groups at a time, whose sums over the draws stay in the cache of a core.
@@ -51,8 +52,8 @@ def posterior_moments(
     """
     names = [n for n in ("sigma_alpha", "sigma_beta", "eps") if n in sites]
     scales = {n: sites[n].reshape(-1, *sites[n].shape[2:]) for n in names}
-    mu = _population_means(scales, by_design(equations), priors)
-    num_groups = len(equations.count)
+    mu = _population(scales, by_design(equations), priors)
+    num_groups = equations.num_groups
     size = min(CHUNK, num_groups)
 
     def of_some(start: int) -> Any:
@@ -63,25 +64,27 @@ def posterior_moments(
     _mean_and_sd.prepare(scales, mu, equations.take(np.arange(size)))
     parts = in_threads(of_some, range(0, num_groups, size), threads=num_cores())
     mean, sd = (np.concatenate(p)[:num_groups] for p in zip(*parts, strict=True))
-    moments = {"alpha": (mean[:, 0], sd[:, 0])}
-    if equations.size > 1:
-        moments["beta"] = (mean[:, 1:], sd[:, 1:])
+    first = int(equations.design.intercept_varies)
+    moments = {"alpha": (mean[:, 0], sd[:, 0])} if first else {}
+    if equations.design.slopes:
+        moments["beta"] = (mean[:, first:], sd[:, first:])
     return moments
 
 
 @program()
-def _population_means(scales: Any, equations: NormalEquations, priors: Priors) -> PopulationMean:
-    """Posterior of the population means given each draw of the scales."""
+def _population(scales: Any, equations: NormalEquations, priors: Priors) -> Population:
+    """Posterior of the population coefficients given each draw of the scales."""
+    prior = population_prior(equations, priors, HIERARCHICAL)
 
-    def of_draw(draw: Any) -> PopulationMean:
-        return population_mean(equations, _terms(equations, draw), priors)
+    def of_draw(draw: Any) -> Population:
+        return population_posterior(equations, _terms(equations, draw), prior)
 
-    means: PopulationMean = jax.lax.map(of_draw, scales)
-    return means
+    posterior: Population = jax.lax.map(of_draw, scales)
+    return posterior
 
 
 @program()
-def _mean_and_sd(scales: Any, mu: PopulationMean, equations: NormalEquations) -> tuple[Any, Any]:
+def _mean_and_sd(scales: Any, mu: Population, equations: NormalEquations) -> tuple[Any, Any]:
     """Mean of the conditional means, and root of the total variance, shapes (C, P)."""
 
     def add(sums: Any, draw: Any) -> Any:
@@ -98,20 +101,28 @@ def _mean_and_sd(scales: Any, mu: PopulationMean, equations: NormalEquations) ->
 
 
 def _conditional_moments(
-    equations: NormalEquations, draw: Any, mu: PopulationMean
+    equations: NormalEquations, draw: Any, population: Population
 ) -> tuple[Any, Any]:
     """Mean and variance of every coefficient given the scales, shapes (P, C)."""
-    size, num_groups = equations.target.shape
-    terms = _terms(equations, draw)
-    groups = np.arange(num_groups)
-    moments = [
-        prediction(terms, mu.mean, list(unit), groups, mu)
-        for unit in np.eye(size)[:, :, None] * np.ones(num_groups)
-    ]
-    fit = equations.to_model([0.0] * size)
-    mean = jnp.stack([m + o for (m, _), o in zip(moments, fit, strict=True)])
-    return mean, jnp.stack([v for _, v in moments])
+    groups, design = np.arange(equations.num_groups), equations.design
+    terms = _terms(equations, jax.tree.map(lambda value: value[None], draw))
+    batch = Population(population.mean[:, None], population.cholesky[..., None])
+    fit, inverse = equations.at_zero()
+    has_mean = [name in design.population for name in design.varying]
+    moments = []
+    for p, unit in enumerate(np.eye(equations.size)):
+        # A coefficient is the line where its own column is 1, and the others are 0.
+        own = sum(has_mean[:p]) if has_mean[p] else None
+        row = jnp.zeros_like(fit) if own is None else inverse[own]
+        rows = jnp.broadcast_to(row[:, None], (len(row), len(groups)))
+        z = np.repeat(unit[:, None], len(groups), axis=1)
+        mean, variance = prediction(terms, batch.mean, z, rows, groups, batch)
+        moments.append((mean[0] + (0.0 if own is None else fit[own]), variance[0]))
+    means, variances = zip(*moments, strict=True)
+    return jnp.stack(means), jnp.stack(variances)
 
 
 def _terms(equations: NormalEquations, draw: Any) -> Any:
-    return group_terms(equations, [draw["sigma_alpha"], *draw.get("sigma_beta", ())], draw["eps"])
+    rows = [draw["sigma_alpha"][None]] if "sigma_alpha" in draw else []
+    rows += [jnp.moveaxis(draw["sigma_beta"], -1, 0)] if "sigma_beta" in draw else []
+    return group_terms(equations, jnp.concatenate(rows), draw["eps"])

@@ -123,17 +123,19 @@ class Settings:
             return (0.9,)
         return (0.95, 0.99) if num_groups <= FEW_GROUPS else (0.8, 0.95, 0.99)
 
-    def coefficients_kept(self, num_groups: int, num_predictors: int) -> str:
+    def coefficients_kept(self, num_groups: int, num_varying: int) -> str:
         """What is kept of alpha and beta: ``"draws"``, ``"summary"`` or ``"none"``.
 
         Parameters
         ----------
-        num_groups, num_predictors
-            Those of the data.
+        num_groups
+            Groups of the data.
+        num_varying
+            Columns that vary by group, the constant included.
         """
         if self.coefficients != "auto":
             return self.coefficients
-        numbers = self.draws * self.chains * num_groups * (num_predictors + 1)
+        numbers = self.draws * self.chains * num_groups * num_varying
         too_many = numbers * np.dtype(self.dtype).itemsize > MAX_DRAWS_BYTES
         return "summary" if self.method == "marginal" and too_many else "draws"
 

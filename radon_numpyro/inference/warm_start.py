@@ -161,7 +161,7 @@ def _warm_start(
             name: transform(locs[name] + scales[name] * jax.random.normal(k, locs[name].shape))
             for k, (name, transform) in zip(keys, guide.items(), strict=True)
         }
-        values = coordinates.to_sampler(values)
+        values = coordinates.to_sampler(values, target)
         return ravel_pytree({name: t.inv(values[name]) for name, t in sampler.items()})[0]
 
     draws = jax.vmap(draw)(jax.random.split(start_key, GUIDE_DRAWS))

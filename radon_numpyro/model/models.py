@@ -11,8 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# Names of the dimensions of sites; in a result the groups bear the name of their column.
-GROUP, PREDICTOR = "group", "predictor"
+from radon_numpyro.data.design import Design
+
+# Names of the dimensions of sites; in a result the groups bear the name of their column. Mean slopes
+# have a dimension of their own only where some slope varies about 0.
+GROUP, PREDICTOR, MEAN_SLOPE, FIXED = "group", "predictor", "mean_slope", "fixed"
 
 
 class Site(NamedTuple):
@@ -21,7 +24,7 @@ class Site(NamedTuple):
     Attributes
     ----------
     dims
-        Its dimensions in order, of ``GROUP`` and ``PREDICTOR``.
+        Its dimensions in order, of ``GROUP``, ``PREDICTOR``, ``MEAN_SLOPE`` and ``FIXED``.
     words
         What it is, with places for the outcome ``{y}`` and a predictor ``{x}``.
     is_scale
@@ -38,7 +41,7 @@ class Site(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """A Gaussian regression of grouped rows: an intercept and K slopes.
+    """A Gaussian regression of grouped rows.
 
     Attributes
     ----------
@@ -85,46 +88,83 @@ class Model:
 
         return FUNCTIONS[self.name]
 
-    def sites(self, num_predictors: int) -> dict[str, Site]:
+    def sites(self, design: Design) -> dict[str, Site]:
         """Latent sites by name, in the order in which results have them.
 
         Parameters
         ----------
-        num_predictors
-            Number of predictors, K; without any there are no slopes.
+        design
+            Which columns vary by group, and which do not.
         """
         group = (GROUP,) if self.by_group else ()
         eps_group = group if self.eps_by_group else ()
         own = not self.population
         slope = "{y} per unit of {x}"
+        some = (PREDICTOR,) if design.means == design.slopes else (MEAN_SLOPE,)
         sites: dict[str, Site] = {}
-        if self.population:
-            sites = {
-                "mu_alpha": Site((), "mean intercept, {y}"),
-                "sigma_alpha": Site((), "sd of the intercepts, {y}", is_scale=True),
-                "mu_beta": Site((PREDICTOR,), f"mean slope, {slope}"),
-                "sigma_beta": Site((PREDICTOR,), f"sd of the slopes, {slope}", is_scale=True),
-            }
-        sites |= {
-            "alpha": Site(group, "intercept, {y}", is_top_level=own),
-            "beta": Site((*group, PREDICTOR), f"slope, {slope}", is_top_level=own),
-            "eps": Site(eps_group, "residual sd, {y}", is_scale=True),
-        }
-        if not num_predictors:
-            sites = {name: site for name, site in sites.items() if PREDICTOR not in site.dims}
+        if self.population and design.has_mean_intercept:
+            sites["mu_alpha"] = Site((), "mean intercept, {y}")
+        if self.population and design.intercept_varies:
+            sites["sigma_alpha"] = Site((), "sd of the intercepts, {y}", is_scale=True)
+        if self.population and design.means:
+            sites["mu_beta"] = Site(some, f"mean slope, {slope}")
+        if self.population and design.slopes:
+            words = f"sd of the slopes, {slope}"
+            sites["sigma_beta"] = Site((PREDICTOR,), words, is_scale=True)
+        # Without groups there are the coefficients that the groups' vary about.
+        if design.intercept_varies and (self.by_group or design.has_mean_intercept):
+            sites["alpha"] = Site(group, "intercept, {y}", is_top_level=own)
+        if design.slopes if self.by_group else design.means:
+            dims = (*group, PREDICTOR) if self.by_group else some
+            sites["beta"] = Site(dims, f"slope, {slope}", is_top_level=own)
+        if design.fixed:
+            sites["gamma"] = Site((FIXED,), f"coefficient, {slope}")
+        sites["eps"] = Site(eps_group, "residual sd, {y}", is_scale=True)
         return sites
 
-    def top_level(self, num_predictors: int) -> list[str]:
+    def top_level(self, design: Design) -> list[str]:
         """Sites whose prior depends on no other: locations, then scales.
 
         Parameters
         ----------
-        num_predictors
-            Number of predictors, K.
+        design
+            Which columns vary by group, and which do not.
         """
-        sites = self.sites(num_predictors)
+        sites = self.sites(design)
         names = [name for name, site in sites.items() if site.is_top_level]
         return sorted(names, key=lambda name: sites[name].is_scale)
+
+    def check(self, design: Design) -> None:
+        """Refuse a design that the model has no place for.
+
+        Parameters
+        ----------
+        design
+            Which columns vary by group, and which do not.
+
+        Raises
+        ------
+        ValueError
+            The individual model of a design with columns that do not vary, or that vary about 0.
+        """
+        if self.eps_by_group and not design.varies_throughout:
+            others = [*design.fixed, *(n for n in design.varying if n not in design.population)]
+            raise ValueError(
+                "Expected every coefficient to vary by group about a mean in the individual model, "
+                f"which has no others; got {', '.join(others)} in the formula besides. Fit the "
+                "hierarchical or the pooled model, or write a formula such as y ~ x + (x || group)"
+            )
+
+
+def coordinates(design: Design) -> dict[str, tuple[str, ...]]:
+    """Names of the columns along each dimension of sites but the groups.
+
+    Parameters
+    ----------
+    design
+        Which columns vary by group, and which do not.
+    """
+    return {PREDICTOR: design.slopes, MEAN_SLOPE: design.means, FIXED: design.fixed}
 
 
 MODELS = {

@@ -178,6 +178,7 @@ class Priors:
     alpha: Normal
     beta: Normal
     eps: HalfNormal | Uniform
+    gamma: Normal | None = None
 
     def __post_init__(self) -> None:
         locations = ("mu_alpha", "mu_beta", "alpha", "beta")
@@ -257,6 +258,8 @@ class Priors:
         priors = {}
         for site in fields(self):
             prior = getattr(self, site.name)
+            if prior is None:
+                continue
             values = {f.name: np.asarray(getattr(prior, f.name)).tolist() for f in fields(prior)}
             priors[site.name] = {"family": type(prior).__name__, **values}
         return json.dumps(priors)

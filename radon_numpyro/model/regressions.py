@@ -14,11 +14,14 @@ symbol                        site               shape and unit
 :math:`\sigma_\beta`          ``sigma_beta``     (K,), unit of y per unit of x
 :math:`\alpha_c`              ``alpha``          (C,), or () when pooled; unit of y
 :math:`\beta_c`               ``beta``           (C, K), or (K,) when pooled
+:math:`\gamma`                ``gamma``          (F,), unit of y per unit of the column
 :math:`\epsilon`              ``eps``            (), or (C,) when individual; unit of y
 :math:`y_i`                   ``y``              (N,) rows, or one factor on statistics
 ============================  =================  ==========================================
 
-With no predictor (K = 0) the sites of the slopes are absent.
+K slopes vary by group, F columns have one coefficient for all groups; the design of the data
+(:class:`~radon_numpyro.data.design.Design`) says which. What a design lacks has no site: a column
+that varies by group about 0 has no ``mu_alpha`` or entry of ``mu_beta``.
 """
 
 from __future__ import annotations
@@ -27,10 +30,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
+from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -41,7 +47,7 @@ ModelFunction = Callable[..., None]
 def hierarchical(data: Data, priors: Priors | None = None) -> None:
     r"""Varying intercepts and slopes that share a population (partial pooling).
 
-    .. math:: y_i \sim N(\alpha_{c(i)} + x_i\beta_{c(i)}, \epsilon),\quad
+    .. math:: y_i \sim N(\alpha_{c(i)} + x_i\beta_{c(i)} + v_i\gamma, \epsilon),\quad
               \alpha_c \sim N(\mu_\alpha, \sigma_\alpha),\quad
               \beta_{ck} \sim N(\mu_{\beta k}, \sigma_{\beta k})
 
@@ -53,20 +59,28 @@ def hierarchical(data: Data, priors: Priors | None = None) -> None:
         Default: those of the tutorial.
     """
     priors = Priors.tutorial() if priors is None else priors
-    num_predictors = data.num_predictors
-    mu_alpha = numpyro.sample("mu_alpha", priors.mu_alpha.distribution())
-    sigma_alpha = numpyro.sample("sigma_alpha", priors.sigma_alpha.distribution())
-    if num_predictors:
-        with numpyro.plate("predictor", num_predictors):
-            mu_beta = numpyro.sample("mu_beta", priors.mu_beta.distribution())
+    design = data.labels.design
+    mu_alpha = 0.0
+    means = alpha = beta = None
+    if design.has_mean_intercept:
+        mu_alpha = numpyro.sample("mu_alpha", priors.mu_alpha.distribution())
+    if design.intercept_varies:
+        sigma_alpha = numpyro.sample("sigma_alpha", priors.sigma_alpha.distribution())
+    if design.means:
+        with numpyro.plate("mean_slope", len(design.means)):
+            means = numpyro.sample("mu_beta", priors.mu_beta.distribution())
+    if design.slopes:
+        with numpyro.plate("predictor", len(design.slopes)):
             sigma_beta = numpyro.sample("sigma_beta", priors.sigma_beta.distribution())
     with numpyro.plate("group", data.num_groups):
-        alpha = numpyro.sample("alpha", dist.Normal(mu_alpha, sigma_alpha))
-        beta = None
-        if num_predictors:
+        if design.intercept_varies:
+            alpha = numpyro.sample("alpha", dist.Normal(mu_alpha, sigma_alpha))
+        if design.slopes:
+            mu_beta = of_slopes(design, means)
             beta = numpyro.sample("beta", dist.Normal(mu_beta, sigma_beta).to_event(1))
+    gamma = _fixed(data, priors)
     eps = numpyro.sample("eps", priors.eps.distribution())
-    _outcome(data, alpha, beta, eps)
+    _outcome(data, alpha, beta, gamma, eps)
 
 
 def individual(data: Data, priors: Priors | None = None) -> None:
@@ -82,17 +96,20 @@ def individual(data: Data, priors: Priors | None = None) -> None:
         Default: those of the tutorial.
     """
     priors = Priors.tutorial() if priors is None else priors
+    Model.named("individual").check(data.labels.design)
     with numpyro.plate("group", data.num_groups):
         alpha = numpyro.sample("alpha", priors.alpha.distribution())
         beta = _slopes(data, priors)
         eps = numpyro.sample("eps", priors.eps.distribution())
-    _outcome(data, alpha, beta, eps)
+    _outcome(data, alpha, beta, None, eps)
 
 
 def pooled(data: Data, priors: Priors | None = None) -> None:
     r"""One regression for all rows, whatever their group (complete pooling).
 
-    .. math:: y_i \sim N(\alpha + x_i\beta, \epsilon)
+    .. math:: y_i \sim N(\alpha + x_i\beta + v_i\gamma, \epsilon)
+
+    A column that varies by group about 0 in the hierarchical model has no part in this one.
 
     Parameters
     ----------
@@ -102,10 +119,15 @@ def pooled(data: Data, priors: Priors | None = None) -> None:
         Default: those of the tutorial.
     """
     priors = Priors.tutorial() if priors is None else priors
-    alpha = numpyro.sample("alpha", priors.alpha.distribution())
-    beta = _slopes(data, priors)
+    design = data.labels.design
+    alpha = beta = None
+    if design.has_mean_intercept:
+        alpha = numpyro.sample("alpha", priors.alpha.distribution())
+    if design.means:
+        beta = of_slopes(design, _slopes(data, priors))
+    gamma = _fixed(data, priors)
     eps = numpyro.sample("eps", priors.eps.distribution())
-    _outcome(data, alpha, beta, eps)
+    _outcome(data, alpha, beta, gamma, eps)
 
 
 FUNCTIONS: dict[str, ModelFunction] = {
@@ -115,17 +137,59 @@ FUNCTIONS: dict[str, ModelFunction] = {
 }
 
 
+def of_slopes(design: Design, means: Any) -> Any:
+    """Means of all slopes that vary, 0 for those that have none of their own.
+
+    Parameters
+    ----------
+    design
+        Which columns vary by group.
+    means
+        Mean slopes that there are, shape (M,).
+
+    Returns
+    -------
+    array
+        Shape (K,).
+    """
+    if design.means == design.slopes:
+        return means
+    if not design.means:
+        return jnp.zeros(len(design.slopes))
+    known = [k for k, name in enumerate(design.slopes) if name in design.means]
+    return jnp.zeros(len(design.slopes)).at[np.array(known)].set(means)
+
+
 def _slopes(data: Data, priors: Priors) -> Any:
-    if not data.num_predictors:
+    num_slopes = len(data.labels.design.means)
+    if not num_slopes:
         return None
     prior = priors.beta.distribution()
-    return numpyro.sample("beta", prior.expand((data.num_predictors,)).to_event(1))
+    return numpyro.sample("beta", prior.expand((num_slopes,)).to_event(1))
 
 
-def _outcome(data: Data, alpha: Any, beta: Any, eps: Any) -> None:
+def _fixed(data: Data, priors: Priors) -> Any:
+    """Site ``gamma``: coefficients of the columns that do not vary by group."""
+    num_fixed = len(data.labels.design.fixed)
+    if not num_fixed:
+        return None
+    if priors.gamma is None:
+        raise ValueError("Expected priors to have one of gamma, for columns that do not vary")
+    prior = priors.gamma.distribution()
+    return numpyro.sample("gamma", prior.expand((num_fixed,)).to_event(1))
+
+
+def _outcome(data: Data, alpha: Any, beta: Any, gamma: Any, eps: Any) -> None:
     """Site ``y``: the rows, or one factor with the same log density on statistics."""
-    if beta is None:
-        beta = jnp.zeros(0)
+    design = data.labels.design
+    alpha = 0.0 if alpha is None else alpha
+    beta = jnp.zeros(0) if beta is None else beta
+    if gamma is not None:
+        if INTERCEPT in design.fixed:
+            alpha, gamma = gamma[0], gamma[1:]
+        # Coefficients of all columns of x, those of a group in a row.
+        same = jnp.broadcast_to(gamma, (*jnp.shape(beta)[:-1], gamma.shape[-1]))
+        beta = jnp.concatenate([beta, same], axis=-1)
     if isinstance(data, GroupStatistics):
         precision = 1.0 / eps**2
         # sum, not a product with an (N,) array of ones: eps is (C,) or ().

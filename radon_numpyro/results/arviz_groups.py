@@ -99,7 +99,7 @@ def with_groups(tree: xr.DataTree, *names: str, seed: int = 0) -> xr.DataTree:
 
 
 def _sites(tree: xr.DataTree) -> dict[str, Site]:
-    return read_model(tree).sites(len(read_labels(tree).predictors))
+    return read_model(tree).sites(read_labels(tree).design)
 
 
 def _draws(tree: xr.DataTree) -> dict[str, np.ndarray]:

@@ -3,7 +3,8 @@
 ==================== ==========================================================================
 group                content
 ==================== ==========================================================================
-``posterior``        draws of every site; dims chain, draw, the user's group column, predictor
+``posterior``        draws of every site; dims chain, draw, the user's group column, predictor (slopes
+                     that vary by group), fixed (columns that do not)
 ``sample_stats``     what the sampler says of each draw, by ArviZ's names (absent when the draws are
                      independent and exact)
 ``coefficients/...`` ``means`` and ``sds`` of alpha and beta, when their draws were not kept
@@ -26,6 +27,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import arviz_base
@@ -39,12 +41,15 @@ from radon_numpyro.inference.devices import describe_current
 from radon_numpyro.inference.fit_identity import package_versions
 from radon_numpyro.inference.inversion import ExactResult
 from radon_numpyro.inference.nuts import NUTSResult
-from radon_numpyro.model.models import GROUP, MODELS, PREDICTOR, Model
+from radon_numpyro.model.models import FIXED, GROUP, MEAN_SLOPE, PREDICTOR, Model, coordinates
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
 
-_SITES = {name for model in MODELS.values() for name in model.sites(1)}
+# Columns of all predictors, where some do not vary by group.
+COLUMN = "column"
+_SITES = {"mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "gamma", "eps"}
 _DIMS = {".", "chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
+_DIMS |= {MEAN_SLOPE, FIXED, COLUMN, f"{COLUMN}_other"}
 _TAKEN = _DIMS.union(_SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
 # Arguments of functions of xarray that ArviZ calls with dimensions as keywords.
 _KEYWORDS = ("self", "coords")
@@ -76,9 +81,22 @@ def site_dims(model: str, labels: Labels) -> dict[str, list[str]]:
     labels
         Names of the data.
     """
-    names = {GROUP: group_dim(labels), PREDICTOR: PREDICTOR}
-    sites = Model.named(model).sites(len(labels.predictors))
-    return {name: [names[dim] for dim in site.dims] for name, site in sites.items()}
+    group = group_dim(labels)
+    sites = Model.named(model).sites(labels.design)
+    return {
+        name: [group if dim == GROUP else dim for dim in site.dims] for name, site in sites.items()
+    }
+
+
+def column_dim(labels: Labels) -> str:
+    """Dimension of all columns of x: that of the slopes, where every slope varies.
+
+    Parameters
+    ----------
+    labels
+        Names of the data.
+    """
+    return PREDICTOR if labels.predictors == labels.design.slopes else COLUMN
 
 
 def to_datatree(
@@ -109,21 +127,22 @@ def to_datatree(
     """
     labels = statistics.labels
     dims: dict[Any, Any] = dict(site_dims(advi.model, labels))
-    group = group_dim(labels)
+    group, column = group_dim(labels), column_dim(labels)
     coords: dict[Any, Any] = {
         group: stored(labels.groups),
-        PREDICTOR: np.array(labels.predictors, dtype=str),
-        f"{PREDICTOR}_other": np.array(labels.predictors, dtype=str),
+        column: np.array(labels.predictors, dtype=str),
+        f"{column}_other": np.array(labels.predictors, dtype=str),
     }
+    coords |= {dim: np.array(names, dtype=str) for dim, names in coordinates(labels.design).items()}
     constant = {name: np.asarray(getattr(statistics, name)) for name in STATISTICS}
     constant_dims = {
         "count": [group],
-        "mean_x": [group, PREDICTOR],
+        "mean_x": [group, column],
         "mean_y": [group],
-        "sxx": [group, PREDICTOR, f"{PREDICTOR}_other"],
-        "sxy": [group, PREDICTOR],
+        "sxx": [group, column, f"{column}_other"],
+        "sxy": [group, column],
         "syy": [group],
-        "x": ["row", PREDICTOR],
+        "x": ["row", column],
         "group_index": ["row"],
         "y": ["row"],
     }
@@ -221,20 +240,30 @@ def predictions_to_datatree(
     sampled = {name: posterior[name].values for name in ("chain", "draw")}
     shape = tuple(len(values) for values in sampled.values())
     draws = {name: v.reshape(*shape, -1) for name, v in values.items()}
+    column = column_dim(labels)
     constant = {"new_group": new_group} | ({"x": x} if labels.predictors else {})
     made = arviz_base.from_dict(
         {"predictions": draws, "predictions_constant_data": constant},
         pred_coords={
             **sampled,
             "row": stored(index),
-            PREDICTOR: np.array(labels.predictors, dtype=str),
+            column: np.array(labels.predictors, dtype=str),
         },
-        pred_dims={"y": ["row"], "mean": ["row"], "x": ["row", PREDICTOR], "new_group": ["row"]},
+        pred_dims={"y": ["row"], "mean": ["row"], "x": ["row", column], "new_group": ["row"]},
     )
     of_row = {group_dim(labels): ("row", stored(groups))}
     for name in made.children:
         made[name] = xr.DataTree(made[name].to_dataset().assign_coords(of_row))
-    kept = ("model", "outcome", "predictors", "group", "centers", "priors", "data_fingerprint")
+    kept = (
+        "model",
+        "outcome",
+        "predictors",
+        "design",
+        "group",
+        "centers",
+        "priors",
+        "data_fingerprint",
+    )
     made.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
     made.attrs.update(attributes)
     return made
@@ -273,6 +302,7 @@ def _provenance(
         "model": advi.model,
         "outcome": labels.outcome,
         "predictors": json.dumps(labels.predictors),
+        "design": json.dumps(asdict(labels.design)),
         "group": labels.group,
         "left_out": json.dumps(data.left_out),
         "lost_groups": json.dumps(stored(data.lost_groups).tolist()),

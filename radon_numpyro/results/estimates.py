@@ -20,7 +20,7 @@ from radon_numpyro.data.identification import identified_coefficients
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.moments import overall_moments
 from radon_numpyro.gaussian import mixtures as mixture
-from radon_numpyro.model.models import PREDICTOR, Model
+from radon_numpyro.model.models import PREDICTOR, Model, coordinates
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.datatree import group_dim
 from radon_numpyro.results.fit_reader import (
@@ -103,7 +103,7 @@ class Numbers:
     @property
     def top_level(self) -> list[str]:
         """Sites whose prior depends on no other: locations, then scales."""
-        return self.model.top_level(len(self.labels.predictors))
+        return self.model.top_level(self.labels.design)
 
     @property
     def has_rows(self) -> bool:
@@ -162,7 +162,8 @@ class Numbers:
             if draws.ndim == 1:
                 found[site] = draws
             else:
-                for k, x in enumerate(self.labels.predictors):
+                (dim,) = self.model.sites(self.labels.design)[site].dims
+                for k, x in enumerate(coordinates(self.labels.design)[dim]):
                     found[f"{site}[{x}]"] = draws[:, k]
         return found
 

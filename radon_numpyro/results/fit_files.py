@@ -17,13 +17,19 @@ import numpy as np
 import xarray as xr
 
 from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.design import Design
 from radon_numpyro.data.findings import from_json
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.whole_files import write_whole
 from radon_numpyro.inference.parametrisation import METHODS
-from radon_numpyro.model.models import MODELS, PREDICTOR, Model
-from radon_numpyro.results.datatree import group_dim, site_dims
-from radon_numpyro.results.fit_reader import read_priors, read_statistics
+from radon_numpyro.model.models import MODELS, Model, coordinates
+from radon_numpyro.results.datatree import column_dim, group_dim, site_dims
+from radon_numpyro.results.fit_reader import (
+    read_design,
+    read_model,
+    read_priors,
+    read_statistics,
+)
 from radon_numpyro.results.hdf5 import check_hdf5, damaged, seal
 from radon_numpyro.statistics.consistency import as_statistics
 
@@ -216,7 +222,29 @@ def _check_attributes(tree: xr.DataTree, name: str) -> Labels:
         from_json(str(tree.attrs.get("findings", "[]")))
     except ValueError as error:
         raise ValueError(f"Expected attribute findings of {name}; {error}") from error
-    return Labels(tree.attrs["outcome"], tuple(predictors), tree.attrs["group"], ())
+    names = tree.attrs["outcome"], tuple(predictors), tree.attrs["group"], ()
+    return Labels(*names, design=_checked_design(tree, name, tuple(predictors)))
+
+
+def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -> Design:
+    columns = _parsed(tree, name, "design") if "design" in tree.attrs else None
+    if columns is not None and (
+        not isinstance(columns, dict)
+        or set(columns) != {"population", "varying"}
+        or not all(_is_list_of(value, str) for value in columns.values())
+    ):
+        raise ValueError(
+            f"Expected attribute design of {name} to list the columns of population and varying; "
+            f"got {columns!r}"
+        )
+    try:
+        design = read_design(tree)
+        if design.predictors != predictors:
+            raise ValueError(f"Expected the columns {predictors}; got {design.predictors}")
+        read_model(tree).check(design)
+    except ValueError as error:
+        raise ValueError(f"Expected attribute design of {name} to fit it; {error}") from error
+    return design
 
 
 def _check_group(tree: xr.DataTree, name: str, path: str) -> None:
@@ -252,12 +280,14 @@ def _check_dims(tree: xr.DataTree, name: str, labels: Labels) -> None:
     group = group_dim(labels)
     if group not in found:
         raise ValueError(f"Expected {name} to have a dimension {group!r}; got {first_few(found)}")
-    known = found.get(PREDICTOR, ("", np.zeros(0, dtype=str)))[1].tolist()
-    if known != list(labels.predictors):
-        raise ValueError(
-            f"Expected the predictors of {name} to be {list(labels.predictors)}, its attribute; "
-            f"got {known}"
-        )
+    expected = {column_dim(labels): labels.predictors, **coordinates(labels.design)}
+    for dim, names in expected.items():
+        known = found.get(dim, ("", np.array(names)))[1].tolist()
+        if known != list(names):
+            raise ValueError(
+                f"Expected the labels of {dim!r} in {name} to be {list(names)}, its attribute; got "
+                f"{known}"
+            )
 
 
 def _groups(tree: xr.DataTree) -> Iterator[str]:
@@ -272,7 +302,8 @@ def _groups(tree: xr.DataTree) -> Iterator[str]:
 def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable]]:
     """The table of what a fit holds: variables by group."""
     group = group_dim(labels)
-    of_model = Model.named(tree.attrs["model"]).sites(len(labels.predictors))
+    of_model = Model.named(tree.attrs["model"]).sites(labels.design)
+    column = column_dim(labels)
     sites = {site: tuple(dims) for site, dims in site_dims(tree.attrs["model"], labels).items()}
     chains = ("chain", "draw")
     least = {name: 0.0 for name, site in of_model.items() if site.is_scale}
@@ -298,13 +329,13 @@ def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable
             }
     constants = table["/constant_data"]
     if labels.predictors:
-        constants["mean_x"] = constants["sxy"] = Variable((group, PREDICTOR))
-        constants["sxx"] = Variable((group, PREDICTOR, f"{PREDICTOR}_other"))
+        constants["mean_x"] = constants["sxy"] = Variable((group, column))
+        constants["sxx"] = Variable((group, column, f"{column}_other"))
     if "/observed_data" in tree.groups:
         table["/observed_data"] = {"y": Variable(("row",))}
         constants["group_index"] = Variable(("row",), "iu", least=0)
         if labels.predictors:
-            constants["x"] = Variable(("row", PREDICTOR))
+            constants["x"] = Variable(("row", column))
     if "/sample_stats" in tree.groups or tree.attrs["method"] != "marginal":
         floats = ("lp", "energy", "acceptance_rate", "step_size")
         table["/sample_stats"] = {stat: Variable(chains, least=None) for stat in floats}
@@ -340,9 +371,15 @@ def _check_numbers(tree: xr.DataTree, name: str, labels: Labels) -> None:
         priors, statistics = read_priors(tree), as_statistics(read_statistics(tree))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Expected {name} to be a fit; {error}") from error
+    design = labels.design
+    sizes = {"mu_beta": len(design.means), "beta": len(design.means), "gamma": len(design.fixed)}
+    sizes["sigma_beta"] = len(design.slopes)
     for site in fields(priors):
-        shapes = {np.shape(value) for value in vars(getattr(priors, site.name)).values()}
-        allowed = {(), (len(labels.predictors),)} if site.name.endswith("beta") else {()}
+        prior = getattr(priors, site.name)
+        if prior is None and not design.fixed:
+            continue
+        shapes = {np.shape(value) for value in vars(prior).values()}
+        allowed = {(), (sizes[site.name],)} if site.name in sizes else {()}
         if not shapes <= allowed:
             raise ValueError(
                 f"Expected the prior of {site.name} in {name} to have parameters of shape "

@@ -15,9 +15,10 @@ import xarray as xr
 
 from radon_numpyro.data.centers import Centers
 from radon_numpyro.data.checks import read_only
+from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels
-from radon_numpyro.model.models import PREDICTOR, Model
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
 
@@ -38,7 +39,22 @@ def read_labels(tree: xr.DataTree) -> Labels:
     constants = _constants(tree)
     groups = constants[constants["count"].dims[0]].values.tolist()
     predictors = tuple(json.loads(tree.attrs["predictors"]))
-    return Labels(tree.attrs["outcome"], predictors, tree.attrs["group"], tuple(groups))
+    names = tree.attrs["outcome"], predictors, tree.attrs["group"], tuple(groups)
+    return Labels(*names, design=read_design(tree))
+
+
+def read_design(tree: xr.DataTree) -> Design:
+    """Which columns vary by group; in fits of versions before 0.2 all did.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    """
+    if "design" not in tree.attrs:
+        return Design.all_varying(tuple(json.loads(tree.attrs["predictors"])))
+    columns = json.loads(tree.attrs["design"])
+    return Design(tuple(columns["population"]), tuple(columns["varying"]))
 
 
 def read_statistics(tree: xr.DataTree) -> GroupStatistics:
@@ -136,16 +152,15 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        ``sigma_alpha`` (S,) and ``sigma_beta`` (S, K) of the hierarchical model, and ``eps``,
-        (S,) or (S, C), in float64.
+        Those of ``sigma_alpha`` (S,) and ``sigma_beta`` (S, K) that the hierarchical model has,
+        and ``eps``, (S,) or (S, C), in float64.
 
     Raises
     ------
     TypeError, ValueError
         If it is something else.
     """
-    num_predictors = _constants(tree).sizes.get(PREDICTOR, 0)
-    sites = read_model(tree).sites(num_predictors)
+    sites = read_model(tree).sites(read_labels(tree).design)
     return read_draws(tree, [name for name, site in sites.items() if site.is_scale])
 
 
@@ -174,7 +189,7 @@ def read_draws(tree: xr.DataTree, sites: Iterable[str]) -> dict[str, np.ndarray]
 
 
 def read_coefficients(tree: xr.DataTree, groups: Any = slice(None)) -> np.ndarray:
-    """Draws of intercepts and slopes, all chains in one axis.
+    """Draws of the coefficients that vary by group, all chains in one axis.
 
     Parameters
     ----------
@@ -186,19 +201,50 @@ def read_coefficients(tree: xr.DataTree, groups: Any = slice(None)) -> np.ndarra
     Returns
     -------
     array
-        Shape (S, G, P), intercept first, in float64.
+        Shape (S, G, P) in the order of ``design.varying``, in float64. In the pooled model those
+        that have no mean are 0.
     """
-    alpha = tree["posterior"]["alpha"].transpose("chain", "draw", ...)
-    chosen = dict.fromkeys(alpha.dims[2:], groups)
-    alpha = _numbers(alpha.isel(chosen))
-    size = 1 + len(json.loads(tree.attrs["predictors"]))
-    out = np.empty((*alpha.shape[:2], *(alpha.shape[2:] or (1,)), size))
-    out[..., 0] = alpha if chosen else alpha[..., None]
-    if size > 1:
-        beta = tree["posterior"]["beta"].transpose("chain", "draw", *chosen, PREDICTOR)
-        beta = _numbers(beta.isel(chosen))
-        out[..., 1:] = beta if chosen else beta[..., None, :]
+    design = read_design(tree)
+    names = ("alpha",) * design.intercept_varies + ("beta",) * bool(design.slopes)
+    group = tree["constant_data"]["count"].dims[0]
+    parts = []
+    for name in names:
+        if name not in tree["posterior"]:
+            # A column without a mean, in the pooled model.
+            continue
+        values = tree["posterior"][name].transpose(
+            "chain", "draw", group, ..., missing_dims="ignore"
+        )
+        by_group = group in values.dims
+        draws = _numbers(values.isel({group: groups}) if by_group else values)
+        draws = draws if by_group else draws[:, :, None]
+        parts.append(draws[..., None] if name == "alpha" else draws)
+    out = np.concatenate(parts, axis=-1)
+    if out.shape[-1] < len(design.varying):
+        known = [name in design.population for name in design.varying]
+        full = np.zeros((*out.shape[:-1], len(design.varying)))
+        full[..., known] = out
+        out = full
     return out.reshape(-1, *out.shape[2:])
+
+
+def read_population(tree: xr.DataTree) -> np.ndarray:
+    """Draws of the population coefficients, all chains in one axis.
+
+    Parameters
+    ----------
+    tree
+        A fit, not of the individual model.
+
+    Returns
+    -------
+    array
+        Shape (S, Q), in float64: the intercept if it varies about a mean, slopes that do, and the
+        columns that do not vary.
+    """
+    mean = "mu_" if read_model(tree).population else ""
+    draws = read_draws(tree, (f"{mean}alpha", f"{mean}beta", "gamma"))
+    return np.column_stack(list(draws.values()))
 
 
 def _constants(tree: Any) -> xr.Dataset:

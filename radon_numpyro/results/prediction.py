@@ -31,18 +31,19 @@ from radon_numpyro.data.checks import (
     plural,
     suggest,
 )
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.frames import known_frame, to_pandas
 from radon_numpyro.data.labels import Labels, match
 from radon_numpyro.gaussian import mixtures as mixture
-from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.normal_equations import NormalEquations, population_columns
 from radon_numpyro.gaussian.predictive import Scales, draw_groups, line_blocks, residual_variance
 from radon_numpyro.results.datatree import predictions_to_datatree
 from radon_numpyro.results.fit_reader import (
     read_centers,
     read_coefficients,
-    read_draws,
     read_labels,
     read_model,
+    read_population,
     read_priors,
     read_scales,
     read_statistics,
@@ -183,10 +184,7 @@ def predictive_draws(
     rows = _new_rows(tree, frame, new_groups)
     model, scales = tree.attrs["model"], read_scales(tree)
     rng = np.random.default_rng(seed)
-    theta, column = _coefficients(tree, rows, scales, rng)
-    draws = theta[:, column, 0]
-    for k in range(rows.x.shape[1]):
-        draws += theta[:, column, k + 1] * rows.x[:, k]
+    draws = _lines(tree, rows, scales, rng)
     if kind == "outcome":
         sd = np.sqrt(residual_variance(model, scales, rows.group))
         draws += sd * rng.standard_normal(draws.shape)
@@ -260,23 +258,36 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
     )
 
 
-def _coefficients(
-    tree: xr.DataTree, rows: _Rows, scales: Scales, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draws of the coefficients of the groups in use, (S, G, P), and the group of each row (R,)."""
-    if not read_model(tree).by_group:
-        return read_coefficients(tree), np.zeros(len(rows.x), dtype=int)
-    _, first, column = np.unique(rows.identity, return_index=True, return_inverse=True)
+def _lines(tree: xr.DataTree, rows: _Rows, scales: Scales, rng: np.random.Generator) -> np.ndarray:
+    """Draws of the line at each row, shape (S, R)."""
+    design, of = rows.labels.design, read_model(tree)
+    columns = dict(zip(design.predictors, rows.x.T, strict=True))
+    columns[INTERCEPT] = np.ones(len(rows.x))
+    # What all groups have: all but the columns whose draws by group include their mean.
+    names = design.fixed if of.by_group else population_columns(design)
+    lines = np.zeros((len(scales["eps"]), len(rows.x)))
+    population = None if of.eps_by_group else read_population(tree)
+    if population is not None and names:
+        lines += population[:, -len(names) :] @ np.stack([columns[name] for name in names])
+    if not of.by_group:
+        return lines
+    _, first, own = np.unique(rows.identity, return_index=True, return_inverse=True)
     # In order, so that those not seen come last.
     group = rows.group[first]
-    kept = group[group >= 0] if "alpha" in tree["posterior"] else group[:0]
+    drawn = any(name in tree["posterior"] for name in ("alpha", "beta"))
+    kept = group[group >= 0] if drawn else group[:0]
     parts = [read_coefficients(tree, kept)] if len(kept) else []
     if len(kept) < len(group):
+        assert population is not None
         equations = NormalEquations.from_statistics(read_statistics(tree))
-        means = read_draws(tree, ("mu_alpha", "mu_beta"))
-        mu = np.column_stack(list(means.values()))
-        parts.append(draw_groups(rng, equations, scales, mu, group[len(kept) :]))
-    return np.concatenate(parts, axis=1), column
+        theta = draw_groups(rng, equations, scales, population, group[len(kept) :])
+        has_mean = [name in design.population for name in design.varying]
+        theta[..., has_mean] += population[:, None, : sum(has_mean)]
+        parts.append(theta)
+    theta = np.concatenate(parts, axis=1)
+    for p, name in enumerate(design.varying):
+        lines += theta[:, own, p] * columns[name]
+    return lines
 
 
 def _check_choice(argument: str, value: Any, choices: tuple[str, ...]) -> None:

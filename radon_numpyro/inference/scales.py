@@ -1,0 +1,200 @@
+r"""NumPyro's model of the scales alone, and exact draws of the coefficients given them.
+
+The coefficients are integrated out in closed form (``gaussian/marginal.py``), so that NUTS moves in
+the scales only.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax.custom_derivatives import SymbolicZero
+
+from radon_numpyro.gaussian.conditional import (
+    PriorRows,
+    deviations,
+    draw_population,
+    group_terms,
+    misfit,
+    population_posterior,
+)
+from radon_numpyro.gaussian.marginal import gradient, marginal
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import population_prior
+from radon_numpyro.model.models import Model
+from radon_numpyro.model.priors import Priors, Uniform
+
+HIERARCHICAL = Model.named("hierarchical")
+
+
+@jax.custom_jvp
+def log_density(equations: NormalEquations, scale: Any, eps: Any, prior: PriorRows) -> Any:
+    """Log marginal likelihood of the hierarchical model, with its derivatives in closed form.
+
+    Parameters
+    ----------
+    equations, scale, eps, prior
+        As in :func:`radon_numpyro.gaussian.marginal.marginal`, one value of the scales.
+
+    Returns
+    -------
+    array
+        A scalar.
+
+    Raises
+    ------
+    TypeError
+        If a derivative in the data or the prior is asked for.
+    """
+    return marginal(equations, scale, eps, prior).log_density
+
+
+@partial(log_density.defjvp, symbolic_zeros=True)
+def _derivative(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    equations, scale, eps, prior = primals
+    constant = jax.tree.leaves((tangents[0], tangents[3]), is_leaf=_is_zero)
+    if not all(_is_zero(tangent) for tangent in constant):
+        raise TypeError(
+            "Expected derivatives of log_density in scale and eps; got one in equations or prior"
+        )
+    found = marginal(equations, scale, eps, prior)
+    by_scale, by_eps = gradient(equations, found, prior)
+    change = jnp.zeros_like(found.log_density)
+    if not _is_zero(tangents[1]):
+        change = change + (by_scale * tangents[1]).sum()
+    if not _is_zero(tangents[2]):
+        change = change + by_eps * tangents[2]
+    return found.log_density, change
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def scales(equations: NormalEquations, priors: Priors) -> None:
+    r"""NumPyro model of the scales alone, equivalent to :func:`regressions.hierarchical`.
+
+    The scales are sampled signed, :math:`s` with :math:`\sigma = |s|`: s Uniform(-h, h) is
+    :math:`\sigma` Uniform(0, h), s Normal is :math:`\sigma` half-normal. The density is smooth
+    through 0, so there is no long tail of :math:`\log\sigma` to explore.
+
+    Parameters
+    ----------
+    equations
+        The data.
+    priors
+        All but ``alpha`` and ``beta`` are used.
+    """
+    design, signed = equations.design, []
+    if design.intercept_varies:
+        signed_alpha = numpyro.sample("signed_alpha", _signed(priors.sigma_alpha))
+        numpyro.deterministic("sigma_alpha", jnp.abs(signed_alpha))
+        signed.append(signed_alpha[None])
+    if design.slopes:
+        with numpyro.plate("predictor", len(design.slopes)):
+            signed_beta = numpyro.sample("signed_beta", _signed(priors.sigma_beta))
+        numpyro.deterministic("sigma_beta", jnp.abs(signed_beta))
+        signed.append(signed_beta)
+    eps = numpyro.sample("eps", priors.eps.distribution())
+    prior = population_prior(equations, priors, HIERARCHICAL)
+    numpyro.factor("y", log_density(equations, jnp.concatenate(signed), eps, prior))
+
+
+def _signed(prior: Any) -> dist.Distribution:
+    """Distribution symmetric about 0 whose absolute value has the prior."""
+    if isinstance(prior, Uniform):
+        return dist.Uniform(-prior.high, prior.high)
+    return dist.Normal(0.0, prior.scale)
+
+
+def draw_coefficients(
+    key: Any,
+    equations: NormalEquations,
+    scale: Any,
+    eps: Any,
+    priors: Priors,
+    *,
+    groups: bool = True,
+) -> dict[str, Any]:
+    """One exact draw of the coefficients given the scales (hierarchical model).
+
+    Parameters
+    ----------
+    key
+        JAX random key.
+    equations, priors
+        The data, and the priors of the population coefficients.
+    scale, eps
+        P standard deviations, shape (P,), and the residual one, a scalar.
+    groups
+        Draw the coefficients of the groups too, not those of the population alone.
+
+    Returns
+    -------
+    dict
+        Those of ``mu_alpha``, ``mu_beta``, ``gamma``, ``alpha`` and ``beta`` that the design has,
+        in the units of the model.
+    """
+    mean_key, group_key = jax.random.split(key)
+    terms = group_terms(equations, scale, eps)
+    prior = population_prior(equations, priors, HIERARCHICAL)
+    posterior = population_posterior(equations, terms, prior)
+    relative = draw_population(posterior, _noise(mean_key, posterior.mean.shape))
+    drawn = population_sites(equations, relative)
+    if groups:
+        noise = _noise(group_key, equations.target.shape)
+        off = deviations(terms, misfit(terms, relative), noise)
+        drawn |= group_sites(equations, drawn, off)
+    return drawn
+
+
+def _noise(key: Any, shape: tuple[int, ...]) -> Any:
+    # Without a barrier the inverse error function behind it is compiled into every use.
+    noise = jax.random.normal(key, shape, jnp.result_type(float))
+    return jax.lax.optimization_barrier(noise)
+
+
+def population_sites(equations: NormalEquations, relative: Any) -> dict[str, Any]:
+    """Population coefficients by site.
+
+    Parameters
+    ----------
+    equations
+        The data.
+    relative
+        Relative to the pooled fit, shape (Q,).
+    """
+    design, coefficients = equations.design, equations.to_model(relative)
+    first, slopes = int(design.has_mean_intercept), len(design.means)
+    sites = {"mu_alpha": coefficients[0]} if first else {}
+    sites |= {"mu_beta": coefficients[first : first + slopes]} if slopes else {}
+    return sites | ({"gamma": coefficients[first + slopes :]} if design.fixed else {})
+
+
+def group_sites(equations: NormalEquations, population: dict[str, Any], off: Any) -> dict[str, Any]:
+    """Coefficients of the groups by site.
+
+    Parameters
+    ----------
+    equations
+        The data.
+    population
+        From :func:`population_sites`.
+    off
+        Deviations from the population, shape (P, C).
+    """
+    design = equations.design
+    first, sites = int(design.intercept_varies), {}
+    if first:
+        sites["alpha"] = population.get("mu_alpha", 0.0) + off[0]
+    if design.slopes:
+        known = [k for k, name in enumerate(design.slopes) if name in design.means]
+        means = np.eye(len(design.slopes))[:, known] @ population["mu_beta"] if known else 0.0
+        sites["beta"] = means + off[first:].T
+    return sites
