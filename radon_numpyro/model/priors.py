@@ -181,7 +181,7 @@ class Priors:
     gamma: Normal | None = None
 
     def __post_init__(self) -> None:
-        locations = ("mu_alpha", "mu_beta", "alpha", "beta")
+        locations = ("mu_alpha", "mu_beta", "alpha", "beta", "gamma")
         for f in fields(self):
             value = getattr(self, f.name)
             expected = (Normal,) if f.name in locations else (HalfNormal, Uniform)
