@@ -1,12 +1,19 @@
 """The Gaussian of all coefficients and rows given the scales, written out densely."""
 
+import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 from scipy.linalg import block_diag
 
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import population_prior
+from radon_numpyro.inference import scales
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+HIERARCHICAL = Model.named("hierarchical")
 
 
 def make_priors(num_predictors):
@@ -28,23 +35,57 @@ def equations_of(data):
 
 
 def design_of(data):
+    """The constant and the predictors of each row."""
     return np.column_stack([np.ones(data.num_rows), data.x])
 
 
+def columns_of(data, names):
+    """Columns of the rows by name, shape (N, number of names)."""
+    position = {INTERCEPT: 0} | {n: 1 + j for j, n in enumerate(data.labels.predictors)}
+    return design_of(data)[:, [position[name] for name in names]]
+
+
+def log_density(equations, scale, eps, priors):
+    """What the project computes of the scales: one value, by JAX."""
+    prior = population_prior(equations, priors, HIERARCHICAL)
+    return scales.log_density(equations, jnp.asarray(scale), jnp.asarray(eps), prior)
+
+
 class Dense:
-    """Mean and covariance of (mu, theta_1, ..., theta_C) and of y, as plain matrices."""
+    """Mean and covariance of (b, theta_1, ..., theta_C) and of y, as plain matrices.
+
+    b are the means of the coefficients that vary, and the coefficients that do not; theta_c the
+    coefficients of a group that vary, the means included.
+    """
 
     def __init__(self, data, priors, scale, eps):
-        size, num_groups = data.num_predictors + 1, data.num_groups
-        loc = np.append(priors.mu_alpha.loc, priors.mu_beta.loc * np.ones(size - 1))
-        sd = np.append(priors.mu_alpha.scale, priors.mu_beta.scale * np.ones(size - 1))
-        copies = np.tile(np.eye(size), (num_groups + 1, 1))
-        within = [np.zeros((size, size))] + [np.diag(scale**2)] * num_groups
+        design, num_groups = data.labels.design, data.num_groups
+        self.varying = design.varying
+        means = [n for n in design.varying if n in design.population]
+        loc, sd = [], []
+        for prior, size in (
+            (priors.mu_alpha, int(design.has_mean_intercept)),
+            (priors.mu_beta, len(design.means)),
+            (priors.gamma, len(design.fixed)),
+        ):
+            if size:
+                loc += [prior.loc * np.ones(size)]
+                sd += [prior.scale * np.ones(size)]
+        loc, sd = np.concatenate(loc), np.concatenate(sd)
+        size, num_columns = len(design.varying), len(loc)
+        own_mean = np.zeros((size, num_columns))
+        for q, name in enumerate(means):
+            own_mean[design.varying.index(name), q] = 1.0
+        copies = np.vstack([np.eye(num_columns), *[own_mean] * num_groups])
+        scale = np.asarray(scale, dtype=float)
+        within = [np.zeros((num_columns,) * 2)] + [np.diag(scale**2)] * num_groups
         self.mean = copies @ loc
         self.cov = copies @ np.diag(sd**2) @ copies.T + block_diag(*within)
-        self.rows = np.zeros((data.num_rows, num_groups + 1, size))
-        self.rows[np.arange(data.num_rows), data.group + 1] = design_of(data)
-        self.rows = self.rows.reshape(data.num_rows, -1)
+        own = np.zeros((data.num_rows, num_groups, size))
+        own[np.arange(data.num_rows), data.group] = columns_of(data, design.varying)
+        same = np.zeros((data.num_rows, num_columns))
+        same[:, len(means) :] = columns_of(data, design.fixed)
+        self.rows = np.hstack([same, own.reshape(data.num_rows, -1)])
         self.y_mean = self.rows @ self.mean
         self.y_cov = self.rows @ self.cov @ self.rows.T + eps**2 * np.eye(data.num_rows)
 

@@ -9,29 +9,38 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import pytest
-from dense import Dense, design_of, equations_of, make_priors
+from dense import (
+    HIERARCHICAL,
+    Dense,
+    columns_of,
+    design_of,
+    equations_of,
+    log_density,
+    make_priors,
+)
+from designs import priors_of, simulated
 from numpyro import handlers
 from numpyro.infer import Predictive
 from numpyro.infer.util import log_density as model_log_density
 from scipy import stats
 
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.gaussian import marginal
 from radon_numpyro.gaussian.conditional import (
-    coefficients,
-    draw_coefficients,
+    deviations,
+    draw_population,
     group_terms,
-    individual_prior,
-    population_mean,
-    prior_parameters,
+    misfit,
+    population_posterior,
 )
-from radon_numpyro.gaussian.marginal import individual_log_density, log_density
-from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import prediction
+from radon_numpyro.gaussian.marginal import individual_log_density, marginal
+from radon_numpyro.gaussian.predictive import individual_prior, population_prior, prediction
+from radon_numpyro.inference import scales as scale_model
+from radon_numpyro.inference.scales import draw_coefficients
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import HalfNormal, Priors, Uniform
 
 SIZES = (5, 1, 0, 9, 3)
-SCALE = np.array([1.3, 0.4, 0.07, 0.9])
+SCALE = np.array([1.3, 0.4, 0.07, 0.9, 0.2, 1.7])
 EPS = 0.6
 CASES = [
     "no predictor",
@@ -44,7 +53,21 @@ CASES = [
     "collinear predictors",
     "groups of one row",
     "one group",
+    "columns that do not vary",
+    "only the intercept varies",
+    "a slope without a mean",
+    "the intercept does not vary",
+    "no intercept",
+    "five slopes that vary",
 ]
+OTHER_DESIGNS = {
+    "columns that do not vary": {"fixed": ("age", "height", "site_mean")},
+    "only the intercept varies": {"slopes": (), "fixed": ("age", "site_mean")},
+    "a slope without a mean": {"slopes": ("dose", "time"), "without_mean": ("dose",)},
+    "the intercept does not vary": {"slopes": ("dose", "time"), "intercept": "fixed"},
+    "no intercept": {"intercept": "none", "fixed": ("age",)},
+    "five slopes that vary": {"slopes": tuple("abcde"), "fixed": ("age",)},
+}
 each_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -57,6 +80,8 @@ def data(unequal_data, case):
         return unequal_data(1, sizes=(1,) * 6)
     if case == "one group":
         return unequal_data(2, sizes=(7,))
+    if case in OTHER_DESIGNS:
+        return simulated(5, 4, **OTHER_DESIGNS[case])
     data = unequal_data(2, sizes=SIZES)
     x = data.x.copy()
     if case == "constant within each group":
@@ -71,20 +96,10 @@ def data(unequal_data, case):
     return replace(data, x=x)
 
 
-def precision_of(population):
-    """Posterior precision of the population mean, from the rows of its Cholesky factor."""
-    size = len(population.mean)
-    factor = np.zeros((size, size))
-    for p, row in enumerate(population.cholesky):
-        factor[p, : p + 1] = row
-    return factor @ factor.T
-
-
-def to_model(equations):
-    """Matrix of coefficients with the intercept at zero from those with it at the centre."""
-    matrix = np.eye(equations.size)
-    matrix[0, 1:] = -equations.centre
-    return matrix
+def priors_for(data):
+    """Those of the tutorial's designs, or of others."""
+    design = data.labels.design
+    return make_priors(len(design.slopes)) if design.varies_throughout else priors_of(design)
 
 
 def scales(size, zero):
@@ -99,25 +114,38 @@ def scales(size, zero):
 
 @each_case
 def test_normal_equations_are_those_of_the_rows_about_the_pooled_fit(data):
-    equations = equations_of(data)
-    design = design_of(data)
-    assert equations.size == design.shape[1]
-    residual = data.y - equations.fitted(list(design.T))
-    # Least squares: the residual of the pooled fit is orthogonal to the design.
-    scale = np.linalg.norm(design, axis=0) * np.linalg.norm(data.y)
-    assert np.abs(design.T @ residual / scale).max() < 1e-12
+    """Any coefficients leave the same squares of the rows and of the triangles."""
+    equations, design, rng = equations_of(data), data.labels.design, np.random.default_rng(0)
+    z = columns_of(data, design.varying)
+    means = [name for name in design.varying if name in design.population]
+    x = columns_of(data, [*means, *design.fixed])
+    assert equations.size == z.shape[1]
+    # Least squares: the residual of the pooled fit is orthogonal to the columns.
+    fit = equations.to_model(np.zeros(x.shape[1]))
+    size = np.linalg.norm(x, axis=0) * np.linalg.norm(data.y)
+    assert np.abs(x.T @ (data.y - x @ fit) / size).max() < 1e-12
+    assert equations.rss == pytest.approx(((data.y - x @ fit) ** 2).sum(), rel=1e-10)
+    np.testing.assert_array_equal(
+        equations.root, np.moveaxis(np.triu(np.moveaxis(equations.root, -1, 0)), 0, -1)
+    )
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    for _ in range(3):
+        b, u = rng.normal(size=x.shape[1]), rng.normal(size=(z.shape[1], data.num_groups))
+        residual = data.y - x @ b - (z * u.T[data.group]).sum(1)
+        relative = equations.from_model(b)
+        np.testing.assert_allclose(equations.to_model(relative), b, **close)
+        pooled = equations.pooled_target - equations.pooled_root @ relative
+        left = (pooled**2).sum() + equations.remainder
+        for c in range(data.num_groups):
+            target = equations.target[:, c] - equations.population[..., c] @ relative
+            left += ((target - equations.root[..., c] @ u[:, c]) ** 2).sum()
+        assert left == pytest.approx((residual**2).sum(), rel=1e-10)
     for c in range(data.num_groups):
         rows = data.group == c
-        x, r = design[rows], residual[rows]
-        close = {"rtol": 1e-11, "atol": 1e-10}
-        x[:, 1:] -= data.x.mean(0)
-        root, target = equations.root[..., c], equations.target[:, c]
-        np.testing.assert_allclose(root.T @ root, x.T @ x, **close)
-        np.testing.assert_allclose(root.T @ target, x.T @ r, **close)
-        np.testing.assert_array_equal(root, np.triu(root))
-        own = np.linalg.lstsq(x, r, rcond=1e-10)[0] if len(r) else np.zeros(x.shape[1])
-        np.testing.assert_allclose(equations.rest[c], ((r - x @ own) ** 2).sum(), **close)
-        np.testing.assert_allclose(equations.rss[c], r @ r, **close)
+        r = (data.y - x @ fit)[rows]
+        own = np.linalg.lstsq(z[rows], r, rcond=1e-10)[0] if len(r) else np.zeros(z.shape[1])
+        expected = ((r - z[rows] @ own) ** 2).sum()
+        np.testing.assert_allclose(equations.rest[c], expected, **close)
         assert equations.count[c] == rows.sum()
 
 
@@ -129,15 +157,19 @@ def test_no_residual_is_negative_where_the_fit_is_exact(unequal_data, num_predic
         assert (equations_of(exact).rest >= 0).all()
 
 
-def test_pooled_equations_are_those_of_all_rows_in_one_group(unequal_data):
-    data = unequal_data(2, sizes=SIZES)
-    together = GroupedData.from_arrays(data.y, data.x, np.zeros(data.num_rows))
-    pooled, expected = equations_of(data).pooled(), equations_of(together)
-    for name in NormalEquations._fields:
-        found, wanted = getattr(pooled, name), getattr(expected, name)
-        assert found.shape == wanted.shape
-        scale = np.abs(equations_of(data).target).sum() if name == "target" else 1.0
-        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12 * scale, err_msg=name)
+@each_case
+def test_pooled_equations_are_those_of_all_rows(data):
+    """No groups: the squares that the population coefficients alone leave."""
+    equations, design = equations_of(data).pooled(), data.labels.design
+    means = [name for name in design.varying if name in design.population]
+    x = columns_of(data, [*means, *design.fixed])
+    assert equations.size == equations.num_groups == 0
+    assert equations.num_rows == data.num_rows
+    for seed in range(3):
+        b = np.random.default_rng(seed).normal(size=x.shape[1])
+        rest = equations.pooled_target - equations.pooled_root @ equations.from_model(b)
+        expected = ((data.y - x @ b) ** 2).sum()
+        assert (rest**2).sum() + equations.remainder == pytest.approx(expected, rel=1e-9)
 
 
 def test_taking_groups_keeps_their_equations(unequal_data):
@@ -146,10 +178,11 @@ def test_taking_groups_keeps_their_equations(unequal_data):
         taken = equations.take(chosen)
         order = np.arange(5)[chosen]
         assert taken.size == equations.size
-        np.testing.assert_array_equal(taken.offset, equations.offset)
+        np.testing.assert_array_equal(taken.fit, equations.fit)
         np.testing.assert_array_equal(taken.count, np.array(SIZES)[order])
         for k, c in enumerate(order):
             np.testing.assert_array_equal(taken.root[..., k], equations.root[..., c])
+            np.testing.assert_array_equal(taken.population[..., k], equations.population[..., c])
             np.testing.assert_array_equal(taken.target[..., k], equations.target[..., c])
             assert taken.rest[k] == equations.rest[c]
 
@@ -160,8 +193,8 @@ def test_taking_groups_keeps_their_equations(unequal_data):
 @pytest.mark.parametrize("zero", [(), (0,), (-1,), (0, -1)], ids=str)
 @each_case
 def test_log_density_is_the_dense_normal_over_the_rows(data, x64, zero):
-    size = data.num_predictors + 1
-    scale, priors = scales(size, zero), make_priors(data.num_predictors)
+    size = len(data.labels.design.varying)
+    scale, priors = scales(size, zero), priors_for(data)
     expected = Dense(data, priors, scale, EPS).log_density(data.y)
     found = log_density(equations_of(data), scale, EPS, priors)
     assert found.shape == ()
@@ -184,7 +217,10 @@ def exact_log_density(data, priors, scale, eps):
     """The dense Normal in rational arithmetic, where a prior sd of 1e4 costs no digit."""
     size, n = data.num_predictors + 1, data.num_rows
     row = [[Fraction(v) for v in r] for r in design_of(data)]
-    loc, sd = prior_parameters(priors, size)
+    loc, sd = (
+        [getattr(priors.mu_alpha, part), *getattr(priors.mu_beta, part) * np.ones(size - 1)]
+        for part in ("loc", "scale")
+    )
     loc, sd, s = ([Fraction(float(v)) for v in vector] for vector in (loc, sd, scale))
     matrix = [
         [
@@ -241,6 +277,12 @@ def test_log_density_is_right_for_predictors_far_from_zero(
         np.testing.assert_allclose(found, expected, rtol=rtol)
 
 
+def own_density(data, eps, priors):
+    """Log density of each group's rows by a regression of its own."""
+    equations = equations_of(data)
+    return individual_log_density(equations, eps, *individual_prior(equations, priors))
+
+
 def exact_group_log_density(data, priors, eps):
     """Of one group with the coefficients of the individual model, in rational arithmetic."""
     individual = replace(priors, mu_alpha=priors.alpha, mu_beta=priors.beta)
@@ -253,7 +295,7 @@ def test_individual_log_density_is_right_for_predictors_far_from_zero(unequal_da
     data = replace(data, x=1e6 + (data.x - data.x.mean(0)) / data.x.std(0))
     priors = Priors.weakly_informative(data) if priors is None else priors
     eps = np.array([0.3, 0.6, 0.5, 1.1])
-    found = individual_log_density(equations_of(data), eps, priors)
+    found = own_density(data, eps, priors)
     for c, label in enumerate(data.labels.groups):
         expected = exact_group_log_density(data.select(label), priors, eps[c])
         # (1e6)^2 of the 1e16 that a number holds; relative to the largest term.
@@ -283,24 +325,27 @@ def test_signs_of_the_scales_do_not_matter(unequal_data, x64, num_predictors):
     equations = equations_of(unequal_data(num_predictors, sizes=SIZES))
     priors, scale = make_priors(num_predictors), SCALE[: num_predictors + 1]
     expected = log_density(equations, scale, EPS, priors)
+    relative = np.arange(num_predictors + 1.0)
     terms = group_terms(equations, scale, EPS)
-    expected_theta = np.array(coefficients(terms, list(np.arange(num_predictors + 1.0))))
+    expected_off = deviations(terms, misfit(terms, relative))
     for signs in (-np.ones(num_predictors + 1), (-1.0) ** np.arange(num_predictors + 1)):
         found = log_density(equations, signs * scale, EPS, priors)
         np.testing.assert_allclose(found, expected, rtol=1e-14)
         flipped = group_terms(equations, signs * scale, EPS)
-        theta = np.array(coefficients(flipped, list(np.arange(num_predictors + 1.0))))
-        np.testing.assert_allclose(theta, expected_theta, rtol=1e-12)
+        off = deviations(flipped, misfit(flipped, relative))
+        np.testing.assert_allclose(off, expected_off, rtol=1e-12)
     other = log_density(equations, 1.1 * scale, EPS, priors)
     assert abs(other - expected) > 1e-3, "the scales do not matter at all"
 
 
 @pytest.mark.parametrize("zero", [(), (0,), (-1,), (0, -1)], ids=str)
-@pytest.mark.parametrize("case", ["no predictor", "two predictors", "constant within each group"])
+@pytest.mark.parametrize(
+    "case", ["no predictor", "two predictors", "constant within each group", *OTHER_DESIGNS]
+)
 def test_gradient_is_that_of_the_dense_normal_also_at_zero(data, x64, zero):
     """By central differences of the dense density; a scale of 0 is the centre of symmetry."""
-    size = data.num_predictors + 1
-    scale, priors, equations = scales(size, zero), make_priors(size - 1), equations_of(data)
+    size = len(data.labels.design.varying)
+    scale, priors, equations = scales(size, zero), priors_for(data), equations_of(data)
     gradient = jax.grad(log_density, argnums=(1, 2))(equations, jnp.asarray(scale), EPS, priors)
     found = np.append(*gradient)
     step = 1e-4
@@ -334,7 +379,8 @@ def test_derivatives_are_those_of_the_density_computed(
         return log_density(equations, at[:-1], at[-1], priors)
 
     def written(at):
-        return marginal._log_density(equations, at[:-1], at[-1], priors)[0]
+        prior = population_prior(equations, priors, HIERARCHICAL)
+        return marginal(equations, at[:-1], at[-1], prior).log_density
 
     found, expected = jax.grad(formula)(at) * at, jax.grad(written)(at) * at
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12 * np.abs(expected).max())
@@ -381,58 +427,54 @@ def test_derivatives_in_the_data_are_refused_and_not_zero(unequal_data, x64):
 
 @pytest.mark.parametrize("zero", [(), (0,), (-1,), (0, -1)], ids=str)
 @each_case
-def test_mu_and_coefficients_have_the_dense_conditional(data, x64, zero):
-    """Mean and covariance of (mu, theta) given y, read off by feeding unit vectors as noise."""
-    size, num_groups = data.num_predictors + 1, data.num_groups
-    scale, priors, equations = scales(size, zero), make_priors(size - 1), equations_of(data)
+def test_coefficients_have_the_dense_conditional(data, x64, zero):
+    """Mean and covariance of (b, theta) given y, read off by feeding unit vectors as noise."""
+    design, num_groups = data.labels.design, data.num_groups
+    size, num_columns = len(design.varying), len(design.population)
+    scale, priors, equations = scales(size, zero), priors_for(data), equations_of(data)
     mean, cov = Dense(data, priors, scale, EPS).given(data.y)
 
     terms = group_terms(equations, scale, EPS)
-    population = population_mean(equations, terms, priors)
-    centre = np.array(population.mean)
-    variance = np.linalg.inv(precision_of(population))
+    prior = population_prior(equations, priors, HIERARCHICAL)
+    population = population_posterior(equations, terms, prior)
+    has_mean = [name in design.population for name in design.varying]
 
-    def theta(mu, noise=None):
-        drawn = np.array(coefficients(terms, list(mu), noise))
-        assert drawn.shape == (size, num_groups)
-        return drawn.T.ravel()
+    def drawn(population_noise, group_noise):
+        relative = draw_population(population, population_noise)
+        b = np.asarray(equations.to_model(relative))
+        theta = np.array(deviations(terms, misfit(terms, relative), group_noise))
+        assert theta.shape == (size, num_groups)
+        theta[has_mean] += b[: sum(has_mean), None]
+        return np.append(b, theta.T.ravel())
 
-    relative = np.append(centre, theta(centre)).reshape(-1, size)
-    found = np.column_stack(equations.to_model(relative.T)).ravel()
-    np.testing.assert_allclose(found, mean, rtol=1e-9, atol=1e-10)
-
-    # theta = f(mu) + A z with f affine: columns of f and of A, one unit vector at a time.
-    slope = np.column_stack([theta(centre + unit) - theta(centre) for unit in np.eye(size)])
-    spread = [
-        theta(centre, list(unit.reshape(size, num_groups))) - theta(centre)
+    none = np.zeros(num_columns), np.zeros((size, num_groups))
+    centre = drawn(*none)
+    np.testing.assert_allclose(centre, mean, rtol=1e-8, atol=1e-9)
+    spread = [drawn(unit, none[1]) - centre for unit in np.eye(num_columns)]
+    spread += [
+        drawn(none[0], unit.reshape(size, num_groups)) - centre
         for unit in np.eye(size * num_groups)
     ]
-    of_mu = np.vstack([np.eye(size), slope])
-    found_cov = of_mu @ variance @ of_mu.T
-    found_cov[size:, size:] += np.column_stack(spread) @ np.column_stack(spread).T
-    transform = np.kron(np.eye(num_groups + 1), to_model(equations))
-    found_cov = transform @ found_cov @ transform.T
+    found = np.column_stack(spread) @ np.column_stack(spread).T
     unit = np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
-    np.testing.assert_allclose(found_cov / unit, cov / unit, atol=1e-9)
+    np.testing.assert_allclose(found / unit, cov / unit, atol=1e-8)
 
 
 def test_a_group_without_rows_is_a_draw_of_the_population(unequal_data, x64):
     equations = equations_of(unequal_data(1, sizes=SIZES))
     terms = group_terms(equations, SCALE[:2], EPS)
-    mu, noise = [3.0, -2.0], [np.full(5, 0.5), np.full(5, -1.5)]
-    drawn = np.array(equations.to_model(coefficients(terms, mu, noise)))
-    expected = equations.to_model(mu) + SCALE[:2] * [0.5, -1.5]
-    np.testing.assert_allclose(drawn[:, 2], expected, rtol=1e-13)
-    assert np.abs(drawn[:, 0] - drawn[:, 2]).max() > 0.1, "a group with rows is no such draw"
+    noise = np.repeat([[0.5], [-1.5]], 5, axis=1)
+    off = deviations(terms, misfit(terms, np.array([3.0, -2.0])), noise)
+    np.testing.assert_allclose(off[:, 2], SCALE[:2] * [0.5, -1.5], rtol=1e-13)
+    assert np.abs(off[:, 0] - off[:, 2]).max() > 0.1, "a group with rows is no such draw"
 
 
 def test_without_scatter_every_group_has_the_population_mean(unequal_data, x64):
-    equations, priors = equations_of(unequal_data(2, sizes=SIZES)), make_priors(2)
+    equations = equations_of(unequal_data(2, sizes=SIZES))
     terms = group_terms(equations, np.zeros(3), EPS)
-    population = population_mean(equations, terms, priors)
-    noise = list(np.random.default_rng(0).normal(size=(3, 5)))
-    theta = np.array(coefficients(terms, population.mean, noise))
-    np.testing.assert_array_equal(theta, np.repeat(np.array(population.mean)[:, None], 5, axis=1))
+    noise = np.random.default_rng(0).normal(size=(3, 5))
+    off = deviations(terms, misfit(terms, np.array([1.0, 2.0, 3.0])), noise)
+    np.testing.assert_array_equal(off, 0.0)
 
 
 @pytest.mark.parametrize("num_predictors", [0, 2])
@@ -444,7 +486,7 @@ def test_draws_have_the_dense_conditional(unequal_data, x64, num_predictors):
     mean, cov = Dense(data, priors, scale, EPS).given(data.y)
     keys = jax.random.split(jax.random.key(3), num_draws)
     draw = jax.jit(
-        jax.vmap(lambda key: draw_coefficients(key, equations, list(scale), EPS, priors))
+        jax.vmap(lambda key: draw_coefficients(key, equations, jnp.asarray(scale), EPS, priors))
     )
     sites = {name: np.asarray(value) for name, value in draw(keys).items()}
     shapes = {name: value.shape[1:] for name, value in sites.items()}
@@ -466,52 +508,64 @@ def test_draws_have_the_dense_conditional(unequal_data, x64, num_predictors):
 # Prediction
 
 
-@pytest.mark.parametrize("num_predictors", [0, 1, 3])
-def test_prediction_has_the_dense_conditional(unequal_data, num_predictors):
+@each_case
+def test_prediction_has_the_dense_conditional(data):
     """For several sets of scales at once, and also in a group without rows."""
-    data, size = unequal_data(num_predictors, sizes=SIZES), num_predictors + 1
-    priors, equations = make_priors(num_predictors), equations_of(data)
-    group = np.array([3, 0, 2, 4, 3, 1])
-    noise = np.random.default_rng(8).normal(1.0, 2.0, size=(num_predictors, 6))
-    new = np.vstack([np.ones(6), noise])
+    design, rng = data.labels.design, np.random.default_rng(8)
+    size, num_columns = len(design.varying), len(design.population)
+    priors, equations = priors_for(data), equations_of(data)
+    group = np.array([3, 0, 2, 4, 3, 1]) % data.num_groups
+    x = rng.normal(1.0, 2.0, size=(6, data.num_predictors))
     draws = np.stack([SCALE[:size], 0.3 * SCALE[:size], np.zeros(size)])
     eps = np.array([EPS, 2.0, 0.9])
 
-    scale, column = list(draws.T[:, :, None]), eps[:, None]
-    terms = group_terms(equations, scale, column)
-    population = population_mean(equations, terms, priors)
-    mu = [m[:, None] for m in population.mean]
-    mean, variance = prediction(terms, mu, list(new), group, population)
-    given_mu = prediction(terms, mu, list(new), group)
+    terms = group_terms(equations, draws.T, eps)
+    prior = population_prior(equations, priors, HIERARCHICAL)
+    population = population_posterior(equations, terms, prior)
+    z, row, fitted = equations.rows(x)
+    mean, variance = prediction(terms, population.mean, z, row, group, population)
+    given_b = prediction(terms, population.mean, z, row, group)
     assert mean.shape == variance.shape == (3, 6)
-    np.testing.assert_array_equal(given_mu[0], mean)
+    np.testing.assert_array_equal(given_b[0], mean)
 
-    line = np.zeros((6, data.num_groups + 1, size))
-    line[np.arange(6), group + 1] = new.T
-    line = line.reshape(6, -1)
+    new = replace(data, x=x, y=np.zeros(6), group=group)
+    line = Dense(new, priors, SCALE[:size], EPS).rows
     for s in range(3):
         centre, cov = Dense(data, priors, draws[s], eps[s]).given(data.y)
-        np.testing.assert_allclose(mean[s] + equations.fitted(new), line @ centre, rtol=1e-9)
+        np.testing.assert_allclose(mean[s] + fitted, line @ centre, rtol=1e-8, atol=1e-9)
         expected = np.einsum("ri,ij,rj->r", line, cov, line)
-        np.testing.assert_allclose(variance[s], expected, rtol=1e-8)
-        # With mu known: the covariance of theta given mu and y.
-        gain = np.linalg.solve(cov[:size, :size], cov[:size])
-        expected = np.einsum("ri,ij,rj->r", line, cov - cov[:, :size] @ gain, line)
-        np.testing.assert_allclose(given_mu[1][s], expected, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(variance[s], expected, rtol=1e-7)
+        # With b known: the covariance of theta given b and y.
+        known = cov[:num_columns]
+        left = cov - known.T @ np.linalg.solve(known[:, :num_columns], known)
+        expected = np.einsum("ri,ij,rj->r", line, left, line)
+        np.testing.assert_allclose(given_b[1][s], expected, rtol=1e-6, atol=1e-8)
 
 
 # Each group on its own
 
 
-@each_case
+each_tutorial_case = pytest.mark.parametrize(
+    "case", [case for case in CASES if case not in OTHER_DESIGNS]
+)
+
+
+def own_prior(priors):
+    """Prior means and standard deviations of a group's coefficients."""
+    return tuple(
+        np.append(getattr(priors.alpha, part), getattr(priors.beta, part))
+        for part in ("loc", "scale")
+    )
+
+
+@each_tutorial_case
 def test_individual_log_density_is_the_dense_normal_of_each_group(data):
-    priors, equations = make_priors(data.num_predictors), equations_of(data)
-    size, num_groups = equations.size, data.num_groups
+    priors, num_groups = make_priors(data.num_predictors), data.num_groups
     eps = np.linspace(0.4, 1.9, 2 * num_groups).reshape(2, num_groups)
-    loc, scale = prior_parameters(priors, size, intercept="alpha", slope="beta")
-    found = individual_log_density(equations, eps, priors)
+    loc, scale = own_prior(priors)
+    found = own_density(data, eps, priors)
     assert found.shape == (2, num_groups)
-    np.testing.assert_array_equal(individual_log_density(equations, eps[1], priors), found[1])
+    np.testing.assert_array_equal(own_density(data, eps[1], priors), found[1])
     for c in range(num_groups):
         x, y = design_of(data)[data.group == c], data.y[data.group == c]
         if len(y) == 0:
@@ -523,29 +577,32 @@ def test_individual_log_density_is_the_dense_normal_of_each_group(data):
             np.testing.assert_allclose(found[s, c], expected, rtol=1e-9)
 
 
-@each_case
+def own_coefficients(data, priors, eps):
+    """Mean (P, C), and root of the covariance (P, P, C), of each group's own coefficients."""
+    equations = equations_of(data)
+    loc, scale = individual_prior(equations, priors)
+    terms = group_terms(equations, scale, eps)
+    rest = misfit(terms, equations.from_model(loc))
+    mean = deviations(terms, rest)
+    units = [np.repeat(u[:, None], data.num_groups, axis=1) for u in np.eye(equations.size)]
+    root = np.stack([deviations(terms, rest, unit) - mean for unit in units], axis=1)
+    return loc[:, None] + mean, root
+
+
+@each_tutorial_case
 def test_individual_coefficients_have_the_conjugate_posterior(data):
     """Mean and covariance in each group by the textbook formula; the prior where no row speaks."""
-    priors, equations = make_priors(data.num_predictors), equations_of(data)
-    size, num_groups = equations.size, data.num_groups
-    eps = np.linspace(0.4, 1.9, num_groups)
-    loc = np.append(priors.alpha.loc, priors.beta.loc)
-    sd = np.append(priors.alpha.scale, priors.beta.scale)
-    scale, mu = individual_prior(equations, priors)
-    np.testing.assert_allclose(scale, sd, rtol=0)
-    np.testing.assert_allclose(equations.to_model(mu), loc, rtol=1e-12, atol=1e-12)
-    terms = group_terms(equations, scale, eps)
-    mean = np.array(coefficients(terms, mu))
-    transform, centre = to_model(equations), np.array(equations.to_model(mean))
-    units = [np.repeat(unit[:, None], num_groups, axis=1) for unit in np.eye(size)]
-    spread = np.stack([np.array(coefficients(terms, mu, list(u))) - mean for u in units], axis=1)
-    for c in range(num_groups):
+    priors = make_priors(data.num_predictors)
+    eps = np.linspace(0.4, 1.9, data.num_groups)
+    loc, sd = own_prior(priors)
+    mean, root = own_coefficients(data, priors, eps)
+    for c in range(data.num_groups):
         x, y = design_of(data)[data.group == c], data.y[data.group == c]
         cov = np.linalg.inv(x.T @ x / eps[c] ** 2 + np.diag(1 / sd**2))
         expected = cov @ (x.T @ y / eps[c] ** 2 + loc / sd**2)
-        np.testing.assert_allclose(centre[:, c], expected, rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(mean[:, c], expected, rtol=1e-8, atol=1e-8)
         unit = np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
-        found = transform @ spread[..., c] @ spread[..., c].T @ transform.T
+        found = root[..., c] @ root[..., c].T
         np.testing.assert_allclose(found / unit, cov / unit, atol=1e-8)
 
 
@@ -555,15 +612,10 @@ def test_one_row_and_the_tutorial_priors_leave_the_right_covariance(mean, sd):
     eps, prior_sd = 0.6, 1e4
     x = mean + sd * np.array([-1.0, 1.0, 0.0, 0.5])
     y = np.array([1.0, 2.0, 1.0, 3.0])
-    equations = equations_of(GroupedData.from_arrays(y, x, [0, 0, 0, 1]))
-    scale, mu = individual_prior(equations, Priors.tutorial())
-    terms = group_terms(equations, scale, np.full(2, eps))
-    centre = np.array(coefficients(terms, mu))
-    units = [[np.full(2, u[0]), np.full(2, u[1])] for u in np.eye(2)]
-    factor = np.stack([np.array(coefficients(terms, mu, u)) - centre for u in units], axis=1)
+    data = GroupedData.from_arrays(y, x, [0, 0, 0, 1])
+    centre, factor = own_coefficients(data, Priors.tutorial(), np.full(2, eps))
     at_row, factor = np.array([1.0, x[3]]), factor[..., 1]
-    fitted = at_row @ np.array(equations.to_model(centre))[:, 1]
-    factor = to_model(equations) @ factor
+    fitted = at_row @ centre[:, 1]
     np.testing.assert_allclose(fitted, y[3], atol=1e-6)
     # Along the row's own direction the variance is `known`, across it the prior's.
     norm = at_row @ at_row
@@ -599,9 +651,7 @@ def test_model_is_the_full_one_with_the_coefficients_integrated_out(
     values = {"signed_alpha": signed[0], "eps": np.float64(EPS)}
     if num_predictors:
         values["signed_beta"] = signed[1:]
-    found, trace = model_log_density(
-        marginal.hierarchical, (equations_of(data), priors), {}, values
-    )
+    found, trace = model_log_density(scale_model.scales, (equations_of(data), priors), {}, values)
     expected = Dense(data, priors, SCALE[:size], EPS).log_density(data.y)
     expected += reference[0].logpdf(SCALE[0]) - np.log(2.0)
     expected += (reference[1].logpdf(SCALE[1:size]) - np.log(2.0)).sum()
@@ -627,7 +677,7 @@ def test_model_is_the_full_one_with_the_coefficients_integrated_out(
 def test_the_absolute_value_of_a_signed_scale_has_the_prior(unequal_data, x64, prior, reference):
     equations = equations_of(unequal_data(1, sizes=SIZES))
     priors = replace(make_priors(1), sigma_alpha=prior, sigma_beta=prior)
-    prior_draws = Predictive(marginal.hierarchical, num_samples=4000)
+    prior_draws = Predictive(scale_model.scales, num_samples=4000)
     draws = prior_draws(jax.random.key(2), equations, priors)
     for name in ("alpha", "beta"):
         signed, sigma = np.ravel(draws[f"signed_{name}"]), np.ravel(draws[f"sigma_{name}"])
@@ -637,7 +687,7 @@ def test_the_absolute_value_of_a_signed_scale_has_the_prior(unequal_data, x64, p
         assert abs(np.mean(signed > 0) - 0.5) < 5 * 0.5 / np.sqrt(4000)
 
     with handlers.seed(rng_seed=0):
-        trace = handlers.trace(marginal.hierarchical).get_trace(equations, priors)
+        trace = handlers.trace(scale_model.scales).get_trace(equations, priors)
     density = trace["signed_alpha"]["fn"].log_prob
     inside = np.array([0.01, 0.7, 3.9])
     for sign in (-1.0, 1.0):
@@ -671,37 +721,35 @@ def test_one_compilation_serves_two_data_sets_of_one_shape(unequal_data, x64):
     assert traces == [2]
 
 
-@pytest.mark.parametrize("model", ["individual", "pooled"])
-@pytest.mark.parametrize("num_predictors", [0, 2])
-def test_models_of_eps_alone_integrate_the_coefficients(x64, unequal_data, model, num_predictors):
-    """The NumPyro model of eps has the density of the dense Normal of the rows, plus its prior."""
-    data = unequal_data(num_predictors)
-    priors = Priors.weakly_informative(data)
-    equations = equations_of(data)
-    groups = [np.arange(data.num_rows)]
-    if model == "individual":
-        groups = [np.flatnonzero(data.group == c) for c in range(data.num_groups)]
-    eps = np.linspace(0.4, 1.3, len(groups))
-    expected = stats.halfnorm(scale=priors.eps.scale).logpdf(eps).sum()
-    loc = np.array([priors.alpha.loc, *np.atleast_1d(priors.beta.loc)])
-    scale = np.array([priors.alpha.scale, *np.atleast_1d(priors.beta.scale)])
-    for rows, sd in zip(groups, eps, strict=True):
-        design = np.column_stack([np.ones(len(rows)), data.x[rows]])
-        covariance = (design * scale**2) @ design.T + sd**2 * np.eye(len(rows))
-        expected += stats.multivariate_normal(design @ loc, covariance).logpdf(data.y[rows])
-    value = eps if model == "individual" else eps[0]
-    function = getattr(marginal, model)
-    found = numpyro.infer.util.log_density(function, (equations, priors), {}, {"eps": value})[0]
-    assert float(found) == pytest.approx(expected, rel=1e-9)
+@each_case
+def test_the_pooled_density_is_the_dense_normal_of_all_rows(data):
+    """Of many values of eps at once, the coefficients integrated out; nothing varies."""
+    design, priors = data.labels.design, priors_for(data)
+    means = [name for name in design.varying if name in design.population]
+    x = columns_of(data, [*means, *design.fixed])
+    loc, sd = [], []
+    for prior, number in (
+        (priors.alpha, int(design.has_mean_intercept)),
+        (priors.beta, len(design.means)),
+        (priors.gamma, len(design.fixed)),
+    ):
+        loc += list(prior.loc * np.ones(number)) if number else []
+        sd += list(prior.scale * np.ones(number)) if number else []
+    equations, eps = equations_of(data).pooled(), np.array([0.3, 0.9, 4.0])
+    prior = population_prior(equations, priors, Model.named("pooled"))
+    found = marginal(equations, np.empty((0, 3)), eps, prior).log_density
+    for one, value in zip(eps, found, strict=True):
+        cov = x @ np.diag(np.square(sd)) @ x.T + one**2 * np.eye(data.num_rows)
+        expected = stats.multivariate_normal(x @ loc, cov).logpdf(data.y)
+        assert value == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["hierarchical", "individual", "pooled"])
-def test_marginal_models_run_under_numpyro(x64, unequal_data, model):
-    """AutoNormal, NUTS and Predictive take them like any model."""
+def test_the_model_of_the_scales_runs_under_numpyro(x64, unequal_data):
+    """AutoNormal, NUTS and Predictive take it like any model."""
     data = unequal_data(1)
     arguments = (equations_of(data), Priors.weakly_informative(data))
-    function = getattr(marginal, model)
+    function = scale_model.scales
     guide = numpyro.infer.autoguide.AutoNormal(function)
     optimiser = numpyro.optim.Adam(0.01)
     svi = numpyro.infer.SVI(function, guide, optimiser, numpyro.infer.Trace_ELBO())
