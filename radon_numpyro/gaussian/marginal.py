@@ -41,6 +41,7 @@ from radon_numpyro.gaussian.conditional import (
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import (
     diagonal,
+    identity,
     multiply,
     namespace,
     solve_lower,
@@ -154,11 +155,10 @@ def gradient(equations: NormalEquations, found: Marginal, prior: PriorRows) -> t
 
 def _of_columns(factor: Any, columns: Any) -> Any:
     """Squared norms of L^-1 of columns (Q, P, ..., C), shape (P, ..., C)."""
-    xp = namespace(factor, columns)
-    groups_third = xp.moveaxis(columns, -1, 2)
-    size, *shape = groups_third.shape
-    solved = solve_lower(factor, groups_third.reshape(size, -1, *shape[2:]))
-    return xp.moveaxis(squared_norm(solved).reshape(shape), 1, -1)
+    xp, size = namespace(factor, columns), len(factor)
+    # The inverse first: a triangular solve for very many columns is slow in LAPACK.
+    inverse = solve_lower(factor, xp.broadcast_to(identity(size, factor.ndim), factor.shape))
+    return squared_norm(xp.einsum("qr...,rp...c->qp...c", inverse, columns))
 
 
 def individual_log_density(equations: NormalEquations, eps: Any, loc: Any, scale: Any) -> Any:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
+from threadpoolctl import threadpool_limits
+
 from radon_numpyro.inference.array_files import Arrays
 from radon_numpyro.inference.checkpoint import Checkpoint
 from radon_numpyro.inference.interrupts import Interrupts, noted_interrupts
@@ -32,7 +34,8 @@ class Run:
     """A run of one or more parts, each a loop of steps.
 
     In its context Ctrl-C and SIGTERM end the run between two steps, and at once while a program is
-    traced or compiled.
+    traced or compiled; and BLAS, which JAX calls for matrices of one model at a time, keeps to one
+    thread: more of them take up to a hundred times as long, since they wait for each other.
 
     Parameters
     ----------
@@ -57,10 +60,12 @@ class Run:
 
     def __enter__(self) -> Self:
         self._interrupts = self._noting.__enter__()
+        self._blas = threadpool_limits(1, user_api="blas")
         self.allow(self._max_seconds)
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self._blas.restore_original_limits()
         self._noting.__exit__(*error)
 
     def allow(self, max_seconds: float | None) -> None:

@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import draw_unequal_data
-from dense import equations_of
+from dense import equations_of, log_density
 from fits import assert_moments
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radon_numpyro import GroupedData, GroupStatistics, Priors, fit, predict
 from radon_numpyro.data.labels import stored
-from radon_numpyro.gaussian.marginal import individual_log_density, log_density
+from radon_numpyro.gaussian.marginal import individual_log_density
+from radon_numpyro.gaussian.predictive import individual_prior
 from radon_numpyro.inference.advi_start import mean_field_start
 from radon_numpyro.inference.inversion import draw_exact
 from radon_numpyro.results.fit_files import load_fit, save_fit
@@ -53,8 +54,9 @@ def close(found, expected, tolerance=1e-9):
 def densities(data, priors, scale, eps):
     """Log marginal likelihoods of the hierarchical and of the individual model."""
     equations = equations_of(data)
-    each = individual_log_density(equations, np.full(data.num_groups, eps), priors)
-    return float(log_density(equations, list(scale), eps, priors)), each
+    prior = individual_prior(equations, priors)
+    each = individual_log_density(equations, np.full(data.num_groups, eps), *prior)
+    return float(log_density(equations, scale, eps, priors)), each
 
 
 def scales(data, seed):
@@ -108,6 +110,7 @@ def test_names_do_not_matter():
     """Of groups and of columns: the same draws, bit for bit."""
     data = draw_unequal_data(2, sizes=SIZES)
     names = {"outcome": "radón", "predictors": ("b", "a"), "group": "x", "groups": (4, "", "🙂", 1)}
+    names["design"] = None
     renamed = replace(data, labels=replace(data.labels, **names))
     options = {"draws": 20, "num_warmup": 20, "num_advi_steps": 0, "progress_bar": False}
     for model in MODELS:
