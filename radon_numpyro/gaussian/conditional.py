@@ -109,7 +109,8 @@ class PriorRows(NamedTuple):
     target
         :math:`f = S_0^{-1/2}(m_0 - \hat b)`, shape (Q,).
     log_scale
-        :math:`\tfrac12\log|S_0| + \log|B|`, of flat priors zero.
+        :math:`\tfrac12\log|S_0| + \log|B|`; a flat prior, whose density is 1 everywhere, counts as
+        if its standard deviation were :math:`1/\sqrt{2\pi}`.
     """
 
     root: Any
@@ -132,7 +133,7 @@ def prior_rows(equations: NormalEquations, loc: Any, scale: Any) -> PriorRows:
     loc, scale = xp.asarray(loc), xp.asarray(scale)
     precision_root = 1.0 / scale
     flat = xp.isinf(scale)
-    log_scale = xp.where(flat, 0.0, xp.log(xp.where(flat, 1.0, scale))).sum()
+    log_scale = xp.log(xp.where(flat, 1.0 / np.sqrt(2.0 * np.pi), scale)).sum()
     fit, inverse = equations.at_zero()
     return PriorRows(
         precision_root[:, None] * inverse,

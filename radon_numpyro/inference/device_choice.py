@@ -93,7 +93,7 @@ def choose_device(
         return Choice("cpu", "the draws are exact and need no GPU")
     # How long the fit is to go on, and from which seed, is no matter of a step.
     alike = replace(settings, seed=0, draws=4, num_advi_steps=0, target_ess=None, max_seconds=None)
-    shape = (alike, statistics.num_groups, statistics.num_predictors)
+    shape = (alike, statistics.num_groups, statistics.labels.design.anonymous())
     if shape not in _measured:
         with computing_on("cpu"):
             guide = closed_form_guide(settings, statistics, priors)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from radon_numpyro.data.checks import read_only
+from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels, stored
 from radon_numpyro.inference.array_files import Arrays
@@ -61,6 +62,7 @@ def describe(
         "data": "rows" if rows else "statistics",
         "fingerprint": data.fingerprint(),
         "labels": [labels.outcome, list(labels.predictors), labels.group],
+        "design": {name: list(columns) for name, columns in asdict(labels.design).items()},
         "left_out": [list(pair) for pair in data.left_out],
         "lost_groups": stored(data.lost_groups).tolist(),
         "centers": dict(data.centers),
@@ -129,7 +131,14 @@ def restore(
         If they are not.
     """
     outcome, predictors, group = description["labels"]
-    labels = Labels(outcome, tuple(predictors), group, tuple(arrays["groups"].tolist()))
+    columns = description.get("design")
+    labels = Labels(
+        outcome,
+        tuple(predictors),
+        group,
+        tuple(arrays["groups"].tolist()),
+        columns and Design(tuple(columns["population"]), tuple(columns["varying"])),
+    )
     contents: dict[str, Any] = {
         "left_out": tuple((reason, count) for reason, count in description["left_out"]),
         "lost_groups": tuple(description.get("lost_groups", ())),
