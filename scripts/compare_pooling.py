@@ -82,9 +82,9 @@ audit.table.sort_values("rows", kind="stable").iloc[::12]
 priors = Priors.tutorial()
 settings = {"priors": priors, "draws": 1000, "chains": 4, "seed": 0, "progress_bar": False}
 fits = {
-    "pooled": fit(data, "pooled", num_advi_steps=0, **settings),
-    "individual": fit(data, "individual", num_advi_steps=0, **settings),
-    "hierarchical": fit(data, "hierarchical", **settings),
+    "pooled": fit(data, model="pooled", num_advi_steps=0, **settings),
+    "individual": fit(data, model="individual", num_advi_steps=0, **settings),
+    "hierarchical": fit(data, model="hierarchical", **settings),
 }
 hierarchical = fits["hierarchical"]
 for name, tree in fits.items():
@@ -132,7 +132,7 @@ print(hierarchical["advi"].attrs["verdict"])
 # rest of the posterior is far too long.
 
 # %%
-published = fit(data, "hierarchical", method="centered", **settings)
+published = fit(data, model="hierarchical", method="centered", **settings)
 print(diagnose(published))
 
 # %% [markdown]

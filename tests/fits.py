@@ -70,7 +70,7 @@ def radon_nuts(method):
 
 @cache
 def radon_tree(model):
-    return fit(load_radon(), model, priors=TUTORIAL, progress_bar=False)
+    return fit(load_radon(), model=model, priors=TUTORIAL, progress_bar=False)
 
 
 @cache
@@ -98,7 +98,7 @@ def towns_fit(model="hierarchical", num_predictors=1, *, statistics_only=False, 
     data = towns(num_predictors)
     data = GroupStatistics.from_data(data) if statistics_only else data
     options = {"draws": 400, "num_warmup": 200} | options
-    return fit(data, model, num_advi_steps=0, progress_bar=False, **options)
+    return fit(data, model=model, num_advi_steps=0, progress_bar=False, **options)
 
 
 # What a column or a label may be, and markup, mathematics, another direction, or no letter at all.

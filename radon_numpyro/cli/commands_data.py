@@ -155,7 +155,7 @@ def fit_command(
     with refusals(), terminal.working("Fitted"):
         tree = fit(
             data,
-            model,
+            model=model,
             method=method,
             priors=priors_of(priors),
             draws=draws,

@@ -130,8 +130,8 @@ def _small_fit() -> tuple[Finding | None, dict[str, str]]:
         seed=1,
     ).data
     settings = {"draws": 500, "num_advi_steps": 0, "seed": 1, "progress_bar": False}
-    sampled = fit(data, "pooled", method="centered", **settings)  # type: ignore[arg-type]
-    exact = fit(data, "pooled", **settings)  # type: ignore[arg-type]
+    sampled = fit(data, model="pooled", method="centered", **settings)  # type: ignore[arg-type]
+    exact = fit(data, model="pooled", **settings)  # type: ignore[arg-type]
     tables = [
         arviz_stats.summary(tree, var_names=["alpha", "beta", "eps"], round_to="none")
         for tree in (sampled, exact)

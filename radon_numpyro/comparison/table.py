@@ -140,7 +140,7 @@ def compare_pooling(
     fits = {
         model: fit(
             data,
-            model,
+            model=model,
             priors=priors,
             draws=draws,
             chains=chains,

@@ -101,7 +101,7 @@ def shrinkage(numbers: Numbers) -> Html:
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         alone = fit(
             read_statistics(tree),
-            "individual",
+            model="individual",
             priors=numbers.priors,
             seed=int(tree.attrs["seed"]),
             num_advi_steps=0,

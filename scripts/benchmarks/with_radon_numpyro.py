@@ -37,7 +37,7 @@ def settings(work, seed):
 
 def fitted(work, data, seed, model="hierarchical", steps=0):
     """Without steps of ADVI, NUTS starts from the closed form."""
-    return fit(data, model, num_advi_steps=steps, **settings(work, seed))
+    return fit(data, model=model, num_advi_steps=steps, **settings(work, seed))
 
 
 def checked(*arguments, **options):

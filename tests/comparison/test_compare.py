@@ -115,8 +115,8 @@ def test_other_priors_are_other_models():
     data = load_radon().select(["CASS", "CROW WING", "FREEBORN"])
     settings = {"draws": 100, "num_advi_steps": 0, "progress_bar": False}
     fits = {
-        "flat": fit(data, "pooled", priors=TUTORIAL, **settings),
-        "scaled": fit(data, "pooled", **settings),
+        "flat": fit(data, model="pooled", priors=TUTORIAL, **settings),
+        "scaled": fit(data, model="pooled", **settings),
     }
     table = compare(fits, folds=3).table
     assert set(table.index) == {"flat", "scaled"}
@@ -136,7 +136,7 @@ def test_what_it_refuses():
     with pytest.raises(ValueError, match="fits of the same rows as 'data'; got others in 'radon'"):
         compare({"radon": tree}, other)
     bare = fit(
-        GroupStatistics.from_data(other), "pooled", draws=50, num_advi_steps=0, progress_bar=False
+        GroupStatistics.from_data(other), model="pooled", draws=50, num_advi_steps=0, progress_bar=False
     )
     with pytest.raises(ValueError, match="Expected fits with rows; got 'bare' of statistics only"):
         compare({"radon": tree, "bare": bare})

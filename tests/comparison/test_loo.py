@@ -30,7 +30,7 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 def radon_fit(model="hierarchical", seed=0):
     return fit(
         load_radon(),
-        model,
+        model=model,
         priors=TUTORIAL,
         num_advi_steps=0,
         draws=1000,
@@ -229,6 +229,6 @@ def test_pooled_is_individual_of_one_group():
 
 def test_a_fit_of_statistics_has_no_rows_to_leave_out():
     statistics = GroupStatistics.from_data(load_radon().select(["CASS", "FREEBORN"]))
-    tree = fit(statistics, "pooled", draws=50, num_advi_steps=0, progress_bar=False)
+    tree = fit(statistics, model="pooled", draws=50, num_advi_steps=0, progress_bar=False)
     with pytest.raises(ValueError, match="Expected a fit with rows; got one of statistics only"):
         leave_one_out(tree)

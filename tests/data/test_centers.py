@@ -114,9 +114,9 @@ def centred_fit(frame):
 
 def test_new_rows_are_given_in_their_own_units(frame, centred_fit):
     """Of the pooled model the two predictions are the same up to the priors' influence."""
-    plain = fit(GroupedData.from_frame(frame, **columns()), "pooled", **QUICK)
+    plain = fit(GroupedData.from_frame(frame, **columns()), model="pooled", **QUICK)
     centred = fit(
-        GroupedData.from_frame(frame, **columns(center=["year", "depth"])), "pooled", **QUICK
+        GroupedData.from_frame(frame, **columns(center=["year", "depth"])), model="pooled", **QUICK
     )
     new = frame.head(7)
     a, b = (predict(tree, new, kind="mean") for tree in (plain, centred))

@@ -32,7 +32,7 @@ def test_exact_draws_agree_with_the_quadrature_of_one_group():
     """CASS too, whose slope is its prior."""
     data = three_counties()
     settings = {"priors": TUTORIAL, "num_advi_steps": 0, "draws": 5000, "progress_bar": False}
-    drawn = fit(data, "individual", **settings)["posterior"].to_dataset()
+    drawn = fit(data, model="individual", **settings)["posterior"].to_dataset()
     for code in range(3):
         rows = data.group == code
         exact = regression_moments(data.y[rows], data.x[rows, 0])
@@ -73,7 +73,7 @@ def test_summary_of_coefficients_agrees_with_their_draws():
 def test_exact_draws_agree_with_nuts_on_the_model_as_written(model):
     data = load_radon().select(["ST LOUIS", "FREEBORN", "CROW WING"])
     exact, nuts = (
-        fit(data, model, method=method, priors=TUTORIAL, draws=2000, seed=1, progress_bar=False)
+        fit(data, model=model, method=method, priors=TUTORIAL, draws=2000, seed=1, progress_bar=False)
         for method in ("marginal", "centered")
     )
     for name in exact["posterior"].data_vars:

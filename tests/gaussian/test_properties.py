@@ -114,7 +114,7 @@ def test_names_do_not_matter():
     renamed = replace(data, labels=replace(data.labels, **names))
     options = {"draws": 20, "num_warmup": 20, "num_advi_steps": 0, "progress_bar": False}
     for model in MODELS:
-        one, other = (fit(d, model, **options)["posterior"] for d in (data, renamed))
+        one, other = (fit(d, model=model, **options)["posterior"] for d in (data, renamed))
         for site in one:
             np.testing.assert_array_equal(other[site].values, one[site].values)
 
@@ -208,7 +208,7 @@ def test_any_frame_that_passes_the_checks_gives_finite_results_under_its_labels(
     refused = ""
     try:
         data = GroupedData.from_frame(frame, y=y, x=[x], group=group)
-        tree = fit(data, model, progress_bar=False, **options)
+        tree = fit(data, model=model, progress_bar=False, **options)
     except (TypeError, ValueError) as error:
         refused = str(error)
     assert list(frame.columns) == [y, x, group]

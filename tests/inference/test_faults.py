@@ -106,7 +106,7 @@ REFUSED = {
 
 
 def assert_fits(data, model):
-    tree = fit(data, model, **BRIEF)
+    tree = fit(data, model=model, **BRIEF)
     for site, draws in tree["posterior"].items():
         assert np.isfinite(draws.values).all(), site
         if site.startswith("sigma"):
@@ -135,7 +135,7 @@ def test_what_has_no_posterior_is_refused_in_a_line(case, model):
         assert_fits(make(), model)
         return
     with pytest.raises(ValueError, match=messages[model]) as caught:
-        fit(make(), model, **BRIEF)
+        fit(make(), model=model, **BRIEF)
     assert "\n" not in str(caught.value)
 
 
@@ -147,7 +147,7 @@ def test_what_has_no_posterior_is_refused_in_a_line(case, model):
 def test_exact_draws_do_not_depend_on_units(model, unit_y, unit_x):
     data = plain(2)
     scaled = replace(data, y=unit_y * data.y, x=unit_x * data.x)
-    expected, found = (fit(d, model, **BRIEF)["posterior"] for d in (data, scaled))
+    expected, found = (fit(d, model=model, **BRIEF)["posterior"] for d in (data, scaled))
     for site in expected:
         unit = unit_y / (unit_x if site == "beta" else 1.0)
         wanted = unit * expected[site].values
@@ -167,7 +167,7 @@ def test_a_predictor_a_million_sds_from_zero_gives_the_lines_that_a_centred_one_
         priors = Priors.weakly_informative(replace(data, x=x + shift))
         # Levels of the groups where the rows are would else be the sum of two large scatters.
         priors = replace(priors, sigma_alpha=wide, sigma_beta=wide, eps=wide)
-        tree = fit(replace(data, x=x + shift), "individual", priors=priors, **settings)
+        tree = fit(replace(data, x=x + shift), model="individual", priors=priors, **settings)
         slopes.append(tree["posterior"]["beta"].values[..., 0])
     for c in range(6):
         reference = slopes[0][..., c]

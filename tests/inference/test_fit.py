@@ -136,7 +136,7 @@ def test_a_fit_of_merged_statistics_is_the_fit_of_all_rows(unequal_data, model, 
     assert merged.labels == whole.labels
     assert (merged.syy != whole.syy).any(), "nothing is rounded differently"
     few = {"draws": 4, "num_warmup": 20, "num_advi_steps": 1000, "progress_bar": False}
-    found, expected = (fit(statistics, model, **few) for statistics in (merged, whole))
+    found, expected = (fit(statistics, model=model, **few) for statistics in (merged, whole))
     for group, allowed in (("posterior", rounding), ("advi/means", 1e-6), ("advi/sds", 1e-6)):
         for name, values in expected[group].data_vars.items():
             sd = float(expected["advi/sds"][name].min())
@@ -177,7 +177,7 @@ def test_every_setting_is_handed_on(monkeypatch):
     module = sys.modules["radon_numpyro.pipeline"]
     monkeypatch.setattr(module, "fit_guide", record(line_advi()))
     monkeypatch.setattr(module, "draw_nuts", record(line_nuts()))
-    fit(line(), "hierarchical", priors=TUTORIAL, progress_bar=False, **given)
+    fit(line(), model="hierarchical", priors=TUTORIAL, progress_bar=False, **given)
     (advi_args, advi), (nuts_args, nuts) = calls
     assert advi == {"num_steps": 1234, "seed": 7, "dtype": "float32", "progress_bar": False}
     assert nuts == {"progress_bar": False}
@@ -224,7 +224,7 @@ def test_the_radon_fit_is_that_of_the_parts(radon_tree):
 
 
 def test_each_county_on_its_own_has_its_own_eps():
-    tree = fit(three_counties(), "individual", priors=TUTORIAL, draws=100, progress_bar=False)
+    tree = fit(three_counties(), model="individual", priors=TUTORIAL, draws=100, progress_bar=False)
     assert tree["posterior"]["eps"].dims == ("chain", "draw", "county")
     assert tree["posterior"]["county"].values.tolist() == list(THREE_COUNTIES)
     assert tree["posterior"]["beta"].sel(county="CASS").std() > 5000
@@ -233,7 +233,7 @@ def test_each_county_on_its_own_has_its_own_eps():
 
 @pytest.mark.parametrize("model", ["individual", "pooled"])
 def test_a_model_without_a_population_is_drawn_exactly_by_default(model):
-    tree = fit(line(), model, draws=500, num_advi_steps=1000, progress_bar=False)
+    tree = fit(line(), model=model, draws=500, num_advi_steps=1000, progress_bar=False)
     assert tree.attrs["method"] == "marginal"
     assert "method='marginal'" in tree.attrs["call"]
     assert "sample_stats" not in tree.children
@@ -242,8 +242,8 @@ def test_a_model_without_a_population_is_drawn_exactly_by_default(model):
     assert diagnosis.ok
     assert diagnosis.min_ess > 1200
     assert "independent and exact" in str(diagnosis)
-    again = fit(line(), model, draws=500, num_advi_steps=1000, progress_bar=False)
-    other = fit(line(), model, draws=500, num_advi_steps=1000, seed=1, progress_bar=False)
+    again = fit(line(), model=model, draws=500, num_advi_steps=1000, progress_bar=False)
+    other = fit(line(), model=model, draws=500, num_advi_steps=1000, seed=1, progress_bar=False)
     xr.testing.assert_equal(again["posterior"].to_dataset(), tree["posterior"].to_dataset())
     assert not np.isin(other["posterior"]["alpha"], tree["posterior"]["alpha"]).any()
 
@@ -335,7 +335,7 @@ def test_a_log_density_that_is_not_finite_is_an_error_that_names_the_site():
     """Squares of 1e-25 are 0 in float32, and so is a variance."""
     tiny = replace(line(), y=1e-25 * line().y)
     with pytest.raises(FloatingPointError, match="Sites with a log density that is not finite"):
-        fit(tiny, "pooled", dtype="float32", progress_bar=False)
+        fit(tiny, model="pooled", dtype="float32", progress_bar=False)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_nuts_alone_takes_the_same_method():
 
 @pytest.mark.parametrize("model", [pytest.param("individual", marks=pytest.mark.slow), "pooled"])
 def test_the_exact_models_take_any_number(model):
-    tree = fit(rows_of(45, rows_per_group=60), model, **FEW | {"draws": 500})
+    tree = fit(rows_of(45, rows_per_group=60), model=model, **FEW | {"draws": 500})
     assert tree.attrs["method"] == "marginal"
     assert "method_reason" not in tree.attrs
     beta = tree["posterior"].to_dataset()["beta"].mean(("chain", "draw")).values.reshape(-1, 45)
@@ -135,7 +135,7 @@ def test_fits_of_many_predictors_are_compared():
     """Left-out rows are predicted from the scales, whatever method drew them."""
     data = rows_of(9, rows_per_group=25)
     settings = {"num_advi_steps": 0, "draws": 250, "progress_bar": False}
-    fits = {model: fit(data, model, **settings) for model in ("pooled", "hierarchical")}
+    fits = {model: fit(data, model=model, **settings) for model in ("pooled", "hierarchical")}
     table = compare(fits, folds=2).table
     assert table.index[0] == "hierarchical"
     assert np.isfinite(table[["elpd_loo", "elpd_kfold"]]).all(axis=None)

@@ -62,7 +62,7 @@ def uninterrupted(model="hierarchical", data=None, **settings):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Run, "step", STEP)
             UNINTERRUPTED[key] = fit(
-                towns() if data is None else data, model, **SETTINGS | settings
+                towns() if data is None else data, model=model, **SETTINGS | settings
             )
     return UNINTERRUPTED[key]
 
@@ -83,7 +83,7 @@ def test_interrupted_at_every_step_and_resumed_is_the_same_fit(folder, end_after
     message = re.escape(f"interrupted before the first draw; resume({str(folder)!r}) goes on")
     end_after(1)
     with pytest.raises(KeyboardInterrupt, match=message):
-        fit(towns(), model, checkpoint=folder, **SETTINGS | settings)
+        fit(towns(), model=model, checkpoint=folder, **SETTINGS | settings)
     for _ in range(3):
         end_after(1)
         with pytest.raises(KeyboardInterrupt, match=message):
@@ -147,7 +147,7 @@ def test_the_bar_shows_what_was_done_before(folder, end_after, capsys, monkeypat
 def test_exact_draws_are_drawn_again(folder, end_after, model):
     end_after(1)
     with pytest.raises(KeyboardInterrupt, match="goes on"):
-        fit(towns(), model, checkpoint=folder, **SETTINGS)
+        fit(towns(), model=model, checkpoint=folder, **SETTINGS)
     end_after(1)
     assert_same_tree(resume(folder, progress_bar=False), uninterrupted(model))
 

@@ -113,7 +113,7 @@ def test_fit_warns_and_goes_on():
     data = in_unit(towns(1), 1e4)
     options = {"draws": 4, "num_advi_steps": 0, "progress_bar": False}
     with pytest.warns(UserWarning, match=r"prior of eps, Uniform\(0, 100.\), cuts off") as caught:
-        tree = fit(data, "pooled", priors=TUTORIAL, **options)
+        tree = fit(data, model="pooled", priors=TUTORIAL, **options)
     assert caught[0].filename == __file__
     assert float(tree["posterior"]["eps"].max()) <= 100.0
-    fit(data, "pooled", **options)
+    fit(data, model="pooled", **options)

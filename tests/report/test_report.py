@@ -319,7 +319,7 @@ def test_a_predictor_in_a_tiny_unit_is_not_one_of_zeros_and_ones():
     settings = {"draws": 10, "num_advi_steps": 0, "progress_bar": False}
     for unit in (1e-12, 1.0):
         data = GroupedData.from_arrays(rows[:, 0], rows[:, 1] * unit, group)
-        assert not Numbers(fit(data, "pooled", **settings), 0.9).columns["binary"].any()
+        assert not Numbers(fit(data, model="pooled", **settings), 0.9).columns["binary"].any()
 
 
 @given(
@@ -538,7 +538,7 @@ def test_labels_that_differ_in_type_alone_are_both_reported(model):
     rng = np.random.default_rng(1)
     label = np.resize(np.array([27, "27"], dtype=object), 40)
     data = GroupedData.from_arrays(rng.normal(size=40), rng.normal(size=40), label)
-    tree = fit(data, model, num_advi_steps=0, draws=100, num_warmup=100, progress_bar=False)
+    tree = fit(data, model=model, num_advi_steps=0, draws=100, num_warmup=100, progress_bar=False)
     page = Page(html_report(tree))
     assert [row[0] for row in page.rows("Groups")[1:]] == ["27", "27"]
     predicted = [row[0] for row in page.rows("Predictions")[1:]] if model == "hierarchical" else []

@@ -76,7 +76,7 @@ def test_python_warns_of_what_the_data_do_not_say():
         for model in ("hierarchical", "individual", "pooled"):
             with pytest.warns(DataWarning, match="'a' is the same in every row") as caught:
                 tree = fit(
-                    data, model, draws=50, num_warmup=20, num_advi_steps=0, progress_bar=False
+                    data, model=model, draws=50, num_warmup=20, num_advi_steps=0, progress_bar=False
                 )
             assert Path(caught[0].filename) == Path(__file__)
             found = diagnose(tree).findings[0]

@@ -155,7 +155,7 @@ def test_frames_of_other_libraries_are_predicted_alike(other):
 def test_a_group_named_like_a_column_of_the_table(name):
     data = towns()
     data = replace(data, labels=replace(data.labels, group=name))
-    tree = fit(data, "pooled", draws=50, num_advi_steps=0, progress_bar=False)
+    tree = fit(data, model="pooled", draws=50, num_advi_steps=0, progress_bar=False)
     frame = new_rows().rename(columns={"town": name})
     table = predict(tree, frame)
     expected = predict(towns_fit("pooled"), new_rows())
@@ -188,7 +188,7 @@ def test_a_change_of_units_changes_predictions_as_units_demand(model, ci_kind):
     data, frame = towns(3), new_rows(3)
     changed = replace(data, y=a * data.y + b, x=data.x * s)
     other = frame.assign(**{f"x{k + 1}": frame[f"x{k + 1}"] * s[k] for k in range(3)})
-    tree = fit(changed, model, draws=400, num_warmup=200, num_advi_steps=0, progress_bar=False)
+    tree = fit(changed, model=model, draws=400, num_warmup=200, num_advi_steps=0, progress_bar=False)
     found = predict(tree, other, ci_kind=ci_kind)
     expected = predict(towns_fit(model, 3), frame, ci_kind=ci_kind)
     np.testing.assert_allclose(found["mean"], a * expected["mean"] + b, rtol=1e-6)
@@ -404,7 +404,7 @@ def test_labels_of_any_type_are_found_again(groups, asked, loaded, tmp_path):
     y = np.random.default_rng(2).normal(size=12)
     data = GroupedData.from_arrays(y, None, pd.Series(groups * 4))
     assert data.labels.groups == tuple(groups)
-    tree = fit(data, "individual", draws=20, num_advi_steps=0, progress_bar=False)
+    tree = fit(data, model="individual", draws=20, num_advi_steps=0, progress_bar=False)
     if loaded:
         tree.to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
         tree = xr.load_datatree(tmp_path / "fit.nc", engine="h5netcdf")
@@ -518,7 +518,7 @@ def hits(model, num_data_sets, seed, answered=lambda kind: kind):
         data, frame, truth = draw_world(rng, model)
         tree = fit(
             data,
-            model,
+            model=model,
             priors=PRIORS,
             draws=250,
             chains=2,

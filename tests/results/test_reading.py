@@ -56,7 +56,7 @@ def test_data_statistics_and_priors(back, num_predictors):
 def test_priors_of_any_family(back):
     data = towns(3)
     priors = replace(Priors.tutorial(), beta=Normal([0.1, -1 / 3, 7.0], [1e-3, 2.0, 5.0]))
-    tree = back(fit(data, "pooled", priors=priors, draws=4, num_advi_steps=0, progress_bar=False))
+    tree = back(fit(data, model="pooled", priors=priors, draws=4, num_advi_steps=0, progress_bar=False))
     assert_same_leaves(read_priors(tree), priors)
 
 
@@ -109,7 +109,7 @@ def test_thinned_and_turned_trees_are_read_by_name(back):
 def test_labels_come_back_as_integers_or_text(back, labels, expected):
     data = towns()
     data = replace(data, labels=replace(data.labels, groups=labels))
-    tree = back(fit(data, "pooled", draws=4, num_advi_steps=0, progress_bar=False))
+    tree = back(fit(data, model="pooled", draws=4, num_advi_steps=0, progress_bar=False))
     groups = expected or tuple(str(label) for label in labels)
     assert read_labels(tree).groups == groups
     assert [type(g) for g in read_labels(tree).groups] == [type(g) for g in groups]
@@ -118,7 +118,7 @@ def test_labels_come_back_as_integers_or_text(back, labels, expected):
 
 def test_rows_left_out_come_back(back):
     data = replace(towns(), left_out=(("floor not recorded", 4), ("no y", 1)))
-    tree = back(fit(data, "pooled", draws=4, num_advi_steps=0, progress_bar=False))
+    tree = back(fit(data, model="pooled", draws=4, num_advi_steps=0, progress_bar=False))
     assert read_data(tree).left_out == data.left_out
 
 
@@ -144,5 +144,5 @@ def test_data_read_back_can_be_fitted_again(back):
     tree = back(towns_fit("pooled"))
     data = read_data(tree)
     assert isinstance(data, GroupedData)
-    again = fit(data, "pooled", num_advi_steps=0, draws=400, num_warmup=200, progress_bar=False)
+    again = fit(data, model="pooled", num_advi_steps=0, draws=400, num_warmup=200, progress_bar=False)
     np.testing.assert_array_equal(again["posterior"]["alpha"], tree["posterior"]["alpha"])

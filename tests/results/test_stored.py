@@ -394,6 +394,6 @@ def test_any_names_come_back(tmp_path, labels, names, numbers):
     outcome, predictor, group = names
     changes = {"outcome": outcome, "predictors": (predictor,), "group": group, "groups": groups}
     data = replace(data, labels=replace(data.labels, **changes))
-    tree = fit(data, "pooled", draws=4, num_advi_steps=0, progress_bar=False)
+    tree = fit(data, model="pooled", draws=4, num_advi_steps=0, progress_bar=False)
     path = save_fit(tree, tmp_path / "fit.nc")
     assert load_fit(path).identical(tree)
