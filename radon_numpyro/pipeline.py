@@ -6,14 +6,17 @@ import json
 import os
 import time
 import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import xarray as xr
 
 from radon_numpyro.data.findings import DataWarning, to_json
+from radon_numpyro.data.frames import known_frame
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.inference import checkpoint as checkpoints
 from radon_numpyro.inference.advi import fit_guide
@@ -44,11 +47,12 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
 def fit(
-    data: GroupedData | GroupStatistics,
-    model: str = "hierarchical",
+    data: GroupedData | GroupStatistics | str,
+    frame: Any = None,
     *,
+    model: str = "hierarchical",
     method: str | None = None,
-    priors: Priors | None = None,
+    priors: Priors | Mapping[str, Any] | None = None,
     draws: int = 1000,
     chains: int = 4,
     num_warmup: int = 500,
@@ -70,10 +74,14 @@ def fit(
     Parameters
     ----------
     data
-        Rows or statistics.
+        Rows or statistics; or a formula such as ``"y ~ x * c + (1 + x || group)"``, short for
+        :meth:`GroupedData.from_formula` with ``frame``, or, of a frame that an engine holds, for
+        :meth:`GroupStatistics.from_formula`.
+    frame
+        The data frame of a formula.
     model
-        ``"hierarchical"`` (partial pooling), ``"individual"`` (each group on its own) or
-        ``"pooled"`` (all rows in one).
+        ``"hierarchical"`` (partial pooling), ``"individual"`` (each group on its own; every
+        coefficient must vary) or ``"pooled"`` (the formula without its random part).
     method
         ``"marginal"`` (default): the coefficients are integrated out and then drawn exactly;
         NUTS moves in the scales of the hierarchical model, and the other models need no chain.
@@ -83,7 +91,9 @@ def fit(
         result says so.
     priors
         Default: :meth:`Priors.weakly_informative` of the data. :meth:`Priors.tutorial` has
-        those of the radon tutorial.
+        those of the radon tutorial. A dict changes some of the default by the name of the
+        coefficient: ``{"SES": Normal(0, 2), "sd(SES)": HalfNormal(1)}``; see
+        :meth:`Priors.with_coefficients`.
     draws, chains, num_warmup
         Draws kept of each chain (at the most, with the stop rules below), number of chains, and
         warm-up iterations of each.
@@ -164,6 +174,7 @@ def fit(
     --------
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
     """
+    data = _data_of(data, frame)
     statistics = as_statistics(data)
     design = statistics.labels.design
     method, method_reason = choose_method(model, method, len(design.slopes))
@@ -203,6 +214,27 @@ def fit(
             _kept(checkpoint, data, used, settings, remarks) as run.checkpoint,
         ):
             return _go(run, data, statistics, used, settings, remarks, progress_bar=progress_bar)
+
+
+def _data_of(data: Any, frame: Any) -> GroupedData | GroupStatistics:
+    """The data of a formula and a frame, or data as they are."""
+    if isinstance(frame, str):
+        raise TypeError(
+            f"Expected the second argument to be the data frame of a formula; got {frame!r}. Name "
+            f"the model: fit(data, model={frame!r})"
+        )
+    if not isinstance(data, str):
+        if frame is not None:
+            raise TypeError(
+                "Expected a formula before a data frame, fit(formula, frame); got "
+                f"{type(data).__name__}"
+            )
+        return data  # type: ignore[no-any-return]
+    if frame is None:
+        raise TypeError(f"Expected a data frame behind the formula {data!r}; got none")
+    if isinstance(known_frame(frame), nw.LazyFrame):
+        return GroupStatistics.from_formula(data, frame)
+    return GroupedData.from_formula(data, frame)
 
 
 def resume(

@@ -36,7 +36,7 @@ class Sums(NamedTuple):
 def sums_about_fit(s):
     """Gram matrix, moments and residual sums of squares of statistics, groups last."""
     equations = NormalEquations.from_statistics(s)
-    offset = np.array(equations.to_model([0.0] * equations.size))
+    offset = np.array(equations.to_model(np.zeros(equations.size)))
     design = np.concatenate([np.ones((1, s.num_groups)), s.mean_x.T])
     gram = s.count * design[:, None] * design[None, :]
     gram[1:, 1:] += np.moveaxis(s.sxx, 0, -1)

@@ -66,11 +66,13 @@ def hierarchical(data: Data, priors: Priors | None = None) -> None:
         mu_alpha = numpyro.sample("mu_alpha", priors.mu_alpha.distribution())
     if design.intercept_varies:
         sigma_alpha = numpyro.sample("sigma_alpha", priors.sigma_alpha.distribution())
-    if design.means:
+    if design.means and design.means != design.slopes:
         with numpyro.plate("mean_slope", len(design.means)):
             means = numpyro.sample("mu_beta", priors.mu_beta.distribution())
     if design.slopes:
         with numpyro.plate("predictor", len(design.slopes)):
+            if design.means == design.slopes:
+                means = numpyro.sample("mu_beta", priors.mu_beta.distribution())
             sigma_beta = numpyro.sample("sigma_beta", priors.sigma_beta.distribution())
     with numpyro.plate("group", data.num_groups):
         if design.intercept_varies:

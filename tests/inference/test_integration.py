@@ -3,14 +3,20 @@
 import numpy as np
 import pytest
 from benchmarks.reference import radon_moments
-from dense import Dense, equations_of, make_priors
+from dense import HIERARCHICAL, Dense, equations_of, make_priors
 from fits import TUTORIAL, radon
 
 from radon_numpyro import GroupedData, Priors, load_radon
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.integration import _log_likelihood, _Target, integrate_scales
+from radon_numpyro.gaussian.predictive import population_prior
+from radon_numpyro.inference.integration import _Target, integrate_scales
+from radon_numpyro.inference.integration import _log_likelihood as of_points
 from radon_numpyro.model.priors import HalfNormal, Normal
+
+
+def _log_likelihood(equations, priors, values):
+    return of_points(equations, population_prior(equations, priors, HIERARCHICAL), values.T)
 
 
 @pytest.mark.parametrize("num_predictors", [0, 1, 3])
