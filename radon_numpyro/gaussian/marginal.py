@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-import numpyro.distributions as dist
 from jax.custom_derivatives import SymbolicZero
 
 from radon_numpyro.gaussian.conditional import (
@@ -27,7 +26,7 @@ from radon_numpyro.gaussian.conditional import (
 )
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import dot, solve_lower, sum_of_logs
-from radon_numpyro.model.priors import Priors, Uniform
+from radon_numpyro.model.priors import Priors
 
 
 @jax.custom_jvp
@@ -200,10 +199,10 @@ def hierarchical(equations: NormalEquations, priors: Priors) -> None:
         All but ``alpha`` and ``beta`` are used.
     """
     num_predictors = equations.size - 1
-    signed = [numpyro.sample("signed_alpha", _signed(priors.sigma_alpha))]
+    signed = [numpyro.sample("signed_alpha", priors.sigma_alpha.signed())]
     if num_predictors:
         with numpyro.plate("predictor", num_predictors):
-            signed_beta = numpyro.sample("signed_beta", _signed(priors.sigma_beta))
+            signed_beta = numpyro.sample("signed_beta", priors.sigma_beta.signed())
         signed += [signed_beta[k] for k in range(num_predictors)]
         numpyro.deterministic("sigma_beta", jnp.abs(signed_beta))
     numpyro.deterministic("sigma_alpha", jnp.abs(signed[0]))
@@ -238,10 +237,3 @@ def pooled(equations: NormalEquations, priors: Priors) -> None:
     """
     eps = numpyro.sample("eps", priors.eps.distribution())
     numpyro.factor("y", individual_log_density(equations.pooled(), eps, priors).sum())
-
-
-def _signed(prior: Any) -> dist.Distribution:
-    """Distribution symmetric about 0 whose absolute value has the prior."""
-    if isinstance(prior, Uniform):
-        return dist.Uniform(-prior.high, prior.high)
-    return dist.Normal(0.0, prior.scale)

@@ -32,7 +32,8 @@ from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import solve_lower
 from radon_numpyro.model.models import Model
-from radon_numpyro.model.priors import HalfNormal, Priors, Uniform
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.scale_priors import ScalePrior
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 MAX_ITERATIONS = 1000
@@ -200,7 +201,8 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
 def _residual_scale(equations: NormalEquations, priors: Priors) -> Any:
     """Residual sd of the pooled fit; something small and positive where it is exact."""
     upper = _upper(priors.eps, 0)
-    return np.clip(np.sqrt(equations.rss.sum() / equations.count.sum()), 1e-8 * upper, upper)
+    least = 1e-8 * upper if np.isfinite(upper) else np.finfo(float).tiny ** 0.5
+    return np.clip(np.sqrt(equations.rss.sum() / equations.count.sum()), least, upper)
 
 
 def _sum_of_squares(equations: NormalEquations) -> Any:
@@ -227,11 +229,9 @@ def _scale_start(scale: Any, freedom: Any) -> Start:
     return Start(median, median * r)
 
 
-def _upper(prior: HalfNormal | Uniform, k: int) -> float:
-    """A value inside the support that a start should not pass."""
-    value = prior.high if isinstance(prior, Uniform) else prior.scale
-    bound = float(value[k] if np.ndim(value) else value)
-    return bound / 2.0 if isinstance(prior, Uniform) else bound
+def _upper(prior: ScalePrior, k: int) -> float:
+    """A value inside the support that a start should not pass; infinite under a flat prior."""
+    return float(prior.component(k).start_limit)
 
 
 def _floor(value: Any) -> Any:

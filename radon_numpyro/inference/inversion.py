@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import COLLINEAR, EXACT, ROUNDING
 from radon_numpyro.gaussian.conditional import coefficients, group_terms, individual_prior
@@ -25,13 +25,12 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import BLOCK
 from radon_numpyro.inference.run_control import ALL_DRAWS
 from radon_numpyro.model.models import Model
-from radon_numpyro.model.priors import Priors, Uniform
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.scale_priors import NEGLIGIBLE
 from radon_numpyro.statistics.consistency import as_statistics
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 GRID = 2048
-LOG_RANGE = 12.0
-NEGLIGIBLE = 60.0
 
 
 @dataclass(frozen=True)
@@ -295,7 +294,8 @@ def _density(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np
 def _log_density(equations: NormalEquations, priors: Priors, log_eps: np.ndarray) -> Any:
     """Posterior log density of log eps, up to a constant."""
     eps = np.exp(log_eps)
-    prior = 0.0 if isinstance(priors.eps, Uniform) else -0.5 * (eps / priors.eps.scale) ** 2
+    # Rounding may take the end of the grid beyond the prior's.
+    prior = priors.eps.log_density(np.minimum(eps, priors.eps.upper))
     blocks = [
         individual_log_density(equations, eps[some], priors)
         for some in _blocks(equations, len(eps))
@@ -313,11 +313,24 @@ def _blocks(equations: NormalEquations, length: int) -> Iterator[slice]:
 def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
     """Bounds of log eps outside which a group's posterior has no mass."""
     freedom, rss = residual_freedom(equations)
-    if isinstance(priors.eps, Uniform):
-        upper = np.log(priors.eps.high)
-    else:
-        upper = np.log(priors.eps.scale) + np.log(np.sqrt(2.0 * NEGLIGIBLE))
-    lower = np.full(len(rss), upper - LOG_RANGE)
+    lower, upper = (np.full(len(rss), bound) for bound in priors.eps.log_range())
+    if not priors.eps.proper:
+        upper = _upper_by_data(freedom, rss)
     squared = np.where(freedom > 0, rss, 1.0) / (20.0 * NEGLIGIBLE)
     lower = np.where(freedom > 0, np.maximum(lower, 0.5 * np.log(squared)), lower)
-    return np.minimum(lower, upper - 1e-3), np.full(len(rss), upper)
+    return np.minimum(lower, upper - 1e-3), upper
+
+
+def _upper_by_data(freedom: np.ndarray, rss: np.ndarray) -> np.ndarray:
+    r"""Bounds of log eps under a flat prior.
+
+    The density of :math:`t = \log\epsilon` is at most proportional to
+    :math:`\exp\{-(f - 1)t - \mathrm{rss}\,e^{-2t}/2\}`.
+    """
+    if (freedom < 2).any():
+        raise ValueError(
+            "Expected a proper prior of eps where a group has fewer than two rows more than "
+            f"coefficients; got a flat one and {plural(int((freedom < 2).sum()), 'such group')}"
+        )
+    slope = freedom - 1.0
+    return 0.5 * np.log(rss / slope) + 0.5 + NEGLIGIBLE / slope

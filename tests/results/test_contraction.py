@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from radon_numpyro.data.findings import Finding
-from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.results.contraction import prior_only
 
 PRIORS = Priors(
@@ -37,7 +37,8 @@ def make_tree(draws, model="hierarchical"):
     dims = ("chain", "draw", "predictor")
     posterior = xr.Dataset({name: (dims[: v.ndim], v) for name, v in sites.items()})
     attrs = {"model": model, "predictors": json.dumps(["x", "z"]), "priors": PRIORS.to_json()}
-    constants = xr.Dataset({"count": ("town", [3.0, 0.0, 4.0])})
+    attrs |= {"outcome": "y", "group": "town"}
+    constants = xr.Dataset({"count": ("town", [3.0, 0.0, 4.0])}, {"town": ["a", "b", "c"]})
     groups = {"/": xr.Dataset(attrs=attrs), "posterior": posterior, "constant_data": constants}
     return xr.DataTree.from_dict(groups)
 
