@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from radon_numpyro import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.radon import load_radon
-from radon_numpyro import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 LOCATIONS = ("mu_alpha", "mu_beta", "alpha", "beta", "gamma")

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from radon_numpyro.data.findings import Finding
 from radon_numpyro import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.data.findings import Finding
 from radon_numpyro.results.contraction import prior_only
 
 PRIORS = Priors(
