@@ -315,22 +315,26 @@ def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.n
     freedom, rss = residual_freedom(equations)
     lower, upper = (np.full(len(rss), bound) for bound in priors.eps.log_range())
     if not priors.eps.proper:
-        upper = _upper_by_data(freedom, rss)
+        upper = _upper_by_data(equations, priors, freedom)
     squared = np.where(freedom > 0, rss, 1.0) / (20.0 * NEGLIGIBLE)
     lower = np.where(freedom > 0, np.maximum(lower, 0.5 * np.log(squared)), lower)
     return np.minimum(lower, upper - 1e-3), upper
 
 
-def _upper_by_data(freedom: np.ndarray, rss: np.ndarray) -> np.ndarray:
+def _upper_by_data(equations: NormalEquations, priors: Priors, freedom: np.ndarray) -> np.ndarray:
     r"""Bounds of log eps under a flat prior.
 
-    The density of :math:`t = \log\epsilon` is at most proportional to
-    :math:`\exp\{-(f - 1)t - \mathrm{rss}\,e^{-2t}/2\}`.
+    With S the squares about the prior means of the coefficients, which is the most that the
+    coefficients may leave, the density of :math:`t = \log\epsilon` falls beyond
+    :math:`e^{2t} = S/(f - 1)`, by :math:`e^{-(f - 1)t}` in the end.
     """
-    if (freedom < 2).any():
+    short = int((freedom < 2).sum())
+    if short:
         raise ValueError(
             "Expected a proper prior of eps where a group has fewer than two rows more than "
-            f"coefficients; got a flat one and {plural(int((freedom < 2).sum()), 'such group')}"
+            f"coefficients; got {priors.eps} and {plural(short, 'such group')}"
         )
-    slope = freedom - 1.0
-    return 0.5 * np.log(rss / slope) + 0.5 + NEGLIGIBLE / slope
+    mu = np.asarray(individual_prior(equations, priors)[1], dtype=float)
+    left = equations.target - np.einsum("rpc,p->rc", equations.root, mu)
+    squares, slope = equations.rest + (left**2).sum(0), freedom - 1.0
+    return np.asarray(0.5 * np.log(squares / slope) + 0.5 + NEGLIGIBLE / slope)

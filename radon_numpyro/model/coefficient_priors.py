@@ -202,7 +202,7 @@ def parse_prior(text: str) -> tuple[str, PriorFamily]:
     name, written = name.strip(), written.strip()
     if not (equals and name and written):
         raise ValueError(
-            f"Expected a prior as NAME=FAMILY(NUMBERS), such as {EXAMPLE}; got {text!r}"
+            f"Expected a prior as NAME=FAMILY(NUMBERS), such as {EXAMPLE}; got {text[:LONGEST]!r}"
         )
     return name, _family(written)
 
