@@ -178,6 +178,9 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
     prior_scale = np.array(scale, dtype=float)
     upper = _upper(priors.eps, 0)
     pooled = _residual_scale(equations, priors)
+    if not np.isfinite(upper):
+        # Of a group of one row neither the data nor a flat prior limits eps.
+        upper = 10.0 * pooled
     eps = np.full(num_groups, min(pooled, upper))
     freedom = equations.count - 1.0
     for _ in range(_most_updates(equations)):
