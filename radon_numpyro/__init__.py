@@ -25,8 +25,17 @@ if TYPE_CHECKING:
     from radon_numpyro.data.simulation import simulate
     from radon_numpyro.inference.advi import fit_advi
     from radon_numpyro.inference.nuts import sample_nuts
-    from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
+    from radon_numpyro.model.location_priors import Flat, Normal
+    from radon_numpyro.model.priors import Priors
     from radon_numpyro.model.regressions import hierarchical, individual, pooled
+    from radon_numpyro.model.scale_priors import (
+        Exponential,
+        HalfCauchy,
+        HalfFlat,
+        HalfNormal,
+        HalfStudentT,
+        Uniform,
+    )
     from radon_numpyro.pipeline import fit, resume
     from radon_numpyro.report.document import html_report
     from radon_numpyro.results.arviz_groups import with_groups
@@ -42,8 +51,13 @@ __all__ = [
     "simulate",
     "Priors",
     "Normal",
+    "Flat",
     "HalfNormal",
     "Uniform",
+    "HalfStudentT",
+    "HalfCauchy",
+    "Exponential",
+    "HalfFlat",
     "fit",
     "resume",
     "fit_advi",
@@ -68,9 +82,14 @@ _MODULE_OF = {
     "load_radon": "data.radon",
     "simulate": "data.simulation",
     "Priors": "model.priors",
-    "Normal": "model.priors",
-    "HalfNormal": "model.priors",
-    "Uniform": "model.priors",
+    "Normal": "model.location_priors",
+    "Flat": "model.location_priors",
+    "HalfNormal": "model.scale_priors",
+    "Uniform": "model.scale_priors",
+    "HalfStudentT": "model.scale_priors",
+    "HalfCauchy": "model.scale_priors",
+    "Exponential": "model.scale_priors",
+    "HalfFlat": "model.scale_priors",
     "fit": "pipeline",
     "resume": "pipeline",
     "fit_advi": "inference.advi",

@@ -40,7 +40,7 @@ from radon_numpyro.inference.premises import premises
 from radon_numpyro.inference.run_control import Run
 from radon_numpyro.inference.settings import Settings, default_advi_steps
 from radon_numpyro.model.models import Model
-from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.priors import Priors, resolve_priors
 from radon_numpyro.results.datatree import describe_call, to_datatree
 from radon_numpyro.statistics.consistency import as_statistics
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -201,7 +201,7 @@ def fit(
     )
     with Run(max_seconds=max_seconds) as run:
         check_residual(statistics, model)
-        used = Priors.weakly_informative(statistics) if priors is None else priors
+        used = resolve_priors(priors, statistics)
         findings = premises(data, statistics, used, model)
         for finding in findings:
             warnings.warn(DataWarning(finding), stacklevel=2)
@@ -229,7 +229,8 @@ def _data_of(data: Any, frame: Any) -> GroupedData | GroupStatistics:
                 "Expected a formula before a data frame, fit(formula, frame); got "
                 f"{type(data).__name__}"
             )
-        return data  # type: ignore[no-any-return]
+        checked: GroupedData | GroupStatistics = data
+        return checked
     if frame is None:
         raise TypeError(f"Expected a data frame behind the formula {data!r}; got none")
     if isinstance(known_frame(frame), nw.LazyFrame):

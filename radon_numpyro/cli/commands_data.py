@@ -21,6 +21,7 @@ from radon_numpyro.cli.options import (
     NumWarmup,
     Out,
     Platform,
+    Prior,
     PriorsName,
     Probability,
     Quiet,
@@ -31,6 +32,7 @@ from radon_numpyro.cli.options import (
     X,
     Y,
     columns,
+    given_priors,
     load_rows,
     note_folder,
     noted_folder,
@@ -98,6 +100,7 @@ def fit_command(
         typer.Option(help="Partial pooling, each group on its own, or all rows in one."),
     ] = "hierarchical",
     priors: PriorsName = "weakly-informative",
+    prior: Prior = None,
     method: Annotated[
         Literal["marginal", "noncentered", "centered"] | None,
         typer.Option(help="Parametrisation. Default: the coefficients are integrated out."),
@@ -143,8 +146,9 @@ def fit_command(
     terminal = Terminal(quiet, as_json)
     with refusals():
         check_writable(out / "fit.nc")
-        used = columns(y, x, group, missing, drop_missing, center)
+        used, given = columns(y, x, group, missing, drop_missing, center), given_priors(prior)
         data = load_rows(terminal, file, used, reduce=reduce)
+        chosen = priors_of(priors, given, data)
         if checkpoint is not None:
             note_folder(checkpoint, out)
         # JAX is imported when the data are good: what is refused is refused at once.
@@ -157,7 +161,7 @@ def fit_command(
             data,
             model=model,
             method=method,
-            priors=priors_of(priors),
+            priors=chosen,
             draws=draws,
             chains=chains,
             num_warmup=num_warmup,
@@ -274,6 +278,7 @@ def compare_command(
     x: X = None,
     center: CenterOption = None,
     priors: PriorsName = "weakly-informative",
+    prior: Prior = None,
     folds: Annotated[int, typer.Option(min=0, help="Folds of a cross-validation; 0: none.")] = 10,
     leave_group_out: Annotated[
         bool, typer.Option("--leave-group-out", help="Predict each group from the others, too.")
@@ -301,8 +306,9 @@ def compare_command(
     with refusals():
         if out is not None:
             check_writable(out)
-        used = columns(y, x, group, missing, drop_missing, center)
+        used, given = columns(y, x, group, missing, drop_missing, center), given_priors(prior)
         data = load_rows(terminal, file, used, reduce=False)
+        chosen = priors_of(priors, given, data)
         from radon_numpyro.comparison.table import compare_pooling
         from radon_numpyro.data.grouped_data import GroupedData
         from radon_numpyro.results.diagnostics import diagnose
@@ -313,7 +319,7 @@ def compare_command(
         with terminal.working("Compared"):
             comparison = compare_pooling(
                 data,
-                priors=priors_of(priors),
+                priors=chosen,
                 folds=folds,
                 leave_group_out=leave_group_out,
                 draws=draws,

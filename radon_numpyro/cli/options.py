@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from radon_numpyro.cli.terminal import Terminal
     from radon_numpyro.data.grouped_data import GroupedData
     from radon_numpyro.data.table_files import Columns
+    from radon_numpyro.model.location_priors import PriorFamily
     from radon_numpyro.model.priors import Priors
     from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -58,6 +59,16 @@ Reduce = Annotated[
 PriorsName = Annotated[
     Literal["weakly-informative", "tutorial"],
     typer.Option("--priors", help="Scaled by the data, or those of the radon tutorial."),
+]
+Prior = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prior",
+        metavar="NAME=FAMILY",
+        help='The prior of one coefficient, in place of that of --priors, such as "SES=Normal(0, '
+        '2)", "Intercept=Normal(0, 10)", "sd(SES)=HalfNormal(1)" or "eps=Exponential(1)". May be '
+        "repeated.",
+    ),
 ]
 Draws = Annotated[int, typer.Option(min=4, help="Draws kept of each chain.")]
 Chains = Annotated[int, typer.Option(min=1, help="Chains.")]
@@ -201,14 +212,51 @@ def noted_folder(checkpoint: Path) -> Path:
         ) from None
 
 
-def priors_of(name: str) -> Priors | None:
-    """The priors of an option; None for those that a fit has by default.
+def given_priors(given: list[str] | None) -> dict[str, PriorFamily]:
+    """Priors by name of the coefficient, as options have them.
+
+    Parameters
+    ----------
+    given
+        The options ``--prior``.
+
+    Raises
+    ------
+    ValueError
+        One of them cannot be read, or two are of one coefficient.
+    """
+    from radon_numpyro.model.coefficient_priors import parse_prior
+
+    priors: dict[str, PriorFamily] = {}
+    for text in given or ():
+        name, prior = parse_prior(text)
+        if name in priors:
+            raise ValueError(f"Expected one --prior of {name!r}; got {priors[name]} and {prior}")
+        priors[name] = prior
+    return priors
+
+
+def priors_of(
+    name: str, given: dict[str, PriorFamily], data: GroupedData | GroupStatistics
+) -> Priors | None:
+    """The priors of the options; None for those that a fit has by default.
 
     Parameters
     ----------
     name
-        As on the command line.
-    """
-    from radon_numpyro.model.priors import Priors
+        Which priors, as on the command line.
+    given
+        Priors of single coefficients, which replace theirs.
+    data
+        Rows or statistics, whose columns have the coefficients.
 
-    return Priors.tutorial() if name == "tutorial" else None
+    Raises
+    ------
+    TypeError, ValueError
+        No coefficient has such a name, or none can have such a prior.
+    """
+    from radon_numpyro.model.priors import Priors, resolve_priors
+
+    if name == "tutorial":
+        return Priors.tutorial().with_coefficients(given, data.labels)
+    return resolve_priors(given, data) if given else None

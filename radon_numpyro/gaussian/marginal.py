@@ -52,7 +52,7 @@ from radon_numpyro.gaussian.small_matrices import (
 
 
 class Marginal(NamedTuple):
-    """The log density, and what its gradient needs.
+    r"""The log density, and what its gradient needs.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Marginal(NamedTuple):
     terms, population
         From ``gaussian/conditional.py``.
     rho
-        :math:`\\rho_c`, shape (P, ..., C).
+        :math:`\rho_c`, shape (P, ..., C).
     misfit
         Shape of the batch.
     """

@@ -50,8 +50,8 @@ from radon_numpyro.gaussian.small_matrices import (
     squared_norm,
     transposed,
 )
-from radon_numpyro.model.coefficient_priors import coefficient_priors
 from radon_numpyro.model.models import Model
+from radon_numpyro.model.population_priors import population_priors
 from radon_numpyro.model.priors import Priors
 
 Scales = Mapping[str, np.ndarray]
@@ -308,7 +308,7 @@ def population_prior(equations: NormalEquations, priors: Priors, of: Model) -> A
     of
         The model.
     """
-    return prior_rows(equations, *coefficient_priors(priors, equations.design, of))
+    return prior_rows(equations, *population_priors(priors, equations.design, of))
 
 
 def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
@@ -319,7 +319,7 @@ def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[np.nda
     equations, priors
         The data and the priors of the fit: ``alpha`` and ``beta`` are used.
     """
-    return coefficient_priors(priors, equations.design, Model.named("individual"))
+    return population_priors(priors, equations.design, Model.named("individual"))
 
 
 def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:

@@ -182,6 +182,7 @@ def _solved(factor: Any, rhs: Any, xp: Any, *, transpose: bool) -> Any:
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     left = xp.broadcast_to(left, (*batch, *left.shape[-2:]))
     right = xp.broadcast_to(right, (*batch, *right.shape[-2:]))
+    solved: Any
     if xp is np:
         solved = np.linalg.solve(left.swapaxes(-1, -2) if transpose else left, right)
     else:

@@ -30,9 +30,10 @@ from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import individual_prior, population_prior
 from radon_numpyro.inference.scales import group_sites, population_sites
-from radon_numpyro.model.coefficient_priors import coefficient_priors
 from radon_numpyro.model.models import Model
-from radon_numpyro.model.priors import HalfNormal, Priors, Uniform
+from radon_numpyro.model.population_priors import population_priors
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.scale_priors import ScalePrior
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 MAX_ITERATIONS = 1000
@@ -180,7 +181,7 @@ def _variances(
     equations: NormalEquations, priors: Priors, of: Model, scale: Any, eps: Any
 ) -> tuple[Any, Any]:
     """Mean-field variances of the coefficients of groups, (P, C), and of the population, (Q,)."""
-    prior_scale = coefficient_priors(priors, equations.design, of)[1]
+    prior_scale = population_priors(priors, equations.design, of)[1]
     precision = _sum_of_squares(equations) / eps**2 + 1.0 / scale[:, None] ** 2
     known = _columns_of_all(equations) / eps**2
     if equations.size:
@@ -196,6 +197,9 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
     relative = equations.from_model(loc)
     upper = _upper(priors.eps, 0)
     pooled = _residual_scale(equations, priors)
+    if not np.isfinite(upper):
+        # Of a group of one row neither the data nor a flat prior limits eps.
+        upper = 10.0 * pooled
     eps = np.full(equations.num_groups, min(pooled, upper))
     freedom = equations.count - 1.0
     expected = np.tensordot(relative, equations.population, (0, 1))
@@ -221,7 +225,8 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
 def _residual_scale(equations: NormalEquations, priors: Priors) -> Any:
     """Residual sd of the pooled fit; something small and positive where it is exact."""
     upper = _upper(priors.eps, 0)
-    return np.clip(np.sqrt(equations.rss / equations.num_rows), 1e-8 * upper, upper)
+    least = 1e-8 * upper if np.isfinite(upper) else np.finfo(float).tiny ** 0.5
+    return np.clip(np.sqrt(equations.rss / equations.num_rows), least, upper)
 
 
 def _sum_of_squares(equations: NormalEquations) -> Any:
@@ -241,11 +246,9 @@ def _scale_start(scale: Any, freedom: Any) -> Start:
     return Start(median, median * r)
 
 
-def _upper(prior: HalfNormal | Uniform, k: int) -> float:
-    """A value inside the support that a start should not pass."""
-    value = prior.high if isinstance(prior, Uniform) else prior.scale
-    bound = float(value[k] if np.ndim(value) else value)
-    return bound / 2.0 if isinstance(prior, Uniform) else bound
+def _upper(prior: ScalePrior, k: int) -> float:
+    """A value inside the support that a start should not pass; infinite under a flat prior."""
+    return float(prior.component(k).start_limit)
 
 
 def _floor(value: Any) -> Any:

@@ -131,13 +131,13 @@ def restore(
         If they are not.
     """
     outcome, predictors, group = description["labels"]
-    columns = description.get("design")
+    columns = description["design"]
     labels = Labels(
         outcome,
         tuple(predictors),
         group,
         tuple(arrays["groups"].tolist()),
-        columns and Design(tuple(columns["population"]), tuple(columns["varying"])),
+        Design(tuple(columns["population"]), tuple(columns["varying"])),
     )
     contents: dict[str, Any] = {
         "left_out": tuple((reason, count) for reason, count in description["left_out"]),

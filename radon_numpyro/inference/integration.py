@@ -37,7 +37,7 @@ from radon_numpyro.gaussian.predictive import (
 )
 from radon_numpyro.gaussian.small_matrices import solve_lower, squared_norm
 from radon_numpyro.inference.scales import HIERARCHICAL, population_sites
-from radon_numpyro.model.priors import HalfNormal, Priors, Uniform, entry
+from radon_numpyro.model.priors import Priors
 
 # Points of each round; the later ones are taken only as long as too few count.
 ROUNDS = (512, 1024, 2048, 4096, 8192)
@@ -203,13 +203,8 @@ class _Target:
         inside = (np.abs(points) < 300.0).all(1)
         values = np.exp(np.where(inside[:, None], log_scale, self._log_unit))
         for d, (prior, k) in enumerate(zip(self._families, self._component, strict=True)):
-            if isinstance(prior, Uniform):
-                high = entry(prior.high, k)
-                inside &= values[:, d] < high
-                log_prior = log_prior - np.log(high)
-            elif isinstance(prior, HalfNormal):
-                z = values[:, d] / entry(prior.scale, k)
-                log_prior = log_prior - 0.5 * z**2
+            log_prior = log_prior + prior.component(k).log_density(values[:, d])
+        inside &= np.isfinite(log_prior)
         out = np.full(len(points), -np.inf)
         if inside.any():
             # Far out a factor may overflow: such a point does not count.

@@ -10,13 +10,13 @@ of the prior's range is left out. The coefficients are Normal given :math:`\epsi
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import COLLINEAR, EXACT, ROUNDING
 from radon_numpyro.gaussian.conditional import (
@@ -36,13 +36,13 @@ from radon_numpyro.gaussian.predictive import (
 from radon_numpyro.inference.run_control import ALL_DRAWS
 from radon_numpyro.inference.scales import population_sites
 from radon_numpyro.model.models import Model
-from radon_numpyro.model.priors import Priors, Uniform
+from radon_numpyro.model.population_priors import population_priors
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.scale_priors import NEGLIGIBLE
 from radon_numpyro.statistics.consistency import as_statistics
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 GRID = 2048
-LOG_RANGE = 12.0
-NEGLIGIBLE = 60.0
 
 
 @dataclass(frozen=True)
@@ -333,7 +333,8 @@ def _density(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np
 def _log_density(equations: NormalEquations, priors: Priors, log_eps: np.ndarray) -> Any:
     """Posterior log density of log eps, up to a constant."""
     eps = np.exp(log_eps)
-    prior = 0.0 if isinstance(priors.eps, Uniform) else -0.5 * (eps / priors.eps.scale) ** 2
+    # Rounding may take the end of the grid beyond the prior's.
+    prior = priors.eps.log_density(np.minimum(eps, priors.eps.upper))
     if equations.size:
         loc, scale = individual_prior(equations, priors)
         blocks = [
@@ -360,11 +361,34 @@ def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.n
     else:
         determined = (equations.pooled_root != 0).any(1).sum()
         freedom, rss = np.array([equations.num_rows - determined]), np.array([equations.remainder])
-    if isinstance(priors.eps, Uniform):
-        upper = np.log(priors.eps.high)
-    else:
-        upper = np.log(priors.eps.scale) + np.log(np.sqrt(2.0 * NEGLIGIBLE))
-    lower = np.full(len(rss), upper - LOG_RANGE)
+    lower, upper = (np.full(len(rss), bound) for bound in priors.eps.log_range())
+    if not priors.eps.proper:
+        upper = _upper_by_data(equations, priors, freedom)
     squared = np.where(freedom > 0, rss, 1.0) / (20.0 * NEGLIGIBLE)
     lower = np.where(freedom > 0, np.maximum(lower, 0.5 * np.log(squared)), lower)
-    return np.minimum(lower, upper - 1e-3), np.full(len(rss), upper)
+    return np.minimum(lower, upper - 1e-3), upper
+
+
+def _upper_by_data(equations: NormalEquations, priors: Priors, freedom: np.ndarray) -> np.ndarray:
+    r"""Bounds of log eps under a flat prior.
+
+    With S the squares about the prior means of the coefficients, which is the most that the
+    coefficients may leave, the density of :math:`t = \log\epsilon` falls beyond
+    :math:`e^{2t} = S/(f - 1)`, by :math:`e^{-(f - 1)t}` in the end.
+    """
+    short = int((freedom < 2).sum())
+    if short:
+        raise ValueError(
+            "Expected a proper prior of eps where a group has fewer than two rows more than "
+            f"coefficients; got {priors.eps} and {plural(short, 'such group')}"
+        )
+    if equations.size:
+        relative = equations.from_model(individual_prior(equations, priors)[0])
+        left = equations.target - np.tensordot(relative, equations.population, (0, 1))
+        squares = equations.rest + (left**2).sum(0)
+    else:
+        loc = population_priors(priors, equations.design, Model.named("pooled"))[0]
+        left = equations.pooled_target - equations.pooled_root @ equations.from_model(loc)
+        squares = np.atleast_1d((left**2).sum() + equations.remainder)
+    slope = freedom - 1.0
+    return np.asarray(0.5 * np.log(squares / slope) + 0.5 + NEGLIGIBLE / slope)

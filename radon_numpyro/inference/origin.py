@@ -25,7 +25,8 @@ from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
-from radon_numpyro.model.priors import Normal, Priors
+from radon_numpyro.model.location_priors import Normal
+from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # In posterior standard deviations, the larger ones of the two models.

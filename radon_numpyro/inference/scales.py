@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-import numpyro.distributions as dist
 from jax.custom_derivatives import SymbolicZero
 
 from radon_numpyro.gaussian.conditional import (
@@ -28,7 +27,7 @@ from radon_numpyro.gaussian.marginal import gradient, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior
 from radon_numpyro.model.models import Model
-from radon_numpyro.model.priors import Priors, Uniform
+from radon_numpyro.model.priors import Priors
 
 HIERARCHICAL = Model.named("hierarchical")
 
@@ -93,24 +92,17 @@ def scales(equations: NormalEquations, priors: Priors) -> None:
     """
     design, signed = equations.design, []
     if design.intercept_varies:
-        signed_alpha = numpyro.sample("signed_alpha", _signed(priors.sigma_alpha))
+        signed_alpha = numpyro.sample("signed_alpha", priors.sigma_alpha.signed())
         numpyro.deterministic("sigma_alpha", jnp.abs(signed_alpha))
         signed.append(signed_alpha[None])
     if design.slopes:
         with numpyro.plate("predictor", len(design.slopes)):
-            signed_beta = numpyro.sample("signed_beta", _signed(priors.sigma_beta))
+            signed_beta = numpyro.sample("signed_beta", priors.sigma_beta.signed())
         numpyro.deterministic("sigma_beta", jnp.abs(signed_beta))
         signed.append(signed_beta)
     eps = numpyro.sample("eps", priors.eps.distribution())
     prior = population_prior(equations, priors, HIERARCHICAL)
     numpyro.factor("y", log_density(equations, jnp.concatenate(signed), eps, prior))
-
-
-def _signed(prior: Any) -> dist.Distribution:
-    """Distribution symmetric about 0 whose absolute value has the prior."""
-    if isinstance(prior, Uniform):
-        return dist.Uniform(-prior.high, prior.high)
-    return dist.Normal(0.0, prior.scale)
 
 
 def draw_coefficients(

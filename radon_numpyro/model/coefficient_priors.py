@@ -1,70 +1,236 @@
-"""The Normal priors of the coefficients of a design, in the order of the algebra."""
+"""Priors named by the coefficient: which sites hold one, and how one is written as text.
+
+The names: ``"Intercept"`` and those of columns for coefficients, ``"sd(Intercept)"`` and
+``"sd(COLUMN)"`` for their standard deviations between groups, ``"eps"`` for the residual one.
+"""
 
 from __future__ import annotations
 
-import sys
+import ast
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from radon_numpyro.data.design import Design
-from radon_numpyro.model.models import Model
-from radon_numpyro.model.priors import Priors
+from radon_numpyro.data.checks import suggest
+from radon_numpyro.data.design import INTERCEPT, Design
+from radon_numpyro.data.labels import Labels
+from radon_numpyro.model.location_priors import Flat, LocationPrior, PriorFamily
+from radon_numpyro.model.scale_priors import FAMILIES, HalfFlat, ScalePrior
+
+LONGEST = 200
+EXAMPLE = '"SES=Normal(0, 2)"'
 
 
-def coefficient_priors(priors: Priors, design: Design, of: Model) -> tuple[Any, Any]:
-    """Prior means and standard deviations of the population coefficients.
+def columns_of_sites(design: Design) -> dict[str, tuple[str, ...]]:
+    """The columns whose coefficients are the entries of a site, in order.
+
+    Parameters
+    ----------
+    design
+        The columns of the model.
+
+    Returns
+    -------
+    dict
+        By site; sites of shape () are left out.
+    """
+    return {
+        "mu_beta": design.means,
+        "beta": design.means,
+        "sigma_beta": design.slopes,
+        "gamma": design.fixed,
+    }
+
+
+def check_sizes(priors: Any, design: Design) -> None:
+    """Refuse priors that are not one for each coefficient of the design, or one for all.
 
     Parameters
     ----------
     priors
-        ``mu_alpha``, ``mu_beta`` and ``gamma`` of the hierarchical model are used, of the others
-        ``alpha``, ``beta`` and ``gamma``.
+        A ``Priors``.
     design
-        Which columns there are.
-    of
-        The model.
-
-    Returns
-    -------
-    loc, scale
-        Shape (Q,): the intercept if it varies about a mean, slopes that do, other columns.
+        The columns of the model.
 
     Raises
     ------
     ValueError
-        If there is no prior of ``gamma``, or the number of parameters is another.
+        A parameter has another number of entries, or ``gamma`` is missing.
     """
-    intercept, slopes = ("mu_alpha", "mu_beta") if of.population else ("alpha", "beta")
-    parts = [(intercept, int(design.has_mean_intercept))]
-    parts += [(slopes, len(design.means)), ("gamma", len(design.fixed))]
-    columns: dict[str, list[Any]] = {"loc": [], "scale": []}
-    for name, size in parts:
-        prior = getattr(priors, name)
-        if not size:
-            continue
+    for site, columns in columns_of_sites(design).items():
+        prior = getattr(priors, site)
         if prior is None:
+            if columns:
+                raise ValueError(
+                    f"Expected priors with gamma, of the coefficients of {_listed(columns)}; got "
+                    "gamma=None. Give one Normal for all of them, or one with an entry for each"
+                )
+            continue
+        for name, value in prior.parameters.items():
+            if np.shape(value) not in ((), (len(columns),)):
+                raise ValueError(
+                    f"Expected {name} of the prior of {site} to be a number, or to have shape "
+                    f"({len(columns)},), an entry for each of {_listed(columns) or 'no columns'}; "
+                    f"got shape {np.shape(value)}"
+                )
+
+
+def changed_sites(
+    priors: Any, changes: Mapping[str, PriorFamily], labels: Labels
+) -> dict[str, PriorFamily]:
+    """Priors of the sites that change, as :meth:`Priors.with_coefficients` says.
+
+    Parameters
+    ----------
+    priors
+        A ``Priors``.
+    changes
+        Priors by name of the coefficient.
+    labels
+        Names of the columns, and which of them vary.
+
+    Returns
+    -------
+    dict
+        By site.
+    """
+    design = labels.design
+    targets = _targets(design)
+    entries: dict[str, dict[int, PriorFamily]] = {}
+    for name, prior in changes.items():
+        if name not in targets:
             raise ValueError(
-                f"Expected priors to have one of {name}, for {', '.join(design.fixed)}; got None"
+                f"Expected the name of a coefficient, sd(...) of one that varies, or eps; got "
+                f"{name!r} ({suggest(name, targets)})"
             )
-        for parameter, values in columns.items():
-            values.append(_of_size(getattr(prior, parameter), size, f"{parameter} of {name}"))
-    loc, scale = (_joined(values) for values in columns.values())
-    return loc, scale
+        for site, k in targets[name]:
+            entries.setdefault(site, {})[k] = _checked(name, prior, site)
+    columns = columns_of_sites(design)
+    check_sizes(priors, design)
+    return {
+        site: _joined(site, getattr(priors, site), changed, columns[site])
+        if site in columns
+        else changed[0]
+        for site, changed in entries.items()
+    }
 
 
-def _of_size(value: Any, size: int, what: str) -> Any:
-    shape = np.shape(value)
-    if shape not in ((), (size,)):
-        raise ValueError(f"Expected {what} to have shape () or ({size},); got {shape}")
-    return _namespace([value]).broadcast_to(value, (size,))
+def _targets(design: Design) -> dict[str, list[tuple[str, int]]]:
+    """Sites and positions of each parameter, by its name."""
+    targets: dict[str, list[tuple[str, int]]] = {}
+    if design.has_mean_intercept:
+        targets[INTERCEPT] = [("mu_alpha", 0), ("alpha", 0)]
+    for k, name in enumerate(design.means):
+        targets[name] = [("mu_beta", k), ("beta", k)]
+    for k, name in enumerate(design.fixed):
+        targets[name] = [("gamma", k)]
+    others = {"eps": [("eps", 0)]}
+    if design.intercept_varies:
+        others[f"sd({INTERCEPT})"] = [("sigma_alpha", 0)]
+    for k, name in enumerate(design.slopes):
+        others[f"sd({name})"] = [("sigma_beta", k)]
+    for name in others:
+        if name in targets:
+            raise ValueError(
+                f"Expected names of columns that name no other parameter; got {name!r}. Rename the "
+                "column, or give whole Priors"
+            )
+    return targets | others
 
 
-def _joined(values: list[Any]) -> Any:
-    return _namespace(values).concatenate([*values, np.zeros(0)])
+def _checked(name: str, prior: Any, site: str) -> PriorFamily:
+    """The prior of one parameter, of a family that its site can have."""
+    of_scale = site in ("sigma_alpha", "sigma_beta", "eps")
+    if of_scale and isinstance(prior, Flat):
+        return HalfFlat()
+    if not isinstance(prior, ScalePrior if of_scale else LocationPrior):
+        allowed = " or ".join(
+            family for family, kind in FAMILIES.items() if issubclass(kind, ScalePrior) == of_scale
+        )
+        raise TypeError(f"Expected the prior of {name!r} to be {allowed}; got {prior}")
+    if any(np.ndim(value) for value in prior.parameters.values()):
+        raise ValueError(f"Expected numbers in the prior of {name!r}; got {prior}")
+    return prior
 
 
-def _namespace(values: list[Any]) -> Any:
-    jax = sys.modules.get("jax")
-    traced = jax is not None and any(isinstance(value, jax.Array) for value in values)
-    return jax.numpy if jax is not None and traced else np
+def _joined(
+    site: str, before: Any, changed: dict[int, PriorFamily], columns: tuple[str, ...]
+) -> PriorFamily:
+    """The prior of a site with some of its entries changed."""
+    parts = [changed[k] if k in changed else before.component(k) for k in range(len(columns))]
+    families = {type(part).__name__: name for part, name in zip(parts, columns, strict=True)}
+    if len(families) > 1:
+        what = "standard deviations" if site == "sigma_beta" else "coefficients"
+        got = ", ".join(f"{family} of {name!r}" for family, name in families.items())
+        raise ValueError(
+            f"Expected priors of one family for the {what} of {_listed(columns)}, which are one "
+            f"site, {site}; got {got}. Change all of them"
+        )
+    family = type(parts[0])
+    names = parts[0].parameters
+    return family(
+        **{name: np.array([float(part.parameters[name]) for part in parts]) for name in names}
+    )
+
+
+def _listed(columns: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, columns))
+
+
+def parse_prior(text: str) -> tuple[str, PriorFamily]:
+    """Read a prior as the command line has it, such as ``"SES=Normal(0, 2)"``.
+
+    Nothing is evaluated: a prior is the name of a family and numbers.
+
+    Parameters
+    ----------
+    text
+        The name of a coefficient, an equals sign, and its prior; the name may have equals signs.
+
+    Returns
+    -------
+    name, prior
+        For :meth:`Priors.with_coefficients`.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    name, equals, written = text.rpartition("=")
+    name, written = name.strip(), written.strip()
+    if not (equals and name and written):
+        raise ValueError(
+            f"Expected a prior as NAME=FAMILY(NUMBERS), such as {EXAMPLE}; got {text[:LONGEST]!r}"
+        )
+    return name, _family(written)
+
+
+def _family(written: str) -> PriorFamily:
+    refused = f"Expected a family with its numbers, such as Normal(0, 2); got {written[:LONGEST]!r}"
+    if len(written) > LONGEST:
+        raise ValueError(refused)
+    try:
+        call = ast.parse(written, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ValueError(refused) from None
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)) or call.keywords:
+        raise ValueError(refused)
+    if call.func.id not in FAMILIES:
+        hint = suggest(call.func.id, FAMILIES)
+        raise ValueError(f"Expected a family of priors; got {call.func.id!r} ({hint})")
+    family = FAMILIES[call.func.id]
+    numbers = [_number(argument, refused) for argument in call.args]
+    return family.of_numbers(numbers)
+
+
+def _number(node: ast.expr, refused: str) -> float:
+    sign = 1.0
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        sign, node = (-1.0 if isinstance(node.op, ast.USub) else 1.0), node.operand
+    # A bool is an int too.
+    value = node.value if isinstance(node, ast.Constant) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(refused)
+    return sign * float(value)

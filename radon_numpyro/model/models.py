@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from radon_numpyro.data.design import Design
 
-# Names of the dimensions of sites; in a result the groups bear the name of their column. Mean slopes
-# have a dimension of their own only where some slope varies about 0.
+# Names of the dimensions of sites; in a result the groups bear the name of their column. Mean
+# slopes have a dimension of their own only where some slope varies about 0.
 GROUP, PREDICTOR, MEAN_SLOPE, FIXED = "group", "predictor", "mean_slope", "fixed"
 
 

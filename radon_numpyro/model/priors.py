@@ -1,44 +1,26 @@
-"""Prior distributions, as data: an argument of every model and a line in every result."""
+"""The priors of a model, as data: an argument of every model and a line in every result."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_args
 
 import numpy as np
 
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import ROUNDING
+from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.pytrees import pytree
+from radon_numpyro.model.coefficient_priors import changed_sites, check_sizes
+from radon_numpyro.model.location_priors import Flat, LocationPrior, Normal, PriorFamily
+from radon_numpyro.model.scale_priors import FAMILIES, HalfFlat, HalfNormal, ScalePrior, Uniform
 from radon_numpyro.statistics.consistency import as_statistics
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-if TYPE_CHECKING:
-    from numpyro.distributions import Distribution
-
-
-def _text(value: Any) -> str:
-    return np.array2string(np.asarray(value, dtype=float), separator=", ", threshold=20)
-
-
-def _check(owner: str, positive: bool, **parameters: Any) -> None:
-    for name, value in parameters.items():
-        # JAX rebuilds these records around tracers; what a user passes is numbers.
-        if not isinstance(value, int | float | list | tuple | np.ndarray | np.generic):
-            continue
-        array = np.asarray(value, dtype=float)
-        if not np.isfinite(array).all() or (positive and (array <= 0).any()):
-            kind = "positive and finite" if positive else "finite"
-            raise ValueError(f"Expected {name} of {owner} to be {kind}; got {_text(array)}")
-
-
-def _lists_to_arrays(record: Any) -> None:
-    """A list that stayed one would be many leaves to JAX, and its functions refuse lists."""
-    for f in fields(record):
-        value = getattr(record, f.name)
-        if isinstance(value, list | tuple):
-            object.__setattr__(record, f.name, np.asarray(value, dtype=float))
+SCALES = ("sigma_alpha", "sigma_beta", "eps")
 
 
 def _as_numbers(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -50,19 +32,6 @@ def _as_numbers(parameters: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def entry(value: Any, k: int) -> float:
-    """A parameter of the prior of slope k: its own, or the one that all slopes share.
-
-    Parameters
-    ----------
-    value
-        Shape () or (K,).
-    k
-        Position of the predictor; 0 for a parameter that is no slope's.
-    """
-    return float(np.ravel(value)[k if np.size(value) > 1 else 0])
-
-
 def _or_one(sd: Any, mean: Any) -> Any:
     """1 for a constant column, whose standard deviation is only the rounding of its mean."""
     return np.where(sd > ROUNDING * np.abs(mean), sd, 1.0)
@@ -70,125 +39,47 @@ def _or_one(sd: Any, mean: Any) -> Any:
 
 @pytree
 @dataclass(frozen=True)
-class Normal:
-    """Normal prior with mean ``loc`` and standard deviation ``scale``.
-
-    Attributes
-    ----------
-    loc, scale
-        In the units of the parameter; shape () or, for slopes, (K,).
-    """
-
-    loc: Any
-    scale: Any
-
-    def __post_init__(self) -> None:
-        _lists_to_arrays(self)
-        _check("Normal", positive=False, loc=self.loc)
-        _check("Normal", positive=True, scale=self.scale)
-
-    def distribution(self) -> Distribution:
-        """The NumPyro distribution."""
-        import numpyro.distributions as dist
-
-        return dist.Normal(self.loc, self.scale)
-
-    def __str__(self) -> str:
-        return f"Normal({_text(self.loc)}, {_text(self.scale)})"
-
-
-@pytree
-@dataclass(frozen=True)
-class HalfNormal:
-    """Half-normal prior of a scale: the absolute value of Normal(0, ``scale``).
-
-    Attributes
-    ----------
-    scale
-        In the units of the parameter; shape () or, for slopes, (K,).
-    """
-
-    scale: Any
-
-    def __post_init__(self) -> None:
-        _lists_to_arrays(self)
-        _check("HalfNormal", positive=True, scale=self.scale)
-
-    def distribution(self) -> Distribution:
-        """The NumPyro distribution."""
-        import numpyro.distributions as dist
-
-        return dist.HalfNormal(self.scale)
-
-    def __str__(self) -> str:
-        return f"HalfNormal({_text(self.scale)})"
-
-
-@pytree
-@dataclass(frozen=True)
-class Uniform:
-    """Uniform prior of a scale on (0, ``high``).
-
-    Attributes
-    ----------
-    high
-        In the units of the parameter; shape () or, for slopes, (K,).
-    """
-
-    high: Any
-
-    def __post_init__(self) -> None:
-        _lists_to_arrays(self)
-        _check("Uniform", positive=True, high=self.high)
-
-    def distribution(self) -> Distribution:
-        """The NumPyro distribution."""
-        import numpyro.distributions as dist
-
-        return dist.Uniform(0.0, self.high)
-
-    def __str__(self) -> str:
-        return f"Uniform(0, {_text(self.high)})"
-
-
-@pytree
-@dataclass(frozen=True)
 class Priors:
     """The priors of all three models.
 
-    Location priors are Normal, because the coefficients are integrated out in closed form
-    (``gaussian/marginal.py``) only then.
+    Location priors are Normal or flat, because the coefficients are integrated out in closed form
+    (``gaussian/marginal.py``) only then. A scale has one of the priors in
+    ``model/scale_priors.py``.
 
     Attributes
     ----------
     mu_alpha, mu_beta
-        Population means of intercepts and slopes (hierarchical model).
+        Population means of the intercepts and of the slopes that have one (hierarchical model).
     sigma_alpha, sigma_beta
         Population standard deviations of intercepts and slopes (hierarchical model).
     alpha, beta
         Intercepts and slopes where no population is modelled (individual, pooled).
     eps
         Residual standard deviation (all models).
+    gamma
+        Coefficients of the columns that do not vary by group (hierarchical, pooled); None if all
+        columns vary.
     """
 
-    mu_alpha: Normal
-    mu_beta: Normal
-    sigma_alpha: HalfNormal | Uniform
-    sigma_beta: HalfNormal | Uniform
-    alpha: Normal
-    beta: Normal
-    eps: HalfNormal | Uniform
-    gamma: Normal | None = None
+    mu_alpha: LocationPrior
+    mu_beta: LocationPrior
+    sigma_alpha: ScalePrior
+    sigma_beta: ScalePrior
+    alpha: LocationPrior
+    beta: LocationPrior
+    eps: ScalePrior
+    gamma: LocationPrior | None = None
 
     def __post_init__(self) -> None:
-        locations = ("mu_alpha", "mu_beta", "alpha", "beta", "gamma")
         for f in fields(self):
             value = getattr(self, f.name)
-            expected = (Normal,) if f.name in locations else (HalfNormal, Uniform)
+            expected = ScalePrior if f.name in SCALES else LocationPrior
+            if isinstance(value, Flat) and f.name in SCALES:
+                object.__setattr__(self, f.name, HalfFlat())
             # Tree transformations may hold anything in the place of a prior.
-            if isinstance(value, Normal | HalfNormal | Uniform) and not isinstance(value, expected):
-                names = " or ".join(e.__name__ for e in expected)
-                raise TypeError(f"Expected {f.name} to be {names}; got {value}")
+            elif isinstance(value, PriorFamily) and not isinstance(value, expected):
+                families = " or ".join(family.__name__ for family in get_args(expected))
+                raise TypeError(f"Expected {f.name} to be {families}; got {value}")
 
     @classmethod
     def tutorial(cls) -> Priors:
@@ -198,8 +89,25 @@ class Priors:
         Uniform(0, 100) on every scale. They suit log radon. They cut off any outcome whose
         residual standard deviation is above 100.
         """
-        location, scale = Normal(0.0, 1e4), Uniform(100.0)
-        return cls(location, location, scale, scale, location, location, scale)
+        return cls._alike(Normal(0.0, 1e4), Uniform(100.0))
+
+    @classmethod
+    def flat(cls) -> Priors:
+        """Improper priors: constant densities of all locations and of all standard deviations.
+
+        With the coefficients integrated out, the posterior mode of the standard deviations is the
+        estimate by restricted maximum likelihood (REML), as lme4 computes it. The posterior itself
+        is proper only where the data are enough: with more rows than coefficients by two or more,
+        and, for a standard deviation between groups, about three groups more than population
+        coefficients (Gelman 2006, doi:10.1214/06-BA117A, section 3). Where they are not, no
+        sampler can say so: prefer proper priors for a fit.
+        """
+        return cls._alike(Flat(), HalfFlat())
+
+    @classmethod
+    def _alike(cls, location: LocationPrior, scale: ScalePrior) -> Priors:
+        scales = dict.fromkeys(SCALES, scale)
+        return cls(**{f.name: scales.get(f.name, location) for f in fields(cls)})  # type: ignore[arg-type]
 
     @classmethod
     def weakly_informative(cls, data: GroupedData | GroupStatistics) -> Priors:
@@ -210,11 +118,13 @@ class Priors:
         intercept when predictors are far from zero,
 
         - intercept locations: Normal(mean of y, :math:`2.5 f s_y`),
-        - slope locations: Normal(0, :math:`2.5 s_y / s_k`),
+        - slope locations, and coefficients that do not vary: Normal(0, :math:`2.5 s_y / s_k`),
         - ``sigma_alpha``: HalfNormal(:math:`f s_y`), ``sigma_beta``:
           HalfNormal(:math:`s_y / s_k`), ``eps``: HalfNormal(:math:`s_y`).
 
-        Half-normals keep scales away from absurd values and let them be zero.
+        Half-normals keep scales away from absurd values and let them be zero. In a model without
+        an intercept for all groups, :math:`s_y` and :math:`s_k` are root mean squares, about 0, and
+        :math:`f = 1`.
 
         Parameters
         ----------
@@ -230,22 +140,70 @@ class Priors:
         The factor 2.5 follows the rstanarm defaults (Goodrich et al., Prior distributions
         for rstanarm models). A constant column counts with standard deviation 1.
         """
-        rows = as_statistics(data).overall()
+        statistics = as_statistics(data)
+        design, rows = statistics.labels.design, statistics.overall()
         n, mean_x, mean_y = rows.count[0], rows.mean_x[0], rows.mean_y[0]
-        sd_y = float(_or_one(np.sqrt(rows.syy[0] / n), mean_y))
-        sd_x = _or_one(np.sqrt(np.diagonal(rows.sxx[0]) / n), mean_x)
-        factor = float(np.sqrt(1.0 + ((mean_x / sd_x) ** 2).sum()))
+        variance_y, variance_x = rows.syy[0] / n, np.diagonal(rows.sxx[0]) / n
+        about_mean = INTERCEPT in design.population
+        if not about_mean:
+            variance_y, variance_x = variance_y + mean_y**2, variance_x + mean_x**2
+        sd_y = float(_or_one(np.sqrt(variance_y), mean_y))
+        sd_x = _or_one(np.sqrt(variance_x), mean_x)
+        factor = float(np.sqrt(1.0 + ((mean_x / sd_x) ** 2).sum())) if about_mean else 1.0
+        unit = dict(zip(design.predictors, sd_x, strict=True))
         intercept = Normal(float(mean_y), 2.5 * factor * sd_y)
-        slope = Normal(np.zeros_like(sd_x), 2.5 * sd_y / sd_x)
+
+        def coefficients(columns: tuple[str, ...]) -> Normal:
+            slopes = {name: Normal(0.0, 2.5 * sd_y / unit[name]) for name in unit}
+            each = [({INTERCEPT: intercept} | slopes)[name] for name in columns]
+            locs, scales = [prior.loc for prior in each], [prior.scale for prior in each]
+            return Normal(np.array(locs, dtype=float), np.array(scales, dtype=float))
+
         return cls(
             mu_alpha=intercept,
-            mu_beta=slope,
+            mu_beta=coefficients(design.means),
             sigma_alpha=HalfNormal(factor * sd_y),
-            sigma_beta=HalfNormal(sd_y / sd_x),
+            sigma_beta=HalfNormal(sd_y / sd_x[: len(design.slopes)]),
             alpha=intercept,
-            beta=slope,
+            beta=coefficients(design.means),
             eps=HalfNormal(sd_y),
+            gamma=coefficients(design.fixed) if design.fixed else None,
         )
+
+    def with_coefficients(self, changes: Mapping[str, PriorFamily], labels: Labels) -> Priors:
+        """These priors with others for some coefficients, whichever site holds them.
+
+        Parameters
+        ----------
+        changes
+            Priors by name: ``"Intercept"`` or the name of a column for its coefficient for all
+            groups, ``"sd(Intercept)"`` or ``"sd(COLUMN)"`` for the standard deviation between
+            groups, ``"eps"`` for the residual one. Their parameters are numbers.
+        labels
+            Names of the columns, and which of them vary: ``data.labels``.
+
+        Returns
+        -------
+        Priors
+            The coefficients of a site have priors of one family, each with numbers of its own.
+
+        Raises
+        ------
+        TypeError
+            A location gets the prior of a scale, or a scale that of a location.
+        ValueError
+            No coefficient has the name, or others of the same site have a prior of another family.
+
+        Examples
+        --------
+        >>> from radon_numpyro import Normal, Priors, load_radon
+        >>> data = load_radon()
+        >>> priors = Priors.weakly_informative(data)
+        >>> str(priors.with_coefficients({"floor": Normal(0, 2)}, data.labels).mu_beta)
+        'Normal([0.], [2.])'
+        """
+        changed: dict[str, Any] = changed_sites(self, changes, labels)
+        return replace(self, **changed)
 
     def to_json(self) -> str:
         """Every prior to the last digit, for the attributes of a result.
@@ -253,20 +211,20 @@ class Priors:
         Returns
         -------
         str
-            An object with a family and its parameters for each site; arrays are lists.
+            An object with a family and its parameters for each site that has a prior; arrays are
+            lists.
         """
         priors = {}
         for site in fields(self):
             prior = getattr(self, site.name)
-            if prior is None:
-                continue
-            values = {f.name: np.asarray(getattr(prior, f.name)).tolist() for f in fields(prior)}
-            priors[site.name] = {"family": type(prior).__name__, **values}
+            if prior is not None:
+                values = {name: np.asarray(v).tolist() for name, v in prior.parameters.items()}
+                priors[site.name] = {"family": type(prior).__name__, **values}
         return json.dumps(priors)
 
     @classmethod
     def from_json(cls, text: str) -> Priors:
-        """The priors that :meth:`to_json` wrote.
+        """The priors that :meth:`to_json` wrote; fits of version 0.1.0 have no ``gamma``.
 
         Parameters
         ----------
@@ -278,10 +236,9 @@ class Priors:
         ValueError
             If the text is another.
         """
-        families: dict[str, Any] = {f.__name__: f for f in (Normal, HalfNormal, Uniform)}
         try:
             priors: dict[str, Any] = {
-                site: families[prior.pop("family")](**_as_numbers(prior))
+                site: FAMILIES[prior.pop("family")](**_as_numbers(prior))
                 for site, prior in json.loads(text).items()
             }
             return cls(**priors)
@@ -294,3 +251,40 @@ class Priors:
             json.JSONDecodeError,
         ) as error:
             raise ValueError(f"Expected priors as to_json writes them; got {text[:500]}") from error
+
+
+def resolve_priors(
+    priors: Priors | Mapping[str, PriorFamily] | None, data: GroupedData | GroupStatistics
+) -> Priors:
+    """The priors of a fit, from those that a caller gave.
+
+    Parameters
+    ----------
+    priors
+        Whole priors; or priors by name of the coefficient, which replace those that are the
+        default, :meth:`Priors.weakly_informative`; or None, for the default.
+    data
+        Rows or statistics.
+
+    Returns
+    -------
+    Priors
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are something else, or do not fit the columns of the data.
+    """
+    labels = data.labels
+    if isinstance(priors, Priors):
+        check_sizes(priors, labels.design)
+        return priors
+    default = Priors.weakly_informative(data)
+    if priors is None:
+        return default
+    if not isinstance(priors, Mapping):
+        raise TypeError(
+            "Expected priors to be Priors, a mapping from names of coefficients to priors, or "
+            f"None; got {type(priors).__name__}"
+        )
+    return default.with_coefficients(priors, labels)

@@ -1,19 +1,14 @@
 """Figures that check a model: its predictions beside the data, its posterior beside the priors."""
 
-from dataclasses import fields
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from scipy.stats import halfnorm, norm, uniform
 from xarray import DataArray, DataTree
 
-from radon_numpyro.data.digits import number, stated
-from radon_numpyro.model.models import PREDICTOR
-from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
+from radon_numpyro.data.digits import number
+from radon_numpyro.model.priors import Priors
 from radon_numpyro.plots.styling import (
     INTERVALS,
     LEGEND,
@@ -188,20 +183,23 @@ def plot_prior_posterior(
     axes = new_axes(len(sites), 2, 1.85)
     for ax, (name, site) in zip(axes, sites.items(), strict=True):
         known = tree["posterior"].to_dataset().indexes
-        k = known[PREDICTOR].get_loc(site[PREDICTOR].item()) if PREDICTOR in site.coords else 0
-        prior, words = _prior(getattr(priors, name.partition("[")[0]), k)
+        own = [dim for dim in site.coords if dim in known and site[dim].ndim == 0]
+        k = known[own[0]].get_loc(site[own[0]].item()) if own else 0
+        prior = getattr(priors, name.partition("[")[0]).component(k)
         draws = site.values.ravel()
         low, high = np.quantile(draws, (0.002, 0.998))
         heights, edges = np.histogram(draws, 40, (low, high))
         ax.stairs(heights / len(draws) / np.diff(edges), edges, color=GREY, fill=True, lw=0)
         around = (1.1 * low - 0.1 * high, 1.1 * high - 0.1 * low)
-        left, right = np.clip(around, *prior.support())
+        left, right = np.clip(around, prior.lower, prior.upper)
         x = np.linspace(left, right, 201)
-        # Not clipped: the line of a wide prior lies on the axis itself.
-        ax.plot(x, prior.pdf(x), color=VERMILION, lw=1.5, clip_on=False, zorder=3)
+        if prior.proper:
+            # Not clipped: the line of a wide prior lies on the axis itself.
+            density = np.exp(prior.log_density(x))
+            ax.plot(x, density, color=VERMILION, lw=1.5, clip_on=False, zorder=3)
         ax.set(xlim=(left, right), ylim=(0, None), yticks=[])
-        spread = f"sd: prior {_number(prior.std())}, posterior {_number(draws.std())}"
-        dress(ax, f"{name} ~ {words}\n{spread}", site.attrs["long_name"], "density")
+        spread = f"sd: prior {_number(prior.sd)}, posterior {_number(draws.std())}"
+        dress(ax, f"{name} ~ {prior.text(_number)}\n{spread}", site.attrs["long_name"], "density")
     keys = [
         Line2D([], [], color=VERMILION, lw=1.5, label="prior density"),
         Patch(color=GREY, label="posterior, histogram"),
@@ -269,20 +267,8 @@ def _count(y: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return counts.reshape(*y.shape[:-1], bins)[..., 1:-1]
 
 
-def _prior(prior: Normal | HalfNormal | Uniform, predictor: int) -> tuple[Any, str]:
-    """The prior of one parameter as SciPy has it, and in words."""
-    numbers = [np.ravel(getattr(prior, f.name)) for f in fields(prior)]
-    one = [float(number[predictor if len(number) > 1 else 0]) for number in numbers]
-    words = ", ".join(map(_number, one))
-    match prior:
-        case Normal():
-            return norm(*one), f"Normal({stated(*one)}, {_number(one[1])})"
-        case HalfNormal():
-            return halfnorm(0, *one), f"HalfNormal({words})"
-        case Uniform():
-            return uniform(0, *one), f"Uniform(0, {words})"
-
-
 def _number(value: float) -> str:
     """Three figures, never as a power of ten."""
+    if not np.isfinite(value):
+        return "infinite"
     return np.format_float_positional(value, 3, fractional=False, trim="-")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from radon_numpyro.data import digits
 from radon_numpyro.data.checks import plural
-from radon_numpyro.model.priors import HalfNormal, Normal, Uniform, entry
+from radon_numpyro.model.location_priors import LocationPrior
+from radon_numpyro.model.scale_priors import ScalePrior
 from radon_numpyro.report.html import Html, element
 from radon_numpyro.results.estimates import Estimate, Numbers
 from radon_numpyro.results.fit_reader import read_centers
@@ -279,22 +279,19 @@ def formulas(numbers: Numbers) -> list[Html]:
     return [element("p", line, class_="formula") for line in lines]
 
 
-def prior_words(prior: Normal | HalfNormal | Uniform, k: int, prob: float) -> tuple[str, str]:
+def prior_words(prior: LocationPrior | ScalePrior, k: int, prob: float) -> tuple[str, str]:
     """A prior of one parameter, with its numbers, and what it holds possible."""
-    match prior:
-        case Normal():
-            mean, sd = entry(prior.loc, k), entry(prior.scale, k)
-            reach = ndtri(0.5 + prob / 2) * sd
-            low, high = (number(mean + s * reach, sd) for s in (-1, 1))
-            text = f"Normal({stated(mean, sd)}, {short(sd)})"
-            return text, f"{percent(prob)} between {low} and {high}"
-        case HalfNormal():
-            sd = entry(prior.scale, k)
-            high = ndtri(0.5 + prob / 2) * sd
-            return f"HalfNormal({short(sd)})", f"{percent(prob)} below {number(high, high)}"
-        case Uniform():
-            top = short(entry(prior.high, k))
-            return f"Uniform(0, {top})", f"anything up to {top}, and nothing above"
+    one = prior.component(k)
+    text = _typeset(one.text(digits.short))
+    if not one.proper:
+        return text, "any value above 0, all alike" if one.lower == 0 else "any value, all alike"
+    if np.isfinite(one.upper):
+        return text, f"anything up to {short(one.upper)}, and nothing above"
+    if np.isfinite(one.lower):
+        end = one.quantile(prob)
+        return text, f"{percent(prob)} below {number(end, end)}"
+    low, high = (number(one.quantile(0.5 + s * prob / 2), one.sd) for s in (-1, 1))
+    return text, f"{percent(prob)} between {low} and {high}"
 
 
 def short(value: float) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import erf, ndtr
 
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.findings import Finding
-from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform, entry
-from radon_numpyro.results.fit_reader import read_draws, read_model, read_priors
+from radon_numpyro.model.coefficient_priors import columns_of_sites
+from radon_numpyro.model.location_priors import LocationPrior
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.scale_priors import ScalePrior
+from radon_numpyro.results.fit_reader import read_draws, read_labels, read_model, read_priors
 
 # Largest distance between the distribution functions of two that count as one, and the quantile of
 # Kolmogorov's distribution that it has to exceed with so many effective draws.
@@ -45,13 +45,15 @@ def prior_only(
     found: list[tuple[str, str, str | None]] = []
     named = " ".join(finding.what for finding in explained if not finding.caution)
     one_group = int((tree["constant_data"]["count"] > 0).sum()) == 1
-    for site, predictor, draws, cdf in _sites(tree, read_priors(tree)):
+    for site, predictor, draws, prior in _sites(tree, read_priors(tree)):
         name = site if predictor is None else f"{site}[{predictor}]"
-        if repr(predictor) in named or (one_group and site.startswith("sigma")):
+        explained_already = repr(predictor) in named or (one_group and site.startswith("sigma"))
+        # No posterior is an improper prior.
+        if explained_already or not prior.proper:
             continue
         ordered = np.sort(draws)
         below = np.arange(len(ordered)) / len(ordered)
-        distance = np.abs(cdf(ordered) - below).max()
+        distance = np.abs(prior.cdf(ordered) - below).max()
         ess = max(float(checks.loc[name, "ess_bulk"]), 1.0) if name in checks.index else len(draws)
         if distance < max(SAME, min(KOLMOGOROV / np.sqrt(ess), 2 * SAME)):
             found.append((name, site, predictor))
@@ -59,34 +61,25 @@ def prior_only(
         return None
     names = ", ".join(name for name, _, _ in found)
     what = f"The data say nothing of {names}: the numbers shown are those of the priors."
-    slopes = list(dict.fromkeys(x for _, site, x in found if x and site in ("mu_beta", "beta")))
+    slopes = list(
+        dict.fromkeys(x for _, site, x in found if x and site in ("mu_beta", "beta", "gamma"))
+    )
     if slopes:
         named = first_few(slopes)
         return Finding(what, f"leave {named} out of x", f"leave {named} out of the --x options")
     return Finding.advising(what, "{model}, which has no such parameter", model="pooled")
 
 
-def _sites(tree: xr.DataTree, priors: Priors) -> Iterator[tuple[str, str | None, np.ndarray, Any]]:
-    """Site, predictor, draws (S,), and distribution function of the prior."""
-    predictors = json.loads(tree.attrs["predictors"])
-    top_level = read_model(tree).top_level(len(predictors))
+def _sites(
+    tree: xr.DataTree, priors: Priors
+) -> Iterator[tuple[str, str | None, np.ndarray, LocationPrior | ScalePrior]]:
+    """Site, column, draws (S,), and prior of each parameter."""
+    design = read_labels(tree).design
+    columns, top_level = columns_of_sites(design), read_model(tree).top_level(design)
     for site, draws in read_draws(tree, top_level).items():
         prior = getattr(priors, site)
         if draws.ndim == 1:
-            yield site, None, draws, _distribution(prior, 0)
+            yield site, None, draws, prior.component(0)
         else:
-            for k, x in enumerate(predictors):
-                yield site, x, draws[:, k], _distribution(prior, k)
-
-
-def _distribution(prior: Normal | HalfNormal | Uniform, k: int) -> Any:
-    match prior:
-        case Normal():
-            loc, scale = entry(prior.loc, k), entry(prior.scale, k)
-            return lambda x: ndtr((x - loc) / scale)
-        case HalfNormal():
-            scale = entry(prior.scale, k)
-            return lambda x: erf(x / scale / np.sqrt(2.0))
-        case Uniform():
-            high = entry(prior.high, k)
-            return lambda x: np.clip(x / high, 0.0, 1.0)
+            for k, name in enumerate(columns[site]):
+                yield site, name, draws[:, k], prior.component(k)

@@ -3,8 +3,8 @@
 ==================== ==========================================================================
 group                content
 ==================== ==========================================================================
-``posterior``        draws of every site; dims chain, draw, the user's group column, predictor (slopes
-                     that vary by group), fixed (columns that do not)
+``posterior``        draws of every site; dims chain, draw, the user's group column, predictor
+                     (slopes that vary by group), fixed (columns that do not)
 ``sample_stats``     what the sampler says of each draw, by ArviZ's names (absent when the draws are
                      independent and exact)
 ``coefficients/...`` ``means`` and ``sds`` of alpha and beta, when their draws were not kept

@@ -136,7 +136,11 @@ def test_what_it_refuses():
     with pytest.raises(ValueError, match="fits of the same rows as 'data'; got others in 'radon'"):
         compare({"radon": tree}, other)
     bare = fit(
-        GroupStatistics.from_data(other), model="pooled", draws=50, num_advi_steps=0, progress_bar=False
+        GroupStatistics.from_data(other),
+        model="pooled",
+        draws=50,
+        num_advi_steps=0,
+        progress_bar=False,
     )
     with pytest.raises(ValueError, match="Expected fits with rows; got 'bare' of statistics only"):
         compare({"radon": tree, "bare": bare})

@@ -73,7 +73,15 @@ def test_summary_of_coefficients_agrees_with_their_draws():
 def test_exact_draws_agree_with_nuts_on_the_model_as_written(model):
     data = load_radon().select(["ST LOUIS", "FREEBORN", "CROW WING"])
     exact, nuts = (
-        fit(data, model=model, method=method, priors=TUTORIAL, draws=2000, seed=1, progress_bar=False)
+        fit(
+            data,
+            model=model,
+            method=method,
+            priors=TUTORIAL,
+            draws=2000,
+            seed=1,
+            progress_bar=False,
+        )
         for method in ("marginal", "centered")
     )
     for name in exact["posterior"].data_vars:

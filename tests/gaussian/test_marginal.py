@@ -37,7 +37,8 @@ from radon_numpyro.gaussian.predictive import individual_prior, population_prior
 from radon_numpyro.inference import scales as scale_model
 from radon_numpyro.inference.scales import draw_coefficients
 from radon_numpyro.model.models import Model
-from radon_numpyro.model.priors import HalfNormal, Priors, Uniform
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.scale_priors import Exponential, HalfCauchy, HalfNormal, Uniform
 
 SIZES = (5, 1, 0, 9, 3)
 SCALE = np.array([1.3, 0.4, 0.07, 0.9, 0.2, 1.7])
@@ -671,8 +672,10 @@ def test_model_is_the_full_one_with_the_coefficients_integrated_out(
     [
         (HalfNormal(1.5), stats.halfnorm(scale=1.5)),
         (Uniform(4.0), stats.uniform(0, 4)),
+        (HalfCauchy(0.5), stats.halfcauchy(0, 0.5)),
+        (Exponential(2.0), stats.expon(0, 0.5)),
     ],
-    ids=["half-normal", "uniform"],
+    ids=["half-normal", "uniform", "half-Cauchy", "exponential"],
 )
 def test_the_absolute_value_of_a_signed_scale_has_the_prior(unequal_data, x64, prior, reference):
     equations = equations_of(unequal_data(1, sizes=SIZES))

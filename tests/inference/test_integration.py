@@ -10,8 +10,8 @@ from radon_numpyro import GroupedData, Priors, load_radon
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior
-from radon_numpyro.inference.integration import _Target, integrate_scales
 from radon_numpyro.inference.integration import _log_likelihood as of_points
+from radon_numpyro.inference.integration import _Target, integrate_scales
 from radon_numpyro.model.priors import HalfNormal, Normal
 
 

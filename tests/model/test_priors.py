@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from radon_numpyro import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.radon import load_radon
-from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-LOCATIONS = ("mu_alpha", "mu_beta", "alpha", "beta")
+LOCATIONS = ("mu_alpha", "mu_beta", "alpha", "beta", "gamma")
 SCALES = ("sigma_alpha", "sigma_beta", "eps")
 
 
@@ -58,6 +58,7 @@ def test_json_is_readable():
         "alpha": location,
         "beta": location,
         "eps": scale,
+        "gamma": location,
     }
 
 
@@ -246,16 +247,16 @@ def test_numbers_that_make_no_prior_are_refused(make, message):
 
 @pytest.mark.parametrize("name", LOCATIONS)
 @pytest.mark.parametrize("wrong", [Uniform(2.0), HalfNormal(2.0)])
-def test_a_location_takes_a_normal_only(name, wrong):
+def test_a_location_takes_no_prior_of_a_scale(name, wrong):
     with pytest.raises(
-        TypeError, match=f"Expected {name} to be Normal; got {type(wrong).__name__}"
+        TypeError, match=f"Expected {name} to be Normal or Flat; got {type(wrong).__name__}"
     ):
         replace(Priors.tutorial(), **{name: wrong})
 
 
 @pytest.mark.parametrize("name", SCALES)
 def test_a_scale_takes_no_normal(name):
-    message = rf"Expected {name} to be HalfNormal or Uniform; got Normal\(1., 2.\)"
+    message = rf"Expected {name} to be HalfNormal or .* or HalfFlat; got Normal\(1., 2.\)"
     with pytest.raises(TypeError, match=message):
         replace(Priors.tutorial(), **{name: Normal(1.0, 2.0)})
 

@@ -320,6 +320,15 @@ def test_the_axis_follows_the_posterior_and_a_flat_prior_lies_in_it():
     assert ax.get_title(loc="left").startswith("sigma_alpha ~ Uniform(0, 100)\nsd: prior 28.9, ")
 
 
+def test_an_improper_prior_has_no_line():
+    """Its density has no height: a line would make one up."""
+    axes = plot_prior_posterior(make_tree(), Priors.flat())
+    assert not any(ax.lines for ax in axes)
+    titles = [ax.get_title(loc="left") for ax in axes]
+    assert titles[0].startswith("mu_alpha ~ Flat()\nsd: prior infinite, ")
+    assert titles[1].startswith("sigma_alpha ~ HalfFlat()\nsd: prior infinite, ")
+
+
 def test_the_priors_are_those_of_the_fit_unless_others_are_given():
     tree = make_tree()
     tree.attrs["priors"] = PRIORS.to_json()

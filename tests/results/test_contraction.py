@@ -8,8 +8,17 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from radon_numpyro import (
+    Flat,
+    HalfCauchy,
+    HalfFlat,
+    HalfNormal,
+    HalfStudentT,
+    Normal,
+    Priors,
+    Uniform,
+)
 from radon_numpyro.data.findings import Finding
-from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.results.contraction import prior_only
 
 PRIORS = Priors(
@@ -37,7 +46,8 @@ def make_tree(draws, model="hierarchical"):
     dims = ("chain", "draw", "predictor")
     posterior = xr.Dataset({name: (dims[: v.ndim], v) for name, v in sites.items()})
     attrs = {"model": model, "predictors": json.dumps(["x", "z"]), "priors": PRIORS.to_json()}
-    constants = xr.Dataset({"count": ("town", [3.0, 0.0, 4.0])})
+    attrs |= {"outcome": "y", "group": "town"}
+    constants = xr.Dataset({"count": ("town", [3.0, 0.0, 4.0])}, {"town": ["a", "b", "c"]})
     groups = {"/": xr.Dataset(attrs=attrs), "posterior": posterior, "constant_data": constants}
     return xr.DataTree.from_dict(groups)
 
@@ -120,3 +130,22 @@ def test_of_few_effective_draws_more_distance_is_noise():
 
 def test_the_individual_model_is_left_to_the_audit():
     assert prior_only(make_tree({}, "individual"), CHECKS) is None
+
+
+def test_an_improper_prior_is_no_posterior():
+    """It has no distribution function that draws could follow."""
+    tree = make_tree({})
+    tree.attrs["priors"] = replace(PRIORS, mu_alpha=Flat(), eps=HalfFlat()).to_json()
+    named = prior_only(tree, CHECKS).what
+    assert "mu_beta[x]" in named
+    assert "mu_alpha" not in named
+    assert "eps" not in named
+
+
+def test_heavier_tails_are_known_again():
+    rng = np.random.default_rng(3)
+    eps = np.abs(rng.standard_cauchy((4, 1000)))
+    for prior, listed in ((HalfCauchy(1.0), True), (HalfStudentT(1.0, 1.0), True), (PRIORS.eps, 0)):
+        tree = make_tree({"eps": eps})
+        tree.attrs["priors"] = replace(PRIORS, eps=prior).to_json()
+        assert ("eps" in prior_only(tree, CHECKS).what) == bool(listed)

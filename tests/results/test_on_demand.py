@@ -86,7 +86,9 @@ def test_log_prior_is_that_of_the_top_level(model, num_predictors):
 
 def test_log_prior_of_uniform_and_of_slopes_of_their_own():
     priors = replace(TUTORIAL, beta=Normal([0.1, -0.3, 7.0], [0.2, 2.0, 5.0]))
-    tree = fit(towns(3), model="pooled", priors=priors, draws=50, num_advi_steps=0, progress_bar=False)
+    tree = fit(
+        towns(3), model="pooled", priors=priors, draws=50, num_advi_steps=0, progress_bar=False
+    )
     found = with_groups(tree, "log_prior")["log_prior"]
     np.testing.assert_allclose(found["eps"], -np.log(100.0))
     expected = reference(priors.beta).logpdf(tree["posterior"]["beta"])
@@ -279,7 +281,9 @@ def test_checks_of_the_predictive_draw_their_figure():
 def test_densities_agree_with_the_closed_form_on_radon():
     """The likelihood of rows, summed, is that of the statistics the fit was made from."""
     data = load_radon()
-    tree = fit(data, model="individual", draws=20, num_advi_steps=0, progress_bar=False, priors=TUTORIAL)
+    tree = fit(
+        data, model="individual", draws=20, num_advi_steps=0, progress_bar=False, priors=TUTORIAL
+    )
     found = with_groups(tree, "log_likelihood")["log_likelihood"]["y"].sum("row").values.ravel()
     theta = read_coefficients(tree)
     eps = read_scales(tree)["eps"]

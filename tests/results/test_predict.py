@@ -188,7 +188,9 @@ def test_a_change_of_units_changes_predictions_as_units_demand(model, ci_kind):
     data, frame = towns(3), new_rows(3)
     changed = replace(data, y=a * data.y + b, x=data.x * s)
     other = frame.assign(**{f"x{k + 1}": frame[f"x{k + 1}"] * s[k] for k in range(3)})
-    tree = fit(changed, model=model, draws=400, num_warmup=200, num_advi_steps=0, progress_bar=False)
+    tree = fit(
+        changed, model=model, draws=400, num_warmup=200, num_advi_steps=0, progress_bar=False
+    )
     found = predict(tree, other, ci_kind=ci_kind)
     expected = predict(towns_fit(model, 3), frame, ci_kind=ci_kind)
     np.testing.assert_allclose(found["mean"], a * expected["mean"] + b, rtol=1e-6)

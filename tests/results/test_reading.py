@@ -56,7 +56,9 @@ def test_data_statistics_and_priors(back, num_predictors):
 def test_priors_of_any_family(back):
     data = towns(3)
     priors = replace(Priors.tutorial(), beta=Normal([0.1, -1 / 3, 7.0], [1e-3, 2.0, 5.0]))
-    tree = back(fit(data, model="pooled", priors=priors, draws=4, num_advi_steps=0, progress_bar=False))
+    tree = back(
+        fit(data, model="pooled", priors=priors, draws=4, num_advi_steps=0, progress_bar=False)
+    )
     assert_same_leaves(read_priors(tree), priors)
 
 
@@ -144,5 +146,7 @@ def test_data_read_back_can_be_fitted_again(back):
     tree = back(towns_fit("pooled"))
     data = read_data(tree)
     assert isinstance(data, GroupedData)
-    again = fit(data, model="pooled", num_advi_steps=0, draws=400, num_warmup=200, progress_bar=False)
+    again = fit(
+        data, model="pooled", num_advi_steps=0, draws=400, num_warmup=200, progress_bar=False
+    )
     np.testing.assert_array_equal(again["posterior"]["alpha"], tree["posterior"]["alpha"])

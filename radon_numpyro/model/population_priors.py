@@ -1,0 +1,70 @@
+"""The Normal priors of the coefficients of a design, in the order of the algebra."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.data.design import Design
+from radon_numpyro.model.models import Model
+from radon_numpyro.model.priors import Priors
+
+
+def population_priors(priors: Priors, design: Design, of: Model) -> tuple[Any, Any]:
+    """Prior means and standard deviations of the population coefficients.
+
+    Parameters
+    ----------
+    priors
+        ``mu_alpha``, ``mu_beta`` and ``gamma`` of the hierarchical model are used, of the others
+        ``alpha``, ``beta`` and ``gamma``.
+    design
+        Which columns there are.
+    of
+        The model.
+
+    Returns
+    -------
+    loc, scale
+        Shape (Q,): the intercept if it varies about a mean, slopes that do, other columns.
+
+    Raises
+    ------
+    ValueError
+        If there is no prior of ``gamma``, or the number of parameters is another.
+    """
+    intercept, slopes = ("mu_alpha", "mu_beta") if of.population else ("alpha", "beta")
+    parts = [(intercept, int(design.has_mean_intercept))]
+    parts += [(slopes, len(design.means)), ("gamma", len(design.fixed))]
+    columns: dict[str, list[Any]] = {"loc": [], "scale": []}
+    for name, size in parts:
+        prior = getattr(priors, name)
+        if not size:
+            continue
+        if prior is None:
+            raise ValueError(
+                f"Expected priors to have one of {name}, for {', '.join(design.fixed)}; got None"
+            )
+        for parameter, values in columns.items():
+            values.append(_of_size(getattr(prior, parameter), size, f"{parameter} of {name}"))
+    loc, scale = (_joined(values) for values in columns.values())
+    return loc, scale
+
+
+def _of_size(value: Any, size: int, what: str) -> Any:
+    shape = np.shape(value)
+    if shape not in ((), (size,)):
+        raise ValueError(f"Expected {what} to have shape () or ({size},); got {shape}")
+    return _namespace([value]).broadcast_to(value, (size,))
+
+
+def _joined(values: list[Any]) -> Any:
+    return _namespace(values).concatenate([*values, np.zeros(0)])
+
+
+def _namespace(values: list[Any]) -> Any:
+    jax = sys.modules.get("jax")
+    traced = jax is not None and any(isinstance(value, jax.Array) for value in values)
+    return jax.numpy if jax is not None and traced else np
