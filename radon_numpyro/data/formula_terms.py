@@ -110,8 +110,13 @@ class Terms:
         return name + "".join(f" - offset({spelled(node)})" for node in self.offsets)
 
     def predictors_named(self) -> tuple[str, ...]:
-        """Names on the right side that may be columns, in order, the grouping not among them."""
-        nodes = (*self.factors.values(), *self.offsets)
+        """Names in the factors of the terms that may be columns, in order."""
+        nodes = self.factors.values()
+        return tuple(dict.fromkeys(name for node in nodes for name in columns_named(node)))
+
+    def offsets_named(self) -> tuple[str, ...]:
+        """Names in the offsets that may be columns, in order."""
+        nodes = self.offsets
         return tuple(dict.fromkeys(name for node in nodes for name in columns_named(node)))
 
     def response_named(self) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def reduce_rows(
     TypeError, ValueError
         As ``GroupedData.from_frame``; rows are counted instead of named.
     """
-    predictors = check_columns(frame.columns, y, x, group)
+    predictors, _ = check_columns(frame.columns, y, x, group)
     names = (*predictors, y)
     codes = check_missing(missing, (*names, group))
     aliases = {group: GROUP} | {n: f"value {j}" for j, n in enumerate(names)}
