@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radon_numpyro.data.categories import Categories
-from radon_numpyro.data.formula_syntax import Name, Node, spelled
+from radon_numpyro.data.formula_syntax import Name, Node, Operation, spelled
 from radon_numpyro.data.formula_terms import MAX_TERMS, Part, Term
 from radon_numpyro.data.formula_values import Basis
 from radon_numpyro.data.identification import COLLINEAR, ROUNDING
@@ -30,7 +30,9 @@ def label_of(node: Node) -> str:
     node
         Its tree.
     """
-    return node.value if isinstance(node, Name) else spelled(node)
+    if isinstance(node, Name):
+        return node.value
+    return f"({spelled(node)})" if isinstance(node, Operation) else spelled(node)
 
 
 def part_columns(

@@ -5,7 +5,7 @@ What is not in the tables here cannot be called: no name of Python is looked up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,7 @@ def function_named(call: Call) -> str:
     )
 
 
-def columns_named(node: Node) -> Iterator[str]:
+def columns_named(node: Node) -> tuple[str, ...]:
     """Names in a tree that may be columns; whether ``T`` or ``pi`` is one depends on the frame.
 
     Parameters
@@ -97,15 +97,13 @@ def columns_named(node: Node) -> Iterator[str]:
         A tree.
     """
     if isinstance(node, Name):
-        if node.quoted or node.value not in ("TRUE", "FALSE", "True", "False"):
-            yield node.value
-        return
+        constant = not node.quoted and node.value in ("TRUE", "FALSE", "True", "False")
+        return () if constant else (node.value,)
     # The other arguments name contrasts and options.
     several = children(node)
     if isinstance(node, Call) and node.function.removeprefix("np.") not in ELEMENTWISE:
         several = several[:1]
-    for child in several:
-        yield from columns_named(child)
+    return tuple(name for child in several for name in columns_named(child))
 
 
 def constant(node: Node, whole: Node) -> Any:

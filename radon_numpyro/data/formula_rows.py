@@ -20,7 +20,7 @@ from radon_numpyro.data.formula_columns import (
     independent,
     part_columns,
 )
-from radon_numpyro.data.formula_syntax import RESERVED
+from radon_numpyro.data.formula_syntax import LOGICAL
 from radon_numpyro.data.formula_terms import Part, Terms
 from radon_numpyro.data.formula_values import Basis, Interpreter
 from radon_numpyro.data.frame_columns import (
@@ -72,7 +72,7 @@ def names_used(terms: Terms, columns: list[Any]) -> tuple[tuple[str, ...], tuple
         count = columns.count(name)
         if count > 1:
             raise ValueError(f"Expected one column named {name!r}; got {count}")
-        if count == 0 and name not in RESERVED:
+        if count == 0 and name not in (*LOGICAL, "pi"):
             raise ValueError(
                 f"Expected the formula to name columns; got {name!r} ({suggest(name, columns)})"
             )

@@ -344,7 +344,12 @@ class _Collector:
         for inner in walk(node):
             if inner is not node and isinstance(inner, Call) and inner.function == "offset":
                 raise ValueError(f"Expected offset() as a term of its own; got {spelled(node)!r}")
-            if isinstance(inner, Operation) and inner.operator in ("|", "||", "%in%", ":"):
+            if isinstance(inner, Operation) and inner.operator in ("|", "||"):
+                raise ValueError(
+                    f"Expected random parts added with +; got {_bracketed(inner)} inside "
+                    f"{spelled(node)!r}: a comparison stands in brackets, as in (x > 1)"
+                )
+            if isinstance(inner, Operation) and inner.operator in ("%in%", ":"):
                 raise ValueError(
                     f"Expected arithmetic inside a function; got {inner.operator!r} in "
                     f"{spelled(node)!r}"

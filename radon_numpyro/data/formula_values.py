@@ -135,9 +135,9 @@ class Interpreter:
         if isinstance(node, Name):
             if node.value in self.columns:
                 return self.columns[node.value]
-            if node.value == "pi":
-                return float(np.pi)
-            return float(LOGICAL[node.value])
+            if node.quoted or node.value not in (*LOGICAL, "pi"):
+                raise ValueError(f"Expected the formula to name columns; got {node.value!r}")
+            return float(np.pi if node.value == "pi" else LOGICAL[node.value])
         if isinstance(node, Call):
             return self._call(node)
         if isinstance(node, Pick):
