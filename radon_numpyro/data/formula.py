@@ -22,9 +22,7 @@ from radon_numpyro.data.categories import Categories
 from radon_numpyro.data.checks import suggest
 from radon_numpyro.data.complete_rows import in_memory
 from radon_numpyro.data.design import Design
-from radon_numpyro.data.formula_columns import (
-    part_columns,
-)
+from radon_numpyro.data.formula_columns import Layout, add, columns_by, part_layout
 from radon_numpyro.data.formula_terms import Terms, parse_terms
 from radon_numpyro.data.formula_values import Interpreter, State
 from radon_numpyro.data.frame_columns import (
@@ -160,10 +158,10 @@ class ModelFormula:
     ) -> NDArray[np.float64]:
         interpreter = Interpreter(columns, self.state)
         values = {text: interpreter.factor(node) for text, node in self.terms.factors.items()}
-        made: dict[str, NDArray[np.float64]] = {}
+        layout: Layout = {}
         for part in (self.terms.common, *self.terms.random):
-            made |= part_columns(part, self.terms.factors, values)
-        return stacked(made, self.design.predictors, rows)
+            add(layout, part_layout(part, self.terms.factors, values))
+        return columns_by(layout, self.design.predictors, values, rows)
 
     def _outcome(self, columns: Mapping[str, NDArray[Any] | Categories]) -> NDArray[np.float64]:
         interpreter = Interpreter(columns, self.state)
@@ -213,31 +211,6 @@ class ModelFormula:
         if version != VERSION or not isinstance(state, dict) or not good:
             raise ValueError(f"Expected a stored formula of version {VERSION}; got {version!r}")
         return cls(parse_terms(formula), kinds, state, Design(*names))
-
-
-def stacked(
-    made: Mapping[str, NDArray[np.float64]], names: tuple[str, ...], rows: int
-) -> NDArray[np.float64]:
-    """Columns side by side, shape (N, J) also if there are none.
-
-    Parameters
-    ----------
-    made
-        Columns by name.
-    names
-        Those to take.
-    rows
-        Number of rows, N.
-
-    Raises
-    ------
-    ValueError
-        One is not there.
-    """
-    for name in names:
-        if name not in made:
-            raise ValueError(f"Expected a stored formula with column {name!r}; got none")
-    return np.column_stack([np.empty((rows, 0)), *(made[name] for name in names)])
 
 
 def text_of(stored: str) -> str:

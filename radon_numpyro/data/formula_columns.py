@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ from radon_numpyro.data.formula_values import Basis
 from radon_numpyro.data.identification import COLLINEAR, ROUNDING
 
 Array = NDArray[np.float64]
+
+# What takes the place of COLLINEAR where columns are not centred: those far from zero are nearly
+# parallel to a constant that others, such as a column for each level, may span.
+PARALLEL = 1e-13
 
 
 def label_of(node: Node) -> str:
@@ -35,9 +39,42 @@ def label_of(node: Node) -> str:
     return f"({spelled(node)})" if isinstance(node, Operation) else spelled(node)
 
 
-def part_columns(
+class Piece(NamedTuple):
+    """What one factor gives to a column that is a product of its factors.
+
+    Attributes
+    ----------
+    factor
+        Its spelling.
+    column
+        Position of a column of numbers, or the number of each level of a category.
+    """
+
+    factor: str
+    column: int | tuple[float, ...]
+
+    def of(self, value: Categories | Basis) -> Array:
+        """Its numbers, shape (N,).
+
+        Parameters
+        ----------
+        value
+            Value of the factor.
+        """
+        if isinstance(value, Categories):
+            return np.asarray(self.column, dtype=np.float64)[value.codes]
+        assert isinstance(self.column, int)
+        return value.values[:, self.column]
+
+
+# Columns by name, each a product; a name has one meaning, so that the same column of the common
+# part and of a bar is one.
+Layout = dict[str, tuple[Piece, ...]]
+
+
+def part_layout(
     part: Part, factors: Mapping[str, Node], values: Mapping[str, Categories | Basis]
-) -> dict[str, Array]:
+) -> Layout:
     """Columns of a part by name, the constant not among them.
 
     Parameters
@@ -47,66 +84,108 @@ def part_columns(
     factors
         Trees of all factors, in order of appearance.
     values
-        Their values.
+        Their values, of which the levels and the number of columns count.
 
     Returns
     -------
     dict
-        Shape (N,) each; of a product the first factor varies fastest, as in R.
+        In a product the first factor varies fastest, as in R.
 
     Raises
     ------
     ValueError
-        There are too many columns, or two of one name that differ.
+        There are too many columns, or two of one name.
     """
     place = {text: i for i, text in enumerate(factors)}
-    columns: dict[str, Array] = {}
+    layout: Layout = {}
     for term in part.terms:
         ordered = sorted(term, key=place.__getitem__)
         blocks = []
         for text in ordered:
             reduced = term - {text} in part.present
-            blocks.append(_coded(values[text], label_of(factors[text]), reduced))
-        widths = [len(names) for _, names, _ in blocks]
-        if len(columns) + prod(widths) > MAX_TERMS:
+            blocks.append(_coded(text, values[text], label_of(factors[text]), reduced))
+        width = len(layout) + prod(map(len, blocks))
+        if width > MAX_TERMS:
             raise ValueError(
-                f"Expected at most {MAX_TERMS} columns; got {len(columns) + prod(widths)} with "
-                f"{':'.join(ordered)!r}"
+                f"Expected at most {MAX_TERMS} columns; got {width} with {':'.join(ordered)!r}"
             )
-        product: dict[str, Array] = {}
-        for rows, names, matrix in blocks:
-            own = [matrix[:, j] if rows is None else matrix[rows, j] for j in range(len(names))]
-            if not product:
-                product = dict(zip(names, own, strict=True))
-                continue
+        product: Layout = {}
+        for block in blocks:
             product = {
-                f"{before}:{name}": old * new
-                for name, new in zip(names, own, strict=True)
-                for before, old in product.items()
+                f"{before}:{name}" if before else name: (*pieces, piece)
+                for name, piece in block.items()
+                for before, pieces in (product or {"": ()}).items()
             }
-        for name, column in product.items():
-            if name in columns and not np.array_equal(columns[name], column):
-                raise ValueError(
-                    f"Expected columns with names of their own; got two that are called {name!r}: "
-                    "rename one of the columns of the frame"
-                )
-            columns[name] = column
-    return columns
+        add(layout, product)
+    return layout
 
 
-def _coded(
-    value: Categories | Basis, label: str, reduced: bool
-) -> tuple[NDArray[Any] | None, list[str], Array]:
-    """Rows of a matrix (all in order if None), names of its columns, and the matrix."""
+def add(layout: Layout, others: Layout) -> None:
+    """Put columns to others, refusing two meanings of a name.
+
+    Parameters
+    ----------
+    layout
+        The columns to be added to.
+    others
+        The columns to add.
+
+    Raises
+    ------
+    ValueError
+        A name is there with another meaning.
+    """
+    for name, pieces in others.items():
+        if layout.setdefault(name, pieces) != pieces:
+            raise ValueError(
+                f"Expected columns with names of their own; got two that are called {name!r}: "
+                "rename one of the columns of the frame"
+            )
+
+
+def columns_by(
+    layout: Layout, names: Sequence[str], values: Mapping[str, Categories | Basis], rows: int
+) -> Array:
+    """Columns side by side, shape (N, J) also if there are none.
+
+    Parameters
+    ----------
+    layout
+        What the columns are.
+    names
+        Those to take, J of them.
+    values
+        Values of the factors.
+    rows
+        Number of rows, N.
+
+    Raises
+    ------
+    ValueError
+        One is not there.
+    """
+    made = np.empty((rows, len(names)))
+    for j, name in enumerate(names):
+        if name not in layout:
+            raise ValueError(f"Expected a stored formula with column {name!r}; got none")
+        made[:, j] = prod(piece.of(values[piece.factor]) for piece in layout[name])
+    return made
+
+
+def _coded(text: str, value: Categories | Basis, label: str, reduced: bool) -> dict[str, Piece]:
+    """Columns of one factor by name."""
     if isinstance(value, Basis):
         many = value.values.shape[1]
         names = [label] if many == 1 else [f"{label}[{j + 1}]" for j in range(many)]
-        return None, names, value.values
+        return {name: Piece(text, j) for j, name in enumerate(names)}
     if reduced:
         matrix, suffixes = value.contrast.coded(value.levels)
     else:
         matrix, suffixes = np.eye(len(value.levels)), list(value.levels)
-    return value.codes, [f"{label}[{suffix}]" for suffix in suffixes], matrix
+    return {
+        f"{label}[{suffix}]": Piece(text, tuple(numbers))
+        for suffix, numbers in zip(suffixes, matrix.T.tolist(), strict=True)
+    }
 
 
 def check_widths(values: Mapping[str, Categories | Basis]) -> None:
@@ -131,43 +210,69 @@ def check_widths(values: Mapping[str, Categories | Basis]) -> None:
             )
 
 
-def independent(columns: Sequence[Array], *, constant: bool) -> list[bool]:
+def independent(matrix: Array, *, constant: bool) -> list[bool]:
     """Which columns are no linear combination of the constant and of those before them.
 
     Parameters
     ----------
-    columns
-        J columns of shape (N,).
+    matrix
+        J columns, shape (N, J).
     constant
         Whether there is a constant before all of them.
 
     Returns
     -------
     list of bool
-        A column is one if less than `COLLINEAR` of its variance, of its mean square without a
-        constant, is left beside those before it.
+        A column is none if more than `COLLINEAR` of its variance is left beside those before it;
+        without a constant, more than `PARALLEL` of its mean square.
     """
-    if not columns:
-        return []
-    matrix = np.column_stack(columns)
+    if not matrix.size:
+        return [False] * matrix.shape[1]
     size = np.abs(matrix).max(0)
     matrix = matrix / np.where(size > 0, size, 1.0)
     if constant:
         for _ in range(2):
             matrix -= matrix.mean(0)
     norm = np.sqrt((matrix**2).sum(0))
-    present = norm > ROUNDING * np.sqrt(len(matrix)) * (size > 0)
-    present &= norm > 0
-    # Lengths and angles among the rows of R are those among the columns.
+    present = norm > ROUNDING * np.sqrt(len(matrix))
+    # Lengths and angles among the columns of R are those among the columns.
     triangle = np.linalg.qr(matrix / np.where(present, norm, 1.0), mode="r")
+    return _free(triangle, present, COLLINEAR if constant else PARALLEL)
+
+
+def independent_by_moments(
+    count: float, mean: Array, products: Array, *, constant: bool
+) -> list[bool]:
+    """As :func:`independent`, from moments of the columns.
+
+    Parameters
+    ----------
+    count, mean, products
+        Rows, means, shape (J,), and centred sums of products, shape (J, J).
+    constant
+        Whether there is a constant before all of them.
+    """
+    varies = np.diag(products) > count * (ROUNDING * mean) ** 2
+    products = np.where(varies[:, None] & varies, products, 0.0)
+    if not constant:
+        products = products + count * np.outer(mean, mean)
+    norm = np.sqrt(np.diag(products))
+    scale = np.where(norm > 0, norm, 1.0)
+    lengths, axes = np.linalg.eigh(products / np.outer(scale, scale))
+    vectors = (axes * np.sqrt(np.maximum(lengths, 0.0))).T
+    return _free(vectors, norm > 0, COLLINEAR if constant else PARALLEL)
+
+
+def _free(vectors: Array, present: NDArray[np.bool_], tolerance: float) -> list[bool]:
+    """Which of the columns, of length 1 if they are present, those before do not span."""
     kept: list[bool] = []
-    basis = np.empty((0, len(triangle)))
-    for vector, there in zip(triangle.T, present, strict=True):
+    basis = np.empty((0, len(vectors)))
+    for vector, there in zip(vectors.T, present, strict=True):
         rest = vector
         for _ in range(2):
             rest = rest - basis.T @ (basis @ rest)
         length = float(np.linalg.norm(rest))
-        kept.append(bool(there and length**2 > COLLINEAR))
+        kept.append(bool(there and length**2 > tolerance))
         if kept[-1]:
             basis = np.vstack([basis, rest / length])
     return kept

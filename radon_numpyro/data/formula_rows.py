@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 from radon_numpyro.data.categories import Categories
 from radon_numpyro.data.checks import first_few, plural, suggest
 from radon_numpyro.data.design import INTERCEPT, Design
-from radon_numpyro.data.formula import ModelFormula, stacked
+from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.formula_columns import (
+    Layout,
+    add,
     check_widths,
     codings,
+    columns_by,
     independent,
-    part_columns,
+    part_layout,
 )
 from radon_numpyro.data.formula_syntax import LOGICAL
 from radon_numpyro.data.formula_terms import Part, Terms
 from radon_numpyro.data.formula_values import Basis, Interpreter
 from radon_numpyro.data.frame_columns import (
     NUMBER,
-    FrameColumn,
     Kind,
     read_column,
     unused_notes,
@@ -127,29 +129,112 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
     y = interpreter.numbers(terms.response)
     y = y - sum(interpreter.numbers(node) for node in terms.offsets)
     values = {text: interpreter.factor(node) for text, node in terms.factors.items()}
-    check_widths(values)
-
-    common = part_columns(terms.common, terms.factors, values)
-    kept, aliased = _kept(common, terms.common)
-    population = ((INTERCEPT,) if terms.common.intercept else ()) + kept
-    varying: dict[str, NDArray[np.float64] | None] = {}
-    for part in terms.random:
-        own = part_columns(part, terms.factors, values)
-        _check_part(part, own, varying, terms)
-        varying |= {INTERCEPT: None} if part.intercept else {}
-        varying |= own
-    made = common | {name: column for name, column in varying.items() if column is not None}
-    _check_names(made, common, terms, varying)
-    design = Design(population, tuple(n for n in (INTERCEPT, *made) if n in varying))
+    plan = plan_of(terms, values)
+    made = columns_by(plan.layout, list(plan.layout), values, len(frame))
+    design, aliased = plan.design(
+        lambda places, constant: independent(made[:, places], constant=constant)
+    )
     formula = ModelFormula(
         terms, tuple(column.kind for column in read.values()), interpreter.state, design
     )
+    places = {name: j for j, name in enumerate(plan.layout)}
     return FormulaRows(
         formula,
         y,
-        stacked(made, design.predictors, len(frame)),
-        _notes(terms, list(read.values()), values, aliased),
+        made[:, [places[name] for name in design.predictors]],
+        notes_of(terms, unused_notes(list(read.values())), values, aliased),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Columns of a formula before it is known which of them are redundant.
+
+    Attributes
+    ----------
+    terms
+        The formula.
+    layout
+        All columns but the constant.
+    common
+        Names of those that all groups share.
+    varying
+        Names of those that vary by group, the constant among them if it does.
+    """
+
+    terms: Terms
+    layout: Layout
+    common: tuple[str, ...]
+    varying: tuple[str, ...]
+
+    def design(
+        self, free: Callable[[list[int], bool], list[bool]]
+    ) -> tuple[Design, tuple[str, ...]]:
+        """The design without redundant population columns, and the names of these.
+
+        Parameters
+        ----------
+        free
+            Which of the columns at given places of the layout are no combination of those before
+            them, and of a constant if there is one.
+
+        Raises
+        ------
+        ValueError
+            Columns that vary are redundant: which of them is to vary would be a guess.
+        """
+        places = {name: j for j, name in enumerate(self.layout)}
+        slopes = [name for name in self.varying if name != INTERCEPT]
+        good = free([places[name] for name in slopes], INTERCEPT in self.varying)
+        bound = [name for name, is_free in zip(slopes, good, strict=True) if not is_free]
+        if bound:
+            raise ValueError(
+                f"Expected columns left of the bar that differ; got {first_few(bound)}, which the "
+                "columns before determine (or which are 0 in all rows): leave out what is redundant"
+            )
+        constant = self.terms.common.intercept
+        good = free([places[name] for name in self.common], constant)
+        kept = tuple(name for name, is_free in zip(self.common, good, strict=True) if is_free)
+        population = (INTERCEPT, *kept) if constant else kept
+        aliased = tuple(name for name in self.common if name not in kept)
+        return Design(population, self.varying), aliased
+
+
+def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
+    """Lay out the columns of a formula.
+
+    Parameters
+    ----------
+    terms
+        The formula.
+    values
+        Values of its factors, of which the levels and the number of columns count.
+
+    Raises
+    ------
+    ValueError
+        There are too many columns, or two of one name, or the formula asks for what this edition
+        does not fit.
+    """
+    check_widths(values)
+    layout = part_layout(terms.common, terms.factors, values)
+    common = tuple(layout)
+    slopes: Layout = {}
+    varying: dict[str, None] = {}
+    for part in terms.random:
+        own = part_layout(part, terms.factors, values)
+        names = [*([INTERCEPT] if part.intercept else []), *own]
+        _check_part(part, names, varying, terms.group)
+        varying |= dict.fromkeys(names)
+        add(slopes, own)
+    add(layout, slopes)
+    for name in (terms.outcome, terms.group):
+        if name in layout:
+            raise ValueError(
+                f"Expected predictors with other names than the outcome and the group; got {name!r}"
+                f" as one: write I({name}) for a predictor that is numeric"
+            )
+    return Plan(terms, layout, common, tuple(n for n in (INTERCEPT, *slopes) if n in varying))
 
 
 def apply(formula: ModelFormula, frame: pd.DataFrame) -> FormulaRows:
@@ -165,18 +250,8 @@ def apply(formula: ModelFormula, frame: pd.DataFrame) -> FormulaRows:
     return FormulaRows(formula, *formula.rows_of(frame), notes=())
 
 
-def _kept(common: dict[str, Any], part: Part) -> tuple[tuple[str, ...], list[str]]:
-    """Names of the columns that are no combination of those before, and of those that are."""
-    free = independent(list(common.values()), constant=part.intercept)
-    kept = tuple(name for name, good in zip(common, free, strict=True) if good)
-    return kept, [name for name in common if name not in kept]
-
-
-def _check_part(
-    part: Part, own: Mapping[str, Any], before: Mapping[str, Any], terms: Terms
-) -> None:
+def _check_part(part: Part, names: Sequence[str], before: Mapping[str, None], group: str) -> None:
     """Refuse correlated coefficients, none at all, and columns that vary twice."""
-    names = [*([INTERCEPT] if part.intercept else []), *own]
     if not names:
         raise ValueError(f"Expected coefficients left of the bar; got none in {part.text}")
     if part.correlated and len(names) > 1:
@@ -188,44 +263,32 @@ def _check_part(
     twice = [name for name in names if name in before]
     if twice:
         raise ValueError(
-            f"Expected each column to vary once by {terms.group!r}; got {first_few(twice)} again "
+            f"Expected each column to vary once by {group!r}; got {first_few(twice)} again "
             f"in {part.text}: write 0 + in it, or leave the term out"
         )
 
 
-def _check_names(
-    made: Mapping[str, Any], common: Mapping[str, Any], terms: Terms, varying: Mapping[str, Any]
-) -> None:
-    """Refuse names with two meanings, and columns that vary but cannot be told apart."""
-    for name in (terms.outcome, terms.group):
-        if name in made:
-            raise ValueError(
-                f"Expected predictors with other names than the outcome and the group; got {name!r}"
-                f" as one: write I({name}) for a predictor that is numeric"
-            )
-    slopes = {name: column for name, column in varying.items() if column is not None}
-    for name, column in slopes.items():
-        if name in common and not np.array_equal(column, common[name]):
-            raise ValueError(
-                f"Expected columns with names of their own; got two that are called {name!r}"
-            )
-    free = independent(list(slopes.values()), constant=INTERCEPT in varying)
-    bound = [name for name, good in zip(slopes, free, strict=True) if not good]
-    if bound:
-        raise ValueError(
-            f"Expected columns left of the bar that differ; got {first_few(bound)}, which the "
-            "columns before determine (or which are 0 in all rows): leave out what is redundant"
-        )
-
-
-def _notes(
+def notes_of(
     terms: Terms,
-    columns: list[FrameColumn],
+    unused: Sequence[str],
     values: Mapping[str, Categories | Basis],
-    aliased: list[str],
+    aliased: Sequence[str],
 ) -> tuple[str, ...]:
+    """What to know about the columns of a formula, in words.
+
+    Parameters
+    ----------
+    terms
+        The formula.
+    unused
+        Notes on levels without rows.
+    values
+        Values of the factors.
+    aliased
+        Names of redundant columns.
+    """
     notes = [*codings((terms.common, *terms.random), terms.factors, values)]
-    notes += unused_notes(columns)
+    notes += unused
     if aliased:
         notes.append(
             f"left out of the population {plural(len(aliased), 'column')} that those before "

@@ -8,7 +8,7 @@ from formulaic import model_matrix
 from radon_numpyro import GroupedData
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formula import ModelFormula
-from radon_numpyro.data.formula_columns import independent
+from radon_numpyro.data.formula_columns import independent, independent_by_moments
 from radon_numpyro.data.formula_syntax import parse, spelled
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -205,10 +205,17 @@ def test_the_rank_check_keeps_columns_far_from_zero():
     # Centred, the two are at right angles; as they are, they are parallel to ten digits.
     rng = np.random.default_rng(0)
     year, other = 1e6 + rng.normal(size=500), 1e6 + rng.normal(size=500)
-    assert independent([year, other, year + other], constant=True) == [True, True, False]
-    assert independent([np.full(500, 0.1), year], constant=True) == [False, True]
-    assert independent([np.full(500, 0.1), np.zeros(500)], constant=False) == [True, False]
-    assert independent([], constant=True) == []
+    for columns, constant, expected in (
+        ([year, other, year + other], True, [True, True, False]),
+        ([np.full(500, 0.1), year], True, [False, True]),
+        ([np.full(500, 0.1), np.zeros(500), year], False, [True, False, True]),
+    ):
+        matrix = np.column_stack(columns)
+        assert independent(matrix, constant=constant) == expected
+        mean = matrix.mean(0)
+        products = (matrix - mean).T @ (matrix - mean)
+        assert independent_by_moments(500, mean, products, constant=constant) == expected
+    assert independent(np.empty((5, 0)), constant=True) == []
 
 
 # By formulaic, which codes categories by a greedy rule of its own: the same span, and where no
