@@ -192,6 +192,7 @@ def _check_response(response: Node) -> None:
     for node in walk(response):
         if isinstance(node, Call):
             _refuse_what_is_missing(node)
+    _check_arithmetic(response)
     if not columns_named(response):
         raise ValueError(f"Expected an outcome left of ~; got {spelled(response)!r}")
 
@@ -204,6 +205,22 @@ def _refuse_what_is_missing(call: Call) -> None:
         raise ValueError(f"Expected terms of this edition; got {spelled(call)!r}: {reason}")
     if call.function not in ("offset", "c"):
         function_named(call)
+
+
+def _check_arithmetic(node: Node) -> None:
+    """Refuse what has a meaning among terms only, in an expression that is to be evaluated."""
+    for inner in walk(node):
+        if isinstance(inner, Call) and inner.function == "offset":
+            raise ValueError(f"Expected offset() as a term of its own; got {spelled(node)!r}")
+        if isinstance(inner, Operation) and inner.operator in ("|", "||"):
+            raise ValueError(
+                f"Expected random parts added with +; got {_bracketed(inner)} inside "
+                f"{spelled(node)!r}: a comparison stands in brackets, as in (x > 1)"
+            )
+        if isinstance(inner, Operation) and inner.operator in ("%in%", ":"):
+            raise ValueError(
+                f"Expected arithmetic in an expression; got {inner.operator!r} in {spelled(node)!r}"
+            )
 
 
 def _grouping(bars: list[Operation]) -> str:
@@ -262,6 +279,7 @@ class _Collector:
         elif isinstance(node, Call) and node.function == "offset":
             if len(node.arguments) != 1:
                 raise ValueError(f"Expected one argument of offset; got {spelled(node)!r}")
+            _check_arithmetic(node.arguments[0][1])
             self.offsets.append(node.arguments[0][1])
         else:
             self.terms |= dict.fromkeys(self.product(node))
@@ -341,19 +359,7 @@ class _Collector:
                 f"Expected {node.function}() where it has a meaning; got {spelled(node)!r} as a "
                 "term of a product or of a function"
             )
-        for inner in walk(node):
-            if inner is not node and isinstance(inner, Call) and inner.function == "offset":
-                raise ValueError(f"Expected offset() as a term of its own; got {spelled(node)!r}")
-            if isinstance(inner, Operation) and inner.operator in ("|", "||"):
-                raise ValueError(
-                    f"Expected random parts added with +; got {_bracketed(inner)} inside "
-                    f"{spelled(node)!r}: a comparison stands in brackets, as in (x > 1)"
-                )
-            if isinstance(inner, Operation) and inner.operator in ("%in%", ":"):
-                raise ValueError(
-                    f"Expected arithmetic inside a function; got {inner.operator!r} in "
-                    f"{spelled(node)!r}"
-                )
+        _check_arithmetic(node)
         if not columns_named(node):
             raise ValueError(f"Expected a term that names a column; got {spelled(node)!r}")
         text = spelled(node)

@@ -2,10 +2,13 @@
 
 import builtins
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from radon_numpyro import GroupedData
 from radon_numpyro.data.formula import ModelFormula
@@ -177,7 +180,10 @@ def test_a_category_with_too_many_levels_or_cells_is_refused():
         ("y ~ . + (1 | g)", "write out the columns"),
         ("y ~ 2 * x + (1 | g)", "arithmetic stands inside I()"),
         ("y ~ I(2) + (1 | g)", "a term that names a column"),
-        ("y ~ I(x:floor) + (1 | g)", "arithmetic inside a function"),
+        ("y ~ I(x:floor) + (1 | g)", "arithmetic in an expression"),
+        ("y:x ~ (1 | g)", "arithmetic in an expression"),
+        ("y ~ offset(x:floor) + (1 | g)", "arithmetic in an expression"),
+        ("y ~ offset(x | g) + (1 | g)", "random parts added with +"),
         ("y ~ flor + (1 | g)", "got 'flor' (close: 'floor')"),
         ("y ~ (1 | gg)", "got 'gg'"),
         ("z ~ (1 | g)", "got 'z'"),
@@ -248,6 +254,37 @@ def test_a_column_of_two_names_or_two_columns_of_a_name_are_refused(frame):
     assert "names of their own" in refused("y ~ c + `c[q]` + (1 | g)", same)
     assert "names of their own" in refused("y ~ c + (0 + `c[q]` | g)", same)
     assert "other names than the outcome" in refused("y ~ floor + (1 | floor)", frame)
+
+
+TOKENS = re.findall(
+    r"\S+",
+    "y x c g floor T pi TRUE 0 1 2 1.5 1e3 + - * / : ^ ** %in% | || ~ ( ) , = == > >= [,1] log( I( "
+    "scale( poly( ns( bs( C( factor( relevel( offset( contr.sum 'p' `x` c(1,2) df= base= ref= "
+    "Intercept . ; & % ! ? @ $ { } \\ é",
+)
+PLACES = ("{} + (1 | g)", "x + ({} || g)", "I({}) + (1 | g)", "C({}) + (1 | g)", "bs({}) + (1 | g)")
+
+
+@given(st.sampled_from(PLACES), st.lists(st.sampled_from(TOKENS), max_size=8), st.booleans())
+@settings(max_examples=400)
+def test_any_text_gives_finite_columns_or_a_sentence(place, tokens, left):
+    rng = np.random.default_rng(6)
+    frame = pd.DataFrame({"y": rng.normal(5.0, 1.0, 40), "x": rng.normal(3.0, 1.0, 40)})
+    frame = frame.assign(floor=[0, 1] * 20, c=list("pqrs") * 10, g=["s"] * 20 + ["t"] * 20)
+    text = " ".join(tokens)
+    formula = f"{text} ~ x + (1 | g)" if left else f"y ~ {place.format(text)}"
+    message = ""
+    try:
+        data = GroupedData.from_formula(formula, frame)
+    except (TypeError, ValueError) as error:
+        message = str(error)
+    if message:
+        assert re.fullmatch(r"Expected .*; got .*", message)
+        return
+    assert np.isfinite(data.x).all()
+    assert np.isfinite(data.y).all()
+    stored = ModelFormula.from_json(data.formula)
+    np.testing.assert_array_equal(stored.columns_of(frame), data.x)
 
 
 # Stored formulas
