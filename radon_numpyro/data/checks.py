@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pandas.api.types import (
     is_bool_dtype,
     is_complex_dtype,
@@ -18,16 +18,25 @@ from pandas.api.types import (
 
 
 def check_columns(
-    columns: Sequence[Hashable], y: str | None, x: str | Sequence[str], group: str
-) -> tuple[str, ...]:
-    """Refuse names that do not each mean one column of their own; list the predictors.
+    columns: Sequence[Hashable],
+    y: str | None,
+    x: str | Sequence[str],
+    group: str,
+    fixed: str | Sequence[str] = (),
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Refuse names that do not each mean one column of their own; list those of x and of fixed.
 
     New rows, to be predicted, have no outcome.
     """
-    if not isinstance(x, Sequence):
-        raise TypeError(f"Expected x to be a str or a sequence of str; got {type(x).__name__}")
-    predictors = (x,) if isinstance(x, str) else tuple(x)
-    used = [("x", name) for name in predictors] + [("group", group)]
+    listed = []
+    for argument, names in (("x", x), ("fixed", fixed)):
+        if not isinstance(names, Sequence):
+            got = type(names).__name__
+            raise TypeError(f"Expected {argument} to be a str or a sequence of str; got {got}")
+        listed.append((names,) if isinstance(names, str) else tuple(names))
+    predictors, others = listed
+    used = [("x", name) for name in predictors] + [("fixed", name) for name in others]
+    used.append(("group", group))
     if y is not None:
         used.insert(0, ("y", y))
     for argument, name in used:
@@ -38,10 +47,10 @@ def check_columns(
                 f"Expected {argument} to have a name that a file can hold, UTF-8 without NUL; got "
                 f"{name!r}"
             )
-    names = [name for _, name in used]
-    if len(set(names)) < len(names):
+    every = [name for _, name in used]
+    if len(set(every)) < len(every):
         raise ValueError(
-            f"Expected y, x and group to be different columns; got {repeated(names)} repeated"
+            f"Expected y, x and group to be different columns; got {repeated(every)} repeated"
         )
     for argument, name in used:
         count = columns.count(name)
@@ -51,7 +60,7 @@ def check_columns(
             )
         if count > 1:
             raise ValueError(f"Expected one column named {name!r} ({argument}); got {count}")
-    return predictors
+    return predictors, others
 
 
 def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
@@ -62,7 +71,7 @@ def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
         what = "with numbers as text; pandas.to_numeric converts"
         if text.any():
             values = first_few(column[text].tolist(), 3)
-            what = f"with {_rows(text, column)} not a number: {values}"
+            what = f"with {rows_named(text, column)} not a number: {values}"
         raise TypeError(f"Expected {where} to be numeric; got dtype {dtype} {what}")
     if not is_numeric_dtype(dtype) or is_complex_dtype(dtype):
         raise TypeError(f"Expected {where} to be numeric; got dtype {dtype}")
@@ -71,7 +80,7 @@ def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     for bad, what in ((np.isnan(values), "missing"), (np.isinf(values), "infinite")):
         if bad.any():
-            raise ValueError(f"Expected {where} to be finite; got {_rows(bad, column)} {what}")
+            raise ValueError(f"Expected {where} to be finite; got {rows_named(bad, column)} {what}")
     return values
 
 
@@ -82,7 +91,9 @@ def group_codes(
     where = f"column {column.name!r} (group)"
     missing = column.isna().to_numpy()
     if missing.any() and not gaps:
-        raise ValueError(f"Expected {where} without gaps; got {_rows(missing, column)} missing")
+        raise ValueError(
+            f"Expected {where} without gaps; got {rows_named(missing, column)} missing"
+        )
     if isinstance(column.dtype, pd.CategoricalDtype):
         used = column.cat.remove_unused_categories().cat
         return used.codes.to_numpy(dtype=np.int32), tuple(used.categories.tolist())
@@ -91,6 +102,26 @@ def group_codes(
     except TypeError as error:
         raise TypeError(f"Expected {where} to hold hashable labels; got {error}") from error
     return codes.astype(np.int32), tuple(labels.tolist())
+
+
+def row_positions(rows: ArrayLike, num_rows: int) -> NDArray[Any]:
+    """Positions of rows from positions, or from a mask of shape (num_rows,)."""
+    chosen = np.asarray(rows)
+    if chosen.dtype == np.bool_:
+        if chosen.shape != (num_rows,):
+            raise ValueError(f"Expected rows as a mask of shape ({num_rows},); got {chosen.shape}")
+        chosen = np.flatnonzero(chosen)
+    if chosen.ndim != 1 or chosen.size == 0:
+        raise ValueError(f"Expected rows to name at least one row; got shape {chosen.shape}")
+    if chosen.dtype.kind not in "iu":
+        raise TypeError(f"Expected rows to be integers or a mask; got dtype {chosen.dtype}")
+    outside = chosen[(chosen < 0) | (chosen >= num_rows)]
+    if outside.size:
+        raise ValueError(
+            f"Expected rows between 0 and {num_rows - 1}; got {outside.size} outside: "
+            f"{first_few(outside.tolist())}"
+        )
+    return chosen
 
 
 def as_series(values: Any, argument: str) -> pd.Series:
@@ -109,7 +140,7 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
-def _rows(mask: NDArray[np.bool_], column: pd.Series) -> str:
+def rows_named(mask: NDArray[np.bool_], column: pd.Series) -> str:
     """Name rows by number and index label: ``2 rows (index 3, 8)``."""
     named = column.index.name if isinstance(column.index.name, str) else "index"
     return f"{plural(int(mask.sum()), 'row')} ({named} {first_few(column.index[mask].tolist())})"

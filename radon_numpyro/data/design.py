@@ -54,6 +54,20 @@ class Design:
             tuple(names[name] for name in self.varying),
         )
 
+    @classmethod
+    def with_fixed(cls, predictors: tuple[str, ...], fixed: tuple[str, ...]) -> Design:
+        """The design in which the intercept and some slopes vary about a mean, and others do not.
+
+        Parameters
+        ----------
+        predictors
+            Names of the predictors whose slopes vary.
+        fixed
+            Names of those with one slope for all groups.
+        """
+        varying = (INTERCEPT, *predictors)
+        return cls((*varying, *fixed), varying)
+
     @property
     def predictors(self) -> tuple[str, ...]:
         """Columns of ``GroupedData.x`` in order: slopes that vary, then the rest."""

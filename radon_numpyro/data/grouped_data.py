@@ -1,14 +1,14 @@
 """Rows of grouped data: where every fit starts.
 
 `GroupedData` holds an outcome, predictors and a group for each row; make it with
-`GroupedData.from_frame` or `GroupedData.from_arrays`, which check what they are given.
+`GroupedData.from_frame`, `GroupedData.from_formula` or `GroupedData.from_arrays`, which check what
+they are given.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -18,17 +18,19 @@ from radon_numpyro.data.centers import Center, Centers, resolve_centers, zeros
 from radon_numpyro.data.checks import (
     as_series,
     check_columns,
-    first_few,
     group_codes,
     numeric_column,
     plural,
     read_only,
-    repeated,
-    suggest,
+    row_positions,
 )
-from radon_numpyro.data.frames import known_frame, to_pandas
-from radon_numpyro.data.labels import Labels, fingerprint
-from radon_numpyro.data.missing import LeftOut, at_least_one_row, check_missing, leave_out
+from radon_numpyro.data.complete_rows import complete_rows, in_memory
+from radon_numpyro.data.design import Design
+from radon_numpyro.data.formula import ModelFormula, text_of
+from radon_numpyro.data.formula_rows import apply, learn, names_used
+from radon_numpyro.data.formula_terms import parse_terms
+from radon_numpyro.data.labels import Labels, find_groups, fingerprint
+from radon_numpyro.data.missing import LeftOut
 from radon_numpyro.data.pytrees import pytree
 
 
@@ -36,9 +38,9 @@ from radon_numpyro.data.pytrees import pytree
 class GroupedData:
     """N rows of an outcome and K predictors in C groups.
 
-    The constructors to call are `from_frame` and `from_arrays`: they check their input and make
-    read-only arrays. The class itself checks nothing, because it is a JAX pytree: the arrays are
-    its leaves, all else is static, so it passes through ``jax.jit`` and NumPyro.
+    The constructors to call are `from_frame`, `from_formula` and `from_arrays`: they check their
+    input and make read-only arrays. The class itself checks nothing, because it is a JAX pytree:
+    the arrays are its leaves, all else is static, so it passes through ``jax.jit`` and NumPyro.
 
     Parameters
     ----------
@@ -57,6 +59,11 @@ class GroupedData:
         Labels of groups of which no row was left.
     centers
         Pairs (predictor, value) of the predictors that are counted from a value of their own.
+    formula
+        Formula that made the columns, with what it learnt from the rows, as the JSON text that
+        `ModelFormula.from_json` reads; empty if there was none.
+    notes
+        How categories are coded and which columns are left out, in words.
     """
 
     y: NDArray[np.float64]
@@ -66,6 +73,8 @@ class GroupedData:
     left_out: LeftOut = ()
     lost_groups: tuple[Hashable, ...] = ()
     centers: Centers = ()
+    formula: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_frame(
@@ -75,6 +84,7 @@ class GroupedData:
         y: str,
         x: str | Sequence[str] = (),
         group: str,
+        fixed: str | Sequence[str] = (),
         missing: Mapping[str, Any] | None = None,
         drop_missing: bool = False,
         center: Center = (),
@@ -92,9 +102,11 @@ class GroupedData:
         y
             Column of the outcome.
         x
-            Columns of the predictors, one name or a sequence of names.
+            Columns of the predictors whose slopes vary by group, one name or a sequence of names.
         group
             Column of the group labels, of any hashable type.
+        fixed
+            Columns of the predictors with one slope for all groups.
         missing
             Codes that stand for a missing value, one or a list by column: ``{"floor": 9}``. Rows
             that have one are left out and counted in ``left_out``.
@@ -119,41 +131,89 @@ class GroupedData:
             A column is missing, ambiguous or used twice, there are no rows, values are missing
             or infinite, or `center` names no predictor.
         """
-        known = known_frame(frame)
-        if isinstance(known, nw.LazyFrame):
-            raise TypeError(
-                f"Expected frame to be in memory; got {type(frame).__name__}, which holds no rows "
-                "yet: collect it, or reduce it where it is with GroupStatistics.from_frame"
-            )
-        predictors = check_columns(list(known.columns), y, x, group)
-        codes_by_column = check_missing(missing, (y, *predictors, group))
-        if not isinstance(known, pd.DataFrame):
-            known = to_pandas(known, y, predictors, group)
-        every_label = known[group]
-        left_out: LeftOut = ()
-        if codes_by_column or drop_missing:
-            used = [y, *predictors, group]
-            known, left_out = leave_out(
-                nw.from_native(known[used], eager_only=True),
-                dict(zip(used, used, strict=True)),
-                codes_by_column,
-                drop_missing=drop_missing,
-            )
-            known = known.to_native()
-        at_least_one_row(len(known), left_out)
-        columns = [numeric_column(known[name], "x") for name in predictors]
-        outcome = numeric_column(known[y], "y")
-        codes, groups = group_codes(known[group])
-        x_values = np.column_stack([np.empty((len(known), 0)), *columns])
-        centers = resolve_centers(center, predictors, x_values.mean(0))
+        known = in_memory(frame, "from_frame")
+        predictors, others = check_columns(list(known.columns), y, x, group, fixed)
+        names = (*predictors, *others)
+        rows = complete_rows(known, (y,), names, group, missing=missing, drop_missing=drop_missing)
+        columns = [numeric_column(rows.frame[name], "x") for name in names]
+        outcome = numeric_column(rows.frame[y], "y")
+        codes, groups = group_codes(rows.frame[group])
+        x_values = np.column_stack([np.empty((len(codes), 0)), *columns])
+        centers = resolve_centers(center, names, x_values.mean(0))
         return cls(
             y=read_only(outcome),
-            x=read_only(x_values - zeros(centers, predictors)),
+            x=read_only(x_values - zeros(centers, names)),
             group=read_only(codes),
-            labels=Labels(y, predictors, group, groups),
-            left_out=left_out,
-            lost_groups=_lost(every_label, groups, codes_by_column) if left_out else (),
+            labels=Labels(y, names, group, groups, Design.with_fixed(predictors, others)),
+            left_out=rows.left_out,
+            lost_groups=rows.lost_groups,
             centers=centers,
+        )
+
+    @classmethod
+    def from_formula(
+        cls,
+        formula: str | ModelFormula,
+        frame: Any,
+        *,
+        missing: Mapping[str, Any] | None = None,
+        drop_missing: bool = False,
+    ) -> Self:
+        """Take the columns that a formula in lme4's notation makes of a data frame.
+
+        ``y ~ x * c + (1 + x || g)``: the columns of ``x * c`` have one coefficient for all groups;
+        the constant and ``x``, left of the bar, vary by ``g`` about theirs. Text, truth values
+        and categories are coded by treatment: a column for each level but the first. A factor
+        left of ``||`` gives a column for each level too, and each varies independently, where
+        lme4 lets them be correlated.
+
+        Parameters
+        ----------
+        formula
+            The formula; or one that has learnt from other rows, whose levels, means and knots are
+            to be used again.
+        frame
+            As in `from_frame`.
+        missing, drop_missing
+            As in `from_frame`; rows are left out before anything is computed from the others.
+
+        Returns
+        -------
+        The data, with the formula in `formula` and what to know about its columns in `notes`.
+
+        Raises
+        ------
+        TypeError
+            `frame` is no data frame in memory, or a column is no use in a formula.
+        ValueError
+            The formula is none, or asks for what is not fitted here: the message says what to write
+            instead; or a column is missing, has gaps or a single level.
+        """
+        known = in_memory(frame, "from_formula")
+        stored = formula if isinstance(formula, ModelFormula) else None
+        terms = formula.terms if isinstance(formula, ModelFormula) else parse_terms(formula)
+        response, right = names_used(terms, list(known.columns))
+        kept = complete_rows(
+            known,
+            response,
+            right,
+            terms.group,
+            missing=missing,
+            drop_missing=drop_missing,
+            booleans=True,
+        )
+        rows = learn(terms, kept.frame) if stored is None else apply(stored, kept.frame)
+        codes, groups = group_codes(kept.frame[terms.group])
+        design = rows.formula.design
+        return cls(
+            y=read_only(rows.y),
+            x=read_only(rows.x),
+            group=read_only(codes),
+            labels=Labels(terms.outcome, design.predictors, terms.group, groups, design),
+            left_out=kept.left_out,
+            lost_groups=kept.lost_groups,
+            formula=rows.formula.to_json(),
+            notes=rows.notes,
         )
 
     @classmethod
@@ -254,21 +314,7 @@ class GroupedData:
         ValueError
             No label, an unknown label, a label given twice, or no row left.
         """
-        if isinstance(groups, str) or not isinstance(groups, Iterable):
-            groups = (groups,)
-        wanted = tuple(groups)
-        if not wanted:
-            raise ValueError("Expected groups to have at least one label; got none")
-        code = {label: c for c, label in enumerate(self.labels.groups)}
-        for label in wanted:
-            if label not in code:
-                hint = suggest(label, code)
-                raise ValueError(
-                    f"Expected groups to be labels of {self.labels.group!r}; got {label!r} ({hint})"
-                )
-        if len(set(wanted)) < len(wanted):
-            raise ValueError(f"Expected groups to be distinct; got {repeated(wanted)} repeated")
-        chosen = [code[label] for label in wanted]
+        chosen = find_groups(groups, self.labels)
         recoded = np.full(self.num_groups, -1, dtype=np.int32)
         recoded[chosen] = np.arange(len(chosen))
         labels = replace(self.labels, groups=tuple(self.labels.groups[c] for c in chosen))
@@ -296,23 +342,7 @@ class GroupedData:
         ValueError
             A mask of another shape, positions out of range, or no row left.
         """
-        chosen = np.asarray(rows)
-        if chosen.dtype == np.bool_:
-            if chosen.shape != (self.num_rows,):
-                raise ValueError(
-                    f"Expected rows as a mask of shape ({self.num_rows},); got {chosen.shape}"
-                )
-            chosen = np.flatnonzero(chosen)
-        if chosen.ndim != 1 or chosen.size == 0:
-            raise ValueError(f"Expected rows to name at least one row; got shape {chosen.shape}")
-        if chosen.dtype.kind not in "iu":
-            raise TypeError(f"Expected rows to be integers or a mask; got dtype {chosen.dtype}")
-        outside = chosen[(chosen < 0) | (chosen >= self.num_rows)]
-        if outside.size:
-            raise ValueError(
-                f"Expected rows between 0 and {self.num_rows - 1}; got {outside.size} outside: "
-                f"{first_few(outside.tolist())}"
-            )
+        chosen = row_positions(rows, self.num_rows)
         y, x, group = (read_only(np.asarray(a)[chosen]) for a in (self.y, self.x, self.group))
         return replace(self, y=y, x=x, group=group)
 
@@ -352,7 +382,11 @@ class GroupedData:
     def __repr__(self) -> str:
         labels = self.labels
         counts = f"{plural(self.num_rows, 'row')}, {plural(self.num_groups, 'group')}"
-        formula = f"{labels.outcome} ~ {' + '.join(labels.predictors) or '1'} | {labels.group}"
+        columns = " + ".join(labels.design.means) or "1"
+        fixed = "".join(f" + {name}" for name in labels.design.fixed)
+        formula = f"{labels.outcome} ~ {columns} | {labels.group}{fixed}"
+        if self.formula:
+            formula = text_of(self.formula)
         centers = "".join(f"; {name} from {value:.6g}" for name, value in self.centers)
         left_out = "".join(f"; left out {count}: {reason}" for reason, count in self.left_out)
         return f"GroupedData({counts}; {formula}{centers}{left_out})"
@@ -361,14 +395,5 @@ class GroupedData:
 pytree(
     GroupedData,
     data_fields=["x", "y", "group"],
-    meta_fields=["labels", "left_out", "lost_groups", "centers"],
+    meta_fields=["labels", "left_out", "lost_groups", "centers", "formula", "notes"],
 )
-
-
-def _lost(
-    every_label: pd.Series, kept: tuple[Hashable, ...], codes: Mapping[str, list[Any]]
-) -> tuple[Hashable, ...]:
-    """Groups that lost all their rows, but for those that are named as missing themselves."""
-    _, labels = group_codes(every_label.dropna())
-    expected = {*kept, *codes.get(str(every_label.name), ())}
-    return tuple(label for label in labels if label not in expected)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.checks import first_few, repeated, suggest
 from radon_numpyro.data.design import Design
 
 
@@ -77,6 +77,38 @@ def fingerprint(
     for array in arrays:
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def find_groups(groups: Hashable | Iterable[Hashable], labels: Labels) -> list[int]:
+    """Codes of groups by their labels.
+
+    Parameters
+    ----------
+    groups
+        Labels of the groups. A str, or anything else that is not iterable, is one label.
+    labels
+        All labels.
+
+    Raises
+    ------
+    ValueError
+        No label, an unknown label, or a label given twice.
+    """
+    if isinstance(groups, str) or not isinstance(groups, Iterable):
+        groups = (groups,)
+    wanted = tuple(groups)
+    if not wanted:
+        raise ValueError("Expected groups to have at least one label; got none")
+    code = {label: c for c, label in enumerate(labels.groups)}
+    for label in wanted:
+        if label not in code:
+            hint = suggest(label, code)
+            raise ValueError(
+                f"Expected groups to be labels of {labels.group!r}; got {label!r} ({hint})"
+            )
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"Expected groups to be distinct; got {repeated(wanted)} repeated")
+    return [code[label] for label in wanted]
 
 
 def stored(labels: Sequence[Hashable]) -> NDArray[Any]:

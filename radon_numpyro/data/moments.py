@@ -64,7 +64,7 @@ def overall_moments(count: Array, means: Array, products: Array) -> tuple[Array,
         Shapes (1,), (1, M) and (1, M, M).
     """
     total = count.sum()
-    mean = (count / total) @ means
+    mean = (count / max(total, 1.0)) @ means
     between = means - mean
     scatter = np.einsum("c,cm,ck->mk", count, between, between)
     return np.array([total]), mean[None], (products.sum(0) + scatter)[None]

@@ -7,7 +7,7 @@ in a group from one that nearly is. What the first pass rounds, the sums of the 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any
@@ -18,39 +18,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radon_numpyro.data.checks import check_columns, plural
+from radon_numpyro.data.design import Design
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.missing import LeftOut, at_least_one_row, check_missing, leave_out
+from radon_numpyro.statistics.group_sums import GroupSums
 
 # Names of the columns in the engine's queries, whatever the user's are called.
 GROUP, ROW, COUNT, FINITE, FIRST = "label", "row", "count", "finite", "first"
-
-
-@dataclass(frozen=True, eq=False)
-class GroupSums:
-    """Moments of the P = K + 1 columns, predictors before the outcome, in each group.
-
-    Attributes
-    ----------
-    labels
-        Names of the columns and of the C groups.
-    count
-        Rows, shape (C,).
-    means
-        Shape (C, P), in the units of the columns.
-    products
-        Centred sums of products, shape (C, P, P).
-    left_out
-        Pairs (reason, count) of rows that were left out.
-    lost_groups
-        Labels of groups of which no row was left.
-    """
-
-    labels: Labels
-    count: NDArray[np.float64]
-    means: NDArray[np.float64]
-    products: NDArray[np.float64]
-    left_out: LeftOut = ()
-    lost_groups: tuple[Any, ...] = ()
 
 
 def reduce_rows(
@@ -59,6 +33,7 @@ def reduce_rows(
     y: str,
     x: str | Sequence[str],
     group: str,
+    fixed: str | Sequence[str] = (),
     missing: Mapping[str, Any] | None = None,
     drop_missing: bool = False,
 ) -> GroupSums:
@@ -68,8 +43,9 @@ def reduce_rows(
     ----------
     frame
         The rows.
-    y, x, group
-        Names of the outcome, of the predictors and of the group column.
+    y, x, group, fixed
+        Names of the outcome, of the predictors whose slopes vary, of the group column and of the
+        other predictors.
     missing, drop_missing
         As in ``GroupedData.from_frame``.
 
@@ -84,21 +60,50 @@ def reduce_rows(
     TypeError, ValueError
         As ``GroupedData.from_frame``; rows are counted instead of named.
     """
-    predictors = check_columns(frame.columns, y, x, group)
-    names = (*predictors, y)
+    predictors, others = check_columns(frame.columns, y, x, group, fixed)
+    names = (*predictors, *others, y)
     codes = check_missing(missing, (*names, group))
     aliases = {group: GROUP} | {n: f"value {j}" for j, n in enumerate(names)}
-    columns = _renamed(frame, aliases)
-    schema = columns.collect_schema()
+    every_row = renamed(frame, aliases)
+    schema = every_row.collect_schema()
     for j, name in enumerate(names):
         _check_dtype(schema[f"value {j}"], name, "y" if name == y else "x")
-    own = {aliases[name]: name for name in (y, *predictors, group)}
+    own = {aliases[name]: name for name in (y, *predictors, *others, group)}
     if ROW in schema:
         own[ROW] = ROW
-    every_row = columns
-    columns, left_out = leave_out(columns, own, codes, drop_missing=drop_missing)
+    columns, left_out = leave_out(every_row, own, codes, drop_missing=drop_missing)
     rows = columns.with_columns(nw.col(f"value {j}").cast(nw.Float64) for j in range(len(names)))
-    table = _collect(_sums_about_means(rows, len(names)))
+    sums = reduce_values(rows, names, group, left_out, Design.with_fixed(predictors, others))
+    if not left_out:
+        return sums
+    return replace(sums, lost_groups=lost_groups(every_row, sums, codes.get(group, [])))
+
+
+def reduce_values(
+    rows: nw.LazyFrame[Any], names: tuple[str, ...], group: str, left_out: LeftOut, design: Design
+) -> GroupSums:
+    """Reduce columns that are numbers by two passes.
+
+    Parameters
+    ----------
+    rows
+        Columns ``"value 0"``, ``"value 1"``, ..., float64, the outcome last, beside those of the
+        labels and of the numbers of the rows.
+    names
+        Names of these columns.
+    group
+        Name of the grouping.
+    left_out
+        Pairs (reason, count) of rows that are not among them.
+    design
+        Which of the columns vary by group.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``GroupedData.from_frame``; rows are counted instead of named.
+    """
+    table = collect(_sums_about_means(rows, len(names)))
     labels = table[GROUP].to_list()
     at_least_one_row(len(labels), left_out)
     numbers = {name: table[name].to_numpy() for name in table.columns if name != GROUP}
@@ -108,7 +113,7 @@ def reduce_rows(
         _check_values(rows, names)
     _check_labels(labels, count, group)
 
-    order = _order(labels, schema[GROUP], numbers.get(FIRST))
+    order = _order(labels, rows.collect_schema()[GROUP], numbers.get(FIRST))
     means = np.stack([numbers[f"mean {j}"] for j in range(len(names))], axis=-1)
     sums = np.stack([numbers[f"sum {j}"] for j in range(len(names))], axis=-1)
     products = np.empty((*means.shape, len(names)))
@@ -118,32 +123,45 @@ def reduce_rows(
         products[:, i, j] = products[:, j, i] = np.maximum(about_mean, 0) if i == j else about_mean
     means += sums / count[:, None]
     return GroupSums(
-        labels=Labels(y, predictors, group, tuple(labels[c] for c in order)),
+        labels=Labels(names[-1], names[:-1], group, tuple(labels[c] for c in order), design),
         count=count[order],
         means=means[order],
         products=products[order],
         left_out=left_out,
-        lost_groups=_lost(every_row, labels, codes.get(group, [])) if left_out else (),
     )
 
 
-def _lost(every_row: nw.LazyFrame[Any], kept: list[Any], codes: list[Any]) -> tuple[Any, ...]:
-    """Labels, sorted, of groups that lost all their rows and are not codes themselves."""
-    labels = _collect(every_row.select(GROUP).unique())[GROUP].to_list()
-    expected = {*kept, *codes}
-    gap = (None, pd.NA)
-    lost = [
-        g for g in labels if not any(g is none for none in gap) and g == g and g not in expected
-    ]
-    return tuple(sorted(lost))
+def lost_groups(every_row: nw.LazyFrame[Any], sums: GroupSums, codes: list[Any]) -> tuple[Any, ...]:
+    """Labels, sorted, of groups that lost all their rows and are not codes themselves.
+
+    Parameters
+    ----------
+    every_row
+        All rows, with the column of the labels.
+    sums
+        What the rows kept were reduced to.
+    codes
+        Labels that stand for a missing one.
+    """
+    labels = collect(every_row.select(GROUP).unique())[GROUP].to_list()
+    expected = {*sums.labels.groups, *codes}
+    return tuple(sorted(g for g in labels if not is_gap(g) and g not in expected))
 
 
 def _pairs(num_columns: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(num_columns) for j in range(i + 1)]
 
 
-def _renamed(frame: nw.LazyFrame[Any], names: dict[str, str]) -> nw.LazyFrame[Any]:
-    """Take columns by other names; number the rows where the engine keeps them in order."""
+def renamed(frame: nw.LazyFrame[Any], names: dict[str, str]) -> nw.LazyFrame[Any]:
+    """Take columns by other names; number the rows where the engine keeps them in order.
+
+    Parameters
+    ----------
+    frame
+        The rows of an engine.
+    names
+        Other names by the user's.
+    """
     engine, native = frame.implementation, frame.to_native()
     if engine.is_spark_like():
         # To Spark a dot in a name is a path, and upper and lower case are one.
@@ -198,12 +216,18 @@ def _settled(means: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     engine = means.implementation
     if engine.is_polars() or engine.is_dask() or engine.is_spark_like():
         session = getattr(means.to_native(), "sparkSession", None)
-        return _collect(means).lazy(backend=engine, session=session)
+        return collect(means).lazy(backend=engine, session=session)
     return means
 
 
-def _collect(query: nw.LazyFrame[Any]) -> nw.DataFrame[Any]:
-    """Run a query, by Polars without holding the rows in memory."""
+def collect(query: nw.LazyFrame[Any]) -> nw.DataFrame[Any]:
+    """Run a query, by Polars without holding the rows in memory.
+
+    Parameters
+    ----------
+    query
+        The query.
+    """
     if query.implementation.is_polars():
         return query.collect(engine="streaming")
     return query.collect()
@@ -226,7 +250,7 @@ def _check_values(rows: nw.LazyFrame[Any], names: tuple[str, ...]) -> None:
         flags[f"missing {j}"] = value.is_null() | value.is_nan()
         flags[f"infinite {j}"] = value.abs() == float("inf")
     columns = rows.with_columns(flag.cast(nw.Float64).alias(name) for name, flag in flags.items())
-    counts = _collect(columns.select(nw.col(name).sum() for name in flags))
+    counts = collect(columns.select(nw.col(name).sum() for name in flags))
     for j, name in enumerate(names):
         where = f"column {name!r} ({'y' if j == len(names) - 1 else 'x'})"
         for what in ("missing", "infinite"):
@@ -238,7 +262,7 @@ def _check_values(rows: nw.LazyFrame[Any], names: tuple[str, ...]) -> None:
 
 def _check_labels(labels: list[Any], count: NDArray[np.float64], group: str) -> None:
     where = f"column {group!r} (group)"
-    gaps = [c for c, label in enumerate(labels) if _is_gap(label)]
+    gaps = [c for c, label in enumerate(labels) if is_gap(label)]
     if gaps:
         raise ValueError(
             f"Expected {where} without gaps; got {plural(int(count[gaps].sum()), 'row')} missing"
@@ -249,8 +273,14 @@ def _check_labels(labels: list[Any], count: NDArray[np.float64], group: str) -> 
         raise TypeError(f"Expected {where} to hold hashable labels; got {error}") from error
 
 
-def _is_gap(label: Any) -> bool:
-    """Whether a label is missing: NaN and its like for times differ from themselves."""
+def is_gap(label: Any) -> bool:
+    """Whether a label is missing: NaN and its like for times differ from themselves.
+
+    Parameters
+    ----------
+    label
+        The label.
+    """
     return label is None or label is pd.NA or bool(label != label)
 
 

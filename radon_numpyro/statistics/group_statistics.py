@@ -11,13 +11,16 @@ import numpy as np
 
 from radon_numpyro.data.audit import Audit, audit_moments
 from radon_numpyro.data.centers import Center, Centers, resolve_centers, zeros
+from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.frames import known_frame
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels, fingerprint
 from radon_numpyro.data.missing import LeftOut
 from radon_numpyro.data.moments import group_moments
 from radon_numpyro.data.pytrees import pytree
-from radon_numpyro.statistics.engine_reduction import GroupSums, reduce_rows
+from radon_numpyro.statistics.engine_formula import reduce_formula
+from radon_numpyro.statistics.engine_reduction import reduce_rows
+from radon_numpyro.statistics.group_sums import GroupSums
 
 STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
 
@@ -52,6 +55,8 @@ class GroupStatistics:
         Labels of groups of which no row was left.
     centers
         Pairs (predictor, value) of the predictors that are counted from a value of their own.
+    formula, notes
+        As in :class:`GroupedData`.
 
     References
     ----------
@@ -69,6 +74,8 @@ class GroupStatistics:
     left_out: LeftOut = field(default=(), metadata={"static": True})
     lost_groups: tuple[Hashable, ...] = field(default=(), metadata={"static": True})
     centers: Centers = field(default=(), metadata={"static": True})
+    formula: str = field(default="", metadata={"static": True})
+    notes: tuple[str, ...] = field(default=(), metadata={"static": True})
 
     @classmethod
     def from_data(cls, data: GroupedData) -> GroupStatistics:
@@ -87,7 +94,7 @@ class GroupStatistics:
         columns = np.column_stack([data.x, data.y]).astype(np.float64)
         moments = group_moments(columns, data.group, data.num_groups)
         sums = GroupSums(data.labels, *moments, data.left_out, data.lost_groups)
-        return cls._of_columns(sums, data.centers)
+        return cls._of_columns(sums, centers=data.centers, formula=data.formula, notes=data.notes)
 
     @classmethod
     def from_frame(
@@ -97,6 +104,7 @@ class GroupStatistics:
         y: str,
         x: str | Sequence[str] = (),
         group: str,
+        fixed: str | Sequence[str] = (),
         missing: Mapping[str, Any] | None = None,
         drop_missing: bool = False,
         center: Center = (),
@@ -120,9 +128,9 @@ class GroupStatistics:
             One row an observation. In memory: a pandas or Polars DataFrame or a PyArrow Table,
             reduced by :meth:`from_data`. Held by an engine: a Polars LazyFrame, a DuckDB relation,
             a Dask or a PySpark DataFrame.
-        y, x, group
-            Columns of the outcome, of the predictors (one name, a sequence of names, or none)
-            and of the group labels.
+        y, x, group, fixed
+            Columns of the outcome, of the predictors whose slopes vary (one name, a sequence of
+            names, or none), of the group labels and of the predictors with one slope.
         missing, drop_missing
             Rows to leave out, as in :meth:`GroupedData.from_frame`.
         center
@@ -152,7 +160,7 @@ class GroupStatistics:
         >>> GroupStatistics.from_frame(spark.read.parquet("radon"), **columns)
         """
         known = known_frame(frame)
-        columns: dict[str, Any] = {"y": y, "x": x, "group": group}
+        columns: dict[str, Any] = {"y": y, "x": x, "group": group, "fixed": fixed}
         columns |= {"missing": missing, "drop_missing": drop_missing}
         if isinstance(known, nw.LazyFrame):
             statistics = cls._of_columns(reduce_rows(known, **columns))
@@ -163,7 +171,44 @@ class GroupStatistics:
         return cls.from_data(GroupedData.from_frame(frame, **columns, center=center))
 
     @classmethod
-    def _of_columns(cls, sums: GroupSums, centers: Centers = ()) -> GroupStatistics:
+    def from_formula(
+        cls,
+        formula: str | ModelFormula,
+        frame: Any,
+        *,
+        missing: Mapping[str, Any] | None = None,
+        drop_missing: bool = False,
+    ) -> GroupStatistics:
+        """Reduce the columns that a formula makes of a frame, in memory or in an engine.
+
+        Parameters
+        ----------
+        formula
+            As in :meth:`GroupedData.from_formula`. An engine computes arithmetic, elementwise
+            functions and categories; ``scale``, ``center``, ``poly`` and splines need the rows in
+            memory.
+        frame, missing, drop_missing
+            As in :meth:`from_frame`.
+
+        Returns
+        -------
+        GroupStatistics
+            Groups in the order of :meth:`from_frame`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`GroupedData.from_formula`, or a term that an engine cannot compute.
+        """
+        known = known_frame(frame)
+        options: dict[str, Any] = {"missing": missing, "drop_missing": drop_missing}
+        if isinstance(known, nw.LazyFrame):
+            sums, learnt, notes = reduce_formula(formula, known, **options)
+            return cls._of_columns(sums, formula=learnt.to_json(), notes=notes)
+        return cls.from_data(GroupedData.from_formula(formula, frame, **options))
+
+    @classmethod
+    def _of_columns(cls, sums: GroupSums, **static: Any) -> GroupStatistics:
         """Tell the predictors from the outcome, which is the last column."""
         return cls(
             count=sums.count,
@@ -175,8 +220,23 @@ class GroupStatistics:
             labels=sums.labels,
             left_out=sums.left_out,
             lost_groups=sums.lost_groups,
-            centers=centers,
+            **static,
         )
+
+    @property
+    def _static(self) -> dict[str, Any]:
+        """What statistics of other rows of the same columns have in common with these."""
+        return {"centers": self.centers, "formula": self.formula, "notes": self.notes}
+
+    def _sums(self) -> GroupSums:
+        """Moments of all columns together, the outcome last."""
+        arrays = {name: np.asarray(getattr(self, name), dtype=np.float64) for name in STATISTICS}
+        means = np.column_stack([arrays["mean_x"], arrays["mean_y"]])
+        products = np.empty((*means.shape, means.shape[1]))
+        products[:, :-1, :-1], products[:, -1, -1] = arrays["sxx"], arrays["syy"]
+        products[:, :-1, -1] = products[:, -1, :-1] = arrays["sxy"]
+        count = arrays["count"]
+        return GroupSums(self.labels, count, means, products, self.left_out, self.lost_groups)
 
     @property
     def num_groups(self) -> int:
@@ -210,12 +270,8 @@ class GroupStatistics:
         Codes for missing values and predictors far from zero show in the rows alone; see
         :meth:`GroupedData.audit`.
         """
-        arrays = {name: np.asarray(getattr(self, name), dtype=np.float64) for name in STATISTICS}
-        means = np.column_stack([arrays["mean_x"], arrays["mean_y"]])
-        products = np.empty((*means.shape, means.shape[1]))
-        products[:, :-1, :-1], products[:, -1, -1] = arrays["sxx"], arrays["syy"]
-        products[:, :-1, -1] = products[:, -1, :-1] = arrays["sxy"]
-        return audit_moments(arrays["count"], means, products, self.labels, self.lost_groups)
+        sums = self._sums()
+        return audit_moments(sums.count, sums.means, sums.products, self.labels, self.lost_groups)
 
     def sum_of_squares(self, alpha: Any, beta: Any) -> Any:
         """Residual sum of squares of each group about a line.
@@ -247,20 +303,7 @@ class GroupStatistics:
         GroupStatistics
             Of a single group without a label.
         """
-        n = self.count
-        total = max(n.sum(), 1.0)
-        mean_x, mean_y = (n[:, None] * self.mean_x).sum(0) / total, (n * self.mean_y).sum() / total
-        dx, dy = self.mean_x - mean_x, self.mean_y - mean_y
-        return GroupStatistics(
-            count=n.sum(keepdims=True),
-            mean_x=mean_x[None],
-            mean_y=np.atleast_1d(mean_y),
-            sxx=(self.sxx + n[:, None, None] * dx[:, :, None] * dx[:, None, :]).sum(0)[None],
-            sxy=(self.sxy + n[:, None] * dx * dy[:, None]).sum(0)[None],
-            syy=np.atleast_1d((self.syy + n * dy**2).sum()),
-            labels=replace(self.labels, groups=("",)),
-            centers=self.centers,
-        )
+        return self._of_columns(self._sums().overall(), **self._static)
 
     def merge(self, other: GroupStatistics) -> GroupStatistics:
         """Statistics of the rows of both.
@@ -281,7 +324,7 @@ class GroupStatistics:
         Raises
         ------
         ValueError
-            If the columns are not the same.
+            If the columns are not the same, or a formula has learnt different things of them.
         """
         mine, theirs = (
             (s.labels.outcome, s.labels.predictors, s.labels.group) for s in (self, other)
@@ -291,33 +334,13 @@ class GroupStatistics:
                 f"Expected statistics of the same outcome, predictors and group, {mine}; "
                 f"got {theirs}"
             )
+        if self.formula and other.formula and self.formula != other.formula:
+            raise ValueError(
+                "Expected statistics by one formula with the same levels, means and knots; got two "
+                "that differ: make the others by ModelFormula.from_json(statistics.formula)"
+            )
         other = other.counted_from(self.centers)
-        index = {label: code for code, label in enumerate(self.labels.groups)}
-        for label in other.labels.groups:
-            index.setdefault(label, len(index))
-        a = self._placed(np.arange(self.num_groups), len(index))
-        b = other._placed(np.array([index[g] for g in other.labels.groups]), len(index))
-
-        count = a.count + b.count
-        share = b.count / np.maximum(count, 1.0)
-        weight = a.count * share
-        dx, dy = b.mean_x - a.mean_x, b.mean_y - a.mean_y
-        return GroupStatistics(
-            count=count,
-            mean_x=a.mean_x + dx * share[:, None],
-            mean_y=a.mean_y + dy * share,
-            sxx=a.sxx + b.sxx + weight[:, None, None] * dx[:, :, None] * dx[:, None, :],
-            sxy=a.sxy + b.sxy + weight[:, None] * dx * dy[:, None],
-            syy=a.syy + b.syy + weight * dy**2,
-            labels=replace(self.labels, groups=tuple(index)),
-            left_out=_added(self.left_out, other.left_out),
-            lost_groups=tuple(
-                label
-                for label in dict.fromkeys((*self.lost_groups, *other.lost_groups))
-                if label not in index
-            ),
-            centers=self.centers,
-        )
+        return self._of_columns(self._sums().merge(other._sums()), **self._static)
 
     def counted_from(self, centers: Centers) -> GroupStatistics:
         """Count the predictors from other values of theirs.
@@ -368,25 +391,10 @@ class GroupStatistics:
             rows = self.from_data(rows)
         if isinstance(rows, GroupStatistics):
             return self.merge(rows)
+        if self.formula:
+            stored = ModelFormula.from_json(self.formula)
+            return self.merge(self.from_formula(stored, rows))
         names = self.labels
         return self.merge(
             self.from_frame(rows, y=names.outcome, x=names.predictors, group=names.group)
         )
-
-    def _placed(self, position: np.ndarray, num_groups: int) -> GroupStatistics:
-        """Spread the groups over ``num_groups`` places, the others empty."""
-
-        def spread(values: Any) -> np.ndarray:
-            out = np.zeros((num_groups, *np.shape(values)[1:]))
-            out[position] = values
-            return out
-
-        placed: dict[str, Any] = {name: spread(getattr(self, name)) for name in STATISTICS}
-        return replace(self, **placed)
-
-
-def _added(a: LeftOut, b: LeftOut) -> LeftOut:
-    counts = dict(a)
-    for reason, count in b:
-        counts[reason] = counts.get(reason, 0) + count
-    return tuple(counts.items())

@@ -1,0 +1,138 @@
+"""Polynomials and splines of a column, made by formulaic, with a state that JSON can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_COLUMNS = 100
+
+_REGRESSION = ("x", "df", "knots")
+# Parameters of each function, as formulas name them.
+BASES: dict[str, tuple[str, ...]] = {
+    "poly": ("x", "degree", "raw"),
+    "bs": ("x", "df", "knots", "degree", "intercept"),
+    "ns": _REGRESSION,
+    "cr": _REGRESSION,
+    "cs": _REGRESSION,
+    "cc": _REGRESSION,
+}
+
+
+def basis(
+    name: str,
+    values: NDArray[np.float64],
+    options: Mapping[str, Any],
+    state: Mapping[str, Any] | None,
+    what: str,
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Columns of a polynomial or of a spline.
+
+    ``poly`` and ``bs`` are R's. ``ns`` and ``cr`` (or ``cs``) are natural cubic splines with knots
+    at equally spaced quantiles, centred so that they do not span the constant: they span what R's
+    ``ns`` spans, by other columns. ``cc`` is cyclic.
+
+    Parameters
+    ----------
+    name
+        The function.
+    values
+        Its argument, shape (N,), finite.
+    options
+        Its other arguments.
+    state
+        What was learnt from the rows of the fit; None to learn it.
+    what
+        The call, to be named in messages.
+
+    Returns
+    -------
+    columns, state
+        Shape (N, m), and what was learnt, which JSON can hold.
+
+    Raises
+    ------
+    ValueError
+        An option is not of its kind, the values are too few, or new values lie outside the range of
+        a spline.
+    """
+    given = {key: _checked(key, value, what) for key, value in options.items()}
+    if name == "poly":
+        return _poly(values, given, state, what)
+    # Here, for it takes a while and few formulas need it.
+    from formulaic.transforms import basis_spline, cyclic_cubic_spline, natural_cubic_spline
+
+    learnt: dict[str, Any] = dict(state or {})
+    if state is not None:
+        low, high = learnt["lower_bound"], learnt["upper_bound"]
+        outside = int(((values < low) | (values > high)).sum())
+        if outside:
+            raise ValueError(
+                f"Expected values for {what!r} between {low:.6g} and {high:.6g}, the range of its "
+                f"fit; got {outside} outside"
+            )
+    elif "df" not in given and "knots" not in given and name != "bs":
+        raise ValueError(f"Expected df or knots in {what!r}; got neither")
+    try:
+        if name == "bs":
+            given["include_intercept"] = bool(given.pop("intercept", False))
+            result = basis_spline(values, **given, _state=learnt)
+        else:
+            spline = cyclic_cubic_spline if name == "cc" else natural_cubic_spline
+            constraints = np.asarray(learnt.get("constraints", 0.0))
+            learnt |= {"constraints": constraints} if state is not None else {}
+            result = spline(values, **given, constraints="center", _state=learnt)
+    except (ValueError, np.linalg.LinAlgError) as error:
+        raise ValueError(
+            f"Expected a spline that the column allows; got {what!r}: {error}"
+        ) from None
+    columns = [
+        np.asarray(column) for key, column in result.items() if not str(key).startswith("__")
+    ]
+    return np.column_stack(columns), {key: _plain(value) for key, value in learnt.items()}
+
+
+def _poly(
+    x: NDArray[np.float64], given: Mapping[str, Any], state: Mapping[str, Any] | None, what: str
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Orthonormal polynomials by formulaic, or powers."""
+    degree = given.get("degree", 1)
+    if given.get("raw", False):
+        return x[:, None] ** np.arange(1, degree + 1), {}
+    if state is None and len(np.unique(x)) <= degree:
+        raise ValueError(
+            f"Expected more than {degree} different values for {what!r}; got {len(np.unique(x))}"
+        )
+    from formulaic.transforms import poly
+
+    learnt: dict[str, Any] = {}
+    if state is not None:
+        learnt = {key: dict(enumerate(numbers)) for key, numbers in state.items()}
+    columns = np.asarray(poly(x, degree, _state=learnt))
+    return columns, {key: [float(v[k]) for k in sorted(v)] for key, v in learnt.items()}
+
+
+def _checked(key: str, value: Any, what: str) -> Any:
+    """An option of the right kind and within bounds."""
+    if key in ("raw", "intercept"):
+        good, wanted = isinstance(value, bool), "TRUE or FALSE"
+    elif key == "knots":
+        value = value if isinstance(value, list) else [value]
+        good = 0 < len(value) <= MAX_COLUMNS and all(isinstance(v, float) for v in value)
+        wanted = f"at most {MAX_COLUMNS} numbers"
+    else:
+        good = isinstance(value, float) and value.is_integer() and 1 <= value <= MAX_COLUMNS
+        value, wanted = int(value) if good else value, f"a whole number from 1 to {MAX_COLUMNS}"
+    if not good:
+        raise ValueError(f"Expected {key} to be {wanted}; got {value!r} in {what!r}")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold, exactly."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

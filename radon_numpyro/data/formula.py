@@ -1,0 +1,245 @@
+"""A model formula that knows its columns: learnt from the rows of a fit, applied to new rows.
+
+``y ~ common + (left || group)`` in the notation of lme4: the columns of ``common`` have one
+coefficient for all groups, those of ``left`` have coefficients that vary by group. Columns that are
+in both vary about a mean that is estimated. Where lme4 leaves a factor left of ``||`` with
+correlated coefficients, here each of its columns varies independently.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radon_numpyro.data.categories import Categories
+from radon_numpyro.data.checks import suggest
+from radon_numpyro.data.complete_rows import in_memory
+from radon_numpyro.data.design import Design
+from radon_numpyro.data.formula_columns import Layout, add, columns_by, part_layout
+from radon_numpyro.data.formula_terms import Terms, parse_terms
+from radon_numpyro.data.formula_values import Interpreter, State
+from radon_numpyro.data.frame_columns import (
+    BOOLEAN,
+    CATEGORY,
+    NUMBER,
+    Kind,
+    read_column,
+)
+from radon_numpyro.data.frames import to_pandas
+
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFormula:
+    """A formula with what it learnt from the rows of a fit.
+
+    Attributes
+    ----------
+    terms
+        The formula, taken apart.
+    kinds
+        Kinds of the columns that it uses, with the levels of those that are categories.
+    state
+        What its functions learnt: means and sds, polynomials, knots, levels.
+    design
+        Names of the columns that have coefficients.
+    """
+
+    terms: Terms
+    kinds: tuple[Kind, ...]
+    state: State
+    design: Design
+
+    @property
+    def text(self) -> str:
+        """The formula as it was written."""
+        return self.terms.text
+
+    @property
+    def outcome(self) -> str:
+        """Name of what is fitted, such as ``"log(y)"``."""
+        return self.terms.outcome
+
+    @property
+    def group(self) -> str:
+        """Column of the grouping."""
+        return self.terms.group
+
+    @cached_property
+    def predictors_used(self) -> tuple[str, ...]:
+        """Columns of the frame from which the predictors are made."""
+        named = self.terms.predictors_named()
+        return tuple(kind.name for kind in self.kinds if kind.name in named)
+
+    @cached_property
+    def outcome_used(self) -> tuple[str, ...]:
+        """Columns of the frame from which the outcome, less its offsets, is made."""
+        named = (*self.terms.response_named(), *self.terms.offsets_named())
+        return tuple(kind.name for kind in self.kinds if kind.name in named)
+
+    def columns_of(self, frame: Any) -> NDArray[np.float64]:
+        """Predictors of new rows, by the levels, means and knots of the fit.
+
+        Parameters
+        ----------
+        frame
+            A pandas or Polars DataFrame or a PyArrow Table with the columns in `predictors_used`;
+            it needs neither outcome nor group.
+
+        Returns
+        -------
+        array
+            Shape (N, J), in the order of ``design.predictors``.
+
+        Raises
+        ------
+        TypeError
+            It is no frame in memory, or a column is of another kind than in the fit.
+        ValueError
+            A column is missing, has gaps, or a level that the fit has not seen; or a value lies
+            outside the range of a spline.
+        """
+        taken = _in_memory(frame, self.predictors_used)
+        return self._predictors(self._read(taken, self.predictors_used), len(taken))
+
+    def outcome_of(self, frame: Any) -> NDArray[np.float64]:
+        """Outcome of new rows, as the fit has it.
+
+        Parameters
+        ----------
+        frame
+            As in `columns_of`, with the columns in `outcome_used`.
+
+        Returns
+        -------
+        array
+            Shape (N,).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `columns_of`.
+        """
+        names = self.outcome_used
+        return self._outcome(self._read(_in_memory(frame, names), names))
+
+    def rows_of(self, frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Outcome and predictors of new rows, shapes (N,) and (N, J).
+
+        Parameters
+        ----------
+        frame
+            With all columns used.
+        """
+        names = dict.fromkeys((*self.outcome_used, *self.predictors_used))
+        columns = self._read(frame, tuple(names))
+        return self._outcome(columns), self._predictors(columns, len(frame))
+
+    def _read(
+        self, frame: pd.DataFrame, names: tuple[str, ...]
+    ) -> dict[str, NDArray[Any] | Categories]:
+        kinds = {kind.name: kind for kind in self.kinds}
+        response = self.terms.response_named()
+        return {
+            name: read_column(frame[name], "y" if name in response else "x", kinds[name]).values
+            for name in names
+        }
+
+    def _predictors(
+        self, columns: Mapping[str, NDArray[Any] | Categories], rows: int
+    ) -> NDArray[np.float64]:
+        interpreter = Interpreter(columns, self.state)
+        values = {text: interpreter.factor(node) for text, node in self.terms.factors.items()}
+        layout: Layout = {}
+        for part in (self.terms.common, *self.terms.random):
+            add(layout, part_layout(part, self.terms.factors, values))
+        return columns_by(layout, self.design.predictors, values, rows)
+
+    def _outcome(self, columns: Mapping[str, NDArray[Any] | Categories]) -> NDArray[np.float64]:
+        interpreter = Interpreter(columns, self.state)
+        y = interpreter.numbers(self.terms.response)
+        return y - sum(interpreter.numbers(node) for node in self.terms.offsets)
+
+    def to_json(self) -> str:
+        """Everything as text, from which `from_json` makes it again exactly."""
+        content = {
+            "version": VERSION,
+            "formula": self.text,
+            "columns": [[k.name, k.kind, list(k.levels)] for k in self.kinds],
+            "state": self.state,
+            "population": list(self.design.population),
+            "varying": list(self.design.varying),
+        }
+        return json.dumps(content, ensure_ascii=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelFormula:
+        """Read what `to_json` wrote; the formula is parsed and checked again.
+
+        Parameters
+        ----------
+        text
+            The JSON text.
+
+        Raises
+        ------
+        ValueError
+            It is no such text, or its formula is refused.
+        """
+        try:
+            content = json.loads(text)
+            version, formula = content["version"], content["formula"]
+            kinds = tuple(
+                Kind(_text(name), _text(kind), tuple(map(_text, levels)))
+                for name, kind, levels in content["columns"]
+            )
+            names = [tuple(map(_text, content[key])) for key in ("population", "varying")]
+            state = content["state"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"Expected a stored formula; got a text without one: {error}"
+            ) from None
+        good = {kind.kind for kind in kinds} <= {NUMBER, BOOLEAN, CATEGORY}
+        if version != VERSION or not isinstance(state, dict) or not good:
+            raise ValueError(f"Expected a stored formula of version {VERSION}; got {version!r}")
+        return cls(parse_terms(formula), kinds, state, Design(*names))
+
+
+def text_of(stored: str) -> str:
+    """The formula as it was written, from what `ModelFormula.to_json` wrote.
+
+    Parameters
+    ----------
+    stored
+        The JSON text.
+    """
+    return str(json.loads(stored)["formula"])
+
+
+def _in_memory(frame: Any, names: tuple[str, ...]) -> pd.DataFrame:
+    """Columns of a frame in memory, in pandas."""
+    known = in_memory(frame, "from_formula")
+    columns = list(known.columns)
+    for name in names:
+        if columns.count(name) != 1:
+            raise ValueError(
+                f"Expected frame to have one column {name!r}; got {columns.count(name)} "
+                f"({suggest(name, columns)})"
+            )
+    if isinstance(known, pd.DataFrame):
+        return known[list(names)]
+    return to_pandas(known, None, names, None, booleans=True)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {value!r}")
+    return value

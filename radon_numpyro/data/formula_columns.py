@@ -1,0 +1,316 @@
+"""Columns of the terms of a formula, coded as R's ``model.matrix`` codes them.
+
+Chambers and Hastie (1992), Statistical Models in S, section 2.4: a categorical factor of a term is
+coded by contrasts if the term without it is in the model, and by a column for each level if not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radon_numpyro.data.categories import Categories
+from radon_numpyro.data.formula_syntax import Name, Node, Operation, spelled
+from radon_numpyro.data.formula_terms import MAX_TERMS, Part, Term
+from radon_numpyro.data.formula_values import Basis
+from radon_numpyro.data.identification import COLLINEAR, ROUNDING
+
+Array = NDArray[np.float64]
+
+# What takes the place of COLLINEAR where columns are not centred: those far from zero are nearly
+# parallel to a constant that others, such as a column for each level, may span.
+PARALLEL = 1e-13
+
+
+def label_of(node: Node) -> str:
+    """Name of a factor in the names of its columns.
+
+    Parameters
+    ----------
+    node
+        Its tree.
+    """
+    if isinstance(node, Name):
+        return node.value
+    return f"({spelled(node)})" if isinstance(node, Operation) else spelled(node)
+
+
+class Piece(NamedTuple):
+    """What one factor gives to a column that is a product of its factors.
+
+    Attributes
+    ----------
+    factor
+        Its spelling.
+    column
+        Position of a column of numbers, or the number of each level of a category.
+    """
+
+    factor: str
+    column: int | tuple[float, ...]
+
+    def of(self, value: Categories | Basis) -> Array:
+        """Its numbers, shape (N,).
+
+        Parameters
+        ----------
+        value
+            Value of the factor.
+        """
+        if isinstance(value, Categories):
+            return np.asarray(self.column, dtype=np.float64)[value.codes]
+        assert isinstance(self.column, int)
+        return value.values[:, self.column]
+
+
+# Columns by name, each a product; a name has one meaning, so that the same column of the common
+# part and of a bar is one.
+Layout = dict[str, tuple[Piece, ...]]
+
+
+def part_layout(
+    part: Part, factors: Mapping[str, Node], values: Mapping[str, Categories | Basis]
+) -> Layout:
+    """Columns of a part by name, the constant not among them.
+
+    Parameters
+    ----------
+    part
+        Its terms.
+    factors
+        Trees of all factors, in order of appearance.
+    values
+        Their values, of which the levels and the number of columns count.
+
+    Returns
+    -------
+    dict
+        In a product the first factor varies fastest, as in R.
+
+    Raises
+    ------
+    ValueError
+        There are too many columns, or two of one name.
+    """
+    place = {text: i for i, text in enumerate(factors)}
+    layout: Layout = {}
+    for term in part.terms:
+        ordered = sorted(term, key=place.__getitem__)
+        blocks = []
+        for text in ordered:
+            reduced = term - {text} in part.present
+            blocks.append(_coded(text, values[text], label_of(factors[text]), reduced))
+        width = len(layout) + prod(map(len, blocks))
+        if width > MAX_TERMS:
+            raise ValueError(
+                f"Expected at most {MAX_TERMS} columns; got {width} with {':'.join(ordered)!r}"
+            )
+        product: Layout = {}
+        for block in blocks:
+            product = {
+                f"{before}:{name}" if before else name: (*pieces, piece)
+                for name, piece in block.items()
+                for before, pieces in (product or {"": ()}).items()
+            }
+        add(layout, product)
+    return layout
+
+
+def add(layout: Layout, others: Layout) -> None:
+    """Put columns to others, refusing two meanings of a name.
+
+    Parameters
+    ----------
+    layout
+        The columns to be added to.
+    others
+        The columns to add.
+
+    Raises
+    ------
+    ValueError
+        A name is there with another meaning.
+    """
+    for name, pieces in others.items():
+        if layout.setdefault(name, pieces) != pieces:
+            raise ValueError(
+                f"Expected columns with names of their own; got two that are called {name!r}: "
+                "rename one of the columns of the frame"
+            )
+
+
+def columns_by(
+    layout: Layout, names: Sequence[str], values: Mapping[str, Categories | Basis], rows: int
+) -> Array:
+    """Columns side by side, shape (N, J) also if there are none.
+
+    Parameters
+    ----------
+    layout
+        What the columns are.
+    names
+        Those to take, J of them.
+    values
+        Values of the factors.
+    rows
+        Number of rows, N.
+
+    Raises
+    ------
+    ValueError
+        One is not there.
+    """
+    made = np.empty((rows, len(names)))
+    for j, name in enumerate(names):
+        if name not in layout:
+            raise ValueError(f"Expected a stored formula with column {name!r}; got none")
+        made[:, j] = prod(piece.of(values[piece.factor]) for piece in layout[name])
+    return made
+
+
+def _coded(text: str, value: Categories | Basis, label: str, reduced: bool) -> dict[str, Piece]:
+    """Columns of one factor by name."""
+    if isinstance(value, Basis):
+        many = value.values.shape[1]
+        names = [label] if many == 1 else [f"{label}[{j + 1}]" for j in range(many)]
+        return {name: Piece(text, j) for j, name in enumerate(names)}
+    if reduced:
+        matrix, suffixes = value.contrast.coded(value.levels)
+    else:
+        matrix, suffixes = np.eye(len(value.levels)), list(value.levels)
+    return {
+        f"{label}[{suffix}]": Piece(text, tuple(numbers))
+        for suffix, numbers in zip(suffixes, matrix.T.tolist(), strict=True)
+    }
+
+
+def check_widths(values: Mapping[str, Categories | Basis]) -> None:
+    """Refuse a factor with too many levels to be coded by columns.
+
+    Parameters
+    ----------
+    values
+        Values of the factors by their spelling.
+
+    Raises
+    ------
+    ValueError
+        One has more than `MAX_TERMS` levels.
+    """
+    for text, value in values.items():
+        if isinstance(value, Categories) and len(value.levels) > MAX_TERMS:
+            raise ValueError(
+                f"Expected at most {MAX_TERMS} levels of a predictor; got {len(value.levels)} of "
+                f"{text!r}: if it is a column of numbers read as text, convert it; if it names "
+                "groups, write it behind the bar"
+            )
+
+
+def independent(matrix: Array, *, constant: bool) -> list[bool]:
+    """Which columns are no linear combination of the constant and of those before them.
+
+    Parameters
+    ----------
+    matrix
+        J columns, shape (N, J).
+    constant
+        Whether there is a constant before all of them.
+
+    Returns
+    -------
+    list of bool
+        A column is none if more than `COLLINEAR` of its variance is left beside those before it;
+        without a constant, more than `PARALLEL` of its mean square.
+    """
+    if not matrix.size:
+        return [False] * matrix.shape[1]
+    size = np.abs(matrix).max(0)
+    matrix = matrix / np.where(size > 0, size, 1.0)
+    if constant:
+        for _ in range(2):
+            matrix -= matrix.mean(0)
+    norm = np.sqrt((matrix**2).sum(0))
+    present = norm > ROUNDING * np.sqrt(len(matrix))
+    # Lengths and angles among the columns of R are those among the columns.
+    triangle = np.linalg.qr(matrix / np.where(present, norm, 1.0), mode="r")
+    return _free(triangle, present, COLLINEAR if constant else PARALLEL)
+
+
+def independent_by_moments(
+    count: float, mean: Array, products: Array, *, constant: bool
+) -> list[bool]:
+    """As :func:`independent`, from moments of the columns.
+
+    Parameters
+    ----------
+    count, mean, products
+        Rows, means, shape (J,), and centred sums of products, shape (J, J).
+    constant
+        Whether there is a constant before all of them.
+    """
+    varies = np.diag(products) > count * (ROUNDING * mean) ** 2
+    products = np.where(varies[:, None] & varies, products, 0.0)
+    if not constant:
+        products = products + count * np.outer(mean, mean)
+    norm = np.sqrt(np.diag(products))
+    scale = np.where(norm > 0, norm, 1.0)
+    lengths, axes = np.linalg.eigh(products / np.outer(scale, scale))
+    vectors = (axes * np.sqrt(np.maximum(lengths, 0.0))).T
+    return _free(vectors, norm > 0, COLLINEAR if constant else PARALLEL)
+
+
+def _free(vectors: Array, present: NDArray[np.bool_], tolerance: float) -> list[bool]:
+    """Which of the columns, of length 1 if they are present, those before do not span."""
+    kept: list[bool] = []
+    basis = np.empty((0, len(vectors)))
+    for vector, there in zip(vectors.T, present, strict=True):
+        rest = vector
+        for _ in range(2):
+            rest = rest - basis.T @ (basis @ rest)
+        length = float(np.linalg.norm(rest))
+        kept.append(bool(there and length**2 > tolerance))
+        if kept[-1]:
+            basis = np.vstack([basis, rest / length])
+    return kept
+
+
+def codings(
+    parts: Sequence[Part], factors: Mapping[str, Node], values: Mapping[str, Categories | Basis]
+) -> tuple[str, ...]:
+    """How each categorical factor is coded, in words.
+
+    Parameters
+    ----------
+    parts
+        The common part and the others.
+    factors, values
+        As in :func:`part_columns`.
+    """
+    notes = []
+    for text, node in factors.items():
+        value = values[text]
+        if not isinstance(value, Categories):
+            continue
+        base = value.contrast.base or value.levels[0]
+        others = [level for level in value.levels if level != base]
+        if not any(_reduces(part, text) for part in parts):
+            what = f"one column for each of {_listed(value.levels)}"
+        elif value.contrast.kind == "treatment":
+            what = f"{_listed(others)} against {base}"
+        else:
+            what = f"{value.contrast.kind} contrasts of {_listed(value.levels)}"
+        notes.append(f"{label_of(node)}: {what}")
+    return tuple(notes)
+
+
+def _reduces(part: Part, text: str) -> bool:
+    terms: Sequence[Term] = part.terms
+    return any(text in term and term - {text} in part.present for term in terms)
+
+
+def _listed(levels: Sequence[str], count: int = 8) -> str:
+    return ", ".join(levels[:count]) + (", ..." if len(levels) > count else "")

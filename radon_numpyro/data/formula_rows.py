@@ -1,0 +1,302 @@
+"""Rows of a fit by a formula: outcome, predictors, design, and what is left out or coded how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radon_numpyro.data.categories import Categories
+from radon_numpyro.data.checks import first_few, plural, suggest
+from radon_numpyro.data.design import INTERCEPT, Design
+from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formula_columns import (
+    Layout,
+    add,
+    check_widths,
+    codings,
+    columns_by,
+    independent,
+    part_layout,
+)
+from radon_numpyro.data.formula_syntax import LOGICAL
+from radon_numpyro.data.formula_terms import Part, Terms
+from radon_numpyro.data.formula_values import Basis, Interpreter
+from radon_numpyro.data.frame_columns import (
+    NUMBER,
+    Kind,
+    read_column,
+    unused_notes,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class FormulaRows:
+    """Rows by a formula that learnt from them.
+
+    Attributes
+    ----------
+    formula
+        What it learnt.
+    y, x
+        Outcome and predictors, shapes (N,) and (N, J).
+    notes
+        How categories are coded, and what is left out, in words.
+    """
+
+    formula: ModelFormula
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+    notes: tuple[str, ...]
+
+
+def names_used(terms: Terms, columns: list[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns of a frame that a formula takes: left and right of ``~``.
+
+    Parameters
+    ----------
+    terms
+        The formula.
+    columns
+        Names of the columns of the frame.
+
+    Raises
+    ------
+    ValueError
+        A name is no column, or of several, or the outcome or the intercept is among the predictors.
+    """
+    named = (*terms.response_named(), *terms.predictors_named(), *terms.offsets_named())
+    for name in (terms.group, *named):
+        count = columns.count(name)
+        if count > 1:
+            raise ValueError(f"Expected one column named {name!r}; got {count}")
+        if count == 0 and name not in (*LOGICAL, "pi"):
+            raise ValueError(
+                f"Expected the formula to name columns; got {name!r} ({suggest(name, columns)})"
+            )
+    response = tuple(name for name in terms.response_named() if name in columns)
+    right = dict.fromkeys((*terms.predictors_named(), *terms.offsets_named()))
+    predictors = tuple(name for name in right if name in columns)
+    if not response:
+        raise ValueError(f"Expected an outcome left of ~; got {terms.outcome!r}, not a column")
+    if INTERCEPT in (*predictors, *response) or (terms.names_intercept and INTERCEPT in columns):
+        raise ValueError(
+            f"Expected no column named {INTERCEPT!r}, which is the name of the constant; got one: "
+            "rename it"
+        )
+    for name in response:
+        if name in predictors:
+            raise ValueError(
+                f"Expected the outcome on the left of ~ only; got {name!r} on both sides"
+            )
+        if name == terms.group:
+            raise ValueError(f"Expected outcome and group to be two columns; got {name!r} for both")
+    return response, predictors
+
+
+def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
+    """Evaluate a formula on the rows of a fit, complete in the columns that it uses.
+
+    Parameters
+    ----------
+    terms
+        The formula.
+    frame
+        The rows.
+
+    Returns
+    -------
+    FormulaRows
+        Outcome, predictors, and the formula with what it learnt.
+
+    Raises
+    ------
+    TypeError
+        A column is of no use in a formula, or the outcome is not numeric.
+    ValueError
+        Values are missing or not finite, a factor has a single level, or the formula asks for what
+        this edition does not fit.
+    """
+    response, predictors = names_used(terms, list(frame.columns))
+    read = {name: read_column(frame[name], "y", Kind(name, NUMBER)) for name in response}
+    read |= {name: read_column(frame[name], "x") for name in predictors}
+    columns = {name: column.values for name, column in read.items()}
+    interpreter = Interpreter(columns)
+    y = interpreter.numbers(terms.response)
+    y = y - sum(interpreter.numbers(node) for node in terms.offsets)
+    values = {text: interpreter.factor(node) for text, node in terms.factors.items()}
+    plan = plan_of(terms, values)
+    made = columns_by(plan.layout, list(plan.layout), values, len(frame))
+    design, aliased = plan.design(
+        lambda places, constant: independent(made[:, places], constant=constant)
+    )
+    formula = ModelFormula(
+        terms, tuple(column.kind for column in read.values()), interpreter.state, design
+    )
+    places = {name: j for j, name in enumerate(plan.layout)}
+    return FormulaRows(
+        formula,
+        y,
+        made[:, [places[name] for name in design.predictors]],
+        notes_of(terms, unused_notes(list(read.values())), values, aliased),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Columns of a formula before it is known which of them are redundant.
+
+    Attributes
+    ----------
+    terms
+        The formula.
+    layout
+        All columns but the constant.
+    common
+        Names of those that all groups share.
+    varying
+        Names of those that vary by group, the constant among them if it does.
+    """
+
+    terms: Terms
+    layout: Layout
+    common: tuple[str, ...]
+    varying: tuple[str, ...]
+
+    def design(
+        self, free: Callable[[list[int], bool], list[bool]]
+    ) -> tuple[Design, tuple[str, ...]]:
+        """The design without redundant population columns, and the names of these.
+
+        Parameters
+        ----------
+        free
+            Which of the columns at given places of the layout are no combination of those before
+            them, and of a constant if there is one.
+
+        Raises
+        ------
+        ValueError
+            Columns that vary are redundant: which of them is to vary would be a guess.
+        """
+        places = {name: j for j, name in enumerate(self.layout)}
+        slopes = [name for name in self.varying if name != INTERCEPT]
+        good = free([places[name] for name in slopes], INTERCEPT in self.varying)
+        bound = [name for name, is_free in zip(slopes, good, strict=True) if not is_free]
+        if bound:
+            raise ValueError(
+                f"Expected columns left of the bar that differ; got {first_few(bound)}, which the "
+                "columns before determine (or which are 0 in all rows): leave out what is redundant"
+            )
+        constant = self.terms.common.intercept
+        good = free([places[name] for name in self.common], constant)
+        kept = tuple(name for name, is_free in zip(self.common, good, strict=True) if is_free)
+        population = (INTERCEPT, *kept) if constant else kept
+        aliased = tuple(name for name in self.common if name not in kept)
+        return Design(population, self.varying), aliased
+
+
+def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
+    """Lay out the columns of a formula.
+
+    Parameters
+    ----------
+    terms
+        The formula.
+    values
+        Values of its factors, of which the levels and the number of columns count.
+
+    Raises
+    ------
+    ValueError
+        There are too many columns, or two of one name, or the formula asks for what this edition
+        does not fit.
+    """
+    check_widths(values)
+    layout = part_layout(terms.common, terms.factors, values)
+    common = tuple(layout)
+    slopes: Layout = {}
+    varying: dict[str, None] = {}
+    for part in terms.random:
+        own = part_layout(part, terms.factors, values)
+        names = [*([INTERCEPT] if part.intercept else []), *own]
+        _check_part(part, names, varying, terms.group)
+        varying |= dict.fromkeys(names)
+        add(slopes, own)
+    add(layout, slopes)
+    for name in (terms.outcome, terms.group):
+        if name in layout:
+            raise ValueError(
+                f"Expected predictors with other names than the outcome and the group; got {name!r}"
+                f" as one: write I({name}) for a predictor that is numeric"
+            )
+    return Plan(terms, layout, common, tuple(n for n in (INTERCEPT, *slopes) if n in varying))
+
+
+def apply(formula: ModelFormula, frame: pd.DataFrame) -> FormulaRows:
+    """Evaluate a formula on other rows by what it learnt.
+
+    Parameters
+    ----------
+    formula
+        The formula.
+    frame
+        The rows, with all columns used.
+    """
+    return FormulaRows(formula, *formula.rows_of(frame), notes=())
+
+
+def _check_part(part: Part, names: Sequence[str], before: Mapping[str, None], group: str) -> None:
+    """Refuse correlated coefficients, none at all, and columns that vary twice."""
+    if not names:
+        raise ValueError(f"Expected coefficients left of the bar; got none in {part.text}")
+    if part.correlated and len(names) > 1:
+        raise ValueError(
+            f"Expected independent coefficients; got {part.text}, whose {len(names)} columns "
+            f"({first_few(names)}) would be correlated, which is not in this edition: write || "
+            "for independent coefficients"
+        )
+    twice = [name for name in names if name in before]
+    if twice:
+        raise ValueError(
+            f"Expected each column to vary once by {group!r}; got {first_few(twice)} again "
+            f"in {part.text}: write 0 + in it, or leave the term out"
+        )
+
+
+def notes_of(
+    terms: Terms,
+    unused: Sequence[str],
+    values: Mapping[str, Categories | Basis],
+    aliased: Sequence[str],
+) -> tuple[str, ...]:
+    """What to know about the columns of a formula, in words.
+
+    Parameters
+    ----------
+    terms
+        The formula.
+    unused
+        Notes on levels without rows.
+    values
+        Values of the factors.
+    aliased
+        Names of redundant columns.
+    """
+    notes = [*codings((terms.common, *terms.random), terms.factors, values)]
+    notes += unused
+    if aliased:
+        notes.append(
+            f"left out of the population {plural(len(aliased), 'column')} that those before "
+            f"determine: {first_few(aliased, 20)}"
+        )
+    if terms.offsets:
+        notes.append(
+            f"the outcome is {terms.outcome}: predictions are of this difference, and the offset "
+            "is to be added to them"
+        )
+    return tuple(notes)

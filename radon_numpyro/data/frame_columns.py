@@ -1,0 +1,174 @@
+"""Columns of a frame that a formula names, as numbers, truth values or categories."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_string_dtype
+
+from radon_numpyro.data.categories import Categories, level_text
+from radon_numpyro.data.checks import first_few, numeric_column, plural, repeated, rows_named
+
+NUMBER, BOOLEAN, CATEGORY = "number", "boolean", "category"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a column holds.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    kind
+        ``"number"``, ``"boolean"`` or ``"category"``.
+    levels
+        Levels of a category in the rows of the fit, in order.
+    """
+
+    name: str
+    kind: str
+    levels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class FrameColumn:
+    """A column with its kind.
+
+    Attributes
+    ----------
+    kind
+        What it holds.
+    values
+        Numbers or truth values, shape (N,), or categories.
+    unused
+        Declared categories that no row has.
+    """
+
+    kind: Kind
+    values: NDArray[Any] | Categories
+    unused: tuple[str, ...] = ()
+
+
+def read_column(column: pd.Series, argument: str, known: Kind | None = None) -> FrameColumn:
+    """Take a column as what it is, or as what it was in the rows of a fit.
+
+    Parameters
+    ----------
+    column
+        The column.
+    argument
+        ``"x"`` or ``"y"``, to be named in messages.
+    known
+        Its kind in the rows of the fit; None to find it out.
+
+    Returns
+    -------
+    FrameColumn
+        Levels of text are sorted, those of a pandas, Polars or Arrow category in its own order, and
+        unused ones dropped; in new rows they are those of the fit.
+
+    Raises
+    ------
+    TypeError
+        It holds dates, or other things that are no numbers, truth values or texts, or something
+        else than in the rows of the fit.
+    ValueError
+        Values are missing or infinite, or a level is new.
+    """
+    where = f"column {column.name!r} ({argument})"
+    name = str(column.name)
+    kind = known.kind if known else _kind(column, where)
+    if kind == NUMBER:
+        return FrameColumn(Kind(name, NUMBER), numeric_column(column, argument))
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise ValueError(
+            f"Expected {where} without gaps; got {rows_named(missing, column)} missing"
+        )
+    if kind == BOOLEAN:
+        if known and _kind(column, where) != BOOLEAN:
+            raise TypeError(f"Expected {where} to hold True or False; got dtype {column.dtype}")
+        return FrameColumn(Kind(name, BOOLEAN), column.to_numpy(dtype=np.bool_))
+    if known and not isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.map(level_text)
+    categories, unused = _categories(column, where)
+    if known:
+        categories = categories.among(known.levels, name)
+    return FrameColumn(Kind(name, CATEGORY, categories.levels), categories, unused)
+
+
+def _kind(column: pd.Series, where: str) -> str:
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return CATEGORY
+    if is_bool_dtype(dtype):
+        return BOOLEAN
+    if is_numeric_dtype(dtype):
+        return NUMBER
+    if is_object_dtype(dtype) or is_string_dtype(dtype):
+        present = column.dropna()
+        types = {type(value) for value in present.tolist()}
+        if types <= {str}:
+            return CATEGORY
+        if types <= {bool, np.bool_}:
+            return BOOLEAN
+        if all(issubclass(t, datetime.date | datetime.time | datetime.timedelta) for t in types):
+            raise TypeError(f"Expected {where} to be numbers or categories; got dates: {_DATES}")
+        names = ", ".join(sorted(t.__name__ for t in types))
+        raise TypeError(
+            f"Expected {where} to be all numbers, all text or all True and False; got {names}: "
+            "astype(float) makes numbers of it, astype(str) makes categories"
+        )
+    if dtype.kind in "mM" or isinstance(dtype, pd.PeriodDtype | pd.DatetimeTZDtype):
+        raise TypeError(
+            f"Expected {where} to be numbers or categories; got dtype {dtype}: {_DATES}"
+        )
+    raise TypeError(f"Expected {where} to be numbers or categories; got dtype {dtype}")
+
+
+_DATES = (
+    "count days or years from some date for a number, or take text, such as the month, for "
+    "categories"
+)
+
+
+def _categories(column: pd.Series, where: str) -> tuple[Categories, tuple[str, ...]]:
+    """Categories in use, and those declared but not in use."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        declared = column.cat.categories.tolist()
+        codes = column.cat.codes.to_numpy()
+    else:
+        codes, uniques = pd.factorize(column, sort=True)
+        declared = list(uniques)
+    levels = [level_text(level) for level in declared]
+    if len(set(levels)) < len(levels):
+        raise ValueError(
+            f"Expected {where} to have categories that differ as text; got {repeated(levels)} "
+            "repeated"
+        )
+    every = Categories(np.asarray(codes, np.int64), tuple(levels))
+    used = every.used()
+    return used, tuple(level for level in levels if level not in set(used.levels))
+
+
+def unused_notes(columns: Sequence[FrameColumn]) -> tuple[str, ...]:
+    """Say which declared categories have no rows.
+
+    Parameters
+    ----------
+    columns
+        The columns in use.
+    """
+    return tuple(
+        f"{c.kind.name}: {plural(len(c.unused), 'level')} without rows left out, "
+        f"{first_few(c.unused)}"
+        for c in columns
+        if c.unused
+    )
