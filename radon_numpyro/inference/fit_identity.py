@@ -66,6 +66,8 @@ def describe(
         "left_out": [list(pair) for pair in data.left_out],
         "lost_groups": stored(data.lost_groups).tolist(),
         "centers": dict(data.centers),
+        "formula": data.formula,
+        "notes": list(data.notes),
         "priors": priors.to_json(),
         "settings": {name: _plain(value) for name, value in asdict(settings).items()},
         "versions": package_versions(),
@@ -143,6 +145,8 @@ def restore(
         "left_out": tuple((reason, count) for reason, count in description["left_out"]),
         "lost_groups": tuple(description.get("lost_groups", ())),
         "centers": tuple(description.get("centers", {}).items()),
+        "formula": description["formula"],
+        "notes": tuple(description["notes"]),
     }
     data: GroupedData | GroupStatistics
     if description["data"] == "rows":

@@ -284,7 +284,8 @@ def unlabelled(statistics: GroupStatistics) -> GroupStatistics:
     """
     design = statistics.labels.design.anonymous()
     labels = Labels("", design.predictors, "", (), design)
-    return replace(statistics, labels=labels, left_out=(), lost_groups=(), centers=())
+    nothing: dict[str, Any] = {"left_out": (), "lost_groups": (), "centers": ()}
+    return replace(statistics, labels=labels, formula="", notes=(), **nothing)
 
 
 def latent_sites(model: ModelFunction, data: Any, priors: Priors) -> dict[str, Any]:

@@ -18,8 +18,9 @@ group                content
 
 The root's attributes say how it was made: model, method, priors, seed, versions, device, dtype,
 timings, fingerprint of the data, and the call; ``centers``, the predictors that are counted from a
-value of their own (``x`` and the statistics are, too); and ``findings``, what was seen of the data
-and the priors before the fit.
+value of their own (``x`` and the statistics are, too); ``design``, which columns vary by group;
+``formula``, what a formula has learnt from the rows, in JSON, and ``notes``, what to know about its
+columns; and ``findings``, what was seen of the data and the priors before the fit.
 """
 
 from __future__ import annotations
@@ -307,6 +308,8 @@ def _provenance(
         "left_out": json.dumps(data.left_out),
         "lost_groups": json.dumps(stored(data.lost_groups).tolist()),
         "centers": json.dumps(dict(data.centers)),
+        "formula": data.formula,
+        "notes": json.dumps(data.notes),
         "priors": priors.to_json(),
         "device": describe_current(),
         "versions": json.dumps({"python": platform.python_version(), **package_versions()}),

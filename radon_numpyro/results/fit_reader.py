@@ -276,6 +276,8 @@ def _of_rows(tree: xr.DataTree) -> dict[str, Any]:
         "left_out": tuple((reason, count) for reason, count in left_out),
         "lost_groups": tuple(json.loads(tree.attrs.get("lost_groups", "[]"))),
         "centers": read_centers(tree),
+        "formula": str(tree.attrs.get("formula", "")),
+        "notes": tuple(json.loads(tree.attrs.get("notes", "[]"))),
     }
 
 
