@@ -23,7 +23,7 @@ from arviz_base import dataset_to_dataframe
 
 from radon_numpyro.data.findings import Finding, from_json
 from radon_numpyro.inference.ess import TAILS
-from radon_numpyro.inference.parametrisation import MAX_MARGINAL_PREDICTORS
+from radon_numpyro.inference.parametrisation import MAX_MARGINAL_SLOPES
 from radon_numpyro.inference.run_control import INTERRUPTED, MAX_SECONDS
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.results.contraction import prior_only
@@ -219,7 +219,7 @@ class _Run:
         attrs, posterior = tree.attrs, tree["posterior"].to_dataset()
         method = str(attrs["method"])
         # The marginal method does not take many predictors.
-        many = posterior.sizes.get(PREDICTOR, 0) > MAX_MARGINAL_PREDICTORS
+        many = posterior.sizes.get(PREDICTOR, 0) > MAX_MARGINAL_SLOPES
         return cls(
             method,
             posterior.sizes["draw"],
