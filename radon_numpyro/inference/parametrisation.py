@@ -40,8 +40,7 @@ METHODS = {
     for name, model in MODELS.items()
 }
 # A step of the marginal method takes time like the number of groups times the cube of the columns
-# that vary: on two cores a fit of 100 groups takes 20 s with 12 slopes that vary and a minute with 20.
-# Columns that do not vary cost little.
+# that vary: on two cores a fit of 100 groups takes a minute with 20 slopes that vary. Columns that do not vary cost little.
 MAX_MARGINAL_SLOPES = 20
 Sites = dict[str, Any]
 
@@ -101,8 +100,8 @@ def choose_method(model: str, method: str | None, num_slopes: int) -> tuple[str,
     if method == "marginal":
         raise ValueError(
             f"Expected method={others[0]!r} for {num_slopes} slopes that vary by group, or at most "
-            f"{MAX_MARGINAL_SLOPES}, as many as the marginal method samples in reasonable time; got "
-            "method='marginal'"
+            f"{MAX_MARGINAL_SLOPES}, as many as the marginal method samples in reasonable time; "
+            "got method='marginal'"
         )
     if method is not None:
         return method, ""
