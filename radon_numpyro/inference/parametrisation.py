@@ -40,7 +40,8 @@ METHODS = {
     for name, model in MODELS.items()
 }
 # A step of the marginal method takes time like the number of groups times the cube of the columns
-# that vary: on two cores a fit of 100 groups takes a minute with 20 slopes that vary. Columns that do not vary cost little.
+# that vary: on two cores a fit of 100 groups takes a minute with 20 slopes that vary. Columns
+# that do not vary cost little.
 MAX_MARGINAL_SLOPES = 20
 Sites = dict[str, Any]
 

@@ -19,6 +19,7 @@ import xarray as xr
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.findings import from_json
+from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.whole_files import write_whole
 from radon_numpyro.inference.parametrisation import METHODS
@@ -223,8 +224,24 @@ def _check_attributes(tree: xr.DataTree, name: str) -> Labels:
         from_json(str(tree.attrs.get("findings", "[]")))
     except ValueError as error:
         raise ValueError(f"Expected attribute findings of {name}; {error}") from error
+    notes = _parsed(tree, name, "notes") if "notes" in tree.attrs else []
+    if not _is_list_of(notes, str):
+        raise ValueError(f"Expected attribute notes of {name} to list texts; got {notes!r}")
     names = tree.attrs["outcome"], tuple(predictors), tree.attrs["group"], ()
-    return Labels(*names, design=_checked_design(tree, name, tuple(predictors)))
+    design = _checked_design(tree, name, tuple(predictors))
+    _check_formula(tree, name, design)
+    return Labels(*names, design=design)
+
+
+def _check_formula(tree: xr.DataTree, name: str, design: Design) -> None:
+    if not (formula := tree.attrs.get("formula", "")):
+        return
+    try:
+        stored = ModelFormula.from_json(str(formula))
+        if stored.design != design:
+            raise ValueError(f"Expected the columns {design}; got {stored.design}")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Expected attribute formula of {name} to fit it; {error}") from error
 
 
 def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -> Design:
