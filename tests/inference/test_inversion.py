@@ -150,7 +150,9 @@ def test_eps_of_very_many_rows_is_the_scatter_of_the_residuals(model):
     rng = np.random.default_rng(2)
     x, group = rng.normal(size=(20_000, 1)), np.repeat([0, 1], 10_000)
     data = GroupedData.from_arrays(1.0 + 0.5 * x[:, 0] + 0.7 * rng.normal(size=20_000), x, group)
-    eps = draw_exact(data, model, priors=TUTORIAL, draws=500).draws["eps"].reshape(2000, -1)
+    eps = (
+        draw_exact(data, model, priors=Priors.tutorial(), draws=500).draws["eps"].reshape(2000, -1)
+    )
     for k, rows in enumerate([slice(None)] if model == "pooled" else [group == 0, group == 1]):
         design = np.column_stack([np.ones(len(x)), x])[rows]
         rss = np.linalg.lstsq(design, data.y[rows], rcond=None)[1][0]
