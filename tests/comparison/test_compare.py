@@ -37,7 +37,9 @@ def test_figures_of_the_radon_data(comparison):
     assert table.loc["individual", "elpd_loo"] == pytest.approx(-1061.33, abs=0.01)
     assert table.loc["hierarchical", "elpd_loo"] == pytest.approx(-965.1, abs=0.5)
     assert table["rmsd_in_sample"].to_dict() == pytest.approx(
-        {"pooled": 0.7892, "individual": 0.6583, "hierarchical": 0.6959}, abs=2e-4
+        # By integration over the scales the last is 0.69603 to 0.69611.
+        {"pooled": 0.7892, "individual": 0.6583, "hierarchical": 0.6961},
+        abs=2e-4,
     )
     assert (table["rows_loo"] == 857).all()
     assert table["rows_from_prior"].tolist() == [0, 0, 62]
