@@ -9,18 +9,19 @@ so no noise of drawn coefficients enters.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from radon_numpyro.comparison.held_out import HeldOut, identified
-from radon_numpyro.data.checks import read_only
+from radon_numpyro.comparison.held_out import (
+    HeldOut,
+    identified,
+    population_identified,
+    predict_rows,
+)
+from radon_numpyro.comparison.pooled import refit_pooled
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import Scales, line_blocks, residual_variance
 from radon_numpyro.inference.advi import fit_advi
 from radon_numpyro.inference.inversion import eps_quadrature, residual_freedom
 from radon_numpyro.inference.nuts import sample_nuts
@@ -30,7 +31,7 @@ from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # Predictive means, log scores and whether the line is identified, of the rows asked for.
-Refit = Callable[[GroupedData, GroupedData], tuple[np.ndarray, np.ndarray, Any]]
+Refit = Callable[[GroupedData, GroupedData], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def kfold(
@@ -154,18 +155,18 @@ def refitting(
     Raises
     ------
     ValueError
-        If the model is unknown.
+        If the model is unknown, or has no place for the columns of the data.
     """
-    of = Model.named(model)
+    of, design = Model.named(model), data.labels.design
+    of.check(design)
     if of.eps_by_group:
         return partial(refit_individual, priors=priors)
     if not of.by_group:
-        return lambda train, test: refit_individual(
-            in_one_group(train), in_one_group(test), priors=priors
-        )
+        return partial(refit_pooled, priors=priors)
     # Every fold starts from the closed-form guide of all the data, which is near its own.
     guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
-    method, _ = choose_method(model, None, len(data.labels.design.slopes))
+    method, _ = choose_method(model, None, len(design.slopes))
+    names = [name for name, site in of.sites(design).items() if site.is_scale]
     sample = partial(
         sample_nuts,
         advi=guide,
@@ -179,20 +180,17 @@ def refitting(
         progress_bar=False,
     )
 
-    def refit(train: GroupedData, test: GroupedData) -> tuple[np.ndarray, np.ndarray, Any]:
+    def refit(train: GroupedData, test: GroupedData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         statistics = GroupStatistics.from_data(train)
         found = sample(statistics)
         if not found.complete:
             raise KeyboardInterrupt("a fold was interrupted")
-        drawn = found.draws
-        scales = {
-            name: values.reshape(-1, *values.shape[2:])
-            for name, values in drawn.items()
-            if name in ("sigma_alpha", "sigma_beta", "eps")
-        }
+        drawn = {name: found.draws[name] for name in names}
+        scales = {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
         equations = NormalEquations.from_statistics(statistics)
         log_weight = -np.log(len(scales["eps"]))
-        return *_predict(model, equations, priors, scales, log_weight, test), True
+        known = population_identified(equations.pooled(), test.x)
+        return *predict_rows(model, equations, priors, scales, log_weight, test), known
 
     return refit
 
@@ -224,39 +222,8 @@ def refit_individual(
     eps = np.ones((len(nodes), len(proper)))
     log_weight = np.full(eps.shape, -np.log(len(nodes)))
     eps[:, proper], log_weight[:, proper] = nodes, weights
-    mean, score = _predict(
+    mean, score = predict_rows(
         "individual", equations, priors, {"eps": eps}, log_weight[:, test.group], test
     )
     known = identified(equations, test.x, test.group)
     return mean, np.where(proper[test.group], score, np.nan), known
-
-
-def in_one_group(data: GroupedData) -> GroupedData:
-    """The same rows in a single group: the individual model of these is the pooled one.
-
-    Parameters
-    ----------
-    data
-        Rows.
-    """
-    labels = replace(data.labels, groups=("all rows",))
-    return replace(data, group=read_only(np.zeros_like(data.group)), labels=labels)
-
-
-def _predict(
-    model: str,
-    equations: NormalEquations,
-    priors: Priors,
-    scales: Scales,
-    log_weight: Any,
-    test: GroupedData,
-) -> tuple[np.ndarray, np.ndarray]:
-    # Some rows at a time: with many predictors the terms of all groups would not fit in memory.
-    blocks = line_blocks(model, equations, priors, scales, test.x, test.group)
-    parts = []
-    for rows, mean, variance in blocks:
-        total = variance + residual_variance(model, scales, test.group[rows])
-        weight = log_weight[:, rows] if np.ndim(log_weight) else log_weight
-        parts.append(mixture.score(test.y[rows], mean, total, weight))
-    mean, score = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return mean, score

@@ -7,9 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import COLLINEAR
+from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import Scales, line_blocks, residual_variance
 from radon_numpyro.inference.inversion import about_the_means, residual_freedom
+from radon_numpyro.model.priors import Priors
+
+# Distances from what rows determine, in units of the spread of a column, that are rounding.
+SAME = 1e-6
+# Part of a row's residual variance that others leave to it, of which rounding leaves no digit.
+UNDETERMINED = 1e-13
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,9 @@ class HeldOut:
     error
         Outcome less predictive mean, shape (N,).
     identified
-        Whether the other rows determine the line at the row and the residual scatter, shape
-        (N,). Where they do not (individual model), the prediction rests on the prior.
+        Whether the other rows determine the line at the row, shape (N,); of the individual and
+        the pooled model, the residual scatter too. Where they do not, the prediction rests on the
+        prior.
     cluster
         Rows that are left out and predicted together and count as one in standard errors,
         shape (N,).
@@ -141,6 +151,106 @@ def identified(equations: NormalEquations, x: np.ndarray, group: np.ndarray) -> 
     values, vectors = np.linalg.eigh(scatter / (unit[:, None] * unit))
     distance = np.einsum("rkj,rk->rj", vectors[group], (x - mean[group]) / unit)
     missed = np.where(values[group] > COLLINEAR, 0.0, distance)
-    known = (np.abs(missed) < 1e-6).all(axis=1) & (equations.count > 0)[group]
+    known = (np.abs(missed) < SAME).all(axis=1) & (equations.count > 0)[group]
     scattered: np.ndarray = ((freedom > 0) & (rss > 0))[group]
     return known & scattered
+
+
+def population_identified(equations: NormalEquations, x: np.ndarray) -> np.ndarray:
+    """Whether rows determine the line of the population at each new row.
+
+    They do not where a column does not vary in them, or is a combination of others, and the new
+    row does otherwise: as the indicator of a level that only the new row has.
+
+    Parameters
+    ----------
+    equations
+        The rows that were seen, all taken together: :meth:`NormalEquations.pooled`.
+    x
+        Predictors of the new rows, shape (R, J).
+
+    Returns
+    -------
+    array
+        Shape (R,).
+    """
+    determined = (equations.pooled_root != 0).any(1)
+    if determined.all():
+        return np.ones(len(x), dtype=bool)
+    _, row, _ = equations.rows(x)
+    # The spread of each column over all rows, seen and new.
+    seen = (equations.basis**2 * determined[:, None]).sum(0)
+    spread = np.sqrt(seen + ((equations.basis.T @ row) ** 2).mean(1))
+    own = row * np.diagonal(equations.basis)[:, None]
+    known: np.ndarray = (np.abs(own) <= SAME * spread[:, None])[~determined].all(0)
+    return known
+
+
+def predict_rows(
+    model: str,
+    equations: NormalEquations,
+    priors: Priors,
+    scales: Scales,
+    log_weight: Any,
+    rows: GroupedData,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predictive means and log scores of rows, averaged over weighted points of the scales.
+
+    Parameters
+    ----------
+    model, equations, priors, scales
+        As in :func:`radon_numpyro.gaussian.predictive.line`.
+    log_weight
+        Logarithms of the weights of the points: one for all, or shape (S, R).
+    rows
+        What to predict, R rows of the same groups.
+
+    Returns
+    -------
+    mean, log_score
+        Shape (R,).
+    """
+    # Some rows at a time: with many predictors the terms of all groups would not fit in memory.
+    parts = []
+    for some, mean, variance in line_blocks(model, equations, priors, scales, rows.x, rows.group):
+        total = variance + residual_variance(model, scales, rows.group[some])
+        weight = log_weight[:, some] if np.ndim(log_weight) else log_weight
+        parts.append(mixture.score(rows.y[some], mean, total, weight))
+    mean, score = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return mean, score
+
+
+def left_out(
+    y: np.ndarray, mean: np.ndarray, variance: np.ndarray, eps_squared: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each outcome given all others and the scales.
+
+    Parameters
+    ----------
+    y
+        Outcomes, shape (R,).
+    mean, variance
+        Of the line at each row given all rows, shape (S, R).
+    eps_squared
+        Residual variance, broadcasts with (S, R).
+
+    Returns
+    -------
+    mean, variance
+        Shapes (S, R); NaN where the other rows and a flat prior leave the line undetermined.
+    """
+    free = 1.0 - variance / eps_squared
+    free = np.where(free > UNDETERMINED, free, np.nan)
+    return y - (y - mean) / free, eps_squared / free
+
+
+def log_density(y: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Log density of Normal outcomes.
+
+    Parameters
+    ----------
+    y, mean, variance
+        Arrays that broadcast.
+    """
+    density: np.ndarray = -0.5 * ((y - mean) ** 2 / variance + np.log(2.0 * np.pi * variance))
+    return density

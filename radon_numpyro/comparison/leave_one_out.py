@@ -10,10 +10,10 @@ row given *all* rows,
           N\Big(y_i - \frac{y_i - \hat f_i}{1 - v_i/\epsilon^2},\;
                 \frac{\epsilon^2}{1 - v_i/\epsilon^2}\Big),
 
-the rank-one downdate of the normal equations. Three scales lean little on any row of many, so the
+the rank-one downdate of the normal equations. A few scales lean little on any row of many, so the
 Pareto shape stays small; a row for which it does not is predicted by a refit. The individual and
-pooled models need no weights: each row is predicted from the exact posterior of the other rows,
-by quadrature over eps.
+pooled models need no draws: each row is predicted from the exact posterior of the other rows,
+by quadrature over eps (``comparison/pooled.py``).
 
 A group's only row is predicted by the hierarchical model from the population, by the individual
 model from its prior alone: such a row is not identified, and counted apart.
@@ -38,8 +38,9 @@ import numpy as np
 import xarray as xr
 from arviz_stats.utils import ELPDDataLOO
 
-from radon_numpyro.comparison.cross_validation import in_one_group, refit_individual, refitting
-from radon_numpyro.comparison.held_out import HeldOut
+from radon_numpyro.comparison.cross_validation import refit_individual, refitting
+from radon_numpyro.comparison.held_out import HeldOut, left_out, log_density
+from radon_numpyro.comparison.pooled import identified_without_each, pooled_leave_one_out
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
@@ -106,7 +107,9 @@ def leave_one_out(tree: xr.DataTree, *, seed: int = 0) -> LeaveOneOut:
     data, priors, model = read_data(tree), read_priors(tree), read_model(tree)
     if model.population:
         return _importance_sampled(tree, data, priors, seed)
-    return exact_leave_one_out(data if model.by_group else in_one_group(data), priors)
+    if model.by_group:
+        return exact_leave_one_out(data, priors)
+    return _exact(data, *pooled_leave_one_out(data, priors))
 
 
 def exact_leave_one_out(data: GroupedData, priors: Priors) -> LeaveOneOut:
@@ -129,9 +132,16 @@ def exact_leave_one_out(data: GroupedData, priors: Priors) -> LeaveOneOut:
         seen = refit_individual(_of_rows(data, block), test, priors=priors)[1]
         blocks.append((*refit_individual(without_each(data, block), test, priors=priors), seen))
     mean, score, known, seen = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    exact = np.full(data.num_rows, np.nan)
+    return _exact(data, mean, score, known, seen)
+
+
+def _exact(
+    data: GroupedData, mean: np.ndarray, score: np.ndarray, known: np.ndarray, seen: np.ndarray
+) -> LeaveOneOut:
+    """Predictions that took no importance weights."""
+    rows, no_shape = np.arange(data.num_rows), np.full(data.num_rows, np.nan)
     none = np.zeros(data.num_rows, dtype=bool)
-    return LeaveOneOut(mean, score, data.y - mean, known, rows, seen, exact, none)
+    return LeaveOneOut(mean, score, data.y - mean, known, rows, seen, no_shape, none)
 
 
 def without_each(data: GroupedData, rows: np.ndarray) -> GroupStatistics:
@@ -191,7 +201,7 @@ def _importance_sampled(
 ) -> LeaveOneOut:
     """The hierarchical model: Pareto-smoothed importance sampling over the scales alone."""
     equations = NormalEquations.from_statistics(GroupStatistics.from_data(data))
-    scales = read_scales(tree)
+    known, scales = identified_without_each(equations.pooled(), data), read_scales(tree)
     chains, num_draws = tree["posterior"].sizes["chain"], len(scales["eps"])
     equal = -np.log(num_draws)
     blocks = []
@@ -201,50 +211,30 @@ def _importance_sampled(
         y, eps_squared = data.y[rows], residual_variance("hierarchical", scales, data.group[rows])
         seen = mixture.score(y, mean, variance + eps_squared, equal)[1]
         location, variance = left_out(y, mean, variance, eps_squared)
-        log_density = -0.5 * ((y - location) ** 2 / variance + np.log(2.0 * np.pi * variance))
-        found = _psis(tree, log_density.reshape(chains, -1, len(y)))
+        density = log_density(y, location, variance)
+        # A flat prior of a coefficient that only this row determines: there is no prediction.
+        proper = np.isfinite(density).all(0)
+        density = np.where(proper, density, 0.0)
+        found = _psis(tree, density.reshape(chains, -1, len(y)), list(scales))
         log_weight = found.log_weights.transpose("chain", "draw", "row").values
         log_weight = log_weight.reshape(num_draws, -1)
         held = mixture.score(y, location, variance, log_weight)[0]
-        blocks.append((held, found.elpd_i.values, seen, found.pareto_k.values))
+        score = np.where(proper, found.elpd_i.values, np.nan)
+        blocks.append((held, score, seen, found.pareto_k.values))
     mean, score, seen, pareto_k = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     each, bad = np.arange(data.num_rows), pareto_k > GOOD_K
     if bad.any():
         refit = refitting(data, "hierarchical", priors, num_draws // chains, chains, seed)
         for i in np.flatnonzero(bad):
             mean[[i]], score[[i]], _ = refit(data.take(each != i), data.take([i]))
-    return LeaveOneOut(mean, score, data.y - mean, np.ones_like(bad), each, seen, pareto_k, bad)
+    return LeaveOneOut(mean, score, data.y - mean, known, each, seen, pareto_k, bad)
 
 
-def left_out(
-    y: np.ndarray, mean: np.ndarray, variance: np.ndarray, eps_squared: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each outcome given all others and the scales.
-
-    Parameters
-    ----------
-    y
-        Outcomes, shape (R,).
-    mean, variance
-        Of the line at each row given all rows, shape (S, R).
-    eps_squared
-        Residual variance, broadcasts with (S, R).
-
-    Returns
-    -------
-    mean, variance
-        Shapes (S, R).
-    """
-    free = 1.0 - variance / eps_squared
-    return y - (y - mean) / free, eps_squared / free
-
-
-def _psis(tree: xr.DataTree, log_likelihood: np.ndarray) -> ELPDDataLOO:
+def _psis(tree: xr.DataTree, log_likelihood: np.ndarray, scales: list[str]) -> ELPDDataLOO:
     """ArviZ's ``loo`` of an integrated log likelihood, shape (chain, draw, row)."""
     contents = {"log_likelihood": {"y": log_likelihood}}
     integrated = arviz_base.from_dict(contents, dims={"y": ["row"]})
-    names = [n for n in ("sigma_alpha", "sigma_beta", "eps") if n in tree["posterior"]]
-    integrated["posterior"] = xr.DataTree(tree["posterior"].to_dataset()[names])
+    integrated["posterior"] = xr.DataTree(tree["posterior"].to_dataset()[scales])
     # Its warning of large Pareto shapes is acted upon: these rows are refitted.
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         return arviz_stats.loo(integrated, pointwise=True)

@@ -8,7 +8,6 @@ a name and a formula; deviations from rows that were left out are in ``compariso
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -17,15 +16,24 @@ import xarray as xr
 from radon_numpyro.comparison.held_out import Score, root_mean_square
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import line_blocks
-from radon_numpyro.model.models import PREDICTOR
-from radon_numpyro.results.fit_reader import read_data, read_priors, read_scales
+from radon_numpyro.model.models import FIXED
+from radon_numpyro.results.fit_reader import (
+    read_data,
+    read_design,
+    read_model,
+    read_priors,
+    read_scales,
+)
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
 def rmsd_in_sample(tree: xr.DataTree) -> Score:
     r"""Deviation of the posterior-mean line from the rows it was fitted to.
 
-    .. math:: \sqrt{\tfrac1N\sum_i \big(y_i - E[\alpha_{c(i)} + x_i\beta_{c(i)}\mid y]\big)^2}
+    .. math:: \sqrt{\tfrac1N\sum_i \big(y_i - E[\alpha_{c(i)} + x_i\beta_{c(i)}
+              + w_i\gamma \mid y]\big)^2}
+
+    with w the columns that do not vary by group, if there are any.
 
     The expectation over the coefficients is taken in closed form, that over the scales over the
     draws. Least squares minimises this deviation, so the individual model always wins: it says
@@ -41,7 +49,7 @@ def rmsd_in_sample(tree: xr.DataTree) -> Score:
     Score
         In the unit of y, with the standard error over rows.
     """
-    data, model = read_data(tree), str(tree.attrs["model"])
+    data, model = read_data(tree), read_model(tree).name
     equations = NormalEquations.from_statistics(GroupStatistics.from_data(data))
     blocks = line_blocks(model, equations, read_priors(tree), read_scales(tree), data.x, data.group)
     fitted = np.concatenate([mean.mean(0) for _, mean, _ in blocks])
@@ -51,7 +59,8 @@ def rmsd_in_sample(tree: xr.DataTree) -> Score:
 def rmsd_per_draw(tree: xr.DataTree, groups: Sequence[Hashable] | None = None) -> xr.DataArray:
     r"""Deviation of the line of each draw from the rows: the tutorial's description in words.
 
-    .. math:: \sqrt{\tfrac1N\sum_i (y_i - \alpha^{(s)}_{c(i)} - x_i\beta^{(s)}_{c(i)})^2}
+    .. math:: \sqrt{\tfrac1N\sum_i (y_i - \alpha^{(s)}_{c(i)} - x_i\beta^{(s)}_{c(i)}
+              - w_i\gamma^{(s)})^2}
 
     Parameters
     ----------
@@ -81,22 +90,37 @@ def rmsd_per_draw(tree: xr.DataTree, groups: Sequence[Hashable] | None = None) -
     return ((deviation**2).mean("row")) ** 0.5
 
 
+def has_coefficients(tree: xr.DataTree) -> bool:
+    """Whether a fit has draws of all coefficients, those of the groups included.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    """
+    return set(read_model(tree).sites(read_design(tree))) <= set(tree["posterior"].data_vars)
+
+
 def _line(tree: xr.DataTree) -> xr.DataArray:
     """Regression line at each row for each draw, dims chain, draw, row."""
     if "observed_data" not in tree.children:
         raise ValueError("Expected a fit with rows; got one of statistics only")
-    posterior = tree["posterior"].to_dataset()
-    if "alpha" not in posterior:
+    if not has_coefficients(tree):
         raise ValueError(
             "Expected draws of the coefficients; got a fit that kept none: fit with "
             "coefficients='draws'"
         )
-    alpha = posterior["alpha"]
-    group = next((d for d in alpha.dims if d not in ("chain", "draw")), None)
-    rows = tree["constant_data"].to_dataset()
-    at_row = {} if group is None else {group: rows["group_index"]}
-    line = alpha.isel(at_row)
-    for k in range(len(json.loads(tree.attrs["predictors"]))):
-        slope = posterior["beta"].isel({PREDICTOR: k, **at_row})
-        line = line + slope * rows["x"].isel({PREDICTOR: k})
+    rows, draws = tree["constant_data"].to_dataset(), tree["posterior"].to_dataset()
+    design, by_group = read_design(tree), read_model(tree).by_group
+    columns = {name: rows["x"][:, j] for j, name in enumerate(design.predictors)}
+    own = {rows["count"].dims[0]: rows["group_index"]} if by_group else {}
+    line = xr.zeros_like(tree["observed_data"].to_dataset()["y"])
+    if "alpha" in draws:
+        line = line + draws["alpha"].isel(own)
+    # Without groups there are those slopes only that vary about a mean.
+    for k, name in enumerate(design.slopes if by_group else design.means):
+        slope = draws["beta"]
+        line = line + slope.isel({slope.dims[-1]: k, **own}) * columns[name]
+    for f, name in enumerate(design.fixed):
+        line = line + draws["gamma"].isel({FIXED: f}) * columns.get(name, 1.0)
     return line.reset_coords(drop=True)

@@ -15,15 +15,20 @@ from arviz_stats.utils import ELPDDataLOO
 from radon_numpyro.comparison.cross_validation import kfold, leave_one_group_out
 from radon_numpyro.comparison.held_out import HeldOut
 from radon_numpyro.comparison.leave_one_out import GOOD_K, LeaveOneOut, leave_one_out
-from radon_numpyro.comparison.rmsd import rmsd_in_sample, rmsd_per_draw
+from radon_numpyro.comparison.rmsd import has_coefficients, rmsd_in_sample, rmsd_per_draw
 from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.digits import texts_of
+from radon_numpyro.data.formula import text_of
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.labels import stored
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.pipeline import fit
-from radon_numpyro.results.fit_reader import read_data, read_priors
+from radon_numpyro.results.fit_reader import read_data, read_labels, read_model, read_priors
 
 DEFINITIONS = {
+    "model": "how the groups are pooled: hierarchical, individual or pooled",
+    "formula": "outcome, columns with a coefficient for all groups, and those that vary by group",
     "elpd_loo": "sum over the common rows of log p(y_i | all other rows), in nats; the "
     "coefficients are integrated out",
     "elpd_diff": "elpd_loo less that of the best model, paired by row",
@@ -44,8 +49,9 @@ DEFINITIONS = {
     "rows_loo": "common rows of elpd_loo: those that every model can predict from other rows",
     "rows_kfold": "common rows of elpd_kfold: those that every model can predict from other folds",
     "rows_logo": "common rows of elpd_logo: all, for the models that can predict a new group",
-    "rows_from_prior": "rows that the model predicts from its prior, since no other row of the "
-    "group identifies the line or its scatter; left out of the scores above",
+    "rows_from_prior": "rows that the model predicts from its prior, since no other row (of the "
+    "individual model: of the group) identifies the line or its scatter; left out of the scores "
+    "above",
     "rmsd_loo_all_rows": "rmsd_loo with these rows",
     "pareto_k_max": "largest Pareto shape of the importance weights; none where the "
     "model needs no weights",
@@ -64,7 +70,7 @@ class Comparison:
     Attributes
     ----------
     table
-        A row a model, the best first; ``definitions`` says what the columns are.
+        A row a fit, the best first; ``definitions`` says what the columns are.
     loo, kfold, logo
         Predictions of each row by label of the model: from all other rows, without its fold,
         without its group; the last two are empty if not asked for.
@@ -85,6 +91,8 @@ class Comparison:
 
     def __str__(self) -> str:
         shown = pd.DataFrame(index=self.table.index)
+        if self.table["formula"].nunique() > 1:
+            shown["formula"] = self.table["formula"]
         for name in ("elpd_loo", "elpd_diff", "elpd_kfold", "elpd_logo"):
             if name in self.table:
                 shown[name] = self._with_se(name)
@@ -121,6 +129,9 @@ def compare_pooling(
 ) -> Comparison:
     """Fit the pooled, the individual and the hierarchical model and compare them.
 
+    The individual model is left out where it has no place for the columns: where some have one
+    coefficient for all groups.
+
     Parameters
     ----------
     data
@@ -149,6 +160,7 @@ def compare_pooling(
             progress_bar=progress_bar,
         )
         for model in ("pooled", "individual", "hierarchical")
+        if model != "individual" or data.labels.design.varies_throughout
     }
     return compare(fits, data, folds=folds, leave_group_out=leave_group_out, seed=seed)
 
@@ -166,9 +178,11 @@ def compare(
     Parameters
     ----------
     fits
-        Fits by label; models and priors may differ.
+        Fits by label; models, formulas and priors may differ. The outcome and the groups are the
+        same in the same order, and so is a column that two fits call by one name, up to where its
+        zero is.
     data
-        The rows; default those of the fits.
+        The rows, to be checked against those of the fits.
     folds
         Folds of the cross-validation; 0 for none.
     leave_group_out
@@ -188,16 +202,23 @@ def compare(
     ValueError
         If there is no fit, a fit has no rows, or the fits are of different data.
     """
-    rows = _check_same_data(fits, data)
-    models = {label: (tree.attrs["model"], read_priors(tree)) for label, tree in fits.items()}
+    rows = _rows_of(fits, data)
     loo = {label: leave_one_out(tree, seed=seed) for label, tree in fits.items()}
-    refitted = kfold(rows, models, folds=folds, seed=seed) if folds else {}
-    logo = leave_one_group_out(rows, models, seed=seed) if leave_group_out else {}
+    refitted: dict[str, HeldOut] = {}
+    logo: dict[str, HeldOut] = {}
+    # Each with its own columns; the folds depend on the seed alone.
+    for label, tree in fits.items():
+        of = {label: (read_model(tree).name, read_priors(tree))}
+        if folds:
+            refitted |= kfold(rows[label], of, folds=folds, seed=seed)
+        if leave_group_out:
+            logo |= leave_one_group_out(rows[label], of, seed=seed)
     table = pd.DataFrame.from_dict(
         {label: _in_sample(tree) for label, tree in fits.items()}, orient="index"
     )
     table = (
-        _loo_columns(loo)
+        _names(fits)
+        .join(_loo_columns(loo))
         .join(_held_out_columns(refitted, "kfold"))
         .join(_held_out_columns(logo, "logo"))
         .join(table)
@@ -207,7 +228,8 @@ def compare(
     )
 
 
-def _check_same_data(fits: Mapping[str, xr.DataTree], data: GroupedData | None) -> GroupedData:
+def _rows_of(fits: Mapping[str, xr.DataTree], data: GroupedData | None) -> dict[str, GroupedData]:
+    """Rows of each fit, if they are the same rows."""
     # A DataTree is a mapping too, of its groups.
     if isinstance(fits, xr.DataTree) or not isinstance(fits, Mapping):
         raise TypeError(
@@ -215,26 +237,69 @@ def _check_same_data(fits: Mapping[str, xr.DataTree], data: GroupedData | None) 
         )
     if not fits:
         raise ValueError("Expected at least one fit; got none")
-    prints = {}
-    if data is not None:
-        prints["data"] = data.fingerprint()
+    rows = {}
     for label, tree in fits.items():
         if "data_fingerprint" not in tree.attrs:
             raise ValueError(f"Expected fits with rows; got {label!r} of statistics only")
-        prints[label] = tree.attrs["data_fingerprint"]
-    first = next(iter(prints))
-    other = [label for label, mark in prints.items() if mark != prints[first]]
-    if other:
+        rows[label] = read_data(tree)
+    known = {"data": data} if data is not None else {}
+    first, *others = [*known.items(), *rows.items()]
+    different = {label: what for label, own in others if (what := _difference(first[1], own))}
+    if different:
         raise ValueError(
-            f"Expected fits of the same rows as {first!r}; got others in {first_few(other)}"
+            f"Expected fits of the same rows as {first[0]!r}; got others in "
+            f"{first_few(list(different))}: {next(iter(different.values()))}"
         )
-    return read_data(next(iter(fits.values()))) if data is None else data
+    return rows
+
+
+def _difference(one: GroupedData, other: GroupedData) -> str:
+    """In what the rows of two fits differ, in words; empty if in their columns alone."""
+    if one.num_rows != other.num_rows:
+        return f"{other.num_rows} in place of {one.num_rows}"
+    if not np.allclose(one.y, other.y, rtol=1e-12, atol=0.0):
+        return f"the outcome {other.labels.outcome!r} has other values"
+    mine, theirs = (stored(rows.labels.groups)[rows.group].astype(str) for rows in (one, other))
+    if not np.array_equal(mine, theirs):
+        return f"{other.labels.group!r} are other groups"
+    columns = [dict(zip(rows.labels.predictors, rows.x.T, strict=True)) for rows in (one, other)]
+    for name in columns[0].keys() & columns[1].keys():
+        # The same column may be counted from another value.
+        a, b = (of[name] - of[name].mean() for of in columns)
+        if np.abs(a - b).max() > 1e-9 * np.abs(a).max():
+            return f"the column {name!r} has other values"
+    return ""
+
+
+def _names(fits: Mapping[str, xr.DataTree]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "model": [read_model(tree).name for tree in fits.values()],
+            "formula": [_formula(tree) for tree in fits.values()],
+        },
+        index=list(fits),
+    )
+
+
+def _formula(tree: xr.DataTree) -> str:
+    """The formula of a fit as it was written, or one of its columns."""
+    if stored_formula := tree.attrs.get("formula"):
+        return text_of(stored_formula)
+    labels = read_labels(tree)
+
+    def terms(columns: tuple[str, ...]) -> str:
+        named = [name for name in columns if name != INTERCEPT]
+        return " + ".join(["1" if INTERCEPT in columns else "0", *named])
+
+    design = labels.design
+    varying = f"({terms(design.varying)} || {labels.group})"
+    return f"{labels.outcome} ~ {terms(design.population)} + {varying}"
 
 
 def _in_sample(tree: xr.DataTree) -> dict[str, float]:
     score = rmsd_in_sample(tree)
     columns = {"rmsd_in_sample": score.value, "rmsd_in_sample_se": score.se}
-    if "alpha" in tree["posterior"]:
+    if has_coefficients(tree):
         per_draw = rmsd_per_draw(tree)
         columns |= {
             "rmsd_per_draw": float(per_draw.mean()),

@@ -5,29 +5,34 @@ model takes them as independent of the slopes. Where 0 lies outside the data, as
 years, that is a strong assumption: lines that meet near the data have intercepts and slopes that
 depend on each other, and the spread of the slopes is estimated far too small. The same model with
 its columns centred does without it, so the two are compared, by integrating over the scales
-(``inference/integration.py``). A zero at the edge of the data, as in years since the first, is a
-choice like any other: it is not asked.
+(``inference/integration.py``). Only slopes that vary matter, and only beside intercepts that vary
+about a mean: a column with one slope for all groups shifts that mean and nothing else. A zero at
+the edge of the data, as in years since the first, is a choice like any other: it is not asked.
 """
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from radon_numpyro.data.audit_findings import FAR_FROM_ZERO
 from radon_numpyro.data.centers import zeros
 from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.design import Design
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
-from radon_numpyro.model.location_priors import Normal
+from radon_numpyro.inference.scales import HIERARCHICAL
+from radon_numpyro.model.location_priors import Flat, LocationPrior, Normal
+from radon_numpyro.model.population_priors import population_priors
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.statistics.group_statistics import GroupStatistics
+from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
 
 # In posterior standard deviations, the larger ones of the two models.
 MOVED = 0.5
@@ -39,7 +44,7 @@ Distances = dict[str, float]
 
 
 def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatistics) -> Distances:
-    r"""Predictors that are hardly ever near 0, and how many standard deviations from it they are.
+    r"""Predictors whose slopes vary that are hardly ever near 0, and how far from it they are.
 
     Their mean is further than :math:`\sqrt 3` standard deviations from 0, as that of any uniform
     distribution is that does not reach 0; or there are rows, and none has a value on the other
@@ -53,16 +58,22 @@ def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatisti
     Returns
     -------
     dict
-        Distance of the mean by name.
+        Distance of the mean by name, in standard deviations. Empty where the intercept does not
+        vary about a mean.
     """
-    rows, names = statistics.overall(), statistics.labels.predictors
-    mean, variance = rows.mean_x[0], np.diagonal(rows.sxx[0]) / rows.count[0]
+    rows, design = statistics.overall(), statistics.labels.design
+    names = design.slopes
+    if not design.has_mean_intercept:
+        return {}
+    # Slopes that vary come first.
+    mean = rows.mean_x[0, : len(names)]
+    variance = np.diagonal(rows.sxx[0])[: len(names)] / rows.count[0]
     varies = variance > np.square(ROUNDING * mean)
     # x squared is x where x is 0 or 1.
     binary = np.isclose(variance + mean**2, mean, rtol=1e-9, atol=0.0)
     far = (mean**2 > 3.0 * variance) & ~binary
     if isinstance(data, GroupedData):
-        x = np.asarray(data.x)
+        x = np.asarray(data.x)[:, : len(names)]
         far |= (x.min(0) > 0) | (x.max(0) < 0)
     distance = np.abs(mean) / np.sqrt(np.where(varies, variance, 1.0))
     chosen = np.flatnonzero(far & varies)
@@ -90,7 +101,8 @@ def zero_dependence(
     Returns
     -------
     Finding or None
-        None where every predictor has values near 0, or nothing depends on it: no standard
+        None where every slope that varies is of a predictor with values near 0, where the intercept
+        does not vary about a mean, or nothing depends on it: no standard
         deviation and no mean slope moves by more than half a posterior standard deviation, the
         larger one of the two models. A caution where that could not be computed, unless a predictor
         lies as far from 0 as the audit finds too far.
@@ -98,7 +110,7 @@ def zero_dependence(
     distances = far_from_zero(data, statistics)
     if not distances:
         return None
-    predictors = statistics.labels.predictors
+    design = statistics.labels.design
     names = sorted(distances, key=lambda name: -distances[name])
 
     def centred(some: list[str]) -> ScalePosterior | None:
@@ -107,14 +119,14 @@ def zero_dependence(
     as_written, about_mean = _posterior(statistics, priors), centred(names)
     moves = None
     if as_written is not None and about_mean is not None:
-        moves = _moves(as_written, about_mean, predictors)
+        moves = _moves(as_written, about_mean, design)
         if not moves:
             return None
         # The farthest alone may be all that it takes.
         alone = centred(names[:1]) if len(names) > 1 else None
-        if alone is not None and not _moves(alone, about_mean, predictors):
+        if alone is not None and not _moves(alone, about_mean, design):
             names = names[:1]
-    names = [name for name in predictors if name in names]
+    names = [name for name in design.slopes if name in names]
     one = len(names) == 1
     lies = (
         f"{first_few(names)} {'is' if one else 'are'} hardly ever near 0, but an intercept is the "
@@ -123,6 +135,9 @@ def zero_dependence(
     center = names[0] if one else names
     advice = f"GroupedData.from_frame(..., center={center!r})"
     command = " ".join(f"--center {shlex.quote(name)}" for name in names)
+    if data.formula:
+        advice = command = " and ".join(f"center({name}) for {name}" for name in names)
+        advice = command = f"{advice} in the formula"
     if moves is None:
         what = f"{lies}. How much the answer depends on that could not be computed."
         return Finding(what, advice, command, caution=max(distances.values()) < FAR_FROM_ZERO)
@@ -148,15 +163,26 @@ def _centred(
     data = statistics.counted_from(tuple(zip(predictors, zero.tolist(), strict=True)))
     if priors_by_default:
         return _posterior(data, Priors.weakly_informative(data))
-    return _posterior(data, replace(priors, mu_alpha=_moved(priors, moved)))
+    return _posterior(data, replace(priors, mu_alpha=_moved(priors, moved, data.labels.design)))
 
 
-def _moved(priors: Priors, mean: np.ndarray) -> Normal:
-    """Prior of the height at the centre, from those of the height at 0 and of the slopes."""
-    intercept, slopes = priors.mu_alpha, priors.mu_beta
-    loc = intercept.loc + np.sum(mean * slopes.loc)
-    scale = np.sqrt(np.square(intercept.scale) + np.sum(np.square(mean * slopes.scale)))
-    return Normal(float(loc), float(scale))
+def _moved(priors: Priors, mean: np.ndarray, design: Design) -> LocationPrior:
+    """Prior of the height at the centre, from those of the height at 0 and of the mean slopes.
+
+    Columns with one slope for all groups stay where they are. Slopes that vary about 0 have
+    no mean.
+    """
+    loc, scale = population_priors(priors, design, HIERARCHICAL)
+    at = [design.predictors.index(name) for name in design.means]
+    # The intercept, mean slopes, and then what does not move.
+    weight = np.append(1.0, mean[at])
+    used = slice(len(weight))
+    # Of the columns that move: a flat prior of a slope that does not is no matter.
+    counts = weight != 0
+    sd = float(np.sqrt(np.square(weight[counts] * scale[used][counts]).sum()))
+    if not np.isfinite(sd):
+        return Flat()
+    return Normal(float(weight[counts] @ loc[used][counts]), sd)
 
 
 def _posterior(statistics: GroupStatistics, priors: Priors) -> ScalePosterior | None:
@@ -164,26 +190,42 @@ def _posterior(statistics: GroupStatistics, priors: Priors) -> ScalePosterior | 
     equations = by_design(NormalEquations.from_statistics(statistics))
     if equations.size > MAX_SIZE:
         return None
-    size = len(equations.count)
     most = max(MIN_GROUPS, GROUPS_TIMES_SQUARES // equations.size**2)
-    chosen = np.linspace(0, size - 1, min(size, most)).round().astype(int)
+    if equations.num_groups > most:
+        equations = NormalEquations.from_statistics(_some_groups(statistics, most))
     try:
-        found = integrate_scales(equations.take(chosen), priors)
-    except FloatingPointError:
+        found = integrate_scales(equations, priors)
+    except (FloatingPointError, np.linalg.LinAlgError):
         return None
     return found if found.reliable else None
 
 
+def _some_groups(statistics: GroupStatistics, most: int) -> GroupStatistics:
+    """Statistics of some of the groups that have rows, evenly spaced."""
+    present = np.flatnonzero(statistics.count)
+    chosen = present[np.linspace(0, len(present) - 1, min(len(present), most)).round().astype(int)]
+    labels = statistics.labels
+    values: dict[str, Any] = {name: getattr(statistics, name)[chosen] for name in STATISTICS}
+    return replace(
+        statistics,
+        labels=replace(labels, groups=tuple(labels.groups[c] for c in chosen)),
+        **values,
+    )
+
+
 def _moves(
-    as_written: ScalePosterior, centred: ScalePosterior, predictors: tuple[str, ...]
+    as_written: ScalePosterior, centred: ScalePosterior, design: Design
 ) -> dict[str, tuple[float, float, float]]:
     """What moves: its means in both models, and the distance in posterior standard deviations."""
     moves: dict[str, tuple[float, float, float]] = {}
     before, after = as_written.moments(), centred.moments()
-    for site in ("sigma_beta", "mu_beta", "eps"):
+    columns = {"sigma_beta": design.slopes, "mu_beta": design.means, "eps": ()}
+    for site in columns:
+        if site not in before:
+            continue
         (means, sds), (others, other_sds) = before[site], after[site]
         sds = np.maximum(sds, other_sds)
-        names = [f"{site}[{x}]" for x in predictors] if np.ndim(means) else [site]
+        names = [f"{site}[{x}]" for x in columns[site]] if np.ndim(means) else [site]
         numbers = (np.ravel(values).tolist() for values in (means, others, sds))
         for name, mean, other, sd in zip(names, *numbers, strict=True):
             distance = abs(other - mean) / sd

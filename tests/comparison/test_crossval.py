@@ -9,7 +9,6 @@ from scipy import stats
 
 from radon_numpyro.comparison import cross_validation as crossval
 from radon_numpyro.comparison.cross_validation import (
-    in_one_group,
     kfold,
     leave_one_group_out,
     refit_individual,
@@ -115,15 +114,6 @@ def test_improper_group_gets_no_score_but_its_mean():
     assert mean == pytest.approx([1.0, 9.5 / 3], abs=1e-5)
     assert np.isnan(score).tolist() == [True, False]
     assert known.tolist() == [False, True]
-
-
-def test_the_pooled_model_is_the_individual_one_of_a_single_group():
-    data = load_radon()
-    together = in_one_group(data)
-    assert together.num_groups == 1
-    assert together.num_rows == data.num_rows
-    np.testing.assert_array_equal(together.y, data.y)
-    assert not together.group.any()
 
 
 def test_same_folds_for_every_model_and_seed_by_seed():

@@ -1,28 +1,32 @@
 """Leave-one-out predictions against exact ones."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 from conftest import draw_unequal_data
 from dense import Dense, equations_of, make_priors
+from designs import priors_of, simulated
 from fits import TUTORIAL
 from scipy import stats
 from scipy.integrate import quad
 from scipy.special import logsumexp
+from test_pooled import DESIGNS
 
 from radon_numpyro import fit
-from radon_numpyro.comparison.cross_validation import in_one_group, refitting
+from radon_numpyro.comparison.cross_validation import refitting
+from radon_numpyro.comparison.held_out import left_out
 from radon_numpyro.comparison.leave_one_out import (
     exact_leave_one_out,
     leave_one_out,
-    left_out,
     without_each,
 )
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.radon import load_radon
 from radon_numpyro.gaussian.marginal import individual_log_density
-from radon_numpyro.gaussian.predictive import line, residual_variance
+from radon_numpyro.gaussian.predictive import line, residual_variance, scale_vector
+from radon_numpyro.inference.integration import integrate_scales
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
@@ -69,7 +73,75 @@ def test_downdate_given_the_scales_against_the_dense_normal(num_predictors):
             assert got_variance[s, i] == pytest.approx(spread, rel=1e-8), (s, i)
 
 
+@pytest.mark.parametrize("name", DESIGNS)
+def test_downdate_of_any_design_against_the_dense_normal(name):
+    """Coefficients that do not vary take part in what a row says of itself."""
+    data = simulated(num_groups=4, rows=3, seed=1, **DESIGNS[name])
+    design = data.labels.design
+    priors, rng = priors_of(design), np.random.default_rng(3)
+    scales = {"eps": np.array([0.8])}
+    if design.intercept_varies:
+        scales["sigma_alpha"] = rng.uniform(0.5, 2, 1)
+    if design.slopes:
+        scales["sigma_beta"] = rng.uniform(0.1, 1, (1, len(design.slopes)))
+    mean, variance = line("hierarchical", equations_of(data), priors, scales, data.x, data.group)
+    found = left_out(data.y, mean, variance, residual_variance("hierarchical", scales, data.group))
+    dense = Dense(data, priors, scale_vector(scales)[:, 0], 0.8)
+    for i in range(data.num_rows):
+        rest = np.arange(data.num_rows) != i
+        gain = np.linalg.solve(dense.y_cov[np.ix_(rest, rest)], dense.y_cov[rest, i])
+        expected = dense.y_mean[i] + gain @ (data.y - dense.y_mean)[rest]
+        spread = dense.y_cov[i, i] - gain @ dense.y_cov[rest, i]
+        assert found[0][0, i] == pytest.approx(expected, rel=1e-8), i
+        assert found[1][0, i] == pytest.approx(spread, rel=1e-8), i
+
+
 # The hierarchical model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fixed columns", "a slope about 0", "fixed intercept"])
+def test_scores_of_any_design_against_weighted_points_without_the_row(name):
+    """The scales by importance sampling in place of NUTS, the row by a dense Normal."""
+    data = simulated(num_groups=10, rows=6, seed=1, **DESIGNS[name])
+    priors = priors_of(data.labels.design)
+    settings = {"priors": priors, "num_advi_steps": 0, "progress_bar": False}
+    loo = leave_one_out(fit(data, **settings))
+    refit = refitting(data, "hierarchical", priors, 500, 4, seed=1)
+    assert loo.identified.all()
+    for i in (0, 31):
+        rest = np.arange(data.num_rows) != i
+        train = data.take(rest)
+        points = integrate_scales(equations_of(train), priors)
+        chosen = np.random.default_rng(0).choice(len(points.weights), 400, p=points.weights)
+        densities, means = [], []
+        scales = scale_vector(points.scales)
+        for s in chosen:
+            dense = Dense(data, priors, scales[:, s], points.scales["eps"][s])
+            gain = np.linalg.solve(dense.y_cov[np.ix_(rest, rest)], dense.y_cov[rest, i])
+            mean = dense.y_mean[i] + gain @ (data.y - dense.y_mean)[rest]
+            spread = dense.y_cov[i, i] - gain @ dense.y_cov[rest, i]
+            densities += [stats.norm.pdf(data.y[i], mean, np.sqrt(spread))]
+            means += [mean]
+        allowed = 4 * np.std(densities) / np.mean(densities) / 20 + 0.02
+        expected = np.log(np.mean(densities))
+        assert loo.log_score[i] == pytest.approx(expected, abs=allowed)
+        mean, score, known = refit(train, data.take([i]))
+        assert score[0] == pytest.approx(expected, abs=allowed)
+        assert mean[0] == pytest.approx(np.mean(means), abs=4 * np.std(means) / 20 + 0.02)
+        assert known.all()
+
+
+def test_a_level_that_one_row_has_is_flagged_in_the_hierarchical_model_too():
+    """Its coefficient is the prior's in every model."""
+    data = simulated(num_groups=6, rows=5, fixed=("level",), seed=6)
+    x = data.x.copy()
+    x[:, 1] = np.arange(30) == 8
+    data = replace(data, x=x)
+    settings = {"draws": 200, "num_warmup": 200, "num_advi_steps": 0, "progress_bar": False}
+    loo = leave_one_out(fit(data, priors=priors_of(data.labels.design), **settings))
+    assert np.flatnonzero(~loo.identified).tolist() == [8]
+    assert np.isfinite(loo.log_score).all()
 
 
 def test_hierarchical_scores_against_refits_without_the_row():
@@ -123,8 +195,10 @@ def test_rows_whose_weights_fail_are_refitted(monkeypatch):
 @pytest.mark.parametrize("num_predictors", [0, 1])
 def test_individual_scores_are_ratios_of_marginal_likelihoods(num_predictors):
     r"""log p(y_i | y_-i) = log p(y) - log p(y_-i), each by adaptive quadrature over eps."""
-    data, priors = draw_unequal_data(num_predictors, sizes=(5, 1, 7, 2)), make_priors(1)
+    data = draw_unequal_data(num_predictors, sizes=(5, 1, 7, 2))
     priors = make_priors(num_predictors)
+    loc = np.append(priors.alpha.loc, priors.beta.loc)
+    scale = np.append(priors.alpha.scale, priors.beta.scale)
     loo = exact_leave_one_out(data, priors)
 
     def log_evidence(rows, group):
@@ -134,7 +208,7 @@ def test_individual_scores_are_ratios_of_marginal_likelihoods(num_predictors):
 
         def log_density(u):
             eps = np.array([np.exp(u)])
-            density = individual_log_density(equations, eps, priors)[0]
+            density = individual_log_density(equations, eps, loc, scale)[0]
             return density - 0.5 * (eps[0] / priors.eps.scale) ** 2 + u
 
         grid = np.linspace(-9.0, 3.5, 2001)
@@ -217,14 +291,6 @@ def test_what_rounding_leaves_of_a_removed_row_is_zero():
     assert not found.sxy.any()
     assert not found.syy.any()
     assert found.mean_y.tolist() == pytest.approx([0.3, 0.1, 0.0])
-
-
-def test_pooled_is_individual_of_one_group():
-    data = load_radon()
-    np.testing.assert_array_equal(
-        leave_one_out(radon_fit("pooled")).log_score,
-        exact_leave_one_out(in_one_group(data), TUTORIAL).log_score,
-    )
 
 
 def test_a_fit_of_statistics_has_no_rows_to_leave_out():

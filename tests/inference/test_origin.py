@@ -1,13 +1,15 @@
 """Where zero lies: said where the answer depends on it, and not where it does not."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from designs import priors_of, simulated
 
-from radon_numpyro import GroupedData, GroupStatistics, Priors, load_radon, simulate
+from radon_numpyro import Flat, GroupedData, GroupStatistics, Priors, load_radon, simulate
 from radon_numpyro.inference import origin
 from radon_numpyro.inference.origin import far_from_zero, zero_dependence
 from radon_numpyro.model.priors import HalfNormal, Normal
@@ -174,3 +176,84 @@ def test_very_many_groups_are_looked_at_in_part():
     as_written, centred = numbers_of(look(moved))
     assert as_written < 0.1
     assert centred == pytest.approx(0.5, abs=0.05)
+
+
+# Designs with other columns
+
+
+def of_formula(formula, frame=None):
+    if frame is None:
+        frame = pd.read_csv(CASES / "uncentred_year.csv", dtype={"Subject": str})
+    return GroupedData.from_formula(formula, frame)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "Reaction ~ year + (1 | Subject)",
+        "Reaction ~ year + (0 + Days || Subject)",
+        "Reaction ~ year + (0 + year || Subject)",
+        "Reaction ~ 0 + year + (1 + year || Subject)",
+    ],
+)
+def test_zero_does_not_matter_unless_slopes_vary_beside_intercepts_with_a_mean(formula):
+    """A fixed column moves the mean intercept alone: to advise a centre would be noise."""
+    data = of_formula(formula)
+    assert far_from_zero(data, GroupStatistics.from_data(data)) == {}
+    assert look(data) is None
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "Reaction ~ year + age + (1 + year || Subject)",
+        "Reaction ~ year * treated + (1 + year || Subject)",
+    ],
+)
+def test_it_matters_as_much_beside_columns_that_do_not_vary(formula):
+    frame = pd.read_csv(CASES / "uncentred_year.csv", dtype={"Subject": str})
+    rng = np.random.default_rng(3)
+    frame["age"] = rng.uniform(20, 60, 18)[pd.factorize(frame["Subject"])[0]]
+    frame["treated"] = (rng.random(len(frame)) < 0.5).astype(float)
+    finding = look(of_formula(formula, frame))
+    as_written, centred = numbers_of(finding)
+    assert as_written < 0.1
+    assert centred == pytest.approx(6.33, abs=0.6)
+    assert finding.what.startswith("'year' is hardly ever near 0")
+    assert finding.advice == finding.command == "center(year) for year in the formula"
+
+
+def test_a_slope_that_varies_about_0_is_centred_too():
+    """Its intercepts are as far away, whatever the mean of the slopes."""
+    finding = look(of_formula("Reaction ~ Days + (1 + year || Subject)"))
+    assert finding.what.startswith("'year' is hardly ever near 0")
+    assert finding.advice == "center(year) for year in the formula"
+
+
+def test_the_prior_of_the_intercept_moves_with_the_columns_that_are_centred():
+    """Those of fixed columns are not part of it, nor is a slope without a mean."""
+    data = simulated(slopes=("dose", "week"), without_mean=("week",))
+    priors = priors_of(data.labels.design)
+    moved = origin._moved(priors, np.array([3.0, 5.0, 0.0, 0.0]), data.labels.design)
+    assert moved.loc == pytest.approx(2.0 + 3.0 * 0.5)
+    assert moved.scale == pytest.approx(np.hypot(5.0, 3.0 * 2.0))
+    flat = replace(priors, mu_beta=Flat())
+    assert origin._moved(flat, np.array([3.0, 0, 0, 0]), data.labels.design) == Flat()
+    assert origin._moved(flat, np.array([0, 5.0, 0, 0]), data.labels.design) == Normal(2.0, 5.0)
+
+
+def test_some_groups_are_a_data_set_of_their_own(monkeypatch):
+    """The squares that all groups share must not stay in: eps would come out too large."""
+    data = simulated(num_groups=400, rows=5, fixed=("age",), seed=4)
+    statistics = GroupStatistics.from_data(data)
+    some = origin._some_groups(statistics, 50)
+    chosen = data.select(some.labels.groups)
+    assert len(some.labels.groups) == 50
+    expected = GroupStatistics.from_data(chosen)
+    for name in ("count", "mean_x", "mean_y", "sxx", "sxy", "syy"):
+        np.testing.assert_allclose(getattr(some, name), getattr(expected, name))
+    monkeypatch.setattr(origin, "GROUPS_TIMES_SQUARES", 0)
+    found = origin._posterior(statistics, priors_of(data.labels.design)).moments()
+    assert found["eps"][0] == pytest.approx(0.7, abs=0.06)
+    # 100 groups of 5 rows, two coefficients each and three in common.
+    assert found["eps"][1] == pytest.approx(0.7 / np.sqrt(2 * 300), rel=0.25)

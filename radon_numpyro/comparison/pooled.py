@@ -1,0 +1,178 @@
+r"""Predictions of rows by the pooled model from other rows, without Monte Carlo.
+
+Given eps the coefficients are Normal, and eps has one dimension: its posterior given all rows is
+a set of weighted nodes (``inference/inversion.py``). Without row i it has the same nodes, with
+weights
+
+.. math:: w_i(\epsilon) \propto \frac{w(\epsilon)}{p(y_i\mid y_{-i}, \epsilon)}, \qquad
+          p(y_i\mid y_{-i}) = \Big(\sum_\epsilon
+          \frac{w(\epsilon)}{p(y_i\mid y_{-i}, \epsilon)}\Big)^{-1}
+
+and the density in the denominator is the rank-one downdate of :func:`held_out.left_out`. Where the
+nodes do not cover that posterior, as without a row that lies very far out, the row is predicted by
+a refit. Log scores below about -60 are too low: there the density of a row comes from values of eps
+that have no weight.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import logsumexp
+
+from radon_numpyro.comparison.held_out import (
+    left_out,
+    log_density,
+    population_identified,
+    predict_rows,
+)
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.identification import COLLINEAR, EXACT, ROUNDING
+from radon_numpyro.gaussian import mixtures as mixture
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import line_blocks, population_prior
+from radon_numpyro.inference.inversion import eps_quadrature
+from radon_numpyro.model.models import Model
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+POOLED = Model.named("pooled")
+# Weight of the nodes at the ends, and effective number of nodes, at which a sum over the nodes is
+# an integral to more digits than are of interest.
+AT_ENDS, NODES = 1e-10, 30.0
+
+Array = np.ndarray
+
+
+def refit_pooled(
+    train: GroupedData, test: GroupedData, *, priors: Priors
+) -> tuple[Array, Array, Array]:
+    """Predict rows by the pooled model given others, by exact quadrature over eps.
+
+    Parameters
+    ----------
+    train, test
+        Rows to learn from, and rows to predict, with the same columns.
+    priors
+        ``alpha``, ``beta``, ``gamma`` and ``eps`` are used.
+
+    Returns
+    -------
+    mean, log_score, identified
+        As in :class:`HeldOut`, shapes (R,). A column that does not vary in the rows to learn from
+        has the coefficient of its prior; under a flat prior there is no prediction then, and NaN.
+    """
+    statistics = GroupStatistics.from_data(train)
+    equations = NormalEquations.from_statistics(statistics).pooled()
+    if not _proper(equations, priors):
+        nothing = np.full(test.num_rows, np.nan)
+        return nothing, nothing, np.zeros(test.num_rows, dtype=bool)
+    total = float(statistics.overall().syy[0])
+    freedom, scattered = _freedom(equations), equations.remainder > ROUNDING * total
+    # Fitted exactly, eps has no proper posterior: there is the mean at a small eps, but no score.
+    nodes = np.full((1, 1), 1e-6 * (np.sqrt(total / train.num_rows) or 1.0))
+    log_weight = np.zeros((1, 1))
+    if scattered or freedom <= 0:
+        nodes, log_weight = eps_quadrature(equations, priors)
+    scales = {"eps": nodes[:, 0]}
+    weight = np.broadcast_to(log_weight, (len(nodes), test.num_rows))
+    mean, score = predict_rows(POOLED.name, equations, priors, scales, weight, test)
+    known = population_identified(equations, test.x) & (freedom > 0) & scattered
+    return mean, np.where(scattered or freedom <= 0, score, np.nan), known
+
+
+def pooled_leave_one_out(data: GroupedData, priors: Priors) -> tuple[Array, Array, Array, Array]:
+    """Predict each row by the pooled model given all others.
+
+    Parameters
+    ----------
+    data
+        Rows.
+    priors
+        ``alpha``, ``beta``, ``gamma`` and ``eps`` are used.
+
+    Returns
+    -------
+    mean, log_score, identified, log_score_seen
+        As in :class:`LeaveOneOut`, shapes (N,).
+    """
+    equations = NormalEquations.from_statistics(GroupStatistics.from_data(data)).pooled()
+    nodes, log_weight = eps_quadrature(equations, priors)
+    noise, scales = nodes**2, {"eps": nodes[:, 0]}
+    bounded = nodes[-1, 0] > (1.0 - 1e-6) * priors.eps.upper
+    blocks = []
+    for rows, mean, variance in line_blocks(
+        POOLED.name, equations, priors, scales, data.x, data.group
+    ):
+        y = data.y[rows]
+        seen = mixture.score(y, mean, variance + noise, log_weight)[1]
+        location, variance = left_out(y, mean, variance, noise)
+        log_ratio = log_weight - log_density(y, location, variance)
+        log_total = logsumexp(log_ratio, axis=0)
+        weight = np.exp(log_ratio - log_total)
+        covered = (weight[0] < AT_ENDS) & ((weight[-1] < AT_ENDS) | bounded)
+        covered &= (weight**2).sum(0) < 1.0 / NODES
+        blocks.append(((weight * location).sum(0), -log_total, seen, covered))
+    mean, score, seen, covered = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    leverage, residual = leverages(equations, data)
+    free = np.maximum(1.0 - leverage, COLLINEAR)
+    scattered = equations.remainder - residual**2 / free > EXACT * equations.remainder
+    known = identified_without_each(equations, data) & (_freedom(equations) > 1)
+    each = np.arange(data.num_rows)
+    # Where there is no density at any eps (a flat prior), a refit has none either.
+    for i in np.flatnonzero(~(covered & scattered) & np.isfinite(score)):
+        mean[[i]], score[[i]], known[[i]] = refit_pooled(
+            data.take(each != i), data.take([i]), priors=priors
+        )
+    return mean, score, known, seen
+
+
+def identified_without_each(equations: NormalEquations, data: GroupedData) -> Array:
+    """Whether all other rows determine the line of the population at each row.
+
+    Parameters
+    ----------
+    equations
+        All rows taken together: :meth:`NormalEquations.pooled`.
+    data
+        The rows.
+
+    Returns
+    -------
+    array
+        Shape (N,).
+    """
+    known: Array = 1.0 - leverages(equations, data)[0] > COLLINEAR
+    return known
+
+
+def leverages(equations: NormalEquations, data: GroupedData) -> tuple[Array, Array]:
+    r"""Leverage :math:`x_i'(X'X)^{-1}x_i` of each row in least squares on all, and its residual.
+
+    Parameters
+    ----------
+    equations, data
+        As in :func:`identified_without_each`.
+
+    Returns
+    -------
+    leverage, residual
+        Shapes (N,).
+    """
+    determined = (equations.pooled_root != 0).any(1)
+    _, row, fitted = equations.rows(data.x)
+    leverage = (row[determined] ** 2).sum(0) / equations.num_rows
+    return leverage, data.y - fitted
+
+
+def _freedom(equations: NormalEquations) -> int:
+    """Rows less determined coefficients."""
+    return int(equations.num_rows) - int((equations.pooled_root != 0).any(1).sum())
+
+
+def _proper(equations: NormalEquations, priors: Priors) -> bool:
+    """Whether rows and priors together determine all coefficients."""
+    root = population_prior(equations, priors, POOLED).root
+    size = np.linalg.norm(root, axis=1, keepdims=True)
+    unit = np.divide(root, size, out=np.zeros_like(root), where=size > 0)
+    together = np.vstack([equations.pooled_root / np.sqrt(equations.num_rows), unit])
+    return not together.size or np.linalg.matrix_rank(together) == together.shape[1]
