@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from radon_numpyro import GroupedData, GroupStatistics
-from radon_numpyro.data.table_files import Columns, read_table
+from radon_numpyro.data.file_columns import Columns
+from radon_numpyro.data.table_files import read_table
 from radon_numpyro.statistics import loading as loading_module
 from radon_numpyro.statistics.loading import load
 
@@ -160,7 +161,7 @@ def test_without_pyarrow_the_way_out_is_named(tmp_path, monkeypatch):
 
 def test_rows_to_be_predicted_need_no_outcome(tmp_path):
     source = write(tmp_path / "new.csv", "floor,town\n0,007\n1,\n")
-    frame = read_table(source, columns(y=None))
+    frame, _ = read_table(source, columns(y=None))
     assert frame.columns.tolist() == ["floor", "town"]
     assert frame.index.tolist() == [1, 2]
     assert frame["town"].tolist()[0] == "007"
