@@ -14,6 +14,8 @@ from radon_numpyro.cli.options import (
     Draws,
     DropMissing,
     File,
+    Fixed,
+    Formula,
     Group,
     MaxSeconds,
     MaxTreeDepth,
@@ -34,6 +36,7 @@ from radon_numpyro.cli.options import (
     columns,
     given_priors,
     load_rows,
+    loaded,
     note_folder,
     noted_folder,
     priors_of,
@@ -57,9 +60,11 @@ if TYPE_CHECKING:
 
 def audit_command(
     file: File,
-    y: Y,
-    group: Group,
+    formula: Formula = None,
+    y: Y = None,
     x: X = None,
+    fixed: Fixed = None,
+    group: Group = None,
     center: CenterOption = None,
     missing: Missing = None,
     drop_missing: DropMissing = False,
@@ -71,18 +76,20 @@ def audit_command(
     Says which groups tell little on their own, and what looks wrong: codes for missing values,
     labels that differ in spelling, predictors that say the same. Exit status 3 if anything does.
 
-    Example: radon-numpyro audit radon.csv --y log_radon --x floor --group county
+    Example: `radon-numpyro audit radon.csv --y radon --x floor --group county`
+
+    Or: `radon-numpyro audit hsb.csv "MathAch ~ SES * Sex + (SES || School)"`
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
-        used = columns(y, x, group, missing, drop_missing, center)
-        data = load_rows(terminal, file, used, reduce=False)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        data = load_rows(terminal, file, used, reduce=False, single_rows=True)
     found = data.audit()
     terminal.show(found.text(command=True))
     record = {
+        **loaded(data),
         "summary": found.summary,
         "findings": [_finding(finding) for finding in found.findings],
-        "left_out": dict(data.left_out),
         "groups": plain(found.table),
     }
     terminal.finish(record, good=found.ok)
@@ -91,9 +98,11 @@ def audit_command(
 def fit_command(
     context: typer.Context,
     file: File,
-    y: Y,
-    group: Group,
+    formula: Formula = None,
+    y: Y = None,
     x: X = None,
+    fixed: Fixed = None,
+    group: Group = None,
     center: CenterOption = None,
     model: Annotated[
         Literal["hierarchical", "individual", "pooled"],
@@ -141,13 +150,16 @@ def fit_command(
 
     Ctrl-C during sampling keeps what is drawn.
 
-    Example: radon-numpyro fit radon.csv --y log_radon --x floor --group county --out results
+    Example: `radon-numpyro fit radon.csv --y radon --x floor --group county`
+
+    Or: `radon-numpyro fit hsb.csv "MathAch ~ SES * Sex + (SES || School)"`
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
         check_writable(out / "fit.nc")
-        used, given = columns(y, x, group, missing, drop_missing, center), given_priors(prior)
-        data = load_rows(terminal, file, used, reduce=reduce)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        given = given_priors(prior)
+        data = load_rows(terminal, file, used, reduce=reduce, single_rows=model == "pooled")
         chosen = priors_of(priors, given, data)
         if checkpoint is not None:
             note_folder(checkpoint, out)
@@ -200,7 +212,7 @@ def resume_command(
     The draws are those of a run that was never interrupted, to the last bit. Writes what fit
     writes.
 
-    Example: radon-numpyro resume run.checkpoint
+    Example: `radon-numpyro resume run.checkpoint`
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
@@ -260,10 +272,7 @@ def _deliver(
         terminal.note(f"Wrote {path}")
     record = {
         "model": model,
-        "rows": statistics.num_rows,
-        "groups": statistics.num_groups,
-        "left_out": dict(statistics.left_out),
-        "centers": dict(statistics.centers),
+        **loaded(statistics),
         "parameters": plain(parameters),
         "diagnosis": _diagnosis(diagnosis),
         "files": files,
@@ -273,9 +282,11 @@ def _deliver(
 
 def compare_command(
     file: File,
-    y: Y,
-    group: Group,
+    formula: Formula = None,
+    y: Y = None,
     x: X = None,
+    fixed: Fixed = None,
+    group: Group = None,
     center: CenterOption = None,
     priors: PriorsName = "weakly-informative",
     prior: Prior = None,
@@ -297,27 +308,30 @@ def compare_command(
     """Which model predicts rows best that it has not seen?
 
     Fits the pooled, the individual and the hierarchical model and scores each on rows left out,
-    one at a time (LOO) and in folds. The best comes first. Exit status 3 if one of the fits is not
-    to be trusted.
+    one at a time (LOO) and in folds. The best comes first. The individual model takes part only if
+    every coefficient varies by group. Exit status 3 if one of the fits is not to be trusted.
 
-    Example: radon-numpyro compare radon.csv --y log_radon --x floor --group county
+    Example: `radon-numpyro compare radon.csv --y radon --x floor --group county`
+
+    Or: `radon-numpyro compare hsb.csv "MathAch ~ SES * Sex + (SES || School)"`
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
         if out is not None:
             check_writable(out)
-        used, given = columns(y, x, group, missing, drop_missing, center), given_priors(prior)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        given = given_priors(prior)
         data = load_rows(terminal, file, used, reduce=False)
         chosen = priors_of(priors, given, data)
-        from radon_numpyro.comparison.table import compare_pooling
+        from radon_numpyro.cli.comparing import compared_models
         from radon_numpyro.data.grouped_data import GroupedData
         from radon_numpyro.results.diagnostics import diagnose
 
         assert isinstance(data, GroupedData)
         use_compilation_cache()
-        terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
         with terminal.working("Compared"):
-            comparison = compare_pooling(
+            comparison = compared_models(
+                terminal,
                 data,
                 priors=chosen,
                 folds=folds,
@@ -325,7 +339,6 @@ def compare_command(
                 draws=draws,
                 chains=chains,
                 seed=seed,
-                progress_bar=terminal.progress_bar,
             )
         if out is not None:
             write_whole(out, comparison.table.to_csv)
@@ -337,6 +350,7 @@ def compare_command(
     if out is not None:
         terminal.note(f"Wrote {out}")
     record = {
+        **loaded(data),
         "table": plain(comparison.table),
         "definitions": comparison.definitions,
         "diagnoses": {model: _diagnosis(diagnosis) for model, diagnosis in diagnoses.items()},
