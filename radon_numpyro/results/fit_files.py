@@ -19,9 +19,11 @@ import xarray as xr
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.findings import from_json
+from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.whole_files import write_whole
 from radon_numpyro.inference.parametrisation import METHODS
+from radon_numpyro.model.coefficient_priors import columns_of_sites
 from radon_numpyro.model.models import MODELS, Model, coordinates
 from radon_numpyro.results.datatree import column_dim, group_dim, site_dims
 from radon_numpyro.results.fit_reader import (
@@ -222,8 +224,24 @@ def _check_attributes(tree: xr.DataTree, name: str) -> Labels:
         from_json(str(tree.attrs.get("findings", "[]")))
     except ValueError as error:
         raise ValueError(f"Expected attribute findings of {name}; {error}") from error
+    notes = _parsed(tree, name, "notes") if "notes" in tree.attrs else []
+    if not _is_list_of(notes, str):
+        raise ValueError(f"Expected attribute notes of {name} to list texts; got {notes!r}")
     names = tree.attrs["outcome"], tuple(predictors), tree.attrs["group"], ()
-    return Labels(*names, design=_checked_design(tree, name, tuple(predictors)))
+    design = _checked_design(tree, name, tuple(predictors))
+    _check_formula(tree, name, design)
+    return Labels(*names, design=design)
+
+
+def _check_formula(tree: xr.DataTree, name: str, design: Design) -> None:
+    if not (formula := tree.attrs.get("formula", "")):
+        return
+    try:
+        stored = ModelFormula.from_json(str(formula))
+        if stored.design != design:
+            raise ValueError(f"Expected the columns {design}; got {stored.design}")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Expected attribute formula of {name} to fit it; {error}") from error
 
 
 def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -> Design:
@@ -371,19 +389,15 @@ def _check_numbers(tree: xr.DataTree, name: str, labels: Labels) -> None:
         priors, statistics = read_priors(tree), as_statistics(read_statistics(tree))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Expected {name} to be a fit; {error}") from error
-    design = labels.design
-    sizes = {"mu_beta": len(design.means), "beta": len(design.means), "gamma": len(design.fixed)}
-    sizes["sigma_beta"] = len(design.slopes)
+    columns = columns_of_sites(labels.design)
     for site in fields(priors):
         prior = getattr(priors, site.name)
-        if prior is None and not design.fixed:
-            continue
-        shapes = {np.shape(value) for value in vars(prior).values()}
-        allowed = {(), (sizes[site.name],)} if site.name in sizes else {()}
+        shapes = set() if prior is None else {np.shape(v) for v in prior.parameters.values()}
+        allowed = {(), (len(columns[site.name]),)} if site.name in columns else {()}
         if not shapes <= allowed:
             raise ValueError(
                 f"Expected the prior of {site.name} in {name} to have parameters of shape "
-                f"{' or '.join(map(str, sorted(allowed)))}; got {getattr(priors, site.name)}"
+                f"{' or '.join(map(str, sorted(allowed)))}; got {prior}"
             )
     if "/observed_data" in tree.groups:
         group, count = tree["constant_data"]["group_index"].to_numpy(), statistics.count
