@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -265,6 +266,10 @@ def _deliver(
         ess = parameters[["ess_bulk", "ess_tail"]].min(axis=1).round()
         shown = parameters.iloc[:, :5].assign(r_hat=parameters["r_hat"].map("{:.3f}".format))
         terminal.show(table(title, shown.assign(ess=ess)))
+        if words := _in_words(parameters.index, statistics.labels.group):
+            terminal.show(words)
+    for note in statistics.notes:
+        terminal.show(f"{note}.")
     for x, value in statistics.centers:
         terminal.show(f"Intercepts are the heights of lines where {x} is {value:.10g}.")
     terminal.show(diagnosis.text(command=True, again=again))
@@ -278,6 +283,20 @@ def _deliver(
         "files": files,
     }
     terminal.finish(record, good=diagnosis.ok)
+
+
+def _in_words(names: Iterable[str], group: str) -> str:
+    """What the parameters of the hierarchical model are, those that a table shows."""
+    words = {
+        "mu": f"mu: mean over {group}",
+        "gamma": f"gamma: the same in every {group}",
+        "sigma": f"sigma: sd between {group}",
+        "eps": f"eps: sd of rows within {group}",
+    }
+    shown = {name.partition("[")[0].partition("_")[0] for name in names}
+    if "sigma" not in shown:
+        return ""
+    return "; ".join(what for name, what in words.items() if name in shown) + "."
 
 
 def compare_command(

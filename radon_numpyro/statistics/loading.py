@@ -40,6 +40,10 @@ _NUMBER = r"(?i)\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*|\s*[+-]?inf(inity)?\s*"
 LARGE_BYTES, LARGE_ROWS = 100 * 2**20, 2_000_000
 
 
+# What the refusal of a term that DuckDB cannot compute advises to do in Python.
+_COLLECT = "so collect the columns in use first"
+
+
 def load(
     source: str, columns: Columns | FormulaColumns, *, reduce: bool | None
 ) -> GroupedData | GroupStatistics:
@@ -74,7 +78,11 @@ def load(
     data: GroupedData | GroupStatistics
     if _is_large(source) if reduce is None else reduce:
         with _relation(source, columns) as (relation, kinds, notes):
-            data = _made(GroupStatistics, relation, columns, kinds)
+            try:
+                data = _made(GroupStatistics, relation, columns, kinds)
+            except ValueError as error:
+                what = str(error).replace(_COLLECT, "so read the file whole, by --no-reduce")
+                raise ValueError(what) from None
     else:
         frame, notes = read_table(source, columns)
         data = _made(GroupedData, frame, columns, {n: _kind(frame[n]) for n in frame.columns})
@@ -206,7 +214,7 @@ def _kinds_of_texts(
             f"count(*) FILTER ({coded})",
             f"min({q}) FILTER ({present} AND NOT {number})",
         ]
-    row = relation.aggregate(", ".join(counts)).fetchone()
+    (row,) = relation.aggregate(", ".join(counts)).fetchall()
     kinds: dict[str, str] = {}
     notes: list[str] = []
     for j, name in enumerate(names):
