@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.design import Design
@@ -56,26 +56,20 @@ def compared_models(
     priors, seed, folds, leave_group_out, draws, chains
         As in :func:`radon_numpyro.compare_pooling`.
     """
-    from radon_numpyro.comparison.table import compare, compare_pooling
-    from radon_numpyro.pipeline import fit
+    from radon_numpyro.comparison.table import compare_pooling
 
-    settings: dict[str, Any] = {"draws": draws, "chains": chains, "seed": seed}
-    bar = terminal.progress_bar
     left_out = without_individual(data.labels.design)
-    if not left_out:
-        terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
-        return compare_pooling(
-            data,
-            priors=priors,
-            folds=folds,
-            leave_group_out=leave_group_out,
-            progress_bar=bar,
-            **settings,
-        )
-    terminal.note(left_out)
-    terminal.note("Fitting and scoring the pooled and hierarchical models.")
-    fits = {
-        model: fit(data, model=model, priors=priors, num_advi_steps=0, progress_bar=bar, **settings)
-        for model in ("pooled", "hierarchical")
-    }
-    return compare(fits, data, folds=folds, leave_group_out=leave_group_out, seed=seed)
+    if left_out:
+        terminal.note(left_out)
+    models = "pooled and" if left_out else "pooled, individual and"
+    terminal.note(f"Fitting and scoring the {models} hierarchical models.")
+    return compare_pooling(
+        data,
+        priors=priors,
+        folds=folds,
+        leave_group_out=leave_group_out,
+        draws=draws,
+        chains=chains,
+        seed=seed,
+        progress_bar=terminal.progress_bar,
+    )

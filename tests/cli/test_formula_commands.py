@@ -154,24 +154,38 @@ def test_why_the_individual_model_is_left_out_is_said():
     assert "vary about 0" in without_individual(Design((), ("Intercept",)))
 
 
-def test_compare_leaves_out_the_model_that_cannot_be_fitted(schools, tmp_path, monkeypatch):
-    """Else a formula with a column of the school could not be compared at all."""
+def test_compare_says_which_models_it_compares(schools, monkeypatch):
+    """Else a table of two models looks like a mistake."""
     taken = {}
 
     class Asked(Exception):
         pass
 
-    def compare(fits, data, **settings):
-        taken.update(fits=fits, settings=settings)
+    def compare_pooling(data, **settings):
+        taken.update(settings, notes=data.notes)
         raise Asked
 
-    monkeypatch.setattr("radon_numpyro.comparison.table.compare", compare)
-    options = ["--draws", "50", "--chains", "2", "--folds", "3"]
-    result = run("compare", schools, FORMULA, *options)
+    monkeypatch.setattr("radon_numpyro.comparison.table.compare_pooling", compare_pooling)
+    result = run("compare", schools, FORMULA, "--draws", "50", "--folds", "3", "--seed", "7")
     assert isinstance(result.exception, Asked)
-    assert "The individual model is left out" in result.stderr
-    assert list(taken["fits"]) == ["pooled", "hierarchical"]
-    assert taken["settings"]["folds"] == 3
+    assert "The individual model is left out, because" in result.stderr
+    assert "Fitting and scoring the pooled and hierarchical models." in result.stderr
+    assert (taken["draws"], taken["folds"], taken["seed"]) == (50, 3, 7)
+    assert taken["notes"] == tuple(NOTES)
+    names = ["--y", "MathAch", "--x", "SES", "--group", "School"]
+    assert "pooled, individual and hierarchical" in run("compare", schools, *names).stderr
+
+
+@pytest.mark.slow
+def test_compare_leaves_out_the_model_that_cannot_be_fitted(schools):
+    """Else a formula with a column of the school could not be compared at all."""
+    options = ["--draws", "200", "--chains", "2", "--folds", "2", "--json"]
+    result = run("compare", schools, FORMULA, *options)
+    assert result.exit_code in (0, 3), result.stderr
+    record = json.loads(result.stdout)
+    assert set(record["table"]) == {"pooled", "hierarchical"}
+    assert record["formula"] == FORMULA
+    assert record["notes"] == NOTES
 
 
 @pytest.mark.slow
