@@ -94,7 +94,7 @@ def _made[Data: (GroupedData, GroupStatistics)](
 ) -> Data:
     """The data of a frame, codes for missing values in the type of their columns."""
     missing = {
-        name: [_number(name, code) if kinds.get(name) == NUMBER else code for code in codes]
+        name: [_code(name, code, kinds.get(name, CATEGORY)) for code in codes]
         for name, codes in columns.missing.items()
     }
     if isinstance(columns, Columns):
@@ -121,7 +121,16 @@ def _kind(column: pd.Series) -> str:
     return NUMBER if numeric else CATEGORY
 
 
-def _number(name: str, code: str) -> int | float:
+def _code(name: str, code: str, kind: str) -> str | bool | int | float:
+    """A code for a missing value as a column of some kind holds it."""
+    if kind == CATEGORY:
+        return code
+    if kind == BOOLEAN:
+        if code not in (*TRUE, *FALSE):
+            raise ValueError(
+                f"Expected the code of column {name!r} to be true or false; got {code!r}"
+            )
+        return code in TRUE
     try:
         value = float(code)
     except ValueError:

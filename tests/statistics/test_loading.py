@@ -288,6 +288,19 @@ def test_a_group_that_is_a_predictor_too_is_read_once(tmp_path):
     assert_same_statistics(reduced, GroupStatistics.from_data(data))
 
 
+@pytest.mark.parametrize("reduce", [False, True])
+def test_codes_of_truth_values_in_parquet_are_truth_values(reduce, tmp_path):
+    """Else no row has the code, and none is left out."""
+    path = tmp_path / "rows.parquet"
+    rows = {"town": [*"aabbb"], "y": [1.0, 2.0, 4.0, 3.0, 5.0], "warm": [True, False] * 2 + [False]}
+    pq.write_table(pa.table(rows | {"x": [0, 1, 0, 1, 1]}), path)
+    formula = "y ~ x + (warm == FALSE) + (1 | town)"
+    with pytest.raises(ValueError, match="code of column 'warm' to be true or false; got '9'"):
+        load(str(path), of_formula(formula, {"warm": ["9"]}), reduce=reduce)
+    with pytest.raises(ValueError, match="two levels or more"):
+        load(str(path), of_formula(formula, {"warm": ["true"]}), reduce=reduce)
+
+
 def test_what_duckdb_cannot_compute_names_the_option(tmp_path):
     source = write(tmp_path / "rows.csv", ROWS)
     with pytest.raises(ValueError, match=r"poly.*read the file whole, by --no-reduce"):
