@@ -237,9 +237,9 @@ def prediction(
 ) -> tuple[Any, Any]:
     r"""Mean and variance of a regression line at new rows of known groups, given the scales.
 
-    .. math:: E = 	ilde x'	ilde b + d'A_c'C_c^{-T}(w_c - W_c	ilde b), \qquad
+    .. math:: E = \tilde x'\tilde b + d'A_c'C_c^{-T}(w_c - W_c\tilde b), \qquad
               \mathrm{Var} = d'(I + A_c'A_c)^{-1}d + h'Vh, \quad
-              h = 	ilde x - W_c'C_c^{-1}A_c d
+              h = \tilde x - W_c'C_c^{-1}A_c d
 
     with d the row of the columns that vary, each entry times its scale.
 
@@ -248,13 +248,13 @@ def prediction(
     terms
         From :func:`group_terms`, of S scales.
     coefficients
-        :math:`	ilde b`, shape (Q, S).
+        :math:`\tilde b`, shape (Q, S).
     z, row
-        Columns that vary and :math:`	ilde x` of R rows, shapes (P, R) and (Q, R).
+        Columns that vary and :math:`\tilde x` of R rows, shapes (P, R) and (Q, R).
     group
         Group of each row, shape (R,).
     population
-        Given when :math:`	ilde b` is itself uncertain: adds its variance.
+        Given when :math:`\tilde b` is itself uncertain: adds its variance.
 
     Returns
     -------

@@ -11,8 +11,8 @@ group                     content
 ========================  =====================================================================
 
 The first four come from NumPyro's ``Predictive`` and ``log_likelihood`` on the models as written
-(``model/regressions.py``). Top-level are ``mu_*``, ``sigma_*`` and ``eps`` in the hierarchical
-model, ``alpha``, ``beta`` and ``eps`` in the others. The population :math:`N(\mu, \sigma)` of the
+(``model/regressions.py``). Top-level are ``mu_*``, ``sigma_*``, ``gamma`` and ``eps`` in the
+hierarchical model, all sites in the others. The population :math:`N(\mu, \sigma)` of the
 hierarchical model is left out of ``log_prior``. Power-scaling asks how the posterior would move if
 what was assumed before the data weighed more or less. But the coefficients are what the population
 is learnt from, the data of its hyperparameters: its density to the power of 1.01 would pretend that
@@ -39,7 +39,13 @@ from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.inference.programs import precision
 from radon_numpyro.model.models import Site
 from radon_numpyro.results.datatree import add_draws
-from radon_numpyro.results.fit_reader import read_data, read_labels, read_model, read_priors
+from radon_numpyro.results.fit_reader import (
+    has_coefficients,
+    read_data,
+    read_labels,
+    read_model,
+    read_priors,
+)
 
 GROUPS = ("prior", "prior_predictive", "posterior_predictive", "log_likelihood", "log_prior")
 
@@ -111,8 +117,7 @@ def _draws(tree: xr.DataTree) -> dict[str, np.ndarray]:
 
 def _coefficients_too(tree: xr.DataTree, name: str) -> dict[str, np.ndarray]:
     draws = _draws(tree)
-    sites = _sites(tree)
-    if any(name not in draws for name, site in sites.items() if not site.is_top_level):
+    if not has_coefficients(tree):
         raise ValueError(
             f"Expected a fit whose coefficients were drawn for {name}; got one that summarised "
             "them: fit with coefficients='draws'"

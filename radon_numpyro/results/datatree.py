@@ -48,10 +48,11 @@ from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistic
 
 # Columns of all predictors, where some do not vary by group.
 COLUMN = "column"
-_SITES = {"mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "gamma", "eps"}
+_SITES = {"mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps"}
 _DIMS = {".", "chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
-_DIMS |= {MEAN_SLOPE, FIXED, COLUMN, f"{COLUMN}_other"}
 _TAKEN = _DIMS.union(_SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
+# Taken too where some column does not vary by group about a mean.
+_TAKEN_BY_OTHERS = {"gamma", MEAN_SLOPE, FIXED, COLUMN, f"{COLUMN}_other"}
 # Arguments of functions of xarray that ArviZ calls with dimensions as keywords.
 _KEYWORDS = ("self", "coords")
 
@@ -60,8 +61,7 @@ def group_dim(labels: Labels) -> str:
     """Dimension that bears the groups: the user's column name.
 
     A name that another dimension or variable has already, or that xarray cannot take as one, gets
-    ``_group`` behind it; a slash,
-    which in a DataTree is a path, becomes an underscore.
+    ``_group`` behind it; a slash, which in a DataTree is a path, becomes an underscore.
 
     Parameters
     ----------
@@ -69,7 +69,8 @@ def group_dim(labels: Labels) -> str:
         Names of the data.
     """
     name = labels.group.replace("/", "_") or "group"
-    return f"{name}_group" if name in _TAKEN or name in _KEYWORDS else name
+    taken = _TAKEN if labels.design.varies_throughout else _TAKEN | _TAKEN_BY_OTHERS
+    return f"{name}_group" if name in taken or name in _KEYWORDS else name
 
 
 def site_dims(model: str, labels: Labels) -> dict[str, list[str]]:

@@ -27,6 +27,7 @@ from radon_numpyro.model.models import PREDICTOR, Model, coordinates
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.datatree import group_dim
 from radon_numpyro.results.fit_reader import (
+    has_coefficients,
     read_centers,
     read_coefficients,
     read_draws,
@@ -118,7 +119,7 @@ class Numbers:
     @property
     def has_draws(self) -> bool:
         """Whether the coefficients of the groups were drawn, not summarised."""
-        return any(name in self.tree["posterior"] for name in ("alpha", "beta"))
+        return has_coefficients(self.tree)
 
     @cached_property
     def displayed(self) -> xr.DataTree:
@@ -206,8 +207,9 @@ class Numbers:
                 for first in range(0, size, BLOCK)
             ]
             return Estimate(*map(np.concatenate, zip(*blocks, strict=True)))
+        group = group_dim(self.labels)
         mean, sd = (
-            np.column_stack([part[name] for name in ("alpha", "beta") if name in part])
+            np.column_stack([part[n].transpose(group, ...) for n in ("alpha", "beta") if n in part])
             for part in (
                 self.tree[f"coefficients/{kind}"].to_dataset() for kind in ("means", "sds")
             )
@@ -219,11 +221,19 @@ class Numbers:
     def identified(self) -> np.ndarray:
         """Whether its own rows determine a coefficient, shape (C, P), or (1, P) if pooled."""
         s, design = self.statistics, self.labels.design
+        count, mean, sxx = (np.asarray(v) for v in (s.count, s.mean_x, s.sxx))
         k = len(design.slopes)
-        moments = (np.asarray(s.count), np.asarray(s.mean_x)[:, :k], np.asarray(s.sxx)[:, :k, :k])
-        if not self.model.by_group:
-            moments = overall_moments(*moments)
-        return identified_coefficients(*moments)[:, 0 if design.intercept_varies else 1 :]
+        if self.model.by_group:
+            mean, sxx = mean[:, :k], sxx[:, :k, :k]
+        else:
+            count, mean, sxx = overall_moments(count, mean, sxx)
+        has_constant = INTERCEPT in (design.varying if self.model.by_group else design.population)
+        if not has_constant:
+            # Slopes through 0 are determined by products about 0.
+            sxx = sxx + count[:, None, None] * mean[:, :, None] * mean[:, None, :]
+            mean = np.zeros_like(mean)
+        found = identified_coefficients(count, mean, sxx)
+        return found[:, 0 if design.intercept_varies else 1 : k + 1]
 
     @cached_property
     def chosen(self) -> np.ndarray:

@@ -132,11 +132,12 @@ def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -
     if columns is not None and (
         not isinstance(columns, dict)
         or set(columns) != {"population", "varying"}
-        or not all(_is_list_of(value, str) for value in columns.values())
+        or not all(_is_list_of(v, str) and len(set(v)) == len(v) for v in columns.values())
+        or not columns["varying"]
     ):
         raise ValueError(
-            f"Expected attribute design of {name} to list the columns of population and varying; "
-            f"got {columns!r}"
+            f"Expected attribute design of {name} to list different columns of population and "
+            f"varying; got {columns!r}"
         )
     try:
         design = read_design(tree)

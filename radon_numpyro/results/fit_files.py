@@ -258,6 +258,8 @@ def _check_numbers(tree: xr.DataTree, name: str, labels: Labels) -> None:
     columns = columns_of_sites(labels.design)
     for site in fields(priors):
         prior = getattr(priors, site.name)
+        if prior is None and labels.design.fixed:
+            raise ValueError(f"Expected {name} to have a prior of {site.name}; got none")
         shapes = set() if prior is None else {np.shape(v) for v in prior.parameters.values()}
         allowed = {(), (len(columns[site.name]),)} if site.name in columns else {()}
         if not shapes <= allowed:

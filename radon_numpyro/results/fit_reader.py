@@ -220,7 +220,10 @@ def read_coefficients(tree: xr.DataTree, groups: Any = slice(None)) -> np.ndarra
         draws = _numbers(values.isel({group: groups}) if by_group else values)
         draws = draws if by_group else draws[:, :, None]
         parts.append(draws[..., None] if name == "alpha" else draws)
-    out = np.concatenate(parts, axis=-1)
+    sizes = tree["posterior"].sizes
+    num_groups = parts[0].shape[2] if parts else 1
+    none = np.empty((sizes["chain"], sizes["draw"], num_groups, 0))
+    out = np.concatenate([none, *parts], axis=-1)
     if out.shape[-1] < len(design.varying):
         known = [name in design.population for name in design.varying]
         full = np.zeros((*out.shape[:-1], len(design.varying)))
@@ -244,8 +247,21 @@ def read_population(tree: xr.DataTree) -> np.ndarray:
         columns that do not vary.
     """
     mean = "mu_" if read_model(tree).population else ""
-    draws = read_draws(tree, (f"{mean}alpha", f"{mean}beta", "gamma"))
-    return np.column_stack(list(draws.values()))
+    draws = read_draws(tree, (f"{mean}alpha", f"{mean}beta", "gamma", "eps"))
+    none = np.empty((len(draws.pop("eps")), 0))
+    return np.column_stack([none, *draws.values()])
+
+
+def has_coefficients(tree: xr.DataTree) -> bool:
+    """Whether the coefficients of the groups were drawn, not summarised.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    """
+    sites = read_model(tree).sites(read_design(tree))
+    return all(name in tree["posterior"] for name, s in sites.items() if not s.is_top_level)
 
 
 def _constants(tree: Any) -> xr.Dataset:

@@ -40,6 +40,7 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations, population_
 from radon_numpyro.gaussian.predictive import Scales, draw_groups, line_blocks, residual_variance
 from radon_numpyro.results.datatree import predictions_to_datatree
 from radon_numpyro.results.fit_reader import (
+    has_coefficients,
     read_centers,
     read_coefficients,
     read_labels,
@@ -289,8 +290,7 @@ def _lines(tree: xr.DataTree, rows: _Rows, scales: Scales, rng: np.random.Genera
     _, first, own = np.unique(rows.identity, return_index=True, return_inverse=True)
     # In order, so that those not seen come last.
     group = rows.group[first]
-    drawn = any(name in tree["posterior"] for name in ("alpha", "beta"))
-    kept = group[group >= 0] if drawn else group[:0]
+    kept = group[group >= 0] if has_coefficients(tree) else group[:0]
     parts = [read_coefficients(tree, kept)] if len(kept) else []
     if len(kept) < len(group):
         assert population is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -60,7 +61,7 @@ def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
     coefficients = ["intercept"] * labels.design.intercept_varies + list(labels.design.slopes)
     size = len(coefficients)
     name = labels.group if labels.group not in ("rows", "coefficient") else f"{labels.group}_group"
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             name: [g for g in groups for _ in range(size)],
             "rows": [n for n in rows for _ in range(size)],
@@ -72,3 +73,7 @@ def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
             "identified": numbers.identified.ravel(),
         }
     )
+    # A column that varies about 0 has no coefficient where nothing varies.
+    design = labels.design
+    absent = [n not in design.population for n in design.varying] if pooled else [False] * size
+    return table[np.tile(~np.array(absent, dtype=bool), len(groups))]
