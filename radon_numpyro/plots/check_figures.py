@@ -12,7 +12,6 @@ from scipy.stats import halfnorm, norm, uniform
 from xarray import DataArray, DataTree
 
 from radon_numpyro.data.digits import number, stated
-from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.plots.styling import (
     INTERVALS,
@@ -188,7 +187,8 @@ def plot_prior_posterior(
     axes = new_axes(len(sites), 2, 1.85)
     for ax, (name, site) in zip(axes, sites.items(), strict=True):
         known = tree["posterior"].to_dataset().indexes
-        k = known[PREDICTOR].get_loc(site[PREDICTOR].item()) if PREDICTOR in site.coords else 0
+        own = [dim for dim in site.coords if dim in known and site[dim].ndim == 0]
+        k = known[own[0]].get_loc(site[own[0]].item()) if own else 0
         prior, words = _prior(getattr(priors, name.partition("[")[0]), k)
         draws = site.values.ravel()
         low, high = np.quantile(draws, (0.002, 0.998))
