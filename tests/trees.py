@@ -1,5 +1,7 @@
 """Small trees for figures, as `to_datatree` makes them, and what to read off the figures."""
 
+import json
+
 import arviz as az
 import numpy as np
 import xarray as xr
@@ -97,7 +99,8 @@ def make_tree(
         arrays = {site: np.asarray(v) for site, v in values.items()}
         dataset = az.dict_to_dataset(arrays, dims=dims, coords=coords, sample_dims=[])
         tree[f"advi/{name}"] = xr.DataTree(dataset)
-    tree.attrs = {"model": model, "outcome": "log_radon", "group": "county"}
+    names = {"outcome": "log_radon", "predictors": json.dumps(predictors), "group": "county"}
+    tree.attrs = {"model": model, **names}
     return tree
 
 

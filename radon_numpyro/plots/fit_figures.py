@@ -1,22 +1,24 @@
 """Figures of one fit: ADVI, chains, and the regression lines of groups."""
 
 import textwrap
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
 import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib import cm, colors
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy.stats import norm
-from xarray import DataArray, DataTree
+from xarray import DataTree
 
 from radon_numpyro.data.centers import zeros
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.inference.advi_windows import WINDOW
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.plots.styling import (
@@ -33,7 +35,8 @@ from radon_numpyro.plots.styling import (
     on_scale,
     split_sites,
 )
-from radon_numpyro.results.fit_reader import read_centers, read_model
+from radon_numpyro.results.column_names import factors
+from radon_numpyro.results.fit_reader import read_centers, read_design, read_model
 
 
 def plot_elbo(tree: DataTree, ax: Axes | None = None) -> Axes:
@@ -205,8 +208,10 @@ def plot_group_lines(
     """Plot the regression lines of single groups under several models, over their rows.
 
     The thick line is the posterior mean; the 60 thin lines are single draws of that group, taken
-    evenly over chains and draws. Other predictors are held at their mean in the group. The y axis
-    holds the rows and the means, save that of an individual slope that the rows do not identify.
+    evenly over chains and draws. Other predictors are held at their mean in the group, or over all
+    rows where the group has none; an interaction goes with the predictor that is on the axis. The
+    y axis holds the rows and the means, save that of an individual slope that the rows do not
+    identify.
 
     Parameters
     ----------
@@ -242,11 +247,12 @@ def plot_group_lines(
     constants, rows = (source[of].to_dataset() for of in ("constant_data", "observed_data"))
     chosen = [check_labels(groups, group_sizes(tree).index) for tree in trees.values()][-1]
     # In the units of the columns, wherever each fit counts them from.
-    x, predictors = constants["x"] + _zeros(source), constants.indexes[PREDICTOR]
+    predictors = pd.Index(read_design(source).predictors, name=PREDICTOR, dtype=object)
+    x = constants["x"].values + _zeros(source)
     predictor = check_labels(predictor or predictors[:1], predictors)[0]
     outcome = outcome or source.attrs["outcome"]
     labels = group_sizes(source).index[constants["group_index"].values]
-    values, seen = x.sel({PREDICTOR: predictor}).values, labels.isin(chosen)
+    values, seen = x[:, predictors.get_loc(predictor)], labels.isin(chosen)
     binary = np.isin(values, (0, 1)).all()
     span = values[seen] if len(set(values[seen])) > 1 else values
     ends = np.array((-0.2, 1.2) if binary else (span.min(), span.max()))
@@ -257,8 +263,7 @@ def plot_group_lines(
     heights, ticks = [rows["y"].values[seen]], x_labels or ({0: "0", 1: "1"} if binary else {})
     for k, (ax, group) in enumerate(zip(axes, chosen, strict=True)):
         row = labels == group
-        at = x[row].mean("row")
-        at = at.where(at[PREDICTOR] != predictor, DataArray(ends, dims="end"))
+        at = _along((x[row] if row.any() else x).mean(0), predictors, predictor, ends)
         for (label, tree), (colour, style) in zip(trees.items(), cycle(STYLES), strict=False):
             lines, name = _lines(tree, group, at), f"{label}: mean and draws"
             ax.plot(ends, lines[:: -(-len(lines) // 60)].T, color=colour, lw=0.4, alpha=0.3)
@@ -285,18 +290,36 @@ def plot_group_lines(
     return axes
 
 
-def _lines(tree: DataTree, group: Hashable, at: DataArray) -> np.ndarray:
+def _along(
+    means: np.ndarray, columns: Sequence[str], predictor: str, ends: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every column at the two ends of the x axis, others being as they are on average."""
+    at = dict(zip(columns, means, strict=True))
+    found = {INTERCEPT: np.ones(len(ends))}
+    for column in columns:
+        parts = factors(column, columns)
+        others = np.prod([at[part] for part in parts if part != predictor])
+        along = ends ** parts.count(predictor) * others
+        found[column] = along if predictor in parts else np.full(len(ends), at[column])
+    return found
+
+
+def _lines(tree: DataTree, group: Hashable, at: Mapping[str, np.ndarray]) -> np.ndarray:
     """Each draw's line of a group at the two ends of the x axis, shape (draws, 2)."""
-    draws = tree["posterior"].to_dataset()[["alpha", "beta"]]
-    if draws["alpha"].ndim == 3:
-        draws = draws.sel({draws["alpha"].dims[2]: group})
-    x = (at - _zeros(tree)).sel({PREDICTOR: draws[PREDICTOR]})
-    lines = draws["alpha"] + (draws["beta"] * x).sum(PREDICTOR)
-    return lines.transpose("chain", "draw", "end").values.reshape(-1, 2)
+    design, model, draws = read_design(tree), read_model(tree), tree["posterior"].to_dataset()
+    zero = dict(zip(design.predictors, _zeros(tree), strict=True)) | {INTERCEPT: 0.0}
+    slopes = design.slopes if model.by_group else design.means
+    columns = {"alpha": (INTERCEPT,), "beta": slopes, "gamma": design.fixed}
+    lines, groups = np.zeros((1, 1)), group_sizes(tree).index.name
+    for site in columns.keys() & model.sites(design).keys():
+        if site not in draws:
+            raise ValueError(f"Expected draws of {site}; got a fit that kept none")
+        own = draws[site].sel({groups: group} if groups in draws[site].dims else {})
+        values = own.transpose("chain", "draw", ...).values.reshape(-1, len(columns[site]))
+        lines = lines + values @ np.stack([at[x] - zero[x] for x in columns[site]])
+    return lines
 
 
-def _zeros(tree: DataTree) -> DataArray:
+def _zeros(tree: DataTree) -> np.ndarray:
     """Value of each predictor that a fit counts as 0."""
-    names = tree["constant_data"].to_dataset().indexes[PREDICTOR]
-    values = zeros(read_centers(tree), list(names))
-    return DataArray(values, dims=PREDICTOR, coords={PREDICTOR: names})
+    return zeros(read_centers(tree), read_design(tree).predictors)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from xarray import DataTree
 
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.plots.styling import (
     INTERVALS,
     LEGEND,
@@ -23,6 +24,7 @@ from radon_numpyro.plots.styling import (
     slope_name,
     split_sites,
 )
+from radon_numpyro.results.fit_reader import read_design
 
 EXTREMES, COLUMN = 50, 30
 
@@ -39,6 +41,9 @@ def plot_forest(
 ) -> np.ndarray:
     """Plot every group's coefficient: posterior mean and interval, the highest on top.
 
+    Or, for ``"gamma"``, the coefficients that all groups share, in the order of the model, but the
+    intercept, whose unit is another; the line is at 0.
+
     The number behind a group is its size. The band is the interval of the population mean. Of more
     than 100 groups the 50 highest and the 50 lowest are shown. A group 10 times as wide as those
     of the narrowest quarter is off the scale: named, not drawn.
@@ -48,7 +53,7 @@ def plot_forest(
     tree
         A fit with a coefficient for each group.
     site
-        ``"alpha"``, ``"beta"`` or, of the individual model, ``"eps"``.
+        ``"alpha"``, ``"beta"``, ``"gamma"`` or, of the individual model, ``"eps"``.
     predictor
         The predictor of the slope; default the first.
     ci_prob, ci_kind
@@ -67,6 +72,8 @@ def plot_forest(
         If the fit has no draws of such a site, a predictor is unknown, or `ci_prob` or `ci_kind`
         is no such thing.
     """
+    if site == "gamma":
+        return _plot_shared(tree, ci_prob, ci_kind, outcome)
     sites, sizes = split_sites(tree, "posterior", outcome), group_sizes(tree)
     name = slope_name(tree, predictor) if site == "beta" else site
     grouped = [key for key, draws in sites.items() if sizes.index.name in draws.dims]
@@ -108,4 +115,30 @@ def plot_forest(
     if population is not None:
         keys["population mean"] = Patch(color="0.85"), Line2D([], [], color="black", lw=0.8)
     axes[0].figure.legend(list(keys.values()), list(keys), **LEGEND | {"ncols": len(axes)})
+    return axes
+
+
+def _plot_shared(tree: DataTree, ci_prob: float, ci_kind: str, outcome: str | None) -> np.ndarray:
+    """The coefficients that all groups share, a row each."""
+    sites = split_sites(tree, "posterior", outcome)
+    draws = {x: sites[f"gamma[{x}]"] for x in read_design(tree).fixed if x != INTERCEPT}
+    if not draws:
+        raise ValueError("Expected predictors with one coefficient for all groups; got none")
+    ends = np.array([interval(one, ci_prob, ci_kind) for one in draws.values()]).reshape(-1, 2)
+    colour = MODEL_STYLES[tree.attrs["model"]][0]
+    axes = new_axes(1, 1, max(1.4, 0.7 + 0.2 * len(draws)))
+    ax, rows = axes[0], np.arange(len(draws))
+    ax.axvline(0, color="black", lw=0.8, zorder=1)
+    ax.set_axisbelow(True)
+    ax.grid(axis="y", color="0.93", lw=0.5)
+    ax.hlines(rows, *ends.T, color=colour, lw=1, zorder=2)
+    ax.plot([float(one.mean()) for one in draws.values()], rows, "o", color=colour, ms=3, zorder=3)
+    ax.set_yticks(rows, [shorten(x) for x in draws], parse_math=False)
+    ax.set_ylim(len(draws) - 0.4, -0.6)
+    y = outcome or tree.attrs["outcome"]
+    dress(ax, "gamma", textwrap.fill(f"coefficient, {y} per unit of the column", 34), "")
+    ax.tick_params(axis="y", length=0)
+    words = f"posterior mean, {100 * ci_prob:g} % {INTERVALS[ci_kind]} interval"
+    key = Line2D([], [], color=colour, marker="o", ms=3, lw=1, label=words)
+    ax.figure.legend(handles=[key], **LEGEND)
     return axes

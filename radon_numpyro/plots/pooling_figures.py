@@ -11,7 +11,7 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, Patch
 from scipy.stats import chi2, norm
-from xarray import DataTree
+from xarray import DataArray, DataTree
 
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.identification import identified_coefficients
@@ -32,6 +32,7 @@ from radon_numpyro.plots.styling import (
     slope_name,
     split_sites,
 )
+from radon_numpyro.results.fit_reader import read_design, read_model
 
 COVERAGE = (0.5, 0.95)
 ALONE: Look = {"color": BLUE, "mfc": "white", "marker": "o", "ls": "", "ms": 3.5, "mew": 0.8}
@@ -93,19 +94,27 @@ def plot_shrinkage(
     Raises
     ------
     TypeError, ValueError
-        If `trees` are not such fits, or a group or predictor is unknown.
+        If `trees` are not such fits, a group or predictor is unknown, or the intercept does not
+        vary by group.
     """
     _check_trees(trees)
     individual, hierarchical = trees["individual"], trees["hierarchical"]
     sites, sizes = split_sites(hierarchical, "posterior", outcome), group_sizes(hierarchical)
     slope = slope_name(hierarchical, predictor)
     names = ["alpha"] if slope is None else ["alpha", slope]
-    labels = [sites[f"mu_{name}"].attrs["long_name"].removeprefix("mean ") for name in names]
+    if "sigma_alpha" not in sites:
+        raise ValueError("Expected fits in which the intercept varies by group; got others")
+    of_model = read_model(hierarchical).sites(read_design(hierarchical))
+    words = {"y": outcome or hierarchical.attrs["outcome"], "x": (slope or "")[5:-1]}
+    labels = [of_model[name.partition("[")[0]].words.format(**words) for name in names]
     wanted = None if groups is None else check_labels(groups, sizes.index)
     pull = _Pull(
         _estimates(individual).where(_identified(individual))[names],
         _estimates(hierarchical)[names],
-        pd.Series({name: float(sites[f"mu_{name}"].mean()) for name in names}),
+        # Coefficients may vary about 0.
+        pd.Series(
+            {n: float(sites[f"mu_{n}"].mean()) if f"mu_{n}" in sites else 0.0 for n in names}
+        ),
         pd.Series({name: float(sites[f"sigma_{name}"].mean()) for name in names}),
         _estimates(trees["pooled"])[names].iloc[0] if "pooled" in trees else None,
     )
@@ -250,6 +259,11 @@ def _estimates(tree: DataTree) -> pd.DataFrame:
     sites = {name: site for name, site in sites.items() if name.startswith(("alpha", "beta"))}
     values = {n: (s.median(("chain", "draw")) if kept else s).values for n, s in sites.items()}
     return pd.DataFrame(values, index=group_sizes(tree).index)
+
+
+def _mean(sites: Mapping[str, DataArray], name: str) -> float:
+    """Posterior mean of the mean of a population; coefficients may vary about 0."""
+    return float(sites[f"mu_{name}"].mean()) if f"mu_{name}" in sites else 0.0
 
 
 def _identified(tree: DataTree) -> pd.DataFrame:

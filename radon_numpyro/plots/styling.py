@@ -21,8 +21,9 @@ from matplotlib.legend import Legend
 from xarray import DataArray, DataTree
 
 from radon_numpyro.data.checks import first_few, suggest
-from radon_numpyro.model.models import PREDICTOR
-from radon_numpyro.results.fit_reader import read_model
+from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.model.models import FIXED, GROUP, PREDICTOR, coordinates
+from radon_numpyro.results.fit_reader import read_design, read_model
 
 Groups = Iterable[Hashable]
 Look = dict[str, Any]
@@ -63,22 +64,30 @@ def check_labels(wanted: Any, known: pd.Index) -> list[Any]:
 
 
 def split_sites(tree: DataTree, of: str, outcome: str | None) -> dict[str, DataArray]:
-    """Sites in the order of the model, one for each predictor: ``beta[floor]``."""
+    """Sites in the order of the model, one for each column: ``beta[floor]``."""
     sites, y, dataset = {}, outcome or tree.attrs["outcome"], tree[of].to_dataset()
-    of_model = read_model(tree).sites(dataset.sizes.get(PREDICTOR, 0))
+    design = read_design(tree)
+    of_model, columns = read_model(tree).sites(design), coordinates(design)
     for name in filter(dataset.data_vars.__contains__, of_model):
         whole = dataset[name]
-        for x in whole[PREDICTOR].values.tolist() if PREDICTOR in whole.dims else [None]:
-            one = whole if x is None else whole.sel({PREDICTOR: x})
-            words = of_model[name].words.format(y=y, x=x)
+        dim = next((d for d in of_model[name].dims if d != GROUP), None)
+        for x in [None] if dim is None else columns[dim]:
+            one = whole if x is None else whole.sel({dim: x})
+            words = _words(of_model[name].words, dim, x).format(y=y, x=x)
             sites[name if x is None else f"{name}[{x}]"] = one.assign_attrs(long_name=words)
     return sites
 
 
+def _words(words: str, dim: str | None, x: str | None) -> str:
+    """What a site is; one more of a level or of an interaction is no unit."""
+    if dim == FIXED and x == INTERCEPT:
+        return "intercept, {y}"
+    return "coefficient of {x}, {y}" if dim == FIXED and x and set(x) & set("[:") else words
+
+
 def slope_name(tree: DataTree, predictor: str | None) -> str | None:
     """Name of the slopes of a predictor, default the first: ``beta[floor]``; None without any."""
-    indexes = tree["posterior"].to_dataset().indexes
-    known = indexes.get(PREDICTOR, pd.Index([], name=PREDICTOR))
+    known = pd.Index(read_design(tree).slopes, name=PREDICTOR, dtype=object)
     chosen = check_labels(predictor or known[:1], known)
     return f"beta[{chosen[0]}]" if chosen else None
 

@@ -16,8 +16,9 @@ from radon_numpyro.data.checks import plural
 from radon_numpyro.inference.devices import in_words
 from radon_numpyro.report import groups as report_groups
 from radon_numpyro.report import sections as report_sections
+from radon_numpyro.report.answers import answer, question
 from radon_numpyro.report.html import Html, element, page, section, table
-from radon_numpyro.report.words import answer, name, percent, question
+from radon_numpyro.report.words import name, percent
 from radon_numpyro.results.diagnostics import Diagnosis, diagnose, drawn_again
 from radon_numpyro.results.estimates import Numbers
 

@@ -6,6 +6,7 @@ import base64
 import io
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,14 +18,17 @@ from xarray import DataTree
 from radon_numpyro import plots
 from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
+from radon_numpyro.data.design import Design
 from radon_numpyro.pipeline import fit
 from radon_numpyro.plots.styling import apart_from_pyplot
 from radon_numpyro.report.html import Html, element
+from radon_numpyro.report.terms import terms
 from radon_numpyro.report.words import percent
 from radon_numpyro.results.arviz_groups import with_groups
 from radon_numpyro.results.datatree import group_dim
 from radon_numpyro.results.estimates import Numbers, display
-from radon_numpyro.results.fit_reader import read_labels, read_statistics
+from radon_numpyro.results.fit_reader import read_draws, read_labels, read_statistics
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # Whatever the caller's settings are, the same page. Text stays text: a browser has letters of
 # scripts that the font of matplotlib lacks.
@@ -71,8 +75,9 @@ def figure(draw: Callable[[], Any], alt: str, caption: Any) -> Html:
 def forests(numbers: Numbers) -> list[Html]:
     """Every group's intercept and slopes, those that the table names."""
     tree = _only(numbers, numbers.chosen)
+    design = read_labels(tree).design
     sites: list[tuple[str, str | None, str]] = [("alpha", None, "intercept")]
-    predictors = read_labels(tree).predictors[:MOST_PREDICTORS]
+    sites, predictors = sites * design.intercept_varies, design.slopes[:MOST_PREDICTORS]
     sites += [("beta", x, f"slope of {x}") for x in predictors]
     prob = percent(numbers.prob)
     return [
@@ -96,11 +101,16 @@ def shrinkage(numbers: Numbers) -> Html:
         If a group has no estimate of its own.
     """
     tree = _only(numbers, numbers.sampled)
+    statistics, less = read_statistics(tree), ""
+    if statistics.labels.design.fixed:
+        gamma = read_draws(tree, ["gamma"])["gamma"].mean(0)
+        statistics = _of_groups(statistics, gamma)
+        less = ", after what the shared coefficients make of the other columns"
     # Every group on its own needs the statistics of no other.
     # That the priors of the fit may not suit one group alone is part of what is shown.
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         alone = fit(
-            read_statistics(tree),
+            statistics,
             model="individual",
             priors=numbers.priors,
             seed=int(tree.attrs["seed"]),
@@ -113,21 +123,66 @@ def shrinkage(numbers: Numbers) -> Html:
         partial(plots.plot_shrinkage, {"individual": alone, "hierarchical": tree}),
         f"Estimates of {plural(shown, 'group')} on their own and in the hierarchical model, joined "
         "by lines that lead towards the mean of the population, longest for groups of few rows.",
-        f"{some}Partial pooling. Open: what a group's own rows say. Filled: what the hierarchical "
-        "model says, which lends to groups of few rows from all others.",
+        f"{some}Partial pooling. Open: what a group's own rows say{less}. Filled: what the "
+        "hierarchical model says, which lends to groups of few rows from all others.",
+    )
+
+
+def has_shrinkage(numbers: Numbers) -> bool:
+    """Whether every coefficient of a group varies about a mean, the intercept among them."""
+    design = numbers.labels.design
+    return design.has_mean_intercept and design.means == design.slopes
+
+
+def _of_groups(statistics: GroupStatistics, gamma: np.ndarray) -> GroupStatistics:
+    """Statistics of the outcome less what the columns make that do not vary by group."""
+    labels, s, k = statistics.labels, statistics, len(statistics.labels.design.slopes)
+    design = Design.all_varying(labels.design.slopes)
+    sxx, sxy, mean_x = (np.asarray(part) for part in (s.sxx, s.sxy, s.mean_x))
+    rest = sxx[:, k:, k:] @ gamma
+    return replace(
+        s,
+        labels=replace(labels, predictors=labels.design.slopes, design=design),
+        mean_x=mean_x[:, :k],
+        mean_y=np.asarray(s.mean_y) - mean_x[:, k:] @ gamma,
+        sxx=sxx[:, :k, :k],
+        sxy=sxy[:, :k] - sxx[:, :k, k:] @ gamma,
+        syy=np.maximum(np.asarray(s.syy) - 2 * sxy[:, k:] @ gamma + rest @ gamma, 0.0),
+        centers=tuple((x, value) for x, value in s.centers if x in design.slopes),
     )
 
 
 def lines(numbers: Numbers) -> Html:
     """Regression lines of a few groups over their rows."""
     tree, labels = numbers.displayed, read_labels(numbers.displayed)
-    chosen, x = [labels.groups[code] for code in numbers.examples()], labels.predictors[0]
+    chosen = [labels.groups[code] for code in numbers.examples()]
+    x = labels.predictors[axis_of_lines(numbers) or 0]
+    others = " Other columns are at their mean in the group." if numbers.labels.design.fixed else ""
     return figure(
-        partial(plots.plot_group_lines, {numbers.model.name: tree}, chosen),
+        partial(plots.plot_group_lines, {numbers.model.name: tree}, chosen, predictor=x),
         f"Rows and regression lines of {plural(len(chosen), 'group')} against {x}: the largest, "
         "the median and the smallest group.",
         "The largest, the median and the smallest group: dots are rows, the thick line is the "
-        "posterior mean, thin lines are single draws. Where they fan out, little is known.",
+        f"posterior mean, thin lines are single draws. Where they fan out, little is known.{others}",
+    )
+
+
+def axis_of_lines(numbers: Numbers) -> int | None:
+    """Position of the first predictor that varies within groups and is no interaction."""
+    known = enumerate(terms(numbers).values())
+    fit = [k for k, term in known if not term.of_groups and not term.is_interaction]
+    return fit[0] if fit else None
+
+
+def shared(numbers: Numbers) -> Html:
+    """The coefficients that all groups share."""
+    return figure(
+        partial(plots.plot_forest, numbers.displayed, "gamma", ci_prob=numbers.prob),
+        "The coefficient of each column that does not vary by group, a point with its interval, "
+        "beside a line at 0; the table of parameters has the numbers.",
+        "Coefficients that do not vary by group. Each is in its own unit, so that a "
+        "larger one need not matter more. An interval that crosses the line at 0 leaves the "
+        "direction open.",
     )
 
 

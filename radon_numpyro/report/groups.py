@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from radon_numpyro.data.checks import plural
 from radon_numpyro.report import figures
 from radon_numpyro.report.html import Html, element, section, table
+from radon_numpyro.report.terms import Term, terms
 from radon_numpyro.report.words import ends, middle, name, percent, stated
 from radon_numpyro.results.estimates import Estimate, Numbers
 from radon_numpyro.results.prediction import predict
@@ -20,14 +22,15 @@ PRIOR_MARK = "\N{DAGGER}"
 
 def groups(numbers: Numbers) -> Html | None:
     """A row a group, and the figures of groups."""
-    if not numbers.model.by_group:
+    design = numbers.labels.design
+    if not numbers.model.by_group or not design.varying:
         return None
     found, count = numbers.coefficients, np.asarray(numbers.statistics.count)
-    total, predictors = len(count), numbers.labels.predictors[:SHOWN_PREDICTORS]
+    total, predictors = len(count), design.slopes[:SHOWN_PREDICTORS]
     rows = []
     for code in numbers.chosen:
         cells: list[Any] = [name(numbers.group(code)), f"{count[code]:,.0f}"]
-        for k in range(1 + len(predictors)):
+        for k in range(design.intercept_varies + len(predictors)):
             one = Estimate(*(part[code, k] for part in found))
             prior = numbers.model.eps_by_group and not numbers.identified[code, k]
             marked = PRIOR_MARK if prior else ""
@@ -42,18 +45,20 @@ def groups(numbers: Numbers) -> Html | None:
         )
     else:
         which = f"All {plural(total, 'group')}."
+    first = "intercept" if design.intercept_varies else "slope"
     caption = [
-        f"{which} Posterior mean and {percent(numbers.prob)} interval, the highest intercept first."
+        f"{which} Posterior mean and {percent(numbers.prob)} interval, the highest {first} first."
     ]
-    if more := len(numbers.labels.predictors) - len(predictors):
+    if more := len(design.slopes) - len(predictors):
         caption.append(f" Slopes of {plural(more, 'more predictor')} are left out.")
     if numbers.model.eps_by_group and not numbers.identified.all():
         caption.append(f" {PRIOR_MARK}: the prior's number; the group's own rows do not tell.")
     if not numbers.has_draws:
         caption.append(" The fit kept means and sds of these; the intervals are those of Normals.")
-    headings = ["group", "rows", "intercept", *(["slope of ", name(x)] for x in predictors)]
+    intercept = ["intercept"] if design.intercept_varies else []
+    headings = ["group", "rows", *intercept, *(["slope of ", name(x)] for x in predictors)]
     content: list[Any] = []
-    if numbers.model.population:
+    if numbers.model.population and figures.has_shrinkage(numbers):
         content.append(_shrinkage(numbers))
     content.append(table(caption, headings, rows, label="Groups"))
     if numbers.has_draws:
@@ -63,7 +68,7 @@ def groups(numbers: Numbers) -> Html | None:
 
 def predictions(numbers: Numbers) -> Html | None:
     """New rows of a group not seen, and of a few known ones."""
-    at = numbers.typical_rows()
+    known, at = terms(numbers), numbers.typical_rows()
     new = "a new group" if numbers.model.by_group else "any group"
     codes = numbers.examples() if numbers.model.by_group else []
     given = [(new, None)] if not numbers.model.eps_by_group else []
@@ -73,12 +78,14 @@ def predictions(numbers: Numbers) -> Html | None:
     group = numbers.labels.group
     frame = pd.concat([at] * len(shown), ignore_index=True)
     frame[group] = pd.Series([label for _, label in shown for _ in at.index], dtype=object)
+    _follow(numbers, known, frame, [c for _, c in shown for _ in at.index])
     admit = {} if numbers.model.eps_by_group else {"new_groups": "population"}
     line, row = (
         predict(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
         for kind in ("mean", "outcome")
     )
-    predictors = numbers.labels.predictors[:SHOWN_PREDICTORS]
+    plain = [x for x, term in known.items() if not term.is_interaction]
+    predictors = plain[:SHOWN_PREDICTORS]
     rows, sds = [], numbers.columns["sd"]
     for i in range(len(frame)):
         title, label = shown[i // len(at)]
@@ -95,7 +102,7 @@ def predictions(numbers: Numbers) -> Html | None:
     )
     headings = ["group", *map(name, predictors), "line", "new row"]
     content: list[Any] = [table(caption, headings, rows, label="Predictions")]
-    drawable = numbers.has_rows and numbers.has_draws and numbers.labels.predictors
+    drawable = numbers.has_rows and numbers.has_draws and figures.axis_of_lines(numbers) is not None
     if (
         codes
         and drawable
@@ -104,6 +111,23 @@ def predictions(numbers: Numbers) -> Html | None:
     ):
         content.append(figures.lines(numbers))
     return section("predictions", "Predictions", content)
+
+
+def _follow(
+    numbers: Numbers, known: Mapping[str, Term], frame: pd.DataFrame, labels: Sequence[Any]
+) -> None:
+    """Give interactions the product of their columns, and known groups their own predictors."""
+    means = np.asarray(numbers.statistics.mean_x) + numbers.zeros
+    code = {label: c for c, label in enumerate(numbers.labels.groups)}
+    first = next(iter(known), None)
+    for k, (x, term) in enumerate(known.items()):
+        if term.of_groups and x != first:
+            frame[x] = [
+                v if g is None else means[code[g], k] for v, g in zip(frame[x], labels, strict=True)
+            ]
+    for x, term in known.items():
+        if term.is_interaction:
+            frame[x] = frame[list(term.factors)].prod(axis=1)
 
 
 def _shrinkage(numbers: Numbers) -> Html:

@@ -11,16 +11,17 @@ import pandas as pd
 
 from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding, from_json
-from radon_numpyro.model.models import PREDICTOR
+from radon_numpyro.model.models import GROUP, coordinates
 from radon_numpyro.plots.styling import split_sites
 from radon_numpyro.report import figures
+from radon_numpyro.report.formulas import description, formulas, meaning
 from radon_numpyro.report.html import Html, element, section, table
+from radon_numpyro.report.terms import Term, terms
 from radon_numpyro.report.words import (
     ends,
-    formulas,
     groups,
-    meaning,
     middle,
     name,
     number,
@@ -92,7 +93,7 @@ def data(numbers: Numbers) -> Html:
         )
         for x, value in read_centers(numbers.tree)
     ]
-    roles = [*["predictor"] * (len(columns) - 1), "outcome"]
+    roles = [*map(_role, terms(numbers).values()), "outcome"]
     rows = [
         [
             name(column),
@@ -111,27 +112,17 @@ def data(numbers: Numbers) -> Html:
 
 def model(numbers: Numbers) -> Html:
     """The model in formulas and its priors in words."""
-    own = "intercept and slopes" if numbers.labels.predictors else "intercept"
-    told = "One line for all rows, whatever their group (complete pooling)."
-    if numbers.model.population:
-        told = (
-            f"Every group has its own {own}, drawn from one population, whose mean and spread are "
-            "estimated too. So groups of few rows lean on the others (partial pooling)."
-        )
-    elif numbers.model.by_group:
-        told = (
-            f"Every group has its own {own}, and its own scatter, and learns nothing from the "
-            "others (no pooling)."
-        )
     rows = []
+    design = numbers.labels.design
+    columns, sites = coordinates(design), numbers.model.sites(design)
     for site in numbers.top_level:
-        slopes = PREDICTOR in numbers.model.sites(1)[site].dims
-        for k, x in enumerate(numbers.labels.predictors if slopes else [""]):
+        dim = next((d for d in sites[site].dims if d != GROUP), None)
+        for k, x in enumerate([None] if dim is None else columns[dim]):
             prior, means = prior_words(getattr(numbers.priors, site), k, numbers.prob)
-            key = f"{site}[{x}]" if slopes else site
+            key = site if x is None else f"{site}[{x}]"
             rows.append([_parameter(numbers, key), prior, means])
     content = [
-        element("p", told),
+        element("p", description(numbers)),
         formulas(numbers),
         table(
             "Priors: what was held possible before the data.",
@@ -177,6 +168,8 @@ def results(numbers: Numbers, diagnosis: Diagnosis) -> Html:
                 label="Parameters",
             )
         )
+    if any(x != INTERCEPT for x in numbers.labels.design.fixed):
+        content.append(figures.shared(numbers))
     kinds = checks.groupby(checks.index.str.partition("[").get_level_values(0), sort=False)
     worst: list[list[Any]] = [
         [
@@ -293,3 +286,11 @@ def _with_se(value: float, se: float) -> str:
 def _parameter(numbers: Numbers, key: str) -> list[Any]:
     site, x = parameter(key)
     return [symbol(site, name(x) if x else ""), ": ", meaning(numbers, key)]
+
+
+def _role(term: Term) -> str:
+    if term.is_interaction:
+        return "interaction"
+    if term.category:
+        return "level of a category"
+    return "predictor of groups" if term.of_groups else "predictor"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unicodedata import category
 
 import numpy as np
@@ -16,16 +16,17 @@ import xarray as xr
 from scipy.special import ndtri
 
 from radon_numpyro.data.centers import zeros
-from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.identification import identified_coefficients
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.moments import overall_moments
 from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import population_columns
 from radon_numpyro.gaussian.predictive import scale_vector
-from radon_numpyro.model.models import PREDICTOR, Model, coordinates
+from radon_numpyro.model.models import Model, coordinates
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.results.datatree import group_dim
+from radon_numpyro.results.column_names import factors
+from radon_numpyro.results.datatree import column_dim, group_dim
 from radon_numpyro.results.fit_reader import (
     has_coefficients,
     read_centers,
@@ -125,8 +126,11 @@ class Numbers:
     def displayed(self) -> xr.DataTree:
         """The fit with names that a figure can hold: short, in one line, and still distinct."""
         labels, group = self.labels, group_dim(self.labels)
-        predictors = display(labels.predictors)
-        coords = {PREDICTOR: predictors, f"{PREDICTOR}_other": predictors}
+        short = _display_columns(labels.predictors) | {INTERCEPT: INTERCEPT}
+        design = Design(*(tuple(short[x] for x in columns) for columns in astuple(labels.design)))
+        column, predictors = column_dim(labels), [short[x] for x in labels.predictors]
+        coords: dict[str, Any] = {dim: list(x) for dim, x in coordinates(design).items()}
+        coords |= {column: predictors, f"{column}_other": predictors}
         if not all(isinstance(label, int) for label in labels.groups):
             coords[group] = display(labels.groups)
 
@@ -137,6 +141,7 @@ class Numbers:
         tree.attrs = self.tree.attrs | {
             "outcome": display([labels.outcome])[0],
             "predictors": json.dumps(predictors),
+            "design": json.dumps(asdict(design)),
             "group": display([labels.group])[0],
         }
         return tree
@@ -311,6 +316,14 @@ def display(labels: Iterable[Hashable]) -> list[str]:
             text = f"{_cut(plain, 18)} {number}"
         found[text] = None
     return list(found)
+
+
+def _display_columns(columns: Sequence[str]) -> dict[str, str]:
+    """Columns as a figure shows them; an interaction stays the product of others."""
+    parts = {x: factors(x, columns) for x in columns}
+    plain = [x for x in columns if len(parts[x]) == 1]
+    shown = dict(zip(plain, display(plain), strict=True))
+    return {x: ":".join(shown[part] for part in parts[x]) for x in columns}
 
 
 def _cut(text: str, most: int) -> str:

@@ -1,0 +1,270 @@
+"""The question that a model answers, and the answer in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.data.checks import plural
+from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.gaussian import mixtures as mixture
+from radon_numpyro.report.html import Html, element
+from radon_numpyro.report.terms import Term, at_zero, terms, variables
+from radon_numpyro.report.words import (
+    MOST_NAMED,
+    ends,
+    groups,
+    listing,
+    middle,
+    name,
+    number,
+    percent,
+)
+from radon_numpyro.results.estimates import Estimate, Numbers
+
+
+def question(numbers: Numbers) -> Html:
+    """The question that the model answers, as one sentence."""
+    labels, many = numbers.labels, groups(numbers)
+    y, design = name(labels.outcome), numbers.labels.design
+    own: list[Any]
+    if labels.predictors:
+        asked: list[Any] = ["How does ", y, " vary with ", listing(variables(numbers))]
+        own = [", and how much does that differ between ", many]
+    else:
+        asked, own = ["How high is ", y, " on average"], [", and how much do ", many, " differ"]
+    end: list[Any] = [", over all rows alike, whatever their group"]
+    if numbers.model.population:
+        end = own
+        if not design.varies_throughout:
+            differ = [["its level"]] if design.intercept_varies else []
+            if design.slopes:
+                differ.append(["the slope of ", listing(design.slopes)])
+            verb = "do" if len(differ) > 1 else "does"
+            what = [part for k, one in enumerate(differ) for part in [" and "][: k > 0] + one]
+            end = [f", and how much {verb} ", what, " differ between ", many]
+    elif numbers.model.by_group:
+        end = [" in each of ", many, ", every group taken on its own"]
+    return element("p", asked, end, "?", class_="question")
+
+
+def answer(numbers: Numbers) -> list[Html]:
+    """The answer in sentences, every number with its interval."""
+    if numbers.model.eps_by_group:
+        return _answer_of_individuals(numbers)
+    known, design = terms(numbers), numbers.labels.design
+    told = [x for x in known if numbers.model.population or x in design.population]
+    sentences = [element("p", _sentence(numbers, known, x)) for x in told[:MOST_NAMED]]
+    if (more := len(told) - MOST_NAMED) > 0:
+        sentences.append(element("p", f"The results have {plural(more, 'more predictor')}."))
+    sentences.append(element("p", _level(numbers)))
+    eps = Estimate.of(numbers.parameters()["eps"], numbers.prob)
+    about = "of their group " if numbers.model.population else ""
+    sentences.append(
+        element(
+            "p",
+            f"Single rows scatter about the line {about}with a standard deviation of ",
+            element("strong", middle(eps)),
+            f" ({ends(eps)}).",
+        )
+    )
+    return sentences
+
+
+def combination(numbers: Numbers, weights: Mapping[str, float]) -> tuple[Estimate, Estimate | None]:
+    """A combination of coefficients: in the average group, and in groups not seen.
+
+    Parameters
+    ----------
+    numbers
+        A fit, not of the individual model.
+    weights
+        Of columns of the design, the constant included; 0 of those left out.
+
+    Returns
+    -------
+    average, spread
+        The second is None where groups do not differ in it.
+    """
+    design, draws = numbers.labels.design, numbers.parameters()
+    mu = "mu_" if numbers.model.population else ""
+    total, variance = np.zeros(len(draws["eps"])), np.zeros(len(draws["eps"]))
+    for column, weight in weights.items():
+        site = "alpha" if column == INTERCEPT else "beta"
+        key = site if column == INTERCEPT else f"{site}[{column}]"
+        if column in design.population:
+            fixed = column not in design.varying
+            total += weight * draws[f"gamma[{column}]" if fixed else f"{mu}{key}"]
+        if numbers.model.population and column in design.varying:
+            variance += (weight * draws[f"sigma_{key}"]) ** 2
+    average = Estimate.of(total, numbers.prob)
+    if not variance.any():
+        return average, None
+    mean, variance = total[:, None], variance[:, None]
+    low, high = mixture.interval(mean, variance, numbers.prob, "eti")
+    moments = mixture.moments(mean, variance)
+    return average, Estimate(*(value[0] for value in (*moments, low, high)))
+
+
+def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
+    """What a column goes with, and how that differs between groups."""
+    design, prob = numbers.labels.design, percent(numbers.prob)
+    average, spread = combination(numbers, {x: 1.0})
+    y = name(numbers.labels.outcome)
+    if x not in design.population:
+        assert spread is not None
+        return [
+            "Groups differ in ",
+            _of_slope(known[x], known),
+            ", which is 0 on average, as the model assumes: it expects ",
+            f"{prob} of groups like these between ",
+            element("strong", ends(spread, "and")),
+            ".",
+        ]
+    alike = "In every group alike, " if numbers.model.population else "Over all rows, "
+    where = "In the average group, " if spread else alike
+    verb = "goes with a difference of "
+    if known[x].is_interaction:
+        said: list[Any] = [where, *_interaction(known, x)]
+        verb = "differs by "
+    else:
+        if known[x].of_groups and numbers.model.population and not spread:
+            where = "Between groups, "
+        said = [where, *_step(known[x]), *_others(numbers, known, x), " "]
+        if known[x].every_level and INTERCEPT not in design.population:
+            verb = "goes with a level of "
+    said += [
+        verb,
+        element("strong", _signed(middle(average))),
+        *([] if known[x].is_interaction else [" in ", y]),
+        f" ({prob} interval {ends(average)}). ",
+    ]
+    if average.low <= 0 <= average.high:
+        said.append("The interval contains zero: the data do not settle the direction. ")
+    if spread:
+        said += [
+            "Groups differ: the model expects ",
+            f"{prob} of groups like these between {ends(spread, 'and')}.",
+        ]
+    return said
+
+
+def _step(term: Term) -> list[Any]:
+    """What is compared: one unit more, or a level and the one that it is held against."""
+    if term.category:
+        against = [] if term.every_level else [" instead of its reference level"]
+        return [name(term.category), " ", name(term.level), *against]
+    if term.binary:
+        return [name(term.column), " 1 instead of 0"]
+    same = ", which all rows of a group share" if term.of_groups else ""
+    return ["one unit more of ", name(term.column), same]
+
+
+def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
+    """Where the comparison is made: a column in an interaction tells of where its partners are 0."""
+    products = [t for t in known.values() if t.is_interaction and x in t.factors]
+    partners = list(dict.fromkeys(p for t in products for p in t.factors if p != x))
+    own = {x, *partners, *(t.column for t in products)}
+    # Other levels of a category are 0 where one is compared with the reference.
+    own |= {t.column for t in known.values() if t.category and t.category == known[x].category}
+    rest = [t for t in known if t not in own]
+    said: list[Any] = [", where ", *at_zero(numbers, partners)] if partners else []
+    said += [" and " if partners else ", ", "other predictors "] if rest else []
+    said += ["are the same" if partners else "being the same"] if rest else []
+    shared = known[x].of_groups and not known[x].binary and not known[x].category
+    return [*said, ","] if said or shared else []
+
+
+def _of_slope(term: Term, known: Mapping[str, Term]) -> list[Any]:
+    if term.is_interaction:
+        return ["the interaction of ", *_product(known, term)]
+    return ["the difference of " if term.category else "the slope of ", *term.shown]
+
+
+def _product(known: Mapping[str, Term], term: Term) -> list[Any]:
+    shown = [known[part].shown for part in term.factors]
+    joint = [", "] * (len(shown) - 2) + [" and "]
+    return [shown[0], *(part for pair in zip(joint, shown[1:], strict=True) for part in pair)]
+
+
+def _interaction(known: Mapping[str, Term], x: str) -> list[Any]:
+    """The slope of one column, or the difference that a level makes, and what it differs with."""
+    parts = [known[part] for part in known[x].factors]
+    if len(parts) > 2:
+        return ["the interaction of ", *_product(known, known[x]), " is such that the line "]
+    first, second = sorted(parts, key=lambda term: bool(term.category or term.binary))
+    if second.category or second.binary:
+        where = ["where ", *_level_words(second), ", "]
+    else:
+        where = ["for each unit more of ", name(second.column), ", "]
+    what: list[Any] = ["the slope of ", name(first.column)]
+    if first.category or first.binary:
+        what = ["what goes with ", *_step(first)]
+    return [*where, *what, " "]
+
+
+def _level_words(term: Term) -> list[Any]:
+    if term.category:
+        return [name(term.category), " is ", name(term.level), " instead of its reference level"]
+    return [name(term.column), " is 1 instead of 0"]
+
+
+def _signed(text: str) -> str:
+    return text if text.startswith("\N{MINUS SIGN}") else f"+{text}"
+
+
+def _level(numbers: Numbers) -> list[Any]:
+    """How high the line is at the means of the predictors."""
+    predictors, columns = numbers.labels.predictors, numbers.columns
+    means = columns["mean"].iloc[:-1] - numbers.zeros
+    average, spread = combination(numbers, {INTERCEPT: 1.0, **means.to_dict()})
+    at: list[Any] = ["With every predictor at its mean, "]
+    if any(term.category or term.is_interaction for term in terms(numbers).values()):
+        at = ["For rows as they are on average, every column of the model at its mean, "]
+    if len(predictors) == 1:
+        at = ["Where ", name(predictors[0]), f" is {number(*columns.iloc[0, :2])}, its mean, "]
+    whose = "the average group has " if spread else "the line is at "
+    said: list[Any] = [
+        at if predictors else "Of all rows, " if not spread else "Over all, ",
+        whose,
+        name(numbers.labels.outcome),
+        " ",
+        element("strong", middle(average)),
+        f" ({percent(numbers.prob)} interval {ends(average)})",
+    ]
+    if spread:
+        prob = percent(numbers.prob)
+        said.append(f"; the model expects {prob} of groups like these between ")
+        said.append(ends(spread, "and"))
+    return [*said, "."]
+
+
+def _answer_of_individuals(numbers: Numbers) -> list[Html]:
+    """How many slopes are clear, since there is no population to speak of."""
+    found, total = numbers.coefficients, len(numbers.labels.groups)
+    said = []
+    for k, x in enumerate(numbers.labels.predictors[:MOST_NAMED], start=1):
+        above, below = int((found.low[:, k] > 0).sum()), int((found.high[:, k] < 0).sum())
+        said.append(
+            element(
+                "p",
+                "The slope of ",
+                name(x),
+                f" is above zero in {above} of {plural(total, 'group')} (its whole "
+                f"{percent(numbers.prob)} interval), below zero in {below}, and of unsettled "
+                f"direction in the other {total - above - below}.",
+            )
+        )
+    low, high = np.quantile(found.mean[:, 0], (0.25, 0.75))
+    said.append(
+        element(
+            "p",
+            "The intercepts of the middle half of the groups lie between ",
+            f"{number(low, high - low)} and {number(high, high - low)}. Every group is answered ",
+            "from its own rows alone, and where these are too few, from the prior: wide intervals "
+            "in the table of groups say so.",
+        )
+    )
+    return said

@@ -1,0 +1,178 @@
+"""What each column of a model is: a number, a level of a category, an interaction; in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.report.words import name
+from radon_numpyro.results.column_names import factors, level
+from radon_numpyro.results.estimates import Numbers
+from radon_numpyro.results.fit_reader import read_centers
+
+# Least sd within a group, by that over all rows, of a column that varies within it.
+SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class Term:
+    """A column of a model.
+
+    Attributes
+    ----------
+    column
+        Its name.
+    factors
+        Columns that it is the product of; itself if it is no interaction.
+    category, level
+        Variable and level, where it is 1 in the rows of a level and 0 in others; else empty.
+    every_level
+        Whether each level of the category has a column, so that none is the reference.
+    binary
+        Whether its values are 0 and 1.
+    of_groups
+        Whether it is the same in all rows of a group.
+    """
+
+    column: str
+    factors: tuple[str, ...]
+    category: str
+    level: str
+    every_level: bool
+    binary: bool
+    of_groups: bool
+
+    @property
+    def variable(self) -> str:
+        """What the user measured."""
+        return self.category or self.column
+
+    @property
+    def is_interaction(self) -> bool:
+        """Whether it is a product of others."""
+        return len(self.factors) > 1
+
+    @property
+    def shown(self) -> list[Any]:
+        """Its name, a level behind its variable."""
+        return (
+            [name(self.category), " ", name(self.level)] if self.category else [name(self.column)]
+        )
+
+
+def terms(numbers: Numbers) -> dict[str, Term]:
+    """The predictors, in the order of the data.
+
+    Parameters
+    ----------
+    numbers
+        A fit.
+    """
+    names, columns = numbers.labels.predictors, numbers.columns
+    s = numbers.statistics
+    # A group of one row tells nothing of what is the same in all rows of a group.
+    several, sd = np.asarray(s.count) > 1, columns["sd"].to_numpy()[:-1]
+    within = np.sqrt(np.einsum("ckk->ck", np.asarray(s.sxx))[several] / s.count[several, None])
+    same = (within <= SAME * sd).all(0) & (sd > 0) & several.any()
+    levels = {x: level(x) if columns.loc[x, "binary"] else None for x in names}
+    shares: dict[str, float] = {}
+    for x, found in levels.items():
+        if found:
+            shares[found[0]] = shares.get(found[0], 0.0) + float(columns.loc[x, "mean"])
+    made = {}
+    for k, x in enumerate(names):
+        parts, (category, of) = factors(x, names), levels[x] or ("", "")
+        whole = len(parts) == 1 and bool(category)
+        made[x] = Term(
+            x,
+            parts,
+            category if whole else "",
+            of if whole else "",
+            whole and abs(shares[category] - 1.0) < 1e-9,
+            bool(columns.loc[x, "binary"]),
+            bool(same[k]),
+        )
+    return made
+
+
+def variables(numbers: Numbers) -> list[str]:
+    """What the user measured, once each; an interaction adds nothing to it.
+
+    Parameters
+    ----------
+    numbers
+        A fit.
+    """
+    found = terms(numbers).values()
+    return list(dict.fromkeys(term.variable for term in found if not term.is_interaction))
+
+
+def at_zero(numbers: Numbers, columns: Any) -> list[Any]:
+    """Where columns are 0: numbers at 0 and categories at their reference levels.
+
+    Parameters
+    ----------
+    numbers
+        A fit.
+    columns
+        Names of predictors.
+    """
+    known, centers = terms(numbers), dict(read_centers(numbers.tree))
+    chosen = [known[x] for x in columns if not known[x].is_interaction]
+    categories = list(dict.fromkeys(t.category for t in chosen if t.category))
+    by_value: dict[float, list[str]] = {}
+    for term in chosen:
+        if not term.category:
+            by_value.setdefault(centers.get(term.column, 0.0), []).append(term.column)
+    said: list[list[Any]] = []
+    for value, names in by_value.items():
+        said.append([joined(names), f" {'is' if len(names) == 1 else 'are'} {value:.10g}"])
+    if categories:
+        verb = "is at its reference level"
+        if len(categories) > 1:
+            verb = "are at their reference levels"
+        said.append([joined(categories), f" {verb}"])
+    return [part for k, one in enumerate(said) for part in ([" and "] if k else []) + one]
+
+
+def joined(names: list[str]) -> list[Any]:
+    """Names with commas and a last "and".
+
+    Parameters
+    ----------
+    names
+        Of columns or variables.
+    """
+    out: list[Any] = []
+    for k, x in enumerate(names):
+        out += [", " if 0 < k < len(names) - 1 else " and " if k else "", name(x)]
+    return out
+
+
+def formula(numbers: Numbers) -> list[Any]:
+    """The model in the notation of lme4, such as ``y ~ 1 + x + (1 + x || group)``.
+
+    Parameters
+    ----------
+    numbers
+        A fit.
+    """
+    labels, known = numbers.labels, terms(numbers)
+
+    def written(columns: tuple[str, ...]) -> list[Any]:
+        def term(x: str) -> str:
+            return ":".join(known[part].variable for part in known[x].factors)
+
+        found = dict.fromkeys(term(x) for x in columns if x != INTERCEPT)
+        first = "1" if INTERCEPT in columns else "0"
+        return [first, *([" + ", name(x)] for x in found)]
+
+    line = [name(labels.outcome), " ~ ", written(labels.design.population)]
+    if numbers.model.by_group:
+        bar = " || " if len(labels.design.varying) > 1 else " | "
+        varying = [written(labels.design.varying), bar, name(labels.group)]
+        line += [" + (", varying, ")"]
+    return line
