@@ -39,7 +39,7 @@ def question(numbers: Numbers) -> Html:
     if numbers.model.population:
         end = own
         if not design.varies_throughout:
-            differ = [["its level"]] if design.intercept_varies else []
+            differ: list[list[Any]] = [["its level"]] if design.intercept_varies else []
             if design.slopes:
                 differ.append(["the slope of ", listing(design.slopes)])
             verb = "do" if len(differ) > 1 else "does"
@@ -163,7 +163,7 @@ def _step(term: Term) -> list[Any]:
 
 
 def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
-    """Where the comparison is made: a column in an interaction tells of where its partners are 0."""
+    """Where a comparison is made: a column in an interaction tells of where its partners are 0."""
     products = [t for t in known.values() if t.is_interaction and x in t.factors]
     partners = list(dict.fromkeys(p for t in products for p in t.factors if p != x))
     own = {x, *partners, *(t.column for t in products)}

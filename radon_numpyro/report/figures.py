@@ -163,7 +163,8 @@ def lines(numbers: Numbers) -> Html:
         f"Rows and regression lines of {plural(len(chosen), 'group')} against {x}: the largest, "
         "the median and the smallest group.",
         "The largest, the median and the smallest group: dots are rows, the thick line is the "
-        f"posterior mean, thin lines are single draws. Where they fan out, little is known.{others}",
+        "posterior mean, thin lines are single draws. Where they fan out, little is known."
+        f"{others}",
     )
 
 
