@@ -14,7 +14,7 @@ from radon_numpyro.report.html import Html, element, section, table
 from radon_numpyro.report.terms import Term, terms
 from radon_numpyro.report.words import ends, middle, name, percent, stated
 from radon_numpyro.results.estimates import Estimate, Numbers
-from radon_numpyro.results.prediction import predict
+from radon_numpyro.results.prediction import predict_at
 
 SHOWN_PREDICTORS = 6
 PRIOR_MARK = "\N{DAGGER}"
@@ -81,7 +81,7 @@ def predictions(numbers: Numbers) -> Html | None:
     _follow(numbers, known, frame, [c for _, c in shown for _ in at.index])
     admit = {} if numbers.model.eps_by_group else {"new_groups": "population"}
     line, row = (
-        predict(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
+        predict_at(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
         for kind in ("mean", "outcome")
     )
     plain = [x for x, term in known.items() if not term.is_interaction]

@@ -126,7 +126,35 @@ def predict(
     _check_choice("ci_kind", ci_kind, CI_KINDS)
     if not 0.0 < ci_prob < 1.0:
         raise ValueError(f"Expected ci_prob between 0 and 1; got {ci_prob!r}")
-    rows = _new_rows(tree, frame, new_groups)
+    rows = _new_rows(tree, frame, new_groups, str(tree.attrs.get("formula", "")))
+    return _predicted(tree, rows, kind, ci_prob, ci_kind)
+
+
+def predict_at(
+    tree: xr.DataTree,
+    frame: pd.DataFrame,
+    *,
+    kind: str,
+    new_groups: str = "error",
+    ci_prob: float,
+    ci_kind: str = "eti",
+) -> pd.DataFrame:
+    """:func:`predict` at given values of the columns of the design, ``Sex[Male]``, not of a frame.
+
+    Parameters
+    ----------
+    tree, kind, new_groups, ci_prob, ci_kind
+        As in :func:`predict`.
+    frame
+        A column for each predictor of the fit, ``design.predictors``, and the group.
+    """
+    rows = _new_rows(tree, frame, new_groups, formula="")
+    return _predicted(tree, rows, kind, ci_prob, ci_kind)
+
+
+def _predicted(
+    tree: xr.DataTree, rows: _Rows, kind: str, ci_prob: float, ci_kind: str
+) -> pd.DataFrame:
     model, scales = tree.attrs["model"], read_scales(tree)
     equations = NormalEquations.from_statistics(read_statistics(tree))
 
@@ -185,7 +213,7 @@ def predictive_draws(
         As in :func:`predict`.
     """
     _check_choice("kind", kind, KINDS)
-    rows = _new_rows(tree, frame, new_groups)
+    rows = _new_rows(tree, frame, new_groups, str(tree.attrs.get("formula", "")))
     model, scales = tree.attrs["model"], read_scales(tree)
     rng = np.random.default_rng(seed)
     draws = _lines(tree, rows, scales, rng)
@@ -221,13 +249,13 @@ class _Rows:
     identity: np.ndarray
 
 
-def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
+def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str, formula: str) -> _Rows:
     labels = read_labels(tree)
     _check_choice("new_groups", new_groups, NEW_GROUPS)
     rows = known_frame(frame)
     if isinstance(rows, nw.LazyFrame):
         raise TypeError(f"Expected frame to be in memory; got {type(frame).__name__}: collect it")
-    label, x = _columns(tree, labels, frame, rows)
+    label, x = _columns(tree, labels, frame, rows, formula)
     alone = read_model(tree).eps_by_group
     admitted = new_groups == "population" and not alone
     codes, given = group_codes(label, gaps=admitted)
@@ -256,10 +284,13 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
 
 
 def _columns(
-    tree: xr.DataTree, labels: Labels, frame: Any, rows: pd.DataFrame | nw.DataFrame[Any]
+    tree: xr.DataTree,
+    labels: Labels,
+    frame: Any,
+    rows: pd.DataFrame | nw.DataFrame[Any],
+    formula: str,
 ) -> tuple[pd.Series, np.ndarray]:
     """Labels of the groups, and predictors (R, J), counted from where the fit counts them."""
-    formula = tree.attrs.get("formula", "")
     predictors = () if formula else labels.predictors
     check_columns(list(rows.columns), None, predictors, labels.group)
     plain = rows
