@@ -154,7 +154,7 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
 def _step(term: Term) -> list[Any]:
     """What is compared: one unit more, or a level and the one that it is held against."""
     if term.category:
-        against = [] if term.every_level else [" instead of its reference level"]
+        against = [] if term.every_level else [" instead of ", *_against(term)]
         return [name(term.category), " ", name(term.level), *against]
     if term.binary:
         return [name(term.column), " 1 instead of 0"]
@@ -207,8 +207,12 @@ def _interaction(known: Mapping[str, Term], x: str) -> list[Any]:
 
 def _level_words(term: Term) -> list[Any]:
     if term.category:
-        return [name(term.category), " is ", name(term.level), " instead of its reference level"]
+        return [name(term.category), " is ", name(term.level), " instead of ", *_against(term)]
     return [name(term.column), " is 1 instead of 0"]
+
+
+def _against(term: Term) -> list[Any]:
+    return [name(term.reference)] if term.reference else [term.against]
 
 
 def _signed(text: str) -> str:

@@ -112,7 +112,7 @@ def shrinkage(numbers: Numbers) -> Html:
         alone = fit(
             statistics,
             model="individual",
-            priors=numbers.priors,
+            priors=replace(numbers.priors, gamma=None),
             seed=int(tree.attrs["seed"]),
             num_advi_steps=0,
             progress_bar=False,

@@ -49,8 +49,9 @@ def _fixed(numbers: Numbers, x: str, at: list[Any]) -> list[Any]:
             parts += [" by " if k else "", *known[factor].shown]
         return ["interaction, ", *parts, alike]
     if term.category:
-        against = "level of" if term.every_level else "difference from the reference level,"
-        return [f"{against} ", *term.shown, alike]
+        if term.every_level:
+            return ["level of ", *term.shown, alike]
+        return [*term.shown, f" instead of {term.against}", alike]
     between = ", a predictor of groups" if term.of_groups and numbers.model.by_group else alike
     return ["slope of ", name(x), between]
 

@@ -29,6 +29,8 @@ class Term:
         Columns that it is the product of; itself if it is no interaction.
     category, level
         Variable and level, where it is 1 in the rows of a level and 0 in others; else empty.
+    reference
+        Level that the others are compared with, where the fit says which; else empty.
     every_level
         Whether each level of the category has a column, so that none is the reference.
     binary
@@ -41,6 +43,7 @@ class Term:
     factors: tuple[str, ...]
     category: str
     level: str
+    reference: str
     every_level: bool
     binary: bool
     of_groups: bool
@@ -54,6 +57,11 @@ class Term:
     def is_interaction(self) -> bool:
         """Whether it is a product of others."""
         return len(self.factors) > 1
+
+    @property
+    def against(self) -> str:
+        """The level that it is compared with, in words."""
+        return self.reference or "its reference level"
 
     @property
     def shown(self) -> list[Any]:
@@ -82,6 +90,7 @@ def terms(numbers: Numbers) -> dict[str, Term]:
     for x, found in levels.items():
         if found:
             shares[found[0]] = shares.get(found[0], 0.0) + float(columns.loc[x, "mean"])
+    notes = numbers.statistics.notes
     made = {}
     for k, x in enumerate(names):
         parts, (category, of) = factors(x, names), levels[x] or ("", "")
@@ -91,11 +100,18 @@ def terms(numbers: Numbers) -> dict[str, Term]:
             parts,
             category if whole else "",
             of if whole else "",
+            _reference(notes, category),
             whole and abs(shares[category] - 1.0) < 1e-9,
             bool(columns.loc[x, "binary"]),
             bool(same[k]),
         )
     return made
+
+
+def _reference(notes: tuple[str, ...], category: str) -> str:
+    """Reference level of a category, from a note such as ``Sex: Male against Female``."""
+    of = [note for note in notes if note.startswith(f"{category}: ") and " against " in note]
+    return of[0].rpartition(" against ")[2] if category and of else ""
 
 
 def variables(numbers: Numbers) -> list[str]:
@@ -130,12 +146,13 @@ def at_zero(numbers: Numbers, columns: Any) -> list[Any]:
     said: list[list[Any]] = []
     for value, names in by_value.items():
         said.append([joined(names), f" {'is' if len(names) == 1 else 'are'} {value:.10g}"])
-    if categories:
-        verb = "is at its reference level"
-        if len(categories) > 1:
-            verb = "are at their reference levels"
-        said.append([joined(categories), f" {verb}"])
-    return [part for k, one in enumerate(said) for part in ([" and "] if k else []) + one]
+    references = {t.category: t.reference for t in chosen if t.category}
+    said += [[name(x), " is ", name(references[x])] for x in categories if references[x]]
+    if unnamed := [x for x in categories if not references[x]]:
+        verb = "are at their reference levels" if len(unnamed) > 1 else "is at its reference level"
+        said.append([joined(unnamed), f" {verb}"])
+    between = [" and " if k == len(said) - 1 else ", " for k in range(len(said))]
+    return [part for k, one in enumerate(said) for part in ([between[k]] if k else []) + one]
 
 
 def joined(names: list[str]) -> list[Any]:
