@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import radon_numpyro
 from radon_numpyro import GroupedData, predict
 from radon_numpyro.cli import app as cli
-from radon_numpyro.cli.comparing import without_individual
+from radon_numpyro.cli.commands_compare import without_individual
 from radon_numpyro.data.design import Design
 from radon_numpyro.results.fit_files import load_fit
 from radon_numpyro.results.fit_reader import read_data
