@@ -10,12 +10,8 @@ from typing import Annotated
 
 import typer
 
-from radon_numpyro.cli.commands_data import (
-    audit_command,
-    compare_command,
-    fit_command,
-    resume_command,
-)
+from radon_numpyro.cli.commands_compare import compare_command
+from radon_numpyro.cli.commands_data import audit_command, fit_command, resume_command
 from radon_numpyro.cli.commands_fit import predict_command, report_command
 from radon_numpyro.cli.commands_self import doctor_command, reproduce_command
 from radon_numpyro.cli.terminal import GOOD

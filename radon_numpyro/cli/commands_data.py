@@ -1,10 +1,10 @@
-"""Commands that make fits of a file of rows, and look at it: audit, fit, resume, compare."""
+"""Commands that look at a file of rows and fit it: audit, fit, resume."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -37,11 +37,11 @@ from radon_numpyro.cli.options import (
     columns,
     given_priors,
     load_rows,
-    loaded,
     note_folder,
     noted_folder,
     priors_of,
 )
+from radon_numpyro.cli.records import diagnosis_record, finding_record, loaded
 from radon_numpyro.cli.terminal import (
     Terminal,
     command_line,
@@ -54,9 +54,6 @@ from radon_numpyro.data.whole_files import check_writable, write_whole
 
 if TYPE_CHECKING:
     from xarray import DataTree
-
-    from radon_numpyro.data.findings import Finding
-    from radon_numpyro.results.diagnostics import Diagnosis
 
 
 def audit_command(
@@ -90,7 +87,7 @@ def audit_command(
     record = {
         **loaded(data),
         "summary": found.summary,
-        "findings": [_finding(finding) for finding in found.findings],
+        "findings": [finding_record(finding) for finding in found.findings],
         "groups": plain(found.table),
     }
     terminal.finish(record, good=found.ok)
@@ -279,7 +276,7 @@ def _deliver(
         "model": model,
         **loaded(statistics),
         "parameters": plain(parameters),
-        "diagnosis": _diagnosis(diagnosis),
+        "diagnosis": diagnosis_record(diagnosis),
         "files": files,
     }
     terminal.finish(record, good=diagnosis.ok)
@@ -297,100 +294,3 @@ def _in_words(names: Iterable[str], group: str) -> str:
     if "sigma" not in shown:
         return ""
     return "; ".join(what for name, what in words.items() if name in shown) + "."
-
-
-def compare_command(
-    file: File,
-    formula: Formula = None,
-    y: Y = None,
-    x: X = None,
-    fixed: Fixed = None,
-    group: Group = None,
-    center: CenterOption = None,
-    priors: PriorsName = "weakly-informative",
-    prior: Prior = None,
-    folds: Annotated[int, typer.Option(min=0, help="Folds of a cross-validation; 0: none.")] = 10,
-    leave_group_out: Annotated[
-        bool, typer.Option("--leave-group-out", help="Predict each group from the others, too.")
-    ] = False,
-    draws: Draws = 1000,
-    chains: Chains = 4,
-    seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="CSV file for the whole table. Default: none.")
-    ] = None,
-    missing: Missing = None,
-    drop_missing: DropMissing = False,
-    quiet: Quiet = False,
-    as_json: AsJSON = False,
-) -> None:
-    """Which model predicts rows best that it has not seen?
-
-    Fits the pooled, the individual and the hierarchical model and scores each on rows left out,
-    one at a time (LOO) and in folds. The best comes first. The individual model takes part only if
-    every coefficient varies by group. Exit status 3 if one of the fits is not to be trusted.
-
-    Example: `radon-numpyro compare radon.csv --y radon --x floor --group county`
-
-    Or: `radon-numpyro compare hsb.csv "MathAch ~ SES * Sex + (SES || School)"`
-    """
-    terminal = Terminal(quiet, as_json)
-    with refusals():
-        if out is not None:
-            check_writable(out)
-        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
-        given = given_priors(prior)
-        data = load_rows(terminal, file, used, reduce=False)
-        chosen = priors_of(priors, given, data)
-        from radon_numpyro.cli.comparing import compared_models
-        from radon_numpyro.data.grouped_data import GroupedData
-        from radon_numpyro.results.diagnostics import diagnose
-
-        assert isinstance(data, GroupedData)
-        use_compilation_cache()
-        with terminal.working("Compared"):
-            comparison = compared_models(
-                terminal,
-                data,
-                priors=chosen,
-                folds=folds,
-                leave_group_out=leave_group_out,
-                draws=draws,
-                chains=chains,
-                seed=seed,
-            )
-        if out is not None:
-            write_whole(out, comparison.table.to_csv)
-    diagnoses = {model: diagnose(tree) for model, tree in comparison.fits.items()}
-    terminal.show(str(comparison))
-    for model, diagnosis in diagnoses.items():
-        if diagnosis.findings:
-            terminal.show(f"{model}: {diagnosis.text(command=True, again=True)}")
-    if out is not None:
-        terminal.note(f"Wrote {out}")
-    record = {
-        **loaded(data),
-        "table": plain(comparison.table),
-        "definitions": comparison.definitions,
-        "diagnoses": {model: _diagnosis(diagnosis) for model, diagnosis in diagnoses.items()},
-    }
-    terminal.finish(record, good=all(diagnosis.ok for diagnosis in diagnoses.values()))
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {"what": finding.what, "advice": finding.command, "caution": finding.caution}
-
-
-def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
-    def finite(value: float) -> float | None:
-        return value if abs(value) < float("inf") else None
-
-    return {
-        "ok": diagnosis.ok,
-        "findings": [_finding(finding) for finding in diagnosis.findings],
-        "num_draws": diagnosis.num_draws,
-        "max_rhat": finite(diagnosis.max_rhat),
-        "min_ess": finite(diagnosis.min_ess),
-        "num_divergences": diagnosis.num_divergences,
-        "advi": diagnosis.advi_verdict,
-    }

@@ -117,7 +117,7 @@ def report_command(
         tree = load_fit(Path(fit_file))
         comparison = None
         if compare:
-            from radon_numpyro.cli.comparing import compared_models
+            from radon_numpyro.cli.commands_compare import compared_models
             from radon_numpyro.results.fit_reader import read_data, read_priors
 
             use_compilation_cache()

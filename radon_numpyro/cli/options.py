@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -224,26 +224,6 @@ def load_rows(
     for note in data.notes:
         terminal.note(f"{note}.")
     return data
-
-
-def loaded(data: GroupedData | GroupStatistics) -> dict[str, Any]:
-    """What came of a file, for ``--json``.
-
-    Parameters
-    ----------
-    data
-        Its rows, or their statistics.
-    """
-    from radon_numpyro.data.formula import text_of
-
-    return {
-        "formula": text_of(data.formula) if data.formula else None,
-        "rows": data.num_rows,
-        "groups": data.num_groups,
-        "left_out": dict(data.left_out),
-        "centers": dict(data.centers),
-        "notes": list(data.notes),
-    }
 
 
 def _counted(count: int, noun: str) -> str:

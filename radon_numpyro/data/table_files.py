@@ -16,9 +16,11 @@ from typing import IO, Any
 
 import narwhals.stable.v2 as nw
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from radon_numpyro.data.checks import suggest
 from radon_numpyro.data.file_columns import BLANKS, Columns, FormulaColumns, read_texts
+from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.frames import to_pandas
 
 TEXT = (".csv", ".tsv", ".tab", ".txt")
@@ -191,22 +193,21 @@ def _read_text(
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     header, between = header_of(source, stream)
     used = columns.among(header)
+    options: dict[str, Any] = {"sep": between, "index_col": False}
+    options |= {"keep_default_na": False, "low_memory": False}
+    kinds = columns.kinds
+    labels = [n for n in used if n == columns.group or kinds.get(n) == CATEGORY]
+    numbers = {name: list(BLANKS) for name in used if name not in labels}
     stream.seek(0)
-    numbers = tuple(columns.kinds) if isinstance(columns, Columns) else ()
-    texts = [name for name in used if name not in numbers]
-    blanks = {name: list(BLANKS) for name in numbers} | {name: [""] for name in texts}
     with warnings.catch_warnings():
         # A first line of data that is longer than the header; later ones are errors by themselves.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             frame = pd.read_csv(
                 stream,
-                sep=between,
-                index_col=False,
-                dtype=dict.fromkeys(texts, "str"),
-                keep_default_na=False,
-                na_values=blanks,
-                low_memory=False,
+                dtype=dict.fromkeys(labels, "str"),
+                na_values=numbers | {name: [""] for name in labels},
+                **options,
             )[used]
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             what = str(error).rpartition("C error: ")[2].strip()
@@ -216,10 +217,25 @@ def _read_text(
             ) from None
     if isinstance(columns, Columns):
         return frame, ()
-    undecided = columns.undecided(used)
+    # What is neither all numbers nor all true or false is read again, as it stands.
+    named = (*kinds, *columns.undecided(used))
+    again = [name for name in named if not _is_read(frame[name], kinds.get(name))]
     notes: list[str] = []
-    for name in (*columns.kinds, *undecided):
-        codes = columns.missing.get(name, ())
-        frame[name], said = read_texts(frame[name], columns.kinds.get(name), codes)
-        notes += said
+    if again:
+        stream.seek(0)
+        types, blanks = dict.fromkeys(again, "str"), {name: [""] for name in again}
+        texts = pd.read_csv(stream, usecols=again, dtype=types, na_values=blanks, **options)
+        for name in again:
+            codes = columns.missing.get(name, ())
+            frame[name], said = read_texts(texts[name], kinds.get(name), codes)
+            notes += said
     return frame, tuple(notes)
+
+
+def _is_read(column: pd.Series, kind: str | None) -> bool:
+    """Whether a column holds what it is to hold, or, if that is open, no text."""
+    if kind == CATEGORY:
+        return True
+    if is_bool_dtype(column):
+        return kind in (BOOLEAN, None)
+    return is_numeric_dtype(column) and kind in (NUMBER, None)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import radon_numpyro
 from radon_numpyro import GroupedData, predict
 from radon_numpyro.cli import app as cli
-from radon_numpyro.cli.comparing import without_individual
+from radon_numpyro.cli.commands_compare import without_individual
 from radon_numpyro.data.design import Design
 from radon_numpyro.results.fit_files import load_fit
 from radon_numpyro.results.fit_reader import read_data
@@ -88,8 +88,7 @@ def test_a_formula_is_the_same_fit_as_the_names_of_its_columns(schools, tmp_path
         result = run("fit", schools, *model, *priors, *FEW, "--out", tmp_path / name)
         assert result.exit_code in (0, 3), result.stderr
     first, second = (pd.read_csv(tmp_path / n / "parameters.csv", index_col=0) for n in "ab")
-    assert list(first.index) == list(second.index)
-    np.testing.assert_allclose(first["mean"], second["mean"], rtol=1e-6)
+    pd.testing.assert_frame_equal(first, second)
 
 
 def test_duckdb_reduces_by_a_formula_to_the_same_fit(fitted, schools, tmp_path):

@@ -74,6 +74,17 @@ def test_standard_input_is_read(monkeypatch, tmp_path):
         assert load("-", columns(), reduce=None).labels.groups == LABELS
 
 
+def test_standard_input_is_read_for_a_formula(monkeypatch, tmp_path):
+    """Text is read a second time, which a pipe alone does not allow."""
+    with open(write(tmp_path / "rows.csv", ROWS)) as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        data = load(
+            "-", of_formula("level ~ floor + note + (1 | town)", drop_missing=True), reduce=None
+        )
+    assert data.labels.groups == ("St. Paul, MN", "NA", "007")
+    assert dict(data.left_out) == {"no note": 1}
+
+
 @pytest.mark.parametrize("blank", ["", "NA", "NaN", "null", "."])
 @pytest.mark.parametrize("reduce", [False, True])
 def test_blanks_of_numbers_are_left_out_when_asked_and_are_labels_of_groups(
