@@ -86,9 +86,9 @@ def fit(
         ``"marginal"`` (default): the coefficients are integrated out and then drawn exactly;
         NUTS moves in the scales of the hierarchical model, and the other models need no chain.
         ``"noncentered"`` (hierarchical model) and ``"centered"`` (the model as written): NUTS on
-        all parameters. The marginal method of the hierarchical model takes at most 8 predictors:
-        with more, ``"noncentered"`` is the default, and the attribute ``method_reason`` of the
-        result says so.
+        all parameters. The marginal method of the hierarchical model takes at most 20 slopes
+        that vary by group: with more, ``"noncentered"`` is the default, and the attribute
+        ``method_reason`` of the result says so.
     priors
         Default: :meth:`Priors.weakly_informative` of the data. :meth:`Priors.tutorial` has
         those of the radon tutorial. A dict changes some of the default by the name of the

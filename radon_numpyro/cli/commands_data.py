@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,8 @@ from radon_numpyro.cli.options import (
     Draws,
     DropMissing,
     File,
+    Fixed,
+    Formula,
     Group,
     MaxSeconds,
     MaxTreeDepth,
@@ -34,6 +37,7 @@ from radon_numpyro.cli.options import (
     columns,
     given_priors,
     load_rows,
+    loaded,
     note_folder,
     noted_folder,
     priors_of,
@@ -57,9 +61,11 @@ if TYPE_CHECKING:
 
 def audit_command(
     file: File,
-    y: Y,
-    group: Group,
+    formula: Formula = None,
+    y: Y = None,
     x: X = None,
+    fixed: Fixed = None,
+    group: Group = None,
     center: CenterOption = None,
     missing: Missing = None,
     drop_missing: DropMissing = False,
@@ -71,18 +77,20 @@ def audit_command(
     Says which groups tell little on their own, and what looks wrong: codes for missing values,
     labels that differ in spelling, predictors that say the same. Exit status 3 if anything does.
 
-    Example: radon-numpyro audit radon.csv --y log_radon --x floor --group county
+    Example: `radon-numpyro audit radon.csv --y radon --x floor --group county`
+
+    Or: `radon-numpyro audit hsb.csv "MathAch ~ SES * Sex + (SES || School)"`
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
-        used = columns(y, x, group, missing, drop_missing, center)
-        data = load_rows(terminal, file, used, reduce=False)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        data = load_rows(terminal, file, used, reduce=False, single_rows=True)
     found = data.audit()
     terminal.show(found.text(command=True))
     record = {
+        **loaded(data),
         "summary": found.summary,
         "findings": [_finding(finding) for finding in found.findings],
-        "left_out": dict(data.left_out),
         "groups": plain(found.table),
     }
     terminal.finish(record, good=found.ok)
@@ -91,9 +99,11 @@ def audit_command(
 def fit_command(
     context: typer.Context,
     file: File,
-    y: Y,
-    group: Group,
+    formula: Formula = None,
+    y: Y = None,
     x: X = None,
+    fixed: Fixed = None,
+    group: Group = None,
     center: CenterOption = None,
     model: Annotated[
         Literal["hierarchical", "individual", "pooled"],
@@ -141,13 +151,16 @@ def fit_command(
 
     Ctrl-C during sampling keeps what is drawn.
 
-    Example: radon-numpyro fit radon.csv --y log_radon --x floor --group county --out results
+    Example: `radon-numpyro fit radon.csv --y radon --x floor --group county`
+
+    Or: `radon-numpyro fit hsb.csv "MathAch ~ SES * Sex + (SES || School)"`
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
         check_writable(out / "fit.nc")
-        used, given = columns(y, x, group, missing, drop_missing, center), given_priors(prior)
-        data = load_rows(terminal, file, used, reduce=reduce)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        given = given_priors(prior)
+        data = load_rows(terminal, file, used, reduce=reduce, single_rows=model == "pooled")
         chosen = priors_of(priors, given, data)
         if checkpoint is not None:
             note_folder(checkpoint, out)
@@ -200,7 +213,7 @@ def resume_command(
     The draws are those of a run that was never interrupted, to the last bit. Writes what fit
     writes.
 
-    Example: radon-numpyro resume run.checkpoint
+    Example: `radon-numpyro resume run.checkpoint`
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
@@ -253,6 +266,10 @@ def _deliver(
         ess = parameters[["ess_bulk", "ess_tail"]].min(axis=1).round()
         shown = parameters.iloc[:, :5].assign(r_hat=parameters["r_hat"].map("{:.3f}".format))
         terminal.show(table(title, shown.assign(ess=ess)))
+        if words := _in_words(parameters.index, statistics.labels.group):
+            terminal.show(words)
+    for note in statistics.notes:
+        terminal.show(f"{note}.")
     for x, value in statistics.centers:
         terminal.show(f"Intercepts are the heights of lines where {x} is {value:.10g}.")
     terminal.show(diagnosis.text(command=True, again=again))
@@ -260,10 +277,7 @@ def _deliver(
         terminal.note(f"Wrote {path}")
     record = {
         "model": model,
-        "rows": statistics.num_rows,
-        "groups": statistics.num_groups,
-        "left_out": dict(statistics.left_out),
-        "centers": dict(statistics.centers),
+        **loaded(statistics),
         "parameters": plain(parameters),
         "diagnosis": _diagnosis(diagnosis),
         "files": files,
@@ -271,11 +285,27 @@ def _deliver(
     terminal.finish(record, good=diagnosis.ok)
 
 
+def _in_words(names: Iterable[str], group: str) -> str:
+    """What the parameters of the hierarchical model are, those that a table shows."""
+    words = {
+        "mu": f"mu: mean over {group}",
+        "gamma": f"gamma: the same in every {group}",
+        "sigma": f"sigma: sd between {group}",
+        "eps": f"eps: sd of rows within {group}",
+    }
+    shown = {name.partition("[")[0].partition("_")[0] for name in names}
+    if "sigma" not in shown:
+        return ""
+    return "; ".join(what for name, what in words.items() if name in shown) + "."
+
+
 def compare_command(
     file: File,
-    y: Y,
-    group: Group,
+    formula: Formula = None,
+    y: Y = None,
     x: X = None,
+    fixed: Fixed = None,
+    group: Group = None,
     center: CenterOption = None,
     priors: PriorsName = "weakly-informative",
     prior: Prior = None,
@@ -297,27 +327,30 @@ def compare_command(
     """Which model predicts rows best that it has not seen?
 
     Fits the pooled, the individual and the hierarchical model and scores each on rows left out,
-    one at a time (LOO) and in folds. The best comes first. Exit status 3 if one of the fits is not
-    to be trusted.
+    one at a time (LOO) and in folds. The best comes first. The individual model takes part only if
+    every coefficient varies by group. Exit status 3 if one of the fits is not to be trusted.
 
-    Example: radon-numpyro compare radon.csv --y log_radon --x floor --group county
+    Example: `radon-numpyro compare radon.csv --y radon --x floor --group county`
+
+    Or: `radon-numpyro compare hsb.csv "MathAch ~ SES * Sex + (SES || School)"`
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
         if out is not None:
             check_writable(out)
-        used, given = columns(y, x, group, missing, drop_missing, center), given_priors(prior)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        given = given_priors(prior)
         data = load_rows(terminal, file, used, reduce=False)
         chosen = priors_of(priors, given, data)
-        from radon_numpyro.comparison.table import compare_pooling
+        from radon_numpyro.cli.comparing import compared_models
         from radon_numpyro.data.grouped_data import GroupedData
         from radon_numpyro.results.diagnostics import diagnose
 
         assert isinstance(data, GroupedData)
         use_compilation_cache()
-        terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
         with terminal.working("Compared"):
-            comparison = compare_pooling(
+            comparison = compared_models(
+                terminal,
                 data,
                 priors=chosen,
                 folds=folds,
@@ -325,7 +358,6 @@ def compare_command(
                 draws=draws,
                 chains=chains,
                 seed=seed,
-                progress_bar=terminal.progress_bar,
             )
         if out is not None:
             write_whole(out, comparison.table.to_csv)
@@ -337,6 +369,7 @@ def compare_command(
     if out is not None:
         terminal.note(f"Wrote {out}")
     record = {
+        **loaded(data),
         "table": plain(comparison.table),
         "definitions": comparison.definitions,
         "diagnoses": {model: _diagnosis(diagnosis) for model, diagnosis in diagnoses.items()},

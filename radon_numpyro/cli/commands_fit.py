@@ -46,17 +46,22 @@ def predict_command(
 ) -> None:
     """Predict the rows of a file by a fit.
 
+    The file has the columns of the fit, without the outcome: of a fit by a formula the columns
+    that the formula names, such as Sex, and not those made of them, such as Sex[Male].
+
     Writes a line for each row, in the order of the file: group and predictors, then mean, sd and
     interval, and whether the group is new to the fit. Exit status 3 if the fit is not to be
     trusted.
 
-    Example: radon-numpyro predict results/fit.nc new.csv --out predictions.csv
+    Example: `radon-numpyro predict results/fit.nc new.csv --out predictions.csv`
     """
     terminal = Terminal(quiet)
     with refusals():
         if out != "-":
             check_writable(Path(out))
-        from radon_numpyro.data.table_files import Columns, read_table
+        from radon_numpyro.data.file_columns import Columns, FormulaColumns
+        from radon_numpyro.data.formula import ModelFormula
+        from radon_numpyro.data.table_files import read_table
         from radon_numpyro.results.diagnostics import diagnose
         from radon_numpyro.results.fit_files import load_fit
         from radon_numpyro.results.fit_reader import read_labels
@@ -64,12 +69,14 @@ def predict_command(
 
         tree = load_fit(Path(fit_file))
         labels = read_labels(tree)
-        used = Columns(None, labels.predictors, labels.group, {}, False)
-        frame = read_table(file, used)
+        used: Columns | FormulaColumns = Columns(None, labels.predictors, labels.group, {}, False)
+        if formula := tree.attrs.get("formula"):
+            used = FormulaColumns(ModelFormula.from_json(formula))
+        frame, _ = read_table(file, used)
         predictions = predict(
             tree, frame, kind=kind, new_groups=new_groups, ci_prob=ci_prob, ci_kind=ci_kind
         )
-        taken = [name for name in labels.predictors if name not in predictions]
+        taken = [name for name in used.kinds if name not in predictions]
         for place, name in enumerate(taken, start=1):
             predictions.insert(place, name, frame[name])
         if out == "-":
@@ -89,7 +96,7 @@ def report_command(
     title: Annotated[str | None, typer.Option(help="Its title.")] = None,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Compare the three models of pooling on the same rows."),
+        typer.Option("--compare", help="Compare the models of pooling on the same rows."),
     ] = False,
     ci_prob: Probability = 0.9,
     quiet: Quiet = False,
@@ -98,7 +105,7 @@ def report_command(
 
     One file, which needs no network. Exit status 3 if the fit is not to be trusted.
 
-    Example: radon-numpyro report results/fit.nc --out report.html --compare
+    Example: `radon-numpyro report results/fit.nc --out report.html --compare`
     """
     terminal = Terminal(quiet)
     with refusals():
@@ -110,18 +117,16 @@ def report_command(
         tree = load_fit(Path(fit_file))
         comparison = None
         if compare:
-            from radon_numpyro.comparison.table import compare_pooling
+            from radon_numpyro.cli.comparing import compared_models
             from radon_numpyro.results.fit_reader import read_data, read_priors
 
             use_compilation_cache()
-            data = read_data(tree)
-            terminal.note("Fitting and scoring the pooled, individual and hierarchical models.")
             with terminal.working("Compared"):
-                comparison = compare_pooling(
-                    data,
+                comparison = compared_models(
+                    terminal,
+                    read_data(tree),
                     priors=read_priors(tree),
                     seed=int(tree.attrs["seed"]),
-                    progress_bar=terminal.progress_bar,
                 )
         diagnosis = diagnose(tree)
         page = html_report(

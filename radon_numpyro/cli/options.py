@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,19 +12,43 @@ from radon_numpyro.data.whole_files import write_whole
 
 if TYPE_CHECKING:
     from radon_numpyro.cli.terminal import Terminal
+    from radon_numpyro.data.file_columns import Columns, FormulaColumns
     from radon_numpyro.data.grouped_data import GroupedData
-    from radon_numpyro.data.table_files import Columns
     from radon_numpyro.model.location_priors import PriorFamily
     from radon_numpyro.model.priors import Priors
     from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-File = Annotated[str, typer.Argument(help="CSV, TSV or Parquet; - is CSV on standard input.")]
-Fit = Annotated[str, typer.Argument(help="fit.nc, as the command fit writes it.")]
-Y = Annotated[str, typer.Option("--y", metavar="COLUMN", help="The outcome.")]
-X = Annotated[
-    list[str] | None, typer.Option("--x", metavar="COLUMN", help="A predictor; may be repeated.")
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="CSV, TSV or Parquet; - is CSV on standard input.")
 ]
-Group = Annotated[str, typer.Option("--group", metavar="COLUMN", help="The groups.")]
+Fit = Annotated[str, typer.Argument(metavar="FIT", help="fit.nc, as the command fit writes it.")]
+Formula = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="FORMULA",
+        help='The model as lme4 writes it, such as "y ~ x * c + (1 + x || g)", in place of --y, '
+        "--x, --fixed, --group and --center.",
+        show_default=False,
+    ),
+]
+Y = Annotated[str | None, typer.Option("--y", metavar="COLUMN", help="The outcome.")]
+X = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--x",
+        metavar="COLUMN",
+        help="A predictor whose slope varies by group; may be repeated.",
+    ),
+]
+Fixed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fixed",
+        metavar="COLUMN",
+        help="A predictor with one slope for all groups; may be repeated.",
+    ),
+]
+Group = Annotated[str | None, typer.Option("--group", metavar="COLUMN", help="The groups.")]
 CenterOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -104,26 +128,29 @@ AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 
 
 def columns(
+    formula: str | None,
     y: str | None,
     x: list[str] | None,
-    group: str,
+    fixed: list[str] | None,
+    group: str | None,
+    center: list[str] | None,
     missing: list[str] | None,
     drop_missing: bool,
-    center: list[str] | None,
-) -> Columns:
-    """The columns that options name.
+) -> Columns | FormulaColumns:
+    """The columns that a formula, or options in its place, name.
 
     Parameters
     ----------
-    y, x, group, missing, drop_missing, center
-        The options.
+    formula, y, x, fixed, group, center, missing, drop_missing
+        The argument and the options.
 
     Raises
     ------
     ValueError
-        A code is not given as COLUMN=CODE.
+        There are both or neither, the formula is none, or a code is not given as COLUMN=CODE.
     """
-    from radon_numpyro.data.table_files import Columns
+    from radon_numpyro.data.file_columns import Columns, FormulaColumns
+    from radon_numpyro.data.formula_terms import parse_terms
 
     codes: dict[str, list[str]] = {}
     for given in missing or ():
@@ -132,11 +159,35 @@ def columns(
         if not (equals and name and code):
             raise ValueError(f"Expected --missing COLUMN=CODE, such as floor=9; got {given!r}")
         codes.setdefault(name, []).append(code)
-    return Columns(y, tuple(x or ()), group, codes, drop_missing, tuple(center or ()))
+    options = {"--y": y, "--x": x, "--fixed": fixed, "--group": group, "--center": center}
+    named = [name for name, value in options.items() if value]
+    if formula is not None:
+        if named:
+            raise ValueError(
+                f"Expected a formula, or {', '.join(options)}; got {formula!r} and "
+                f"{', '.join(named)}: {_IN_FORMULA}"
+            )
+        return FormulaColumns(parse_terms(formula), codes, drop_missing)
+    if y is None or group is None:
+        raise ValueError(
+            f'Expected a formula such as "y ~ x + (1 + x || g)", or --y and --group; got '
+            f"{' and '.join(named) or 'neither'}"
+        )
+    return Columns(
+        y, tuple(x or ()), group, codes, drop_missing, tuple(center or ()), tuple(fixed or ())
+    )
+
+
+_IN_FORMULA = "a formula names all columns, and center(x) centres one"
 
 
 def load_rows(
-    terminal: Terminal, file: str, used: Columns, *, reduce: bool | None
+    terminal: Terminal,
+    file: str,
+    used: Columns | FormulaColumns,
+    *,
+    reduce: bool | None,
+    single_rows: bool = False,
 ) -> GroupedData | GroupStatistics:
     """Load a file and say what came of it.
 
@@ -146,6 +197,13 @@ def load_rows(
         Where to say it.
     file, used, reduce
         As in :func:`radon_numpyro.statistics.loading.load`.
+    single_rows
+        Whether every row may be a group of its own.
+
+    Raises
+    ------
+    ValueError
+        Each row is a group of its own, or as ``load``.
     """
     from radon_numpyro.statistics.group_statistics import GroupStatistics
     from radon_numpyro.statistics.loading import load
@@ -153,12 +211,39 @@ def load_rows(
     data = load(file, used, reduce=reduce)
     reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
     rows, groups = _counted(data.num_rows, "row"), _counted(data.num_groups, "group")
+    if data.num_groups >= data.num_rows and not single_rows:
+        raise ValueError(
+            f"Expected fewer groups than rows; got {groups} of {used.group!r} in {rows}, which "
+            "cannot tell differences between groups from scatter within them"
+        )
     terminal.note(f"{rows} in {groups}{reduced}.")
     for reason, count in data.left_out:
         terminal.note(f"Left out {_counted(count, 'row')}: {reason}.")
     for name, value in data.centers:
         terminal.note(f"{name} is centred: its 0 is now {value:.10g}, its mean.")
+    for note in data.notes:
+        terminal.note(f"{note}.")
     return data
+
+
+def loaded(data: GroupedData | GroupStatistics) -> dict[str, Any]:
+    """What came of a file, for ``--json``.
+
+    Parameters
+    ----------
+    data
+        Its rows, or their statistics.
+    """
+    from radon_numpyro.data.formula import text_of
+
+    return {
+        "formula": text_of(data.formula) if data.formula else None,
+        "rows": data.num_rows,
+        "groups": data.num_groups,
+        "left_out": dict(data.left_out),
+        "centers": dict(data.centers),
+        "notes": list(data.notes),
+    }
 
 
 def _counted(count: int, noun: str) -> str:

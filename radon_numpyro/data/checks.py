@@ -42,11 +42,7 @@ def check_columns(
     for argument, name in used:
         if not isinstance(name, str):
             raise TypeError(f"Expected {argument} to be named by a str; got {name!r}")
-        if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
-            raise ValueError(
-                f"Expected {argument} to have a name that a file can hold, UTF-8 without NUL; got "
-                f"{name!r}"
-            )
+        storable(name, argument)
     every = [name for _, name in used]
     if len(set(every)) < len(every):
         raise ValueError(
@@ -61,6 +57,15 @@ def check_columns(
         if count > 1:
             raise ValueError(f"Expected one column named {name!r} ({argument}); got {count}")
     return predictors, others
+
+
+def storable(name: str, argument: str) -> None:
+    """Refuse a name that netCDF and JSON cannot hold."""
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError(
+            f"Expected {argument} to have a name that a file can hold, UTF-8 without NUL; got "
+            f"{name!r}"
+        )
 
 
 def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:

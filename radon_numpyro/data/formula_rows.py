@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radon_numpyro.data.categories import Categories
-from radon_numpyro.data.checks import first_few, plural, suggest
+from radon_numpyro.data.checks import first_few, plural, storable, suggest
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.formula_columns import (
@@ -228,6 +228,8 @@ def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
         varying |= dict.fromkeys(names)
         add(slopes, own)
     add(layout, slopes)
+    for name in (terms.outcome, terms.group, *layout):
+        storable(name, "a column of the formula")
     for name in (terms.outcome, terms.group):
         if name in layout:
             raise ValueError(

@@ -241,7 +241,9 @@ class Interpreter:
         state = self.state.get(key)
         if state is None and not self.learns:
             raise ValueError(f"Expected a stored formula with the state of {key!r}; got none")
-        values, self.state[key] = basis(name, numbers, options, state, key)
+        values, learnt = basis(name, numbers, options, state, key)
+        if self.learns:
+            self.state[key] = learnt
         return Basis(values)
 
     def _categorical(self, node: Call, name: str, given: Mapping[str, Node]) -> Categories:

@@ -9,66 +9,27 @@ import io
 import lzma
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import narwhals.stable.v2 as nw
 import pandas as pd
 
-from radon_numpyro.data.checks import check_columns, suggest
+from radon_numpyro.data.checks import suggest
+from radon_numpyro.data.file_columns import BLANKS, Columns, FormulaColumns, read_texts
 from radon_numpyro.data.frames import to_pandas
 
 TEXT = (".csv", ".tsv", ".tab", ".txt")
 PARQUET = (".parquet", ".pq")
 COMPRESSED: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-# What stands for no value in a column of numbers; in the column of groups only an empty field does.
-BLANKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", ".")
 INSTALL = "pip install 'radon-numpyro[scale]'"
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The columns to take from a file, and the rows to leave out.
-
-    Attributes
-    ----------
-    y, x, group
-        Names; y is None for rows to be predicted.
-    missing
-        Codes for missing values by column, as text.
-    drop_missing
-        Whether to leave out rows with a blank.
-    center
-        Predictors to count from their mean.
-    """
-
-    y: str | None
-    x: tuple[str, ...]
-    group: str
-    missing: Mapping[str, Sequence[str]]
-    drop_missing: bool
-    center: tuple[str, ...] = ()
-
-    def numbers(self) -> tuple[str, ...]:
-        """The columns that hold numbers."""
-        return self.x if self.y is None else (self.y, *self.x)
-
-    def among(self, known: Sequence[str]) -> list[str]:
-        """The columns in use, after refusing names that a table does not have once.
-
-        Parameters
-        ----------
-        known
-            Names of the columns of the table.
-        """
-        check_columns(known, self.y, self.x, self.group)
-        return [*self.numbers(), self.group]
-
-
-def read_table(source: str, columns: Columns) -> pd.DataFrame:
+def read_table(
+    source: str, columns: Columns | FormulaColumns
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read columns of a file into memory.
 
     Parameters
@@ -80,8 +41,9 @@ def read_table(source: str, columns: Columns) -> pd.DataFrame:
 
     Returns
     -------
-    pandas.DataFrame
-        The columns in use, under an index that counts the rows of data from 1.
+    frame, notes
+        The columns in use, under an index that counts the rows of data from 1, and what to know
+        about how text was read.
 
     Raises
     ------
@@ -92,15 +54,20 @@ def read_table(source: str, columns: Columns) -> pd.DataFrame:
     ImportError
         PyArrow is missing, for Parquet.
     """
+    notes: tuple[str, ...] = ()
     if is_parquet(source):
         parquet = parquet_file(source)
-        table = nw.from_native(parquet.read(columns.among(parquet.schema_arrow.names)))
-        frame = to_pandas(table, columns.y, columns.x, columns.group)
+        used = columns.among(parquet.schema_arrow.names)
+        by_formula = isinstance(columns, FormulaColumns)
+        y = None if isinstance(columns, FormulaColumns) else columns.y
+        others = tuple(name for name in used if name not in (y, columns.group))
+        table = nw.from_native(parquet.read(used))
+        frame = to_pandas(table, y, others, columns.group, booleans=by_formula)
     else:
         with text_of(source) as stream:
-            frame = _read_text(source, stream, columns)
+            frame, notes = _read_text(source, stream, columns)
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
-    return frame
+    return frame, notes
 
 
 def suffixes(source: str) -> tuple[str, str]:
@@ -219,11 +186,15 @@ def header_of(source: str, stream: IO[str]) -> tuple[list[str], str]:
     return next(csv.reader(lines, delimiter=between)), between
 
 
-def _read_text(source: str, stream: IO[str], columns: Columns) -> pd.DataFrame:
+def _read_text(
+    source: str, stream: IO[str], columns: Columns | FormulaColumns
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     header, between = header_of(source, stream)
     used = columns.among(header)
     stream.seek(0)
-    blanks = {name: list(BLANKS) for name in columns.numbers()} | {columns.group: [""]}
+    numbers = tuple(columns.kinds) if isinstance(columns, Columns) else ()
+    texts = [name for name in used if name not in numbers]
+    blanks = {name: list(BLANKS) for name in numbers} | {name: [""] for name in texts}
     with warnings.catch_warnings():
         # A first line of data that is longer than the header; later ones are errors by themselves.
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -232,15 +203,23 @@ def _read_text(source: str, stream: IO[str], columns: Columns) -> pd.DataFrame:
                 stream,
                 sep=between,
                 index_col=False,
-                dtype={columns.group: "str"},
+                dtype=dict.fromkeys(texts, "str"),
                 keep_default_na=False,
                 na_values=blanks,
                 low_memory=False,
-            )
+            )[used]
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             what = str(error).rpartition("C error: ")[2].strip()
             raise ValueError(
                 f"Expected every line of {name_of(source)} to have the {len(header)} fields of its "
                 f"first; got: {what}"
             ) from None
-    return frame[used]
+    if isinstance(columns, Columns):
+        return frame, ()
+    undecided = columns.undecided(used)
+    notes: list[str] = []
+    for name in (*columns.kinds, *undecided):
+        codes = columns.missing.get(name, ())
+        frame[name], said = read_texts(frame[name], columns.kinds.get(name), codes)
+        notes += said
+    return frame, tuple(notes)

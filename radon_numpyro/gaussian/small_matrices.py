@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def cholesky(matrix: Any, least: float = 0.0) -> Any:
     """Lower Cholesky factors; unrolled pivots below ``least``, by rounding, are raised to it."""
     size, xp = len(matrix), namespace(matrix)
     if size > UNROLLED:
-        return _first(xp.linalg.cholesky(_last(matrix, xp)), xp)
+        cholesky_of = _cholesky_one_by_one if xp is np else xp.linalg.cholesky
+        return _first(cholesky_of(_last(matrix, xp)), xp)
     factor: list[list[Any]] = []
     for p in range(size):
         out: list[Any] = []
@@ -149,6 +151,18 @@ def sum_of_logs(values: list[Any]) -> Any:
     rows = xp.pad(together, [(0, 0)] * (together.ndim - 1) + [(0, missing)], constant_values=1.0)
     logs = xp.log(rows.reshape(*rows.shape[:-1], -1, many).prod(-1)).sum(-1)
     return logs + math.log(2.0) * sum(e - 1 for e in exponent).sum(-1)
+
+
+def _cholesky_one_by_one(matrices: np.ndarray) -> np.ndarray:
+    """NumPy's factors, NaN for those that are not positive definite, where it would refuse all."""
+    try:
+        return np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        factors = np.full(matrices.shape, np.nan)
+        for index in np.ndindex(matrices.shape[:-2]):
+            with suppress(np.linalg.LinAlgError):
+                factors[index] = np.linalg.cholesky(matrices[index])
+        return factors
 
 
 def _stacked(lower: list[list[Any]], like: Any, xp: Any) -> Any:

@@ -364,7 +364,9 @@ def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.n
     lower, upper = (np.full(len(rss), bound) for bound in priors.eps.log_range())
     if not priors.eps.proper:
         upper = _upper_by_data(equations, priors, freedom)
-    squared = np.where(freedom > 0, rss, 1.0) / (20.0 * NEGLIGIBLE)
+    # Of n rows the density is at most eps^-n exp(-rss / 2 eps^2), which is e^60 below its top here.
+    rows = equations.count
+    squared = np.where(freedom > 0, rss, 1.0) / (np.sqrt(rows) + np.sqrt(2.0 * NEGLIGIBLE)) ** 2
     lower = np.where(freedom > 0, np.maximum(lower, 0.5 * np.log(squared)), lower)
     return np.minimum(lower, upper - 1e-3), upper
 

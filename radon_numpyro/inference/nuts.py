@@ -150,7 +150,7 @@ def sample_nuts(
     advi
         The fitted guide; its model is sampled.
     method
-        Hierarchical model: ``"marginal"`` (default, of at most 8 predictors), ``"noncentered"``
+        Hierarchical model: ``"marginal"`` (default, of at most 20 slopes), ``"noncentered"``
         (default of more) or ``"centered"``; the others: ``"centered"``. See
         ``inference/parametrisation.py``.
     priors

@@ -186,24 +186,40 @@ def _outcome(data: Data, alpha: Any, beta: Any, gamma: Any, eps: Any) -> None:
     design = data.labels.design
     alpha = 0.0 if alpha is None else alpha
     beta = jnp.zeros(0) if beta is None else beta
-    if gamma is not None:
-        if INTERCEPT in design.fixed:
-            alpha, gamma = gamma[0], gamma[1:]
-        # Coefficients of all columns of x, those of a group in a row.
-        same = jnp.broadcast_to(gamma, (*jnp.shape(beta)[:-1], gamma.shape[-1]))
-        beta = jnp.concatenate([beta, same], axis=-1)
+    if gamma is not None and INTERCEPT in design.fixed:
+        alpha, gamma = gamma[0], gamma[1:]
     if isinstance(data, GroupStatistics):
-        precision = 1.0 / eps**2
+        if gamma is None:
+            squares = data.sum_of_squares(alpha, beta)
+        else:
+            squares = _sum_of_squares(data, alpha, beta, gamma)
         # sum, not a product with an (N,) array of ones: eps is (C,) or ().
-        log_density = -0.5 * precision * data.sum_of_squares(alpha, beta) - data.count * (
-            jnp.log(eps) + 0.5 * jnp.log(2.0 * jnp.pi)
-        )
-        numpyro.factor("y", log_density.sum())
+        rows = data.count * (jnp.log(eps) + 0.5 * jnp.log(2.0 * jnp.pi))
+        numpyro.factor("y", (-0.5 / eps**2 * squares).sum() - rows.sum())
         return
 
     def of_row(value: Any, event_dim: int) -> Any:
         return value[data.group] if jnp.ndim(value) > event_dim else value
 
     with numpyro.plate("row", data.group.shape[0]):
-        mean = of_row(alpha, 0) + (data.x * of_row(beta, 1)).sum(-1)
+        num_slopes = jnp.shape(beta)[-1]
+        mean = of_row(alpha, 0) + (data.x[:, :num_slopes] * of_row(beta, 1)).sum(-1)
+        if gamma is not None:
+            mean = mean + data.x[:, num_slopes:] @ gamma
         numpyro.sample("y", dist.Normal(mean, of_row(eps, 0)), obs=data.y)
+
+
+def _sum_of_squares(data: GroupStatistics, alpha: Any, beta: Any, gamma: Any) -> Any:
+    """Residual sum of squares of all rows, of which products of fixed columns are one sum.
+
+    Then a step of many fixed columns does not take a matrix of them for each group.
+    """
+    k = jnp.shape(beta)[-1]
+    slopes = jnp.broadcast_to(beta, (data.num_groups, k))
+    centre = data.mean_y - alpha - (data.mean_x[:, :k] * slopes).sum(-1)
+    centre = centre - data.mean_x[:, k:] @ gamma
+    own = (data.sxx[:, :k, :k] * slopes[:, :, None] * slopes[:, None, :]).sum()
+    own = own - 2.0 * (data.sxy[:, :k] * slopes).sum()
+    both = jnp.einsum("ck,ckf->f", slopes, data.sxx[:, :k, k:]) - data.sxy[:, k:].sum(0)
+    within = jnp.sum(data.syy) + own + 2.0 * both @ gamma
+    return (data.count * centre**2).sum() + within + gamma @ data.sxx[:, k:, k:].sum(0) @ gamma

@@ -111,7 +111,8 @@ def _draws(tree: xr.DataTree) -> dict[str, np.ndarray]:
 
 def _coefficients_too(tree: xr.DataTree, name: str) -> dict[str, np.ndarray]:
     draws = _draws(tree)
-    if "alpha" not in draws:
+    sites = _sites(tree)
+    if any(name not in draws for name, site in sites.items() if not site.is_top_level):
         raise ValueError(
             f"Expected a fit whose coefficients were drawn for {name}; got one that summarised "
             "them: fit with coefficients='draws'"

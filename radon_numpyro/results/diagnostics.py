@@ -23,10 +23,11 @@ from arviz_base import dataset_to_dataframe
 
 from radon_numpyro.data.findings import Finding, from_json
 from radon_numpyro.inference.ess import TAILS
-from radon_numpyro.inference.parametrisation import MAX_MARGINAL_PREDICTORS
+from radon_numpyro.inference.parametrisation import MAX_MARGINAL_SLOPES
 from radon_numpyro.inference.run_control import INTERRUPTED, MAX_SECONDS
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.results.contraction import prior_only
+from radon_numpyro.results.fit_reader import read_model
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
@@ -219,13 +220,13 @@ class _Run:
         attrs, posterior = tree.attrs, tree["posterior"].to_dataset()
         method = str(attrs["method"])
         # The marginal method does not take many predictors.
-        many = posterior.sizes.get(PREDICTOR, 0) > MAX_MARGINAL_PREDICTORS
+        many = posterior.sizes.get(PREDICTOR, 0) > MAX_MARGINAL_SLOPES
         return cls(
             method,
             posterior.sizes["draw"],
             int(attrs.get("num_warmup", 500)),
             float(attrs.get("target_accept_prob", 0.8)),
-            method != "marginal" and not (many and "mu_alpha" in posterior),
+            method != "marginal" and not (many and read_model(tree).population),
             _enough(posterior.sizes["draw"], table[["ess_bulk", "ess_tail"]], least),
         )
 

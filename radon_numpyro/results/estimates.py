@@ -16,10 +16,13 @@ import xarray as xr
 from scipy.special import ndtri
 
 from radon_numpyro.data.centers import zeros
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.identification import identified_coefficients
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.moments import overall_moments
 from radon_numpyro.gaussian import mixtures as mixture
+from radon_numpyro.gaussian.normal_equations import population_columns
+from radon_numpyro.gaussian.predictive import scale_vector
 from radon_numpyro.model.models import PREDICTOR, Model, coordinates
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.datatree import group_dim
@@ -29,7 +32,9 @@ from radon_numpyro.results.fit_reader import (
     read_draws,
     read_labels,
     read_model,
+    read_population,
     read_priors,
+    read_scales,
     read_statistics,
 )
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -113,7 +118,7 @@ class Numbers:
     @property
     def has_draws(self) -> bool:
         """Whether the coefficients of the groups were drawn, not summarised."""
-        return "alpha" in self.tree["posterior"]
+        return any(name in self.tree["posterior"] for name in ("alpha", "beta"))
 
     @cached_property
     def displayed(self) -> xr.DataTree:
@@ -168,19 +173,21 @@ class Numbers:
         return found
 
     def of_population(self, weights: np.ndarray) -> tuple[Estimate, Estimate]:
-        """A combination of intercept and slopes: in the average group, and in a group not seen.
+        """The line at a row: in the average group, and in a group not seen.
 
         Parameters
         ----------
         weights
-            Of intercept and slopes, shape (P,).
+            Of the constant and of each predictor, shape (J + 1,): 1 and their values, or any
+            contrast of two rows.
         """
-        draws = read_draws(self.tree, ("mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta"))
-        size = len(draws["mu_alpha"])
-        none = np.empty((size, 0))
-        mu = np.column_stack([draws["mu_alpha"], draws.get("mu_beta", none)]) @ weights
-        scales = np.column_stack([draws["sigma_alpha"], draws.get("sigma_beta", none)])
-        mean, variance = mu[:, None], (scales**2 @ weights**2)[:, None]
+        design = self.labels.design
+        of_column = dict(zip((INTERCEPT, *design.predictors), weights, strict=True))
+        population = [of_column[name] for name in population_columns(design)]
+        own = np.array([of_column[name] for name in design.varying])
+        mu = read_population(self.tree) @ population
+        scales = scale_vector(read_scales(self.tree))
+        mean, variance = mu[:, None], (own**2 @ scales**2)[:, None]
         low, high = mixture.interval(mean, variance, self.prob, "eti")
         moments = mixture.moments(mean, variance)
         new = Estimate(*(value[0] for value in (*moments, low, high)))
@@ -188,7 +195,7 @@ class Numbers:
 
     @cached_property
     def coefficients(self) -> Estimate:
-        """Of every group, shape (C, P), intercept first; of all rows, (1, P), in the pooled model.
+        """Those that vary by group, shape (C, P), as in ``design.varying``; pooled (1, P).
 
         Where the coefficients were summarised, the intervals are those of Normals.
         """
@@ -200,9 +207,7 @@ class Numbers:
             ]
             return Estimate(*map(np.concatenate, zip(*blocks, strict=True)))
         mean, sd = (
-            np.column_stack(
-                [part["alpha"], *(np.atleast_2d(part[n]) for n in ("beta",) if n in part)]
-            )
+            np.column_stack([part[name] for name in ("alpha", "beta") if name in part])
             for part in (
                 self.tree[f"coefficients/{kind}"].to_dataset() for kind in ("means", "sds")
             )
@@ -213,11 +218,12 @@ class Numbers:
     @cached_property
     def identified(self) -> np.ndarray:
         """Whether its own rows determine a coefficient, shape (C, P), or (1, P) if pooled."""
-        s = self.statistics
-        moments = (np.asarray(s.count), np.asarray(s.mean_x), np.asarray(s.sxx))
+        s, design = self.statistics, self.labels.design
+        k = len(design.slopes)
+        moments = (np.asarray(s.count), np.asarray(s.mean_x)[:, :k], np.asarray(s.sxx)[:, :k, :k])
         if not self.model.by_group:
             moments = overall_moments(*moments)
-        return identified_coefficients(*moments)
+        return identified_coefficients(*moments)[:, 0 if design.intercept_varies else 1 :]
 
     @cached_property
     def chosen(self) -> np.ndarray:

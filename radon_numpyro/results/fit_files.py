@@ -7,7 +7,6 @@ predictions, are handed through.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -17,16 +16,13 @@ import numpy as np
 import xarray as xr
 
 from radon_numpyro.data.checks import first_few
-from radon_numpyro.data.design import Design
-from radon_numpyro.data.findings import from_json
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.whole_files import write_whole
-from radon_numpyro.inference.parametrisation import METHODS
-from radon_numpyro.model.models import MODELS, Model, coordinates
+from radon_numpyro.model.coefficient_priors import columns_of_sites
+from radon_numpyro.model.models import Model, coordinates
 from radon_numpyro.results.datatree import column_dim, group_dim, site_dims
+from radon_numpyro.results.fit_attributes import check_attributes, check_group
 from radon_numpyro.results.fit_reader import (
-    read_design,
-    read_model,
     read_priors,
     read_statistics,
 )
@@ -34,16 +30,6 @@ from radon_numpyro.results.hdf5 import check_hdf5, damaged, seal
 from radon_numpyro.statistics.consistency import as_statistics
 
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
-_JSON = (
-    "predictors",
-    "left_out",
-    "lost_groups",
-    "centers",
-    "versions",
-    "timings",
-    "earlier_runs",
-    "unfinished_run",
-)
 _MOMENTS = ("means", "sds")
 
 
@@ -147,10 +133,10 @@ def check_fit(tree: xr.DataTree, name: str) -> None:
     ValueError
         Naming the group, variable or attribute that is missing or wrong.
     """
-    labels = _check_attributes(tree, name)
+    labels = check_attributes(tree, name)
     _check_dims(tree, name, labels)
     for path, variables in _expected(tree, labels).items():
-        _check_group(tree, name, path)
+        check_group(tree, name, path)
         dataset = tree[path].to_dataset()
         for variable, wanted in variables.items():
             if variable in dataset.variables:
@@ -159,108 +145,6 @@ def check_fit(tree: xr.DataTree, name: str) -> None:
             elif wanted.required:
                 raise ValueError(f"Expected {name} to be a fit; got no {variable} in {path}")
     _check_numbers(tree, name, labels)
-
-
-def _check_attributes(tree: xr.DataTree, name: str) -> Labels:
-    """Check those that the package reads; names of the columns."""
-    texts = {"/": ["model", "outcome", "group", "predictors", "priors", "method"]}
-    texts["/advi"] = ["verdict", "reason"]
-    numbers = {"/": ["complete"], "/advi": ["converged"]}
-    if "/sample_stats" in tree.groups:
-        numbers["/"].append("max_tree_depth")
-    if "/observed_data" in tree.groups:
-        texts["/"] += ["left_out", "data_fingerprint"]
-    for attributes, types, kind in ((texts, str, "text"), (numbers, int | np.integer, "a number")):
-        for path, keys in attributes.items():
-            _check_group(tree, name, path)
-            for key in keys:
-                value = tree[path].attrs.get(key)
-                if not isinstance(value, types):
-                    raise ValueError(
-                        f"Expected attribute {key} of {path} in {name} to be {kind}; got {value!r}"
-                    )
-    model, method = tree.attrs["model"], tree.attrs["method"]
-    if model not in MODELS or method not in METHODS[model]:
-        raise ValueError(
-            f"Expected {name} to have a model of this package and a method of it; got model "
-            f"{model!r} and method {method!r}"
-        )
-    parsed = {key: _parsed(tree, name, key) for key in _JSON if key in tree.attrs}
-    predictors, left_out = parsed["predictors"], parsed.get("left_out", [])
-    if not _is_list_of(predictors, str) or len(set(predictors)) < len(predictors):
-        raise ValueError(
-            f"Expected attribute predictors of {name} to list different names; got {predictors!r}"
-        )
-    if not _is_list_of(left_out, list) or any(
-        [type(part) for part in pair] != [str, int] for pair in left_out
-    ):
-        raise ValueError(
-            f"Expected attribute left_out of {name} to list reasons and counts; got {left_out!r}"
-        )
-    lost, centers = parsed.get("lost_groups", []), parsed.get("centers", {})
-    if not isinstance(lost, list) or any(type(label) not in (str, int) for label in lost):
-        raise ValueError(f"Expected attribute lost_groups of {name} to list labels; got {lost!r}")
-    if not isinstance(centers, dict) or not all(
-        key in predictors and type(value) in (int, float) and np.isfinite(value)
-        for key, value in centers.items()
-    ):
-        raise ValueError(
-            f"Expected attribute centers of {name} to have a finite number for some predictors; "
-            f"got {centers!r}"
-        )
-    earlier = parsed.get("earlier_runs", [])
-    of_run = {"target_accept_prob", "draws", "divergences"}
-    if not _is_list_of(earlier, dict) or not all(
-        set(run) == of_run and all(type(value) in (int, float) for value in run.values())
-        for run in earlier
-    ):
-        raise ValueError(
-            f"Expected attribute earlier_runs of {name} to list {', '.join(sorted(of_run))}; got "
-            f"{earlier!r}"
-        )
-    try:
-        from_json(str(tree.attrs.get("findings", "[]")))
-    except ValueError as error:
-        raise ValueError(f"Expected attribute findings of {name}; {error}") from error
-    names = tree.attrs["outcome"], tuple(predictors), tree.attrs["group"], ()
-    return Labels(*names, design=_checked_design(tree, name, tuple(predictors)))
-
-
-def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -> Design:
-    columns = _parsed(tree, name, "design") if "design" in tree.attrs else None
-    if columns is not None and (
-        not isinstance(columns, dict)
-        or set(columns) != {"population", "varying"}
-        or not all(_is_list_of(value, str) for value in columns.values())
-    ):
-        raise ValueError(
-            f"Expected attribute design of {name} to list the columns of population and varying; "
-            f"got {columns!r}"
-        )
-    try:
-        design = read_design(tree)
-        if design.predictors != predictors:
-            raise ValueError(f"Expected the columns {predictors}; got {design.predictors}")
-        read_model(tree).check(design)
-    except ValueError as error:
-        raise ValueError(f"Expected attribute design of {name} to fit it; {error}") from error
-    return design
-
-
-def _check_group(tree: xr.DataTree, name: str, path: str) -> None:
-    if path not in tree.groups:
-        raise ValueError(f"Expected {name} to be a fit; got no group {path}")
-
-
-def _parsed(tree: xr.DataTree, name: str, attribute: str) -> Any:
-    try:
-        return json.loads(tree.attrs[attribute])
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"Expected attribute {attribute} of {name} in JSON; got {error}") from None
-
-
-def _is_list_of(value: Any, kind: type) -> bool:
-    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 
 def _check_dims(tree: xr.DataTree, name: str, labels: Labels) -> None:
@@ -371,19 +255,15 @@ def _check_numbers(tree: xr.DataTree, name: str, labels: Labels) -> None:
         priors, statistics = read_priors(tree), as_statistics(read_statistics(tree))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Expected {name} to be a fit; {error}") from error
-    design = labels.design
-    sizes = {"mu_beta": len(design.means), "beta": len(design.means), "gamma": len(design.fixed)}
-    sizes["sigma_beta"] = len(design.slopes)
+    columns = columns_of_sites(labels.design)
     for site in fields(priors):
         prior = getattr(priors, site.name)
-        if prior is None and not design.fixed:
-            continue
-        shapes = {np.shape(value) for value in vars(prior).values()}
-        allowed = {(), (sizes[site.name],)} if site.name in sizes else {()}
+        shapes = set() if prior is None else {np.shape(v) for v in prior.parameters.values()}
+        allowed = {(), (len(columns[site.name]),)} if site.name in columns else {()}
         if not shapes <= allowed:
             raise ValueError(
                 f"Expected the prior of {site.name} in {name} to have parameters of shape "
-                f"{' or '.join(map(str, sorted(allowed)))}; got {getattr(priors, site.name)}"
+                f"{' or '.join(map(str, sorted(allowed)))}; got {prior}"
             )
     if "/observed_data" in tree.groups:
         group, count = tree["constant_data"]["group_index"].to_numpy(), statistics.count

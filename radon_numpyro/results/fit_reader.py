@@ -160,7 +160,8 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     TypeError, ValueError
         If it is something else.
     """
-    sites = read_model(tree).sites(read_labels(tree).design)
+    labels = read_labels(tree)
+    sites = read_model(tree).sites(labels.design)
     return read_draws(tree, [name for name, site in sites.items() if site.is_scale])
 
 

@@ -32,6 +32,7 @@ from radon_numpyro.data.checks import (
     suggest,
 )
 from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.frames import known_frame, to_pandas
 from radon_numpyro.data.labels import Labels, match
 from radon_numpyro.gaussian import mixtures as mixture
@@ -81,7 +82,9 @@ def predict(
         have been drawn, and it may have seen statistics only.
     frame
         A pandas or Polars DataFrame or a PyArrow Table, one row a prediction, with the columns of
-        the predictors, in their own units, and of the group; others are ignored.
+        the predictors, in their own units, and of the group; others are ignored. For a fit by a
+        formula: the columns that stand in the formula, to which it does what it did to the rows of
+        the fit.
     kind
         ``"outcome"``: a new measurement. ``"mean"``: the regression line, without the scatter
         eps of single measurements.
@@ -223,14 +226,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
     rows = known_frame(frame)
     if isinstance(rows, nw.LazyFrame):
         raise TypeError(f"Expected frame to be in memory; got {type(frame).__name__}: collect it")
-    check_columns(list(rows.columns), None, labels.predictors, labels.group)
-    if not isinstance(rows, pd.DataFrame):
-        rows = to_pandas(rows, None, labels.predictors, labels.group)
-    if len(rows) == 0:
-        raise ValueError("Expected frame to have at least one row; got 0 rows")
-    columns = [numeric_column(rows[name], "x") for name in labels.predictors]
-    zero = zeros(read_centers(tree), labels.predictors)
-    label = rows[labels.group]
+    label, x = _columns(tree, labels, frame, rows)
     alone = read_model(tree).eps_by_group
     admitted = new_groups == "population" and not alone
     codes, given = group_codes(label, gaps=admitted)
@@ -251,11 +247,30 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str) -> _Rows:
     newcomer = np.where(codes < 0, len(given) + np.arange(len(codes)), codes)
     return _Rows(
         labels,
-        x=np.column_stack([np.empty((len(label), 0)), *columns]) - zero,
+        x=x,
         label=label,
         group=group,
         identity=np.where(group < 0, len(labels.groups) + newcomer, group),
     )
+
+
+def _columns(
+    tree: xr.DataTree, labels: Labels, frame: Any, rows: pd.DataFrame | nw.DataFrame[Any]
+) -> tuple[pd.Series, np.ndarray]:
+    """Labels of the groups, and predictors (R, J), counted from where the fit counts them."""
+    formula = tree.attrs.get("formula", "")
+    predictors = () if formula else labels.predictors
+    check_columns(list(rows.columns), None, predictors, labels.group)
+    plain = rows
+    if not isinstance(plain, pd.DataFrame):
+        plain = to_pandas(plain, None, predictors, labels.group)
+    if len(plain) == 0:
+        raise ValueError("Expected frame to have at least one row; got 0 rows")
+    if formula:
+        return plain[labels.group], ModelFormula.from_json(formula).columns_of(frame)
+    columns = [numeric_column(plain[name], "x") for name in predictors]
+    zero = zeros(read_centers(tree), predictors)
+    return plain[labels.group], np.column_stack([np.empty((len(plain), 0)), *columns]) - zero
 
 
 def _lines(tree: xr.DataTree, rows: _Rows, scales: Scales, rng: np.random.Generator) -> np.ndarray:

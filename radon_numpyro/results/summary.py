@@ -35,7 +35,7 @@ def parameter_table(tree: xr.DataTree, diagnosis: Diagnosis, ci_prob: float) -> 
 
 
 def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
-    """Intercept and slopes of every group; of the pooled model those of all rows.
+    """Coefficients that vary by group, of every group; of the pooled model those of all rows.
 
     Parameters
     ----------
@@ -57,13 +57,14 @@ def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
     pooled = not numbers.model.by_group
     groups = ["all"] if pooled else list(labels.groups)
     rows = [numbers.statistics.num_rows] if pooled else numbers.statistics.count.astype(int)
-    size = estimate.mean.shape[1]
+    coefficients = ["intercept"] * labels.design.intercept_varies + list(labels.design.slopes)
+    size = len(coefficients)
     name = labels.group if labels.group not in ("rows", "coefficient") else f"{labels.group}_group"
     return pd.DataFrame(
         {
             name: [g for g in groups for _ in range(size)],
             "rows": [n for n in rows for _ in range(size)],
-            "coefficient": ["intercept", *labels.predictors] * len(groups),
+            "coefficient": coefficients * len(groups),
             "mean": estimate.mean.ravel(),
             "sd": estimate.sd.ravel(),
             "lower": estimate.low.ravel(),

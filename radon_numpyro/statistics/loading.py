@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from radon_numpyro.data.file_columns import (
+    BLANKS,
+    FALSE,
+    TRUE,
+    Columns,
+    FormulaColumns,
+    kind_notes,
+    kind_of,
+)
+from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.table_files import (
-    BLANKS,
     INSTALL,
-    Columns,
     header_of,
     is_parquet,
     parquet_file,
@@ -24,10 +34,19 @@ from radon_numpyro.data.table_files import (
 )
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
+# What is read as a number in memory too, where pandas reads it; DuckDB would also take 1_000.
+_NUMBER = r"(?i)\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*|\s*[+-]?inf(inity)?\s*"
+
 LARGE_BYTES, LARGE_ROWS = 100 * 2**20, 2_000_000
 
 
-def load(source: str, columns: Columns, *, reduce: bool | None) -> GroupedData | GroupStatistics:
+# What the refusal of a term that DuckDB cannot compute advises to do in Python.
+_COLLECT = "so collect the columns in use first"
+
+
+def load(
+    source: str, columns: Columns | FormulaColumns, *, reduce: bool | None
+) -> GroupedData | GroupStatistics:
     """Load the rows of a file to be fitted, or their statistics if it is large.
 
     Parameters
@@ -35,7 +54,9 @@ def load(source: str, columns: Columns, *, reduce: bool | None) -> GroupedData |
     source
         Path of a CSV, TSV or Parquet file, or ``-`` for CSV on standard input.
     columns
-        What to take.
+        What to take, by names or by a formula. A column of text that a formula names holds numbers
+        if all its fields are numbers, blank, or codes for missing values; truth values if they are
+        true, false or blank; else categories.
     reduce
         Whether DuckDB reduces the rows to statistics without holding them in memory. Default:
         from 2 million rows of Parquet or 100 MiB of text on.
@@ -50,31 +71,66 @@ def load(source: str, columns: Columns, *, reduce: bool | None) -> GroupedData |
     OSError
         The file cannot be read.
     ValueError, TypeError
-        It is no such file, or as ``GroupedData.from_frame``.
+        It is no such file, or as ``GroupedData.from_frame`` and ``GroupedData.from_formula``.
     ImportError
         A package is missing that this kind of file needs.
     """
-    chosen: dict[str, Any] = {"y": columns.y, "x": columns.x, "group": columns.group}
-    chosen |= {"drop_missing": columns.drop_missing, "center": columns.center}
+    data: GroupedData | GroupStatistics
     if _is_large(source) if reduce is None else reduce:
-        with _relation(source, columns) as (relation, types):
-            codes = _codes(columns, types[columns.group] != "VARCHAR")
-            return GroupStatistics.from_frame(relation, **chosen, missing=codes)
-    frame = read_table(source, columns)
-    numeric = pd.api.types.infer_dtype(frame[columns.group]) in ("integer", "floating")
-    return GroupedData.from_frame(frame, **chosen, missing=_codes(columns, numeric))
+        with _relation(source, columns) as (relation, kinds, notes):
+            try:
+                data = _made(GroupStatistics, relation, columns, kinds)
+            except ValueError as error:
+                what = str(error).replace(_COLLECT, "so read the file whole, by --no-reduce")
+                raise ValueError(what) from None
+    else:
+        frame, notes = read_table(source, columns)
+        data = _made(GroupedData, frame, columns, {n: _kind(frame[n]) for n in frame.columns})
+    return replace(data, notes=(*data.notes, *notes)) if notes else data
 
 
-def _codes(columns: Columns, numeric_groups: bool) -> dict[str, list[Any]]:
-    """Codes in the type of their column."""
-    codes: dict[str, list[Any]] = {}
-    for name, given in columns.missing.items():
-        numeric = name != columns.group or numeric_groups
-        codes[name] = [_number(name, code) if numeric else code for code in given]
-    return codes
+def _made[Data: (GroupedData, GroupStatistics)](
+    of: type[Data], frame: Any, columns: Columns | FormulaColumns, kinds: Mapping[str, str]
+) -> Data:
+    """The data of a frame, codes for missing values in the type of their columns."""
+    missing = {
+        name: [_code(name, code, kinds.get(name, CATEGORY)) for code in codes]
+        for name, codes in columns.missing.items()
+    }
+    if isinstance(columns, Columns):
+        return of.from_frame(
+            frame,
+            y=columns.y or "",
+            x=columns.x,
+            group=columns.group,
+            fixed=columns.fixed,
+            missing=missing,
+            drop_missing=columns.drop_missing,
+            center=columns.center,
+        )
+    text = columns.formula.text
+    return of.from_formula(text, frame, missing=missing, drop_missing=columns.drop_missing)
 
 
-def _number(name: str, code: str) -> int | float:
+def _kind(column: pd.Series) -> str:
+    """What a column in memory holds."""
+    inferred = pd.api.types.infer_dtype(column)
+    if is_bool_dtype(column) or inferred == "boolean":
+        return BOOLEAN
+    numeric = is_numeric_dtype(column) or inferred in ("integer", "floating")
+    return NUMBER if numeric else CATEGORY
+
+
+def _code(name: str, code: str, kind: str) -> str | bool | int | float:
+    """A code for a missing value as a column of some kind holds it."""
+    if kind == CATEGORY:
+        return code
+    if kind == BOOLEAN:
+        if code not in (*TRUE, *FALSE):
+            raise ValueError(
+                f"Expected the code of column {name!r} to be true or false; got {code!r}"
+            )
+        return code in TRUE
     try:
         value = float(code)
     except ValueError:
@@ -91,8 +147,10 @@ def _is_large(source: str) -> bool:
 
 
 @contextmanager
-def _relation(source: str, columns: Columns) -> Iterator[tuple[Any, dict[str, str]]]:
-    """The columns in use as a relation of DuckDB, and the type of each in the file."""
+def _relation(
+    source: str, columns: Columns | FormulaColumns
+) -> Iterator[tuple[Any, dict[str, str], tuple[str, ...]]]:
+    """The columns in use as a relation of DuckDB, what each holds, and what to know about it."""
     if source == "-":
         raise ValueError("Expected a file to be reduced by DuckDB; got standard input")
     parquet = is_parquet(source)
@@ -114,10 +172,15 @@ def _relation(source: str, columns: Columns) -> Iterator[tuple[Any, dict[str, st
         raise ValueError(
             f"Expected a name without *, ? and [, to be reduced by DuckDB; got {source!r}"
         )
+    notes: tuple[str, ...] = ()
     try:
         with duckdb.connect(config=settings) as connection:
             if parquet:
                 relation = connection.read_parquet(source)
+                used = columns.among(relation.columns)
+                types = dict(zip(relation.columns, map(str, relation.types), strict=True))
+                kinds = {name: _KINDS.get(types[name].partition("(")[0], NUMBER) for name in used}
+                projected = [_quoted(name) for name in used]
             else:
                 with text_of(source) as stream:
                     header, between = header_of(source, stream)
@@ -125,28 +188,67 @@ def _relation(source: str, columns: Columns) -> Iterator[tuple[Any, dict[str, st
                 relation = connection.read_csv(
                     source, header=True, delimiter=between, quotechar='"', all_varchar=True
                 )
-            columns.among(relation.columns)
-            yield (
-                relation.project(_projection(columns, text=not parquet)),
-                dict(zip(relation.columns, map(str, relation.types), strict=True)),
-            )
+                used = columns.among(relation.columns)
+                kinds = dict.fromkeys(used, CATEGORY) | columns.kinds
+                if isinstance(columns, FormulaColumns):
+                    found, notes = _kinds_of_texts(relation, columns, columns.undecided(used))
+                    kinds |= found
+                projected = [_projection(name, kinds[name]) for name in used]
+            yield relation.project(", ".join(projected)), kinds, notes
     except duckdb.Error as error:
         what = str(error).partition("\n")[0]
         raise ValueError(f"Expected DuckDB to read {source!r}; got: {what}") from None
 
 
-def _projection(columns: Columns, *, text: bool) -> str:
-    """Columns in use, numbers among text read as such."""
+# Types of DuckDB that hold no numbers.
+_KINDS = {"VARCHAR": CATEGORY, "ENUM": CATEGORY, "BOOLEAN": BOOLEAN}
 
-    def quoted(name: str) -> str:
-        return '"' + name.replace('"', '""') + '"'
 
-    if not text:
-        return ", ".join(quoted(name) for name in (*columns.numbers(), columns.group))
-    blanks = ", ".join(f"'{blank}'" for blank in BLANKS)
-    numbers = [
-        f"CASE WHEN {q} IN ({blanks}) THEN NULL ELSE CAST({q} AS DOUBLE) END AS {q}"
-        for q in map(quoted, columns.numbers())
-    ]
-    group = quoted(columns.group)
-    return ", ".join([*numbers, f"NULLIF({group}, '') AS {group}"])
+def _kinds_of_texts(
+    relation: Any, columns: FormulaColumns, names: Sequence[str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What columns of text hold, as `read_texts` finds it in memory."""
+    if not names:
+        return {}, ()
+    counts = []
+    for name in names:
+        q, codes = _quoted(name), columns.missing.get(name, ())
+        coded = f"coalesce({_among(q, codes)}, false)"
+        present = f"{q} IS NOT NULL AND NOT {_among(q, BLANKS)} AND NOT {coded}"
+        number = f"regexp_full_match({q}, '{_NUMBER}')"
+        counts += [
+            f"count(*) FILTER ({present})",
+            f"count(*) FILTER ({present} AND {number})",
+            f"count(*) FILTER ({present} AND {_among(q, (*TRUE, *FALSE))})",
+            f"count(*) FILTER ({coded})",
+            f"min({q}) FILTER ({present} AND NOT {number})",
+        ]
+    (row,) = relation.aggregate(", ".join(counts)).fetchall()
+    kinds: dict[str, str] = {}
+    notes: list[str] = []
+    for j, name in enumerate(names):
+        values, numbers, truths, coded_rows, example = row[5 * j : 5 * j + 5]
+        kinds[name] = kind_of(values, numbers, 0 if coded_rows else truths)
+        if kinds[name] == CATEGORY:
+            notes += kind_notes(name, values, numbers, example)
+    return kinds, tuple(notes)
+
+
+def _projection(name: str, kind: str) -> str:
+    """A column of text as what it holds."""
+    q = _quoted(name)
+    if kind == NUMBER:
+        return f"CASE WHEN {_among(q, BLANKS)} THEN NULL ELSE CAST({q} AS DOUBLE) END AS {q}"
+    if kind == BOOLEAN:
+        return f"CASE WHEN {_among(q, BLANKS)} THEN NULL ELSE {_among(q, TRUE)} END AS {q}"
+    return f"NULLIF({q}, '') AS {q}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _among(quoted: str, texts: Sequence[str]) -> str:
+    """Whether a column is one of some texts."""
+    listed = ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
+    return f"({quoted} IN ({listed}))" if texts else "false"

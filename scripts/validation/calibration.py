@@ -7,6 +7,7 @@ parameter shows (Modrak et al. 2023, doi:10.1214/23-BA1404).
 """
 
 import numpy as np
+import pandas as pd
 from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confidence_bands
 from scipy import stats
 
@@ -23,6 +24,15 @@ GROUP = np.repeat(np.arange(NUM_GROUPS), SIZES)
 DESIGN = np.random.default_rng(0)
 THREE_PREDICTORS = DESIGN.normal([0.5, -1.0, 0.0], [1.0, 0.6, 2.0], (len(GROUP), 3))
 ONE_PREDICTOR = THREE_PREDICTORS[:, :1]
+# A slope that varies; a number, a category and a group-level predictor that do not.
+FIXED_COLUMNS = np.column_stack(
+    [
+        ONE_PREDICTOR,
+        DESIGN.normal(size=len(GROUP)),
+        DESIGN.integers(0, 2, len(GROUP)),
+        DESIGN.normal(size=NUM_GROUPS)[GROUP],
+    ]
+)
 RANKS = 63
 PRIORS = Priors(
     mu_alpha=Normal(1.0, 1.5),
@@ -32,12 +42,13 @@ PRIORS = Priors(
     alpha=Normal(1.0, 1.5),
     beta=Normal(-0.5, 0.7),
     eps=HalfNormal(1.2),
+    gamma=Normal(0.3, 0.9),
 )
 
 
-def draw_truth(rng, model, x):
-    """Parameters from the prior, and data from them."""
-    p, k = PRIORS, x.shape[1]
+def draw_truth(rng, model, x, num_fixed=0):
+    """Parameters from the prior, and data from them; the last columns do not vary by group."""
+    p, k = PRIORS, x.shape[1] - num_fixed
     if model == "hierarchical":
         truth = {
             "mu_alpha": rng.normal(p.mu_alpha.loc, p.mu_alpha.scale),
@@ -54,6 +65,8 @@ def draw_truth(rng, model, x):
         beta = rng.normal(p.beta.loc, p.beta.scale, (*shape, k))
         truth = {"eps": np.abs(rng.normal(0, p.eps.scale, shape))}
     truth |= {"alpha": alpha, "beta": beta}
+    if num_fixed:
+        truth["gamma"] = rng.normal(p.gamma.loc, p.gamma.scale, num_fixed)
     return truth, rng.normal(line(truth, x), of_row(truth["eps"]))
 
 
@@ -67,7 +80,11 @@ def of_row(value, event_dims=0):
 
 
 def line(sites, x):
-    return of_row(sites["alpha"]) + (x * of_row(sites["beta"], 1)).sum(-1)
+    num_slopes = np.shape(sites["beta"])[-1]
+    own = of_row(sites["alpha"]) + (x[:, :num_slopes] * of_row(sites["beta"], 1)).sum(-1)
+    if "gamma" not in sites:
+        return own
+    return own + np.asarray(sites["gamma"]) @ x[:, num_slopes:].T
 
 
 def quantities(sites, x, y):
@@ -102,12 +119,16 @@ def draws_of(model, data, seed):
     return {n: v[0, ::thin] for n, v in found.items()}
 
 
-def ranks(model, num_data_sets, seed, distort=lambda sites: sites, x=ONE_PREDICTOR):
+def ranks(model, num_data_sets, seed, distort=lambda sites: sites, x=ONE_PREDICTOR, num_fixed=0):
+    """Rank of the truth among the draws, for each data set and quantity, and their names."""
     rng = np.random.default_rng(seed)
     out = []
+    names = [f"x{j + 1}" for j in range(x.shape[1])]
+    varying, fixed = names[: len(names) - num_fixed], names[len(names) - num_fixed :]
     for k in range(num_data_sets):
-        truth, y = draw_truth(rng, model, x)
-        data = GroupedData.from_arrays(y, x, GROUP)
+        truth, y = draw_truth(rng, model, x, num_fixed)
+        frame = pd.DataFrame(x, columns=names).assign(y=y, group=GROUP)
+        data = GroupedData.from_frame(frame, y="y", x=varying, fixed=fixed, group="group")
         drawn = quantities(distort(draws_of(model, data, k)), x, y)
         exact = quantities({n: np.asarray(v)[None] for n, v in truth.items()}, x, y)
         assert drawn[1] == exact[1]

@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import radon_numpyro
-from radon_numpyro import Priors, diagnose, fit, load_radon, predict
+from radon_numpyro import HalfStudentT, Normal, Priors, diagnose, fit, load_radon, predict
 from radon_numpyro.cli import app as cli
 from radon_numpyro.cli import terminal
 from radon_numpyro.inference.devices import seen
@@ -227,6 +227,42 @@ def test_priors_that_cut_off_the_data_are_said(tmp_path):
     ours = run("fit", path, *MINNESOTA[1:], "--model", "pooled", "--out", tmp_path)
     assert ours.exit_code == 0
     assert "The prior of" not in ours.stdout
+
+
+def test_priors_by_coefficient_are_those_of_the_fit(tmp_path):
+    """If this failed, a prior that was asked for would not be the one that the result has."""
+    options = ["--model", "pooled", "--draws", "50", "--prior", "floor=Normal(0, 2)"]
+    options += ["--prior", "Intercept=Normal(1, 3)", "--prior", "eps=HalfStudentT(3, 1)"]
+    for name in ("tutorial", "weakly-informative"):
+        result = run("fit", *MINNESOTA, *options, "--priors", name, "--out", tmp_path)
+        assert result.exit_code in (0, 3), result.stderr
+        tree = load_fit(tmp_path / "fit.nc")
+        changes = {"floor": Normal(0.0, 2.0), "Intercept": Normal(1.0, 3.0)}
+        changes["eps"] = HalfStudentT(3.0, 1.0)
+        data = load_radon()
+        whole = Priors.tutorial() if name == "tutorial" else Priors.weakly_informative(data)
+        assert tree.attrs["priors"] == whole.with_coefficients(changes, data.labels).to_json()
+    assert "--prior 'floor=Normal(0, 2)'" in tree.attrs["command"]
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["flor=Normal(0, 2)"], "got 'flor' (close: 'floor'"),
+        (["floor=HalfNormal(2)"], "Expected the prior of 'floor' to be Normal or Flat; got HalfN"),
+        (["floor=Norml(0, 2)"], "Expected a family of priors; got 'Norml' (close: 'Normal'"),
+        (["floor"], "Expected a prior as NAME=FAMILY(NUMBERS)"),
+        (["eps=Flat()", "eps=Uniform(0, 1)"], "Expected one --prior of 'eps'; got Flat() and Unif"),
+    ],
+)
+def test_a_prior_that_is_none_is_refused_at_once(tmp_path, command, given, message):
+    options = [part for text in given for part in ("--prior", text)]
+    result = run(command, *MINNESOTA, *options, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("Error: Expected") == 1
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(("offset", "unit"), [(1e6, 1.0), (1e12, 1.0), (0.4, 1e-12)])

@@ -187,6 +187,91 @@ FILES = {
     ),
 }
 
+# A formula in place of the names, and what is said.
+SCHOOLS = """\
+school,score,ses,sex,minority,track,two words
+a,1.5,0.1,Male,No,x,1
+a,2.5,0.4,Female,Yes,x,2
+a,3.5,-0.3,Male,No,x,5
+b,3.0,0.8,Female,No,x,3
+b,4.5,0.2,Male,No,x,2
+b,2.5,1.2,Female,Yes,x,1
+"""
+FORMULAS = {
+    "a column that is not there": (
+        "score ~ sess + (1 | school)",
+        r"the formula to name columns; got 'sess' \(close: 'ses'\)",
+    ),
+    "a group that is not there": ("score ~ ses + (1 | School)", r"'School' \(close: 'school'\)"),
+    "an outcome that is not there": ("scores ~ ses + (1 | school)", r"'scores' \(close: 'score', "),
+    "an open bracket": ("score ~ ses + (1 | school", r"an operator or '\)'; got"),
+    "a closed bracket too many": ("score ~ ses + (1 | school))", r"got '\)' after 'score"),
+    "the outcome on the right": (
+        "score ~ score + (1 | school)",
+        "the outcome on the left of ~ only; got 'score' on both sides",
+    ),
+    "no outcome": ("~ ses + (1 | school)", "got '~' as the formula"),
+    "no tilde": ("score", "a formula such as .*; got 'score', without ~"),
+    "an empty formula": ("", "Expected .*formula"),
+    "one level": (
+        "score ~ track + (1 | school)",
+        r"'track' to have two levels or more; got one, 'x'",
+    ),
+    "one level by group": ("score ~ (1 + track || school)", "'track' to have two levels or more"),
+    "a slope without data": (
+        "score ~ (1 + sex:minority || school)",
+        r"columns left of the bar that differ; got .*'sex\[Male\]:minority\[Yes\]'",
+    ),
+    "text for the outcome": (
+        "sex ~ ses + (1 | school)",
+        r"'sex' \(y\) to be numeric; got .* not a num",
+    ),
+    "a function of text": ("score ~ log(sex) + (1 | school)", "numbers in .*; got 'sex'"),
+    "an unknown function": ("score ~ system(ses) + (1 | school)", ".*'system"),
+    "an import": (
+        "score ~ __import__('os').system('touch hacked') + (1 | school)",
+        r"got '\.system' after",
+    ),
+    "an attribute": (
+        "score ~ ses.__class__ + (1 | school)",
+        r"to name columns; got 'ses\.__class__'",
+    ),
+    "a lambda": ("score ~ (lambda: ses)() + (1 | school)", r"got '\(' after"),
+    "a comprehension": ("score ~ [x for x in ses] + (1 | school)", r"got '\[' after"),
+    "an item": ("score ~ ses[0] + (1 | school)", r"got '0' after"),
+    "code in the group": (
+        "score ~ ses + (1 | eval('school'))",
+        r"a function that formulas have; got 'eval",
+    ),
+    "code left of the tilde": (
+        "open('hacked', 'w') ~ ses + (1 | school)",
+        r"a function that formulas have; got 'open",
+    ),
+    "a power of 50": ("score ~ (ses + sex)^50 + (1 | school)", "a whole power between 1 and 10"),
+    "a bare bar": (
+        "score ~ ses + 1 | school",
+        r"a random part in brackets, such as .*; got 'ses \+ 1 \| school'",
+    ),
+    "no random part": ("score ~ ses", r"one random part such as \(1 \| group\); got none"),
+    "correlated coefficients": ("score ~ ses + (ses | school)", "write || for independent"),
+    "two groupings": ("score ~ (1 | school) + (1 | sex)", "one grouping; got 2"),
+    "a code of a column that is not used": (
+        "score ~ ses + (1 | school)",
+        r"missing to name columns in use; got 'sex' \(close: 'ses'\)",
+        ["--missing", "sex=Male"],
+    ),
+    "a formula and columns": (
+        "score ~ ses + (1 | school)",
+        "a formula, or --y, --x, --fixed, --group, --center; got '.*' and --y, --group: ",
+        ["--y", "score", "--group", "school"],
+    ),
+    "a formula and a column to centre": (
+        "score ~ ses + (1 | school)",
+        r"got '.*' and --center: .* center\(x\) centres one",
+        ["--center", "ses"],
+    ),
+}
+
 
 def run(*arguments, **settings):
     return CliRunner().invoke(cli.app, [str(a) for a in arguments], **settings)
@@ -217,6 +302,76 @@ def test_a_bad_file_is_refused(case, command, tmp_path):
     before = snapshot(tmp_path)
     assert_refused(run(command, path, *options, *out), message, tmp_path, before)
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("command", ["audit", "fit", "compare"])
+@pytest.mark.parametrize("case", FORMULAS)
+def test_a_bad_formula_is_refused(case, command, tmp_path, monkeypatch):
+    """Else it is fitted as something else, or runs what it says."""
+    formula, message, *more = FORMULAS[case]
+    options = more[0] if more else []
+    path = tmp_path / "rows.csv"
+    path.write_text(SCHOOLS)
+    monkeypatch.chdir(tmp_path)
+    out = [] if command == "audit" else ["--out", tmp_path / "results"]
+    before = snapshot(tmp_path)
+    result = run(command, path, formula, *options, *out)
+    assert_refused(result, message.replace("||", r"\|\|"), tmp_path, before)
+
+
+@pytest.mark.parametrize("command", ["audit", "fit", "compare"])
+@pytest.mark.parametrize(
+    ("options", "got"),
+    [
+        ([], "neither"),
+        (["--y", "score"], "--y"),
+        (["--x", "ses", "--group", "school"], "--x and --group"),
+    ],
+)
+def test_neither_formula_nor_columns_is_refused(options, got, command, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(SCHOOLS)
+    message = f"Expected a formula such as .*, or --y and --group; got {got}\n"
+    result = run(command, path, *options)
+    assert_refused(result, message, tmp_path, {Path("rows.csv"): SCHOOLS.encode()})
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+@pytest.mark.parametrize("reduce", [[], ["--reduce"]])
+def test_as_many_groups_as_rows_are_refused(command, reduce, tmp_path):
+    """Else the two scatters, which the data cannot tell apart, are shared out by the priors."""
+    path = tmp_path / "rows.csv"
+    path.write_text("pupil,score,ses\n" + "".join(f"{i},{i % 3},{i % 4}\n" for i in range(20)))
+    before = snapshot(tmp_path)
+    message = "Expected fewer groups than rows; got 20 groups of 'pupil' in 20 rows"
+    reduce = reduce if command == "fit" else []
+    options = [*reduce, "--out", tmp_path / "results"]
+    assert_refused(
+        run(command, path, "score ~ ses + (1 | pupil)", *options), message, tmp_path, before
+    )
+    names = ["--y", "score", "--x", "ses", "--group", "pupil"]
+    assert_refused(run(command, path, *names, *options), message, tmp_path, before)
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ("sex=Normal(0, 1)", "Expected the name of a coefficient, .*; got 'sex'"),
+        ("sd(ses)=HalfNormal(1)", r"sd\(\.\.\.\) of one that varies, or eps; got 'sd\(ses\)'"),
+        ("ses=HalfNormal(1)", "the prior of 'ses' to be"),
+        ("ses=Wishart(1)", "a family of priors; got 'Wishart'"),
+        ("ses=__import__('os')", "a prior as NAME=FAMILY|numbers|a family"),
+    ],
+)
+def test_a_prior_of_no_coefficient_is_refused(prior, message, command, tmp_path):
+    """Else a prior that was asked for is not used."""
+    path = tmp_path / "rows.csv"
+    path.write_text(SCHOOLS)
+    before, out = snapshot(tmp_path), tmp_path / "results"
+    formula = "score ~ ses + sex + (1 | school)"
+    result = run(command, path, formula, "--prior", prior, "--quiet", "--out", out)
+    assert_refused(result, message, tmp_path, before)
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,8 @@ def test_what_varies_need_not_have_a_population_effect(frame):
         ("0 + (1 | g1)", [], ["Intercept"]),
         ("x1 - 1 + (1 | g1)", ["x1"], ["Intercept"]),
         ("0 + Intercept + x1 + (1 | g1)", ["Intercept", "x1"], ["Intercept"]),
+        ("-1 + x1 + (-1 + x1 || g1)", ["x1"], ["x1"]),
+        ("1 + x1 + (x1 + 0 || g1)", ["Intercept", "x1"], ["x1"]),
         ("(x1 || g1)", ["Intercept"], ["Intercept", "x1"]),
         ("(1 | g1) + (0 + x1 | g1) + x1", ["Intercept", "x1"], ["Intercept", "x1"]),
         ("((1 + x1) || g1) + x1", ["Intercept", "x1"], ["Intercept", "x1"]),

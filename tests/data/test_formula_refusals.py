@@ -287,6 +287,14 @@ def test_any_text_gives_finite_columns_or_a_sentence(place, tokens, left):
     np.testing.assert_array_equal(stored.columns_of(frame), data.x)
 
 
+@pytest.mark.parametrize("level", ["a\0b", "\ud800"])
+def test_a_level_that_no_file_can_hold_is_refused(frame, level):
+    # Else the names of the coefficients could not be written after the fit.
+    values = [level if c == "p" else "z" for c in frame.c]
+    odd = frame.assign(c=pd.Series(values, dtype=object))
+    assert "a name that a file can hold" in refused("y ~ 0 + c + (1 | g)", odd)
+
+
 # Stored formulas
 
 

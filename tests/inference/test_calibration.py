@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from validation.calibration import (
+    FIXED_COLUMNS,
     RANKS,
     THREE_PREDICTORS,
     ecdf_differences,
@@ -32,6 +33,12 @@ def test_exact_draws_are_calibrated(model):
 
 def test_marginal_method_is_calibrated_in_brief():
     assert_uniform(*ranks("hierarchical", 60, seed=2))
+
+
+def test_columns_that_do_not_vary_are_calibrated_in_brief():
+    """A number, a category and a group-level predictor beside a slope that varies."""
+    assert_uniform(*ranks("hierarchical", 30, seed=7, x=FIXED_COLUMNS, num_fixed=3))
+    assert_uniform(*ranks("pooled", 200, seed=8, x=FIXED_COLUMNS, num_fixed=3))
 
 
 @pytest.mark.slow

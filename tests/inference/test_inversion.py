@@ -144,6 +144,26 @@ def test_pooled_agrees_with_the_t_posterior_of_least_squares():
     assert draws["beta"].shape == (4, DRAWS // 4, 1)
 
 
+@pytest.mark.parametrize("model", ["pooled", "individual"])
+def test_eps_of_very_many_rows_is_the_scatter_of_the_residuals(model):
+    """The density is narrow there, and far below the bounds that few rows need."""
+    rng = np.random.default_rng(2)
+    x, group = rng.normal(size=(20_000, 1)), np.repeat([0, 1], 10_000)
+    data = GroupedData.from_arrays(1.0 + 0.5 * x[:, 0] + 0.7 * rng.normal(size=20_000), x, group)
+    eps = (
+        draw_exact(data, model, priors=Priors.tutorial(), draws=500).draws["eps"].reshape(2000, -1)
+    )
+    for k, rows in enumerate([slice(None)] if model == "pooled" else [group == 0, group == 1]):
+        design = np.column_stack([np.ones(len(x)), x])[rows]
+        rss = np.linalg.lstsq(design, data.y[rows], rcond=None)[1][0]
+        # eps^2 is rss over a chi-square with n - 2 degrees of freedom.
+        n = len(design)
+        error = 5.0 / np.sqrt(2000)
+        sd = np.sqrt(rss / (2.0 * n)) / np.sqrt(n)
+        assert abs(eps[:, k].mean() - np.sqrt(rss / n)) < error * sd + 2.0 * sd / np.sqrt(n)
+        assert eps[:, k].std() == pytest.approx(sd, rel=error)
+
+
 def test_individual_of_all_rows_in_one_group_is_pooled():
     rng = np.random.default_rng(3)
     x, y = rng.normal(2, 1, (30, 2)), rng.normal(5, 2, 30)

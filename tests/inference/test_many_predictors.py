@@ -1,4 +1,4 @@
-"""More predictors than the marginal method compiles in reasonable time: another method, said."""
+"""More slopes than the marginal method samples in reasonable time: another method, said."""
 
 import json
 
@@ -8,14 +8,14 @@ from typer.testing import CliRunner
 
 from radon_numpyro import compare, diagnose, fit, fit_advi, resume, sample_nuts, simulate
 from radon_numpyro.cli import app as cli
-from radon_numpyro.inference.parametrisation import MAX_MARGINAL_PREDICTORS, choose_method
+from radon_numpyro.inference.parametrisation import MAX_MARGINAL_SLOPES, choose_method
 from radon_numpyro.report.document import html_report
 from radon_numpyro.results.fit_files import load_fit, save_fit
 
 FEW = {"draws": 4, "num_warmup": 20, "num_advi_steps": 0, "chains": 1, "progress_bar": False}
-REASON = "the marginal method takes at most 8 predictors, here are 9"
+REASON = "the marginal method takes at most 20 slopes that vary by group, here are 21"
 REFUSED = (
-    r"Expected method='noncentered' for 9 predictors, or at most 8 predictors, .*; got "
+    r"Expected method='noncentered' for 21 slopes that vary by group, or at most 20, .*; got "
     r"method='marginal'"
 )
 
@@ -40,16 +40,16 @@ def kept(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fitted(kept):
-    """A hierarchical fit of nine predictors, whose method was left open."""
-    return fit(rows_of(9), checkpoint=kept, **FEW)
+    """A hierarchical fit of 21 slopes, whose method was left open."""
+    return fit(rows_of(21), checkpoint=kept, **FEW)
 
 
-def test_nine_predictors_take_the_noncentered_method_and_say_so(fitted, kept):
-    """By the marginal method the fit would compile for minutes, in gigabytes."""
+def test_many_slopes_take_the_noncentered_method_and_say_so(fitted, kept):
+    """By the marginal method a step would take time like their number cubed."""
     assert fitted.attrs["method"] == "noncentered"
     assert fitted.attrs["method_reason"] == REASON
     assert resume(kept, progress_bar=False).attrs["method_reason"] == REASON
-    again = fit(rows_of(9), checkpoint=kept, **FEW)
+    again = fit(rows_of(21), checkpoint=kept, **FEW)
     assert (again.attrs["resumed"], again.attrs["method_reason"]) == (1, REASON)
 
 
@@ -69,18 +69,18 @@ def test_the_marginal_method_is_not_advised_where_it_is_refused(fitted):
 @pytest.mark.parametrize(
     ("model", "method", "number", "expected"),
     [
-        ("hierarchical", None, 8, ("marginal", "")),
-        ("hierarchical", None, 9, ("noncentered", REASON)),
-        ("hierarchical", "marginal", 8, ("marginal", "")),
-        ("hierarchical", "noncentered", 9, ("noncentered", "")),
+        ("hierarchical", None, 20, ("marginal", "")),
+        ("hierarchical", None, 21, ("noncentered", REASON)),
+        ("hierarchical", "marginal", 20, ("marginal", "")),
+        ("hierarchical", "noncentered", 21, ("noncentered", "")),
         ("hierarchical", "centered", 45, ("centered", "")),
-        # Their draws are exact, and nothing of that kind is compiled.
+        # Their draws are exact, and no chain runs.
         ("individual", None, 45, ("marginal", "")),
         ("pooled", "marginal", 45, ("marginal", "")),
     ],
 )
-def test_the_method_goes_by_the_number_of_predictors(model, method, number, expected):
-    assert MAX_MARGINAL_PREDICTORS == 8
+def test_the_method_goes_by_the_number_of_slopes(model, method, number, expected):
+    assert MAX_MARGINAL_SLOPES == 20
     assert choose_method(model, method, number) == expected
 
 
@@ -90,20 +90,20 @@ def test_a_model_that_there_is_not_has_no_method():
 
 
 def test_the_marginal_method_is_refused_before_any_work(monkeypatch):
-    """Else the refusal would come after ADVI, or the compilation would fill the memory."""
-    guide = fit_advi(rows_of(9), num_steps=0, progress_bar=False)
+    """Else the refusal would come after ADVI, or a run would last for hours."""
+    guide = fit_advi(rows_of(21), num_steps=0, progress_bar=False)
     for work in ("pipeline.choose_device", "pipeline.fit_guide", "inference.nuts.draw_nuts"):
         monkeypatch.setattr(f"radon_numpyro.{work}", None)
     with pytest.raises(ValueError, match=REFUSED):
-        fit(rows_of(9), method="marginal", **FEW)
+        fit(rows_of(21), method="marginal", **FEW)
     with pytest.raises(ValueError, match=REFUSED):
-        sample_nuts(rows_of(9), guide, method="marginal", draws=4)
+        sample_nuts(rows_of(21), guide, method="marginal", draws=4)
 
 
 def test_nuts_alone_takes_the_same_method():
-    guide = fit_advi(rows_of(9), num_steps=0, progress_bar=False)
+    guide = fit_advi(rows_of(21), num_steps=0, progress_bar=False)
     few = {name: value for name, value in FEW.items() if name != "num_advi_steps"}
-    assert sample_nuts(rows_of(9), guide, **few).method == "noncentered"
+    assert sample_nuts(rows_of(21), guide, **few).method == "noncentered"
 
 
 @pytest.mark.parametrize("model", [pytest.param("individual", marks=pytest.mark.slow), "pooled"])
@@ -116,24 +116,24 @@ def test_the_exact_models_take_any_number(model):
 
 
 def test_the_command_says_which_method_it_took(tmp_path):
-    frame = rows_of(9).to_frame()
+    frame = rows_of(21).to_frame()
     frame.to_csv(tmp_path / "rows.csv", index=False)
-    options = [word for k in range(9) for word in ("--x", f"x{k + 1}")]
+    options = [word for k in range(21) for word in ("--x", f"x{k + 1}")]
     options += ["--y", "y", "--group", "group", "--out", str(tmp_path), "--advi-steps", "0"]
     command = ["fit", str(tmp_path / "rows.csv"), *options, "--draws", "4", "--chains", "1"]
     refused = CliRunner().invoke(cli.app, [*command, "--method", "marginal"])
     assert refused.exit_code == 2
-    assert "Error: Expected --method noncentered for 9 predictors" in refused.stderr
+    assert "Error: Expected --method noncentered for 21 slopes that vary by group" in refused.stderr
     assert not (tmp_path / "fit.nc").exists()
     done = CliRunner().invoke(cli.app, [*command, "--json"])
     assert f"Method: noncentered ({REASON})." in done.stderr
-    assert "mu_beta[x9]" in json.loads(done.stdout)["parameters"]
+    assert "mu_beta[x21]" in json.loads(done.stdout)["parameters"]
 
 
 @pytest.mark.slow
 def test_fits_of_many_predictors_are_compared():
     """Left-out rows are predicted from the scales, whatever method drew them."""
-    data = rows_of(9, rows_per_group=25)
+    data = rows_of(21, rows_per_group=25)
     settings = {"num_advi_steps": 0, "draws": 250, "progress_bar": False}
     fits = {model: fit(data, model=model, **settings) for model in ("pooled", "hierarchical")}
     table = compare(fits, folds=2).table

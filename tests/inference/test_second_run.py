@@ -258,10 +258,10 @@ def test_a_posterior_with_no_end_is_refused_whether_its_last_run_diverges_or_not
     priors = Priors(loc, none, wide, HalfNormal(np.zeros(0)), loc, none, wide)
     found = [
         fit(data, priors=priors, seed=seed, num_advi_steps=0, progress_bar=False)
-        for seed in range(2)
+        for seed in range(4)
     ]
+    assert sum(bool(earlier(tree)) for tree in found) >= 2
     for tree in found:
-        assert earlier(tree)
         assert not diagnose(tree).ok
 
 

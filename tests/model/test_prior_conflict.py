@@ -7,9 +7,13 @@ import pytest
 from fits import towns
 
 from radon_numpyro import (
+    Exponential,
     GroupedData,
     GroupStatistics,
+    HalfCauchy,
+    HalfFlat,
     HalfNormal,
+    HalfStudentT,
     Normal,
     Priors,
     Uniform,
@@ -17,6 +21,7 @@ from radon_numpyro import (
     load_radon,
     simulate,
 )
+from radon_numpyro.data.design import Design
 from radon_numpyro.model.prior_conflict import prior_conflicts
 
 MODELS = ("hierarchical", "individual", "pooled")
@@ -91,6 +96,63 @@ def test_a_half_normal_is_in_conflict_only_far_out_in_its_tail():
         found = prior_conflicts(replace(priors, eps=HalfNormal(scale)), data)
         assert sites(found) == conflicting
         assert all("puts far out in its tail" in finding.what for finding in found)
+
+
+def test_other_priors_are_in_conflict_only_where_they_have_no_mass():
+    """Residual sd within counties 0.73; a heavy tail reaches it from far below."""
+    data = load_radon()
+    priors = Priors.weakly_informative(data)
+    for eps, conflicting in (
+        (HalfStudentT(3.0, 0.05), []),
+        (HalfStudentT(3.0, 0.01), ["eps"]),
+        (HalfCauchy(1e-3), []),
+        (HalfCauchy(1e-5), ["eps"]),
+        (Exponential(10.0), []),
+        (Exponential(20.0), ["eps"]),
+        (HalfFlat(), []),
+    ):
+        assert sites(prior_conflicts(replace(priors, eps=eps), data)) == conflicting, eps
+
+
+def test_flat_priors_conflict_with_nothing():
+    for data in (load_radon(), in_unit(load_radon(), 1e9, 1e12)):
+        for model in MODELS:
+            assert prior_conflicts(Priors.flat(), data, model) == ()
+
+
+@pytest.mark.parametrize(
+    ("design", "conflicting"),
+    [
+        (Design(("Intercept", "x1", "x2"), ("Intercept", "x1")), ["mu_alpha", "gamma[x2]"]),
+        (Design(("Intercept", "x1", "x2"), ("x1",)), ["gamma[Intercept]", "gamma[x2]"]),
+        (Design(("Intercept", "x1"), ("Intercept", "x1", "x2")), ["mu_alpha"]),
+    ],
+    ids=["x2 does not vary", "the intercept neither", "x2 without a mean"],
+)
+def test_each_coefficient_is_asked_by_the_site_that_holds_it(design, conflicting):
+    """Else the prior of another column would be named, or that of a site that there is not."""
+    rng = np.random.default_rng(4)
+    x, group = rng.normal([1.0, -2.0], [1.0, 3.0], (400, 2)), np.repeat(np.arange(20), 20)
+    y = 1e6 + 0.5 * x[:, 0] + 3e5 * x[:, 1] * ("x2" in design.population)
+    y = y + rng.normal(0.0, 3.0, 20)[group] + rng.normal(0.0, 1.0, 400)
+    data = GroupedData.from_arrays(y, x, group)
+    data = replace(data, labels=replace(data.labels, design=design))
+    assert sites(prior_conflicts(TUTORIAL, data)) == conflicting
+    assert prior_conflicts(Priors.weakly_informative(data), data) == ()
+
+
+def test_without_an_intercept_the_fit_goes_through_the_origin():
+    """About the means, the slope would be 0 here, and its prior wrongly in conflict."""
+    group = np.repeat(np.arange(10), 10)
+    x = np.random.default_rng(5).normal(100.0, 1.0, 100)
+    y = np.full(100, 300.0) + np.random.default_rng(6).normal(0.0, 1.0, 100)
+    data = GroupedData.from_arrays(y, x, group)
+    design = Design(("x1",), ("Intercept",))
+    data = replace(data, labels=replace(data.labels, design=design))
+    priors = replace(Priors.weakly_informative(data), gamma=Normal(3.0, 0.01))
+    assert prior_conflicts(priors, data) == ()
+    wrong = replace(priors, gamma=Normal(0.0, 0.01))
+    assert sites(prior_conflicts(wrong, data)) == ["gamma[x1]"]
 
 
 def test_the_individual_model_names_the_groups():

@@ -22,6 +22,7 @@ def test_a_tiny_run_writes_the_result_and_the_figure(tmp_path, monkeypatch, agg)
         "hierarchical": 18,
         "individual": 19,
         "pooled": 4,
+        "with fixed columns": 21,
     }
     for model in models.values():
         assert len(model["points"]) == len(model["lower"]) == calibration.RANKS
@@ -31,7 +32,7 @@ def test_a_tiny_run_writes_the_result_and_the_figure(tmp_path, monkeypatch, agg)
     assert methods["marginal"]["agrees"]
     assert not methods["centered"]["mixes"]
     axes = figure(result).axes
-    assert [ax.get_title(loc="left").split("\n")[0] for ax in axes[:3]] == list(models)
+    assert [ax.get_title(loc="left").split("\n")[0] for ax in axes[:4]] == list(models)
     assert len(figure(result).legends[0].get_texts()) == 3
 
 

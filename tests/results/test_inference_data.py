@@ -303,6 +303,8 @@ def test_attributes_say_how_the_fit_was_made():
     assert set(versions) > {"python", "numpyro", "jax", "jaxlib", "arviz", "numpy"}
     assert versions["radon-numpyro"] == version("radon-numpyro")
     assert json.loads(attrs.pop("predictors")) == ["x0", "x1"]
+    columns = ["Intercept", "x0", "x1"]
+    assert json.loads(attrs.pop("design")) == {"population": columns, "varying": columns}
     assert json.loads(attrs.pop("left_out")) == [["floor not recorded", 4]]
     assert json.loads(attrs.pop("timings")) == {"advi": 1.5}
     assert " x " in attrs.pop("device")
@@ -323,6 +325,8 @@ def test_attributes_say_how_the_fit_was_made():
         "earlier_runs": "[]",
         "lost_groups": "[]",
         "centers": "{}",
+        "formula": "",
+        "notes": "[]",
         "data_fingerprint": data.fingerprint(),
         "call": "fit(data)",
     }

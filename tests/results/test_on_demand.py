@@ -256,7 +256,7 @@ PRIORS = {
 def test_the_tutorial_s_flat_priors_do_not_move_the_posterior():
     table = radon_sensitivity("tutorial")
     assert (table["prior"] < 0.01).all()
-    assert (table["likelihood"] > 0.05).all()
+    assert (table["likelihood"] > 4 * table["prior"].max()).all()
 
 
 @pytest.mark.filterwarnings("ignore:The prior of mu_alpha, .* far out in its tail:UserWarning")

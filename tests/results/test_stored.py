@@ -170,7 +170,7 @@ REFUSALS = {
     "predictors nested": (attribute("predictors", "[" * 10**5), "predictors of .* in JSON"),
     "predictors a number": (attribute("predictors", "3"), "to list different names; got 3"),
     "predictors twice": (attribute("predictors", '["x1", "x1"]'), "to list different names"),
-    "other predictors": (attribute("predictors", '["x2"]'), r"\['x2'\], its attribute; got \['x1"),
+    "other predictors": (attribute("predictors", '["x2"]'), r"the columns \('x2',\); got \('x1"),
     "left out, a number": (attribute("left_out", "[[1, 2]]"), "to list reasons and counts"),
     "versions not JSON": (attribute("versions", "{"), "attribute versions of .* in JSON"),
     "priors not JSON": (attribute("priors", "Normal"), "a fit; Expected priors as to_json"),

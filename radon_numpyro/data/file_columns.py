@@ -1,0 +1,204 @@
+"""Which columns of a file are taken, and what the text in them is read as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from radon_numpyro.data.checks import check_columns, suggest
+from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formula_rows import names_used
+from radon_numpyro.data.formula_terms import Terms
+from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
+
+# What stands for no value among numbers and truth values; among text only an empty field does.
+BLANKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", ".")
+TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns to take from a file by their names, and the rows to leave out.
+
+    Attributes
+    ----------
+    y, x, group
+        Names; y is None for rows to be predicted.
+    missing
+        Codes for missing values by column, as text.
+    drop_missing
+        Whether to leave out rows with a blank.
+    center
+        Predictors to count from their mean.
+    fixed
+        Predictors with one slope for all groups.
+    """
+
+    y: str | None
+    x: tuple[str, ...]
+    group: str
+    missing: Mapping[str, Sequence[str]]
+    drop_missing: bool
+    center: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What the columns hold, other than labels of groups: numbers."""
+        predictors = (*self.x, *self.fixed)
+        return dict.fromkeys(predictors if self.y is None else (self.y, *predictors), NUMBER)
+
+    def among(self, known: Sequence[str]) -> list[str]:
+        """The columns in use, after refusing names that a table does not have once.
+
+        Parameters
+        ----------
+        known
+            Names of the columns of the table.
+        """
+        check_columns(known, self.y, self.x, self.group, self.fixed)
+        return [*self.kinds, self.group]
+
+
+@dataclass(frozen=True)
+class FormulaColumns:
+    """The columns to take from a file that a formula names, and the rows to leave out.
+
+    Attributes
+    ----------
+    formula
+        The formula, for rows to be fitted; or one that a fit has learnt, for rows to be predicted,
+        of which only predictors and group are taken.
+    missing, drop_missing
+        As in `Columns`.
+    """
+
+    formula: Terms | ModelFormula
+    missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    drop_missing: bool = False
+
+    @property
+    def group(self) -> str:
+        """Column of the groups."""
+        return self.formula.group
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What columns hold, where it is known before the file is read."""
+        if isinstance(self.formula, Terms):
+            return dict.fromkeys(self.formula.response_named(), NUMBER)
+        used = self.formula.predictors_used
+        return {kind.name: kind.kind for kind in self.formula.kinds if kind.name in used}
+
+    def among(self, known: Sequence[str]) -> list[str]:
+        """The columns in use, after refusing names that a table does not have once.
+
+        Parameters
+        ----------
+        known
+            Names of the columns of the table.
+        """
+        if isinstance(self.formula, Terms):
+            response, right = names_used(self.formula, list(known))
+            return list(dict.fromkeys((*response, *right, self.group)))
+        used = list(dict.fromkeys((*self.formula.predictors_used, self.group)))
+        for name in used:
+            if list(known).count(name) != 1:
+                raise ValueError(
+                    f"Expected one column named {name!r}, which the formula of the fit uses; got "
+                    f"{list(known).count(name)} ({suggest(name, known)})"
+                )
+        return used
+
+    def undecided(self, used: Sequence[str]) -> list[str]:
+        """Columns of which the text decides what they hold.
+
+        Parameters
+        ----------
+        used
+            As `among` lists them.
+        """
+        right = self.formula.predictors_named() if isinstance(self.formula, Terms) else ()
+        offsets = self.formula.offsets_named() if isinstance(self.formula, Terms) else ()
+        return [name for name in used if name in (*right, *offsets) and name not in self.kinds]
+
+
+def kind_of(values: int, numbers: int, truths: int) -> str:
+    """What a column of text holds: numbers, truth values, or else categories.
+
+    Parameters
+    ----------
+    values
+        Number of its fields that are neither blank nor a code for a missing value.
+    numbers, truths
+        How many of them are numbers, and how many are true or false.
+    """
+    if numbers == values:
+        return NUMBER
+    return BOOLEAN if truths == values else CATEGORY
+
+
+def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str, ...]:
+    """Warn of a column that is read as categories though most of its fields are numbers.
+
+    Parameters
+    ----------
+    name
+        Name of the column.
+    values, numbers
+        As in `kind_of`.
+    example
+        A field that is no number.
+    """
+    if numbers == values or 2 * numbers <= values:
+        return ()
+    are = "is" if values - numbers == 1 else "are"
+    return (
+        f"{name}: read as categories, because {values - numbers} of {values} values {are} not a "
+        f"number, such as {example!r}",
+    )
+
+
+def read_texts(
+    column: pd.Series, kind: str | None, codes: Sequence[str]
+) -> tuple[pd.Series, tuple[str, ...]]:
+    """Turn the fields of a column of text into what they hold.
+
+    Parameters
+    ----------
+    column
+        The fields, the empty ones missing.
+    kind
+        What they hold; None to find out.
+    codes
+        Codes for missing values, which do not count for what the column holds.
+
+    Returns
+    -------
+    column, notes
+        Numbers, truth values or text, and what to know about the column. A column with fields
+        that do not fit a given kind stays text, to be refused where its rows are checked.
+    """
+    filled = column.mask(column.isin(BLANKS))
+    numbers = pd.to_numeric(filled, errors="coerce")
+    truths = filled.isin((*TRUE, *FALSE))
+    notes: tuple[str, ...] = ()
+    if kind is None:
+        coded = filled.isin(codes)
+        present = filled.notna() & ~coded
+        values, number = int(present.sum()), int((present & numbers.notna()).sum())
+        kind = kind_of(values, number, 0 if coded.any() else int(truths.sum()))
+        if kind == CATEGORY:
+            notes = kind_notes(
+                str(column.name), values, number, filled[present & numbers.isna()].min()
+            )
+    elif kind == NUMBER and (numbers.isna() & filled.notna()).any():
+        return filled, notes
+    if kind == NUMBER:
+        return numbers.astype("float64") if numbers.dtype == object else numbers, notes
+    if kind == BOOLEAN and (truths | filled.isna()).all():
+        truth = filled.isin(TRUE)
+        return truth if truths.all() else truth.astype("boolean").mask(filled.isna()), notes
+    return column, notes
