@@ -17,19 +17,23 @@ from radon_numpyro.data.audit_findings import (
     CAUTION_FOR_ALL,
     MANY,
     NO_BEARING,
+    SPOILS_SPREAD,
     Array,
     Bearing,
     Seen,
+    columns_of_few_groups,
     exact_fit,
     far_from_zero,
     few_groups,
     lost_groups,
+    population_predictors,
     share_of_groups,
     slopes_from_the_prior,
     unidentified_slopes,
     with_bearing,
 )
-from radon_numpyro.data.checks import plural
+from radon_numpyro.data.checks import first_few, plural
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.data.identification import (
     Identification,
@@ -39,7 +43,7 @@ from radon_numpyro.data.identification import (
 )
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.miscoding import look_alike_labels, missing_code
-from radon_numpyro.data.moments import overall_moments
+from radon_numpyro.data.moments import group_moments, overall_moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +57,13 @@ class Audit:
 
         - ``rows``: number of rows, 0 for a group that has none;
         - ``singleton``: whether it has one row;
-        - ``slope[NAME]``, for each predictor: ``"identified"`` if the rows of the group alone
-          determine its slope, ``"constant"`` if the predictor does not vary there (nor can it in
-          one row), ``"collinear"`` if it varies only together with others. The individual model
-          answers from the prior where it is not identified;
-        - ``residual_freedom``: rows less identified coefficients, the intercept being one. At 0
-          the residual standard deviation of the individual model is its prior;
+        - ``slope[NAME]``, for each predictor whose slope varies by group: ``"identified"`` if the
+          rows of the group alone determine its slope, ``"constant"`` if the predictor does not vary
+          there (nor can it in one row; without intercepts that vary: if it is 0 there),
+          ``"collinear"`` if it varies only together with others. The individual model answers from
+          the prior where it is not identified;
+        - ``residual_freedom``: rows less identified coefficients that vary by group, such as the
+          intercept. At 0 the residual standard deviation of the individual model is its prior;
         - ``fitted_exactly``: whether there is freedom and yet no residual about the group's own
           line, as when all its outcomes are equal. The residual standard deviation of the
           individual model has no proper posterior there.
@@ -126,7 +131,7 @@ def audit(
     y
         Outcome, shape (N,).
     x
-        Predictors, shape (N, K).
+        Predictors, shape (N, J), those whose slopes vary first.
     group
         Group codes 0..C-1, shape (N,).
     labels
@@ -139,18 +144,26 @@ def audit(
     Audit
     """
     rows = np.bincount(group, minlength=len(labels.groups))
-    by_group = identify(y, x, group, len(rows))
-    over_all = identify(y, x, np.zeros_like(group), 1)
+    design, everyone = labels.design, np.zeros_like(group)
+    by_group = _of_rows(y, x[:, _slopes(labels)], group, len(rows), design.intercept_varies)
+    over_all = _of_rows(y, x[:, _population(labels)], everyone, 1, _has_constant(labels))
+    varies = [
+        bool(varies_by_moments(*group_moments(x[:, [j]], group, len(rows))).any())
+        for j in range(len(design.slopes), x.shape[1])
+    ]
     columns = {labels.outcome: y, **dict(zip(labels.predictors, x.T, strict=True))}
     of_rows = [
         *with_bearing(
             (missing_code(name, column) for name, column in columns.items()), CAUTION_FOR_ALL
         ),
         *with_bearing(
-            (far_from_zero(name, columns[name]) for name in labels.predictors), NO_BEARING
+            (far_from_zero(name, columns[name]) for name in design.slopes)
+            if design.has_mean_intercept
+            else (),
+            NO_BEARING,
         ),
     ]
-    return _audit(rows, by_group, over_all, labels, lost, float(y[0]), of_rows)
+    return _audit(rows, by_group, over_all, varies, labels, lost, float(y[0]), of_rows)
 
 
 def audit_moments(
@@ -175,36 +188,84 @@ def audit_moments(
     Audit
     """
     moments = (count, means, products)
-    together = overall_moments(*moments)
-    over_all, by_group = (
-        identify_moments(n, s, varies_by_moments(n, m, s)) for n, m, s in (together, moments)
-    )
+    together, design = overall_moments(*moments), labels.design
+    by_group = _of_moments(*moments, _slopes(labels), design.intercept_varies)
+    over_all = _of_moments(*together, _population(labels), _has_constant(labels))
+    varies = varies_by_moments(*moments)[:, len(design.slopes) : -1].any(0).tolist()
     level = float(together[1][0, -1])
-    return _audit(count.astype(int), by_group, over_all, labels, lost, level, [])
+    return _audit(count.astype(int), by_group, over_all, varies, labels, lost, level, [])
+
+
+def _slopes(labels: Labels) -> list[int]:
+    """Columns whose slopes vary by group."""
+    return list(range(len(labels.design.slopes)))
+
+
+def _population(labels: Labels) -> list[int]:
+    """Columns with a coefficient for all groups: mean slopes, then those that do not vary."""
+    return [labels.predictors.index(name) for name in population_predictors(labels)]
+
+
+def _has_constant(labels: Labels) -> bool:
+    """Whether a constant is among the columns that have a coefficient for all groups."""
+    return INTERCEPT in labels.design.population
+
+
+def _of_rows(
+    y: Array, x: Array, group: NDArray[np.integer], num_groups: int, constant: bool
+) -> Identification:
+    """What rows identify, of columns beside a constant or without one."""
+    if constant:
+        return identify(y, x, group, num_groups)
+    moments = group_moments(np.column_stack([x, y]), group, num_groups)
+    return _of_moments(*moments, list(range(x.shape[1])), constant)
+
+
+def _of_moments(
+    count: Array, means: Array, products: Array, columns: list[int], constant: bool
+) -> Identification:
+    """The same from moments, the outcome last."""
+    chosen = [*columns, means.shape[1] - 1]
+    means, products = means[:, chosen], products[:, chosen][:, :, chosen]
+    if constant:
+        return identify_moments(count, products, varies_by_moments(count, means, products))
+    # About zero, and no coefficient is taken by a mean.
+    products = products + count[:, None, None] * means[:, :, None] * means[:, None, :]
+    return identify_moments(count + (count > 0), products, np.einsum("cmm->cm", products) > 0)
 
 
 def _audit(
     rows: NDArray[np.int64],
     by_group: Identification,
     over_all: Identification,
+    fixed_vary: list[bool],
     labels: Labels,
     lost: tuple[Hashable, ...],
     level: float,
     of_rows: list[Seen],
 ) -> Audit:
+    """Findings and table; ``fixed_vary``: whether the columns that are no slopes of groups vary
+    within some group.
+    """
     present = by_group.take(rows > 0)
+    design = labels.design
+    others = labels.predictors[len(design.slopes) :]
+    of_groups = [name for name, varies in zip(others, fixed_vary, strict=True) if not varies]
     seen = [
         *few_groups(rows, labels),
         *with_bearing([lost_groups(labels.group, lost)], CAUTION_FOR_ALL),
         *with_bearing([look_alike_labels(labels.group, labels.groups)], CAUTION_FOR_ALL),
         *of_rows,
         *unidentified_slopes(rows[rows > 0], present, over_all, labels),
+        *with_bearing(
+            [columns_of_few_groups(of_groups, int((rows > 0).sum()), labels)], SPOILS_SPREAD
+        ),
         *with_bearing([exact_fit(level, by_group, over_all, labels)], NO_BEARING),
     ]
     return Audit(
         table=_table(rows, by_group, labels),
         findings=tuple(finding for finding, _ in seen),
-        summary=_summary(rows, present, labels),
+        summary=_summary(rows, present, of_groups, labels),
         _bearings=tuple(bearing for _, bearing in seen),
     )
 
@@ -214,7 +275,7 @@ def _table(rows: NDArray[np.int64], by_group: Identification, labels: Labels) ->
     code = np.where(by_group.slopes, 0, np.where(by_group.varies, 2, 1))
     slopes = {
         f"slope[{name}]": pd.Categorical.from_codes(code[:, k], dtype=kinds)
-        for k, name in enumerate(labels.predictors)
+        for k, name in enumerate(labels.design.slopes)
     }
     return pd.DataFrame(
         {
@@ -228,7 +289,9 @@ def _table(rows: NDArray[np.int64], by_group: Identification, labels: Labels) ->
     )
 
 
-def _summary(rows: NDArray[np.int64], present: Identification, labels: Labels) -> str:
+def _summary(
+    rows: NDArray[np.int64], present: Identification, of_groups: list[str], labels: Labels
+) -> str:
     """The paragraph; its numbers are of groups that have rows."""
     sizes = rows[rows > 0]
     total = len(sizes)
@@ -241,16 +304,21 @@ def _summary(rows: NDArray[np.int64], present: Identification, labels: Labels) -
         text += f", {plural(int(sizes[0]), 'row')} each"
     if empty := len(rows) - total:
         text += f"; {plural(empty, 'other group')} without rows"
-    sentences = [text]
+    sentences, design = [text], labels.design
+    if of_groups and total > 1:
+        one = len(of_groups) == 1
+        sentences.append(
+            f"{first_few(of_groups)} {'is' if one else 'are'} constant within each group: the "
+            f"differences between groups tell {'its slope' if one else 'their slopes'}"
+        )
 
     # What holds of every group is a finding.
     counts = (~present.varies).sum(0)
-    constant = [
-        (name, n) for name, n in zip(labels.predictors, counts, strict=True) if 0 < n < total
-    ]
+    constant = [(name, n) for name, n in zip(design.slopes, counts, strict=True) if 0 < n < total]
     if constant:
         (first, n), *others = constant
-        listed = [f"{first!r} does not vary in {share_of_groups(n, total)}"]
+        lacks = "does not vary" if design.intercept_varies else "is 0"
+        listed = [f"{first!r} {lacks} in {share_of_groups(n, total)}"]
         listed += [f"{name!r} in {n}" for name, n in others[: MANY - 1]]
         more = ", ..." if len(constant) > MANY else ""
         sentences.append(
@@ -261,7 +329,7 @@ def _summary(rows: NDArray[np.int64], present: Identification, labels: Labels) -
             f"In {share_of_groups(collinear, total)} predictors vary only together: "
             "alone, such a group cannot tell their slopes apart"
         )
-    if prior := int((present.freedom <= 0).sum()):
+    if design.varies_throughout and (prior := int((present.freedom <= 0).sum())):
         sentences.append(
             f"In {share_of_groups(prior, total)} rows are so few that the residual "
             "sd of the individual model is its prior"

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radon_numpyro.data.checks import first_few, plural
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.digits import number
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.data.identification import ROUNDING, Identification
@@ -27,6 +28,8 @@ Bearing = Mapping[str, bool]
 MODELS = ("hierarchical", "individual", "pooled")
 CAUTION_FOR_ALL: Bearing = dict.fromkeys(MODELS, CAUTION)
 SPOILS_FOR_ALL: Bearing = dict.fromkeys(MODELS, SPOILS)
+# The spread of the groups alone.
+SPOILS_SPREAD: Bearing = {"hierarchical": SPOILS}
 # Whatever is fitted exactly is refused by the fit itself; where zero lies, a fit looks at closer.
 NO_BEARING: Bearing = {}
 Seen = tuple[Finding, Bearing]
@@ -55,7 +58,7 @@ def few_groups(rows: NDArray[np.int64], labels: Labels) -> Iterator[Seen]:
                 "{model}",
                 model="pooled",
             ),
-            {"hierarchical": SPOILS},
+            SPOILS_SPREAD,
         )
     elif rows.max() == 1:
         yield (
@@ -99,12 +102,32 @@ def slopes_from_the_prior(table: pd.DataFrame) -> Iterator[Finding]:
             )
 
 
+def population_predictors(labels: Labels) -> tuple[str, ...]:
+    """Predictors with a coefficient for all groups: mean slopes, then those that do not vary."""
+    design = labels.design
+    return (*design.means, *labels.predictors[len(design.slopes) :])
+
+
 def unidentified_slopes(
     rows: NDArray[np.int64], present: Identification, over_all: Identification, labels: Labels
 ) -> Iterator[Seen]:
-    """Slopes that are not identified by the data as a whole, or by no group."""
-    varies, slopes = over_all.varies[0], over_all.slopes[0]
-    collinear = [n for n, m in zip(labels.predictors, varies & ~slopes, strict=True) if m]
+    """Slopes that are not identified by the data as a whole, or by no group.
+
+    Parameters
+    ----------
+    rows
+        Rows in each group that has some.
+    present
+        What each of these identifies of the slopes that vary.
+    over_all
+        What all rows identify of :func:`population_predictors`.
+    labels
+        Names of the data.
+    """
+    names = population_predictors(labels)
+    varies = dict(zip(names, over_all.varies[0], strict=True))
+    known = dict(zip(names, over_all.slopes[0], strict=True))
+    collinear = [name for name in names if varies[name] and not known[name]]
     if collinear:
         yield (
             Finding(
@@ -112,42 +135,85 @@ def unidentified_slopes(
                 "slopes is left to the priors.",
                 "x without one of them, whichever matters least",
                 "fit without one of them: "
-                + " or ".join(f"leave out --x {shlex.quote(name)}" for name in collinear[:MANY]),
+                + " or ".join(f"leave out {_option(name, labels)}" for name in collinear[:MANY]),
             ),
             SPOILS_FOR_ALL,
         )
-    # One group, or groups of one row, have a finding of their own.
-    several = len(rows) > 1 and rows.max() > 1
-    within, alone = present.varies.any(0), present.slopes.any(0)
-    of_groups = {"hierarchical": CAUTION, "individual": SPOILS}
-    for k, name in enumerate(labels.predictors):
-        if not varies[k]:
+    for name in names:
+        if not varies[name]:
             yield (
                 Finding(
                     f"{name!r} is the same in every row: the data say nothing of its slope.",
-                    f"leave {name!r} out of x",
-                    f"leave out --x {shlex.quote(name)}",
+                    f"leave {name!r} out of x, fixed or the formula, wherever it is",
+                    f"leave out {_option(name, labels)}",
                 ),
                 SPOILS_FOR_ALL,
             )
-        elif several and not within[k]:
+    # One group, or groups of one row, have a finding of their own.
+    if len(rows) > 1 and rows.max() > 1:
+        yield from _slopes_of_no_group(present, varies, known, labels)
+
+
+def _option(name: str, labels: Labels) -> str:
+    """The option of the command line that names a predictor."""
+    return f"--{'x' if name in labels.design.slopes else 'fixed'} {shlex.quote(name)}"
+
+
+def _slopes_of_no_group(
+    present: Identification, varies: Mapping[str, bool], known: Mapping[str, bool], labels: Labels
+) -> Iterator[Seen]:
+    """Slopes that vary by group, of which no group says anything."""
+    design = labels.design
+    bearing = {"hierarchical": CAUTION, "individual": SPOILS}
+    for k, name in enumerate(design.slopes):
+        mean = f"mu_beta of {name!r}, not its" if name in design.means else "no"
+        one = f"one slope for all groups, GroupedData.from_frame(..., fixed={name!r})"
+        if not varies.get(name, True):
+            continue
+        if not present.varies[:, k].any():
+            constant = "constant" if design.intercept_varies else "0"
             yield (
                 Finding(
-                    f"Within every group of {labels.group!r} {name!r} is constant: no group shows "
-                    "a slope of its own, only the groups together do.",
-                    f"use mu_beta of {name!r}, not its sigma_beta or the slopes of groups",
+                    f"Within every group of {labels.group!r} {name!r} is {constant}: no group "
+                    "shows a slope of its own, only the groups together do.",
+                    f"{one}; or use {mean} sigma_beta or slopes of groups",
+                    f"use {mean} sigma_beta or slopes of groups",
                 ),
-                of_groups,
+                bearing,
             )
-        elif several and slopes[k] and not alone[k]:
+        elif known.get(name, True) and not present.slopes[:, k].any():
             yield (
                 Finding(
                     f"{name!r} varies in no group of {labels.group!r} independently of the other "
                     "predictors: no group alone identifies its slope.",
                     "fewer predictors, or read mu_beta rather than the slopes of groups",
                 ),
-                of_groups,
+                bearing,
             )
+
+
+def columns_of_few_groups(of_groups: list[str], num_groups: int, labels: Labels) -> Finding | None:
+    """Find as many columns that are constant in each group as there are groups to tell them.
+
+    Parameters
+    ----------
+    of_groups
+        Columns with one slope for all groups that are constant within each group.
+    num_groups
+        Groups with rows.
+    labels
+        Names of the data.
+    """
+    design = labels.design
+    coefficients = len(of_groups) + (INTERCEPT in design.population)
+    if not of_groups or not design.intercept_varies or not 1 < num_groups <= coefficients:
+        return None
+    return Finding(
+        f"{first_few(of_groups)} {'is' if len(of_groups) == 1 else 'are'} constant within each of "
+        f"{num_groups} groups, and {plural(coefficients, 'coefficient')} fit the levels of "
+        f"{num_groups} groups whatever these are: how groups differ is left to the priors.",
+        "fewer columns that are constant within the groups",
+    )
 
 
 def far_from_zero(name: str, column: Array) -> Finding | None:
@@ -161,8 +227,9 @@ def far_from_zero(name: str, column: Array) -> Finding | None:
         f"The mean of {name!r} is {abs(mean) / sd:.0f} standard deviations from 0. An intercept is "
         "the height of a line at 0, so intercepts depend on slopes here, and the model takes them "
         "as independent.",
-        f"count it from its mean, GroupedData.from_frame(..., center={name!r}), or from a typical "
-        f"value, center={{{name!r}: {typical:.15g}}}",
+        f"count it from its mean, in a formula center({name}), else "
+        f"GroupedData.from_frame(..., center={name!r}), or from a typical value, "
+        f"center={{{name!r}: {typical:.15g}}}",
         f"count it from its mean, --center {shlex.quote(name)}",
     )
 
@@ -191,6 +258,9 @@ def exact_fit(
             "eps has no proper posterior.",
             f"make sure that {labels.outcome!r} is a measurement of the row, not of the group",
         )
+    if not labels.design.varies_throughout:
+        # A group alone matters to the individual model, which has no place for such columns.
+        return None
     chosen = [labels.groups[c] for c in np.flatnonzero(exact)]
     return Finding(
         f"The rows of {plural(len(chosen), 'group')} ({first_few(chosen)}) leave no residual about "

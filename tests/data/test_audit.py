@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from designs import with_design
 from hypothesis import given
 from hypothesis import strategies as st
 
 import radon_numpyro
+from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.miscoding import look_alike_labels, missing_code
@@ -19,6 +21,7 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.inversion import draw_exact, residual_freedom
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
+CASES = Path(__file__).parents[1] / "cases"
 DATASETS = Path(radon_numpyro.__file__).parent / "datasets"
 
 
@@ -603,3 +606,139 @@ def test_the_audit_reads_the_data_and_leaves_them_alone():
     data.audit()
     assert data.fingerprint() == before
     assert data.labels == Labels("log_radon", ("floor",), "county", data.labels.groups)
+
+
+# Designs with other columns
+
+
+def of_design(*columns, slopes=0, sizes=(4, 5, 3), intercept="both", without_mean=0, y=None):
+    """The first columns have slopes that vary, the last of these about 0; the others do not."""
+    data = grouped(list(sizes), *columns, y=y)
+    names = data.labels.predictors
+    constant = ("Intercept",)
+    with_mean = names[: slopes - without_mean]
+    population = (constant if intercept in ("both", "fixed") else ()) + with_mean + names[slopes:]
+    varying = (constant if intercept in ("both", "varying") else ()) + names[:slopes]
+    return with_design(data, Design(population, varying))
+
+
+def test_columns_that_do_not_vary_are_no_matter_of_single_groups():
+    """A group need not tell them: neither the table nor the counts have them."""
+    level = np.repeat([0.0, 3.0, -1.0], [4, 5, 3])
+    data = of_design(None, level, None, slopes=1)
+    audit = data.audit()
+    assert audit.ok
+    assert audit.table.columns.tolist() == [
+        "rows",
+        "singleton",
+        "slope[x1]",
+        "residual_freedom",
+        "fitted_exactly",
+    ]
+    assert audit.table["residual_freedom"].tolist() == [2, 3, 1]
+    assert audit.summary == (
+        "12 rows in 3 groups (group), 3 to 5 rows each (median 4). 'x2' is constant within each "
+        "group: the differences between groups tell its slope."
+    )
+
+
+def test_a_slope_that_varies_over_a_column_of_the_group_has_advice():
+    """The column of the groups in the example file: fine as a column that does not vary."""
+    frame = pd.read_csv(CASES / "group_level.csv")
+    names = {"y": "log10_price", "group": "town"}
+    (finding,) = GroupedData.from_frame(frame, **names, x="lat_c").audit().findings
+    assert finding.what.startswith("Within every group of 'town' 'lat_c' is constant")
+    assert "fixed='lat_c'" in finding.advice
+    assert GroupedData.from_frame(frame, **names, fixed="lat_c").audit().ok
+
+
+def test_a_fixed_column_that_never_varies_is_named():
+    frame = pd.read_csv(CASES / "zero_column.csv")
+    data = GroupedData.from_frame(frame, y="y", x="b", fixed=["a", "c"], group="category")
+    (finding,) = data.audit().findings
+    assert finding.what == "'a' is the same in every row: the data say nothing of its slope."
+    assert finding.command == "leave out --fixed a"
+    assert not finding.caution
+
+
+def test_fixed_columns_that_are_combinations_are_named():
+    x1, x2, x4 = np.random.default_rng(9).normal(size=(3, 12))
+    (what,) = whats(of_design(x1, x2, 3.0 - 2.0 * x1 + x2, x4, slopes=1))
+    assert what.startswith("'x1', 'x2', 'x3' are collinear over all rows")
+
+
+def test_a_slope_that_varies_about_0_may_be_a_combination():
+    """Days beside years: the mean slope is that of the one, the spread that of the other."""
+    days = np.random.default_rng(20).normal(size=12)
+    assert whats(of_design(days, 2000.0 + days, slopes=1, without_mean=1)) == []
+    assert len(whats(of_design(days, 2000.0 + days, slopes=1))) == 1
+
+
+def test_far_from_zero_matters_beside_intercepts_that_vary_alone():
+    far = 2000.0 + np.random.default_rng(20).normal(size=12)
+    assert whats(of_design(far, slopes=0)) == []
+    assert whats(of_design(far, None, slopes=1, intercept="fixed")) == []
+    (what,) = whats(of_design(far, None, slopes=1))
+    assert what.startswith("The mean of 'x1' is ")
+
+
+@pytest.mark.parametrize(("columns", "found"), [(1, 0), (2, 1), (3, 1)])
+def test_as_many_columns_of_the_group_as_groups_leave_no_spread(columns, found):
+    """Three levels are fitted by three coefficients, whatever the spread."""
+    rng = np.random.default_rng(2)
+    levels = [np.repeat(rng.normal(size=3), [4, 5, 3]) for _ in range(columns)]
+    audit = of_design(*levels, slopes=0).audit()
+    about = [f for f in audit.findings if "how groups differ is left to the priors" in f.what]
+    assert len(about) == found
+    assert [f in audit.bearing_on("hierarchical") for f in about] == [True] * found
+    assert not any(f in audit.bearing_on("pooled") for f in about)
+
+
+def test_without_intercepts_of_groups_a_steady_predictor_tells_its_slope():
+    """With a common intercept, rows at one value of x lie on one slope; at 0 they say nothing."""
+    x = np.r_[np.full(4, 2.0), np.zeros(5), [1.0, 2.0, 3.0]]
+    audit = of_design(x, slopes=1, intercept="fixed").audit()
+    assert audit.table["slope[x1]"].tolist() == ["identified", "constant", "identified"]
+    assert audit.table["residual_freedom"].tolist() == [3, 5, 2]
+    assert "'x1' is 0 in 1 of 3 groups" in audit.summary
+    assert audit.ok
+
+
+@given(small_data(), st.sampled_from(["both", "fixed", "varying", "none"]), st.integers(0, 3))
+def test_of_any_design_the_slopes_of_groups_are_those_that_lower_the_rank(data, intercept, slopes):
+    names = data.labels.predictors
+    slopes = min(slopes, len(names))
+    first = ("Intercept",)
+    design = Design(
+        (first if intercept in ("both", "fixed") else ()) + names,
+        (first if intercept in ("both", "varying") else ()) + names[:slopes],
+    )
+    data = with_design(data, design)
+    from_rows = data.audit()
+    table = from_rows.table
+    for c in range(data.num_groups):
+        x = data.x[data.group == c, :slopes]
+        if design.intercept_varies:
+            x = np.column_stack([x, np.ones(len(x))])
+        rank = np.linalg.matrix_rank(x) if x.size else 0
+        assert table["residual_freedom"].iloc[c] == len(x) - rank
+        for k, name in enumerate(names[:slopes]):
+            found = table[f"slope[{name}]"].iloc[c] == "identified"
+            assert found == (np.linalg.matrix_rank(np.delete(x, k, axis=1)) < rank)
+    of_sums = GroupStatistics.from_data(data).audit()
+    pd.testing.assert_frame_equal(of_sums.table, table)
+    kinds = ("collinear", "the same in every row", "Within every", "varies in no group")
+    for kind in (*kinds, "left to the priors"):
+        assert [f.what for f in of_sums.findings if kind in f.what] == [
+            f.what for f in from_rows.findings if kind in f.what
+        ]
+
+
+def test_a_level_of_each_group_is_fitted_exactly_beside_any_column():
+    y = np.repeat([1.0, 2.5, -4.0], [4, 5, 3])
+    (what,) = whats(of_design(None, slopes=0, y=y))
+    assert what.startswith("The rows of each group of 'group' lie on its own line")
+    # One such group is a matter of the individual model, which is none of this design.
+    y = np.random.default_rng(1).normal(size=12)
+    y[:4] = 2.0
+    assert whats(of_design(None, slopes=0, y=y)) == []
