@@ -98,6 +98,23 @@ class Design:
         """Whether the intercepts vary about a mean that is estimated."""
         return self.intercept_varies and INTERCEPT in self.population
 
+    def require_all_varying(self) -> None:
+        """Refuse a design with columns that do not vary by group, or that vary about 0.
+
+        Raises
+        ------
+        ValueError
+            Naming these columns.
+        """
+        if self.varies_throughout:
+            return
+        others = [*self.fixed, *(name for name in self.varying if name not in self.population)]
+        raise ValueError(
+            "Expected every coefficient to vary by group about a mean in the individual model, "
+            f"which has no others; got {', '.join(others)} in the formula besides. Fit the "
+            "hierarchical or the pooled model, or write a formula such as y ~ x + (x || group)"
+        )
+
     @property
     def varies_throughout(self) -> bool:
         """Whether every coefficient, the intercept included, varies about a mean."""

@@ -147,13 +147,8 @@ class Model:
         ValueError
             The individual model of a design with columns that do not vary, or that vary about 0.
         """
-        if self.eps_by_group and not design.varies_throughout:
-            others = [*design.fixed, *(n for n in design.varying if n not in design.population)]
-            raise ValueError(
-                "Expected every coefficient to vary by group about a mean in the individual model, "
-                f"which has no others; got {', '.join(others)} in the formula besides. Fit the "
-                "hierarchical or the pooled model, or write a formula such as y ~ x + (x || group)"
-            )
+        if self.eps_by_group:
+            design.require_all_varying()
 
 
 def coordinates(design: Design) -> dict[str, tuple[str, ...]]:

@@ -36,7 +36,6 @@ import numpyro.distributions as dist
 
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -98,7 +97,7 @@ def individual(data: Data, priors: Priors | None = None) -> None:
         Default: those of the tutorial.
     """
     priors = Priors.tutorial() if priors is None else priors
-    Model.named("individual").check(data.labels.design)
+    data.labels.design.require_all_varying()
     with numpyro.plate("group", data.num_groups):
         alpha = numpyro.sample("alpha", priors.alpha.distribution())
         beta = _slopes(data, priors)

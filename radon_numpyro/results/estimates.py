@@ -21,8 +21,8 @@ from radon_numpyro.data.identification import identified_coefficients
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.moments import overall_moments
 from radon_numpyro.gaussian import mixtures as mixture
-from radon_numpyro.gaussian.normal_equations import population_columns
 from radon_numpyro.gaussian.predictive import scale_vector
+from radon_numpyro.gaussian.triangles import population_columns
 from radon_numpyro.model.models import Model, coordinates
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.column_names import factors

@@ -36,8 +36,9 @@ from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.frames import known_frame, to_pandas
 from radon_numpyro.data.labels import Labels, match
 from radon_numpyro.gaussian import mixtures as mixture
-from radon_numpyro.gaussian.normal_equations import NormalEquations, population_columns
+from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import Scales, draw_groups, line_blocks, residual_variance
+from radon_numpyro.gaussian.triangles import population_columns
 from radon_numpyro.results.datatree import predictions_to_datatree
 from radon_numpyro.results.fit_reader import (
     has_coefficients,
