@@ -16,6 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro import handlers
 from numpyro.distributions import biject_to
+from numpyro.infer import init_to_feasible
 from numpyro.primitives import _PYRO_STACK
 
 from radon_numpyro.data.labels import Labels
@@ -301,8 +302,10 @@ def latent_sites(model: ModelFunction, data: Any, priors: Priors) -> dict[str, A
     dict
         NumPyro's site by name.
     """
+    # Values that are not drawn from the priors: a flat one has no draws.
+    feasible = handlers.substitute(model, substitute_fn=init_to_feasible)
     with handlers.block(), handlers.seed(rng_seed=0):
-        trace = handlers.trace(model).get_trace(data, priors)
+        trace = handlers.trace(feasible).get_trace(data, priors)
     return {
         name: site
         for name, site in trace.items()
