@@ -144,7 +144,8 @@ def unidentified_slopes(
             yield (
                 Finding(
                     f"{name!r} is the same in every row: the data say nothing of its slope.",
-                    f"leave {name!r} out of x, fixed or the formula, wherever it is",
+                    f"leave {name!r} out of "
+                    + ("x" if name in labels.design.slopes else "fixed, or of the formula"),
                     f"leave out {_option(name, labels)}",
                 ),
                 SPOILS_FOR_ALL,
