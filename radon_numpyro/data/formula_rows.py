@@ -293,12 +293,12 @@ def notes_of(
     notes += unused
     if aliased:
         notes.append(
-            f"left out of the population {plural(len(aliased), 'column')} that those before "
+            f"Left out of the population {plural(len(aliased), 'column')} that those before "
             f"determine: {first_few(aliased, 20)}"
         )
     if terms.offsets:
         notes.append(
-            f"the outcome is {terms.outcome}: predictions are of this difference, and the offset "
+            f"The outcome is {terms.outcome}: predictions are of this difference, and the offset "
             "is to be added to them"
         )
     return tuple(notes)

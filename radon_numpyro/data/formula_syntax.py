@@ -252,6 +252,8 @@ class _Parser:
     def refuse(self, expected: str) -> None:
         got = "its end" if self.kind == "end" else repr(self.token)
         before = self.text[: self.start].rstrip()
+        if self.kind == "end" and not before:
+            raise ValueError(f"Expected {expected}; got an empty formula")
         where = f"after {_short(before)}" if before else "as the formula"
         raise ValueError(f"Expected {expected}; got {got} {where}")
 

@@ -155,7 +155,7 @@ def parse_terms(text: str) -> Terms:
     if not common.bars:
         raise ValueError(
             f"Expected one random part such as (1 | group); got none in {text.strip()!r}: "
-            "fit(..., model='pooled') takes the formula with its random part and leaves it out"
+            "write one all the same and choose the pooled model, which leaves it out"
         )
     group = _grouping(common.bars)
     parts = []

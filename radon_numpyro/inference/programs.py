@@ -303,8 +303,9 @@ def latent_sites(model: ModelFunction, data: Any, priors: Priors) -> dict[str, A
         NumPyro's site by name.
     """
     # Values that are not drawn from the priors: a flat one has no draws.
-    feasible = handlers.substitute(model, substitute_fn=init_to_feasible)
-    with handlers.block(), handlers.seed(rng_seed=0):
+    seeded = handlers.seed(model, rng_seed=0)
+    feasible = handlers.substitute(seeded, substitute_fn=init_to_feasible)
+    with handlers.block():
         trace = handlers.trace(feasible).get_trace(data, priors)
     return {
         name: site

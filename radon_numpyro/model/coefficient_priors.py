@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.data.checks import suggest
+from radon_numpyro.data.checks import first_few, suggest
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.model.location_priors import Flat, LocationPrior, PriorFamily
@@ -100,9 +100,11 @@ def changed_sites(
     entries: dict[str, dict[int, PriorFamily]] = {}
     for name, prior in changes.items():
         if name not in targets:
+            levels = [known for known in targets if known.startswith(f"{name}[")]
+            hint = f"close: {first_few(levels)}" if levels else suggest(name, targets)
             raise ValueError(
                 f"Expected the name of a coefficient, sd(...) of one that varies, or eps; got "
-                f"{name!r} ({suggest(name, targets)})"
+                f"{name!r} ({hint})"
             )
         for site, k in targets[name]:
             entries.setdefault(site, {})[k] = _checked(name, prior, site)

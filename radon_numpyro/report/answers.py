@@ -41,8 +41,9 @@ def question(numbers: Numbers) -> Html:
         if not design.varies_throughout:
             differ: list[list[Any]] = [["its level"]] if design.intercept_varies else []
             if design.slopes:
-                differ.append(["the slope of ", listing(design.slopes)])
-            verb = "do" if len(differ) > 1 else "does"
+                slopes = "the slopes of " if len(design.slopes) > 1 else "the slope of "
+                differ.append([slopes, listing(design.slopes)])
+            verb = "do" if len(differ) > 1 or len(design.slopes) > 1 else "does"
             what = [part for k, one in enumerate(differ) for part in [" and "][: k > 0] + one]
             end = [f", and how much {verb} ", what, " differ between ", many]
     elif numbers.model.by_group:
