@@ -1,8 +1,8 @@
 """Data drawn from the hierarchical model, whose truth is known."""
 
 import operator
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radon_numpyro.data.checks import read_only
+from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
 
 
@@ -33,6 +34,8 @@ class Simulation:
         Standard deviation of y within a group.
     seed
         Seed of the generator.
+    gamma
+        Coefficients of the columns that do not vary by group, by name.
     """
 
     data: GroupedData
@@ -44,6 +47,7 @@ class Simulation:
     sigma_beta: NDArray[np.float64]
     eps: float
     seed: int
+    gamma: Mapping[str, float] = field(default_factory=dict)
 
 
 def simulate(
@@ -57,12 +61,14 @@ def simulate(
     eps: float,
     seed: int,
     predictors: str | Sequence[str] | None = None,
+    gamma: Mapping[str, float] | None = None,
+    group_level: str | Sequence[str] = (),
 ) -> Simulation:
     """Draw data from the hierarchical model, with known truth.
 
     alpha_c ~ Normal(mu_alpha, sigma_alpha), beta_ck ~ Normal(mu_beta_k, sigma_beta_k),
-    y_i ~ Normal(alpha_c(i) + x_i . beta_c(i), eps). The first predictor is 0 or 1 with equal
-    probability, like a floor; the others are standard normal.
+    y_i ~ Normal(alpha_c(i) + x_i . beta_c(i) + v_i . gamma, eps). The first predictor is 0 or 1
+    with equal probability, like a floor; the others are standard normal.
 
     Parameters
     ----------
@@ -82,6 +88,10 @@ def simulate(
         Seed of NumPy's default generator, not negative.
     predictors
         Names of the K predictors; by default x1, ..., xK.
+    gamma
+        Coefficients of columns that do not vary by group, by name. They change no other number.
+    group_level
+        Those of the latter that are the same in all rows of a group.
 
     Returns
     -------
@@ -120,12 +130,19 @@ def simulate(
     group = np.repeat(np.arange(num_groups), sizes)
     x = rng.standard_normal((len(group), num_predictors))
     x[:, :1] = rng.integers(2, size=(len(group), 1))[:, :num_predictors]
-    y = rng.normal(alpha[group] + (x * beta[group]).sum(axis=1), sd_y)
+    fixed = {name: _reals(f"gamma of {name!r}", v, 1)[0] for name, v in (gamma or {}).items()}
+    v = _fixed_columns(np.random.default_rng([seed, 1]), tuple(fixed), group, group_level)
+    line = alpha[group] + (x * beta[group]).sum(axis=1)
+    y = (
+        rng.normal(line + v @ np.array([*fixed.values()]), sd_y)
+        if fixed
+        else rng.normal(line, sd_y)
+    )
     width = len(str(num_groups - 1))
     groups = [f"g{c:0{width}}" for c in range(num_groups)]
     labels = pd.Categorical.from_codes(group, groups)
     return Simulation(
-        data=GroupedData.from_arrays(y, x, labels, predictors=names),
+        data=_data(y, np.column_stack([x, v]), labels, names, tuple(fixed)),
         alpha=read_only(alpha),
         beta=read_only(beta),
         mu_alpha=float(mean_a[0]),
@@ -134,7 +151,42 @@ def simulate(
         sigma_beta=read_only(sd_b),
         eps=float(sd_y[0]),
         seed=seed,
+        gamma=fixed,
     )
+
+
+def _fixed_columns(
+    rng: np.random.Generator,
+    names: tuple[str, ...],
+    group: NDArray[np.intp],
+    group_level: str | Sequence[str],
+) -> NDArray[np.float64]:
+    """Standard normal columns, those of groups with one value a group, shape (N, F)."""
+    of_groups = (group_level,) if isinstance(group_level, str) else tuple(group_level)
+    if unknown := [name for name in of_groups if name not in names]:
+        raise ValueError(f"Expected group_level to name columns of gamma; got {unknown}")
+    columns = [
+        rng.standard_normal(group.max() + 1)[group]
+        if name in of_groups
+        else rng.standard_normal(len(group))
+        for name in names
+    ]
+    return np.column_stack([np.empty((len(group), 0)), *columns])
+
+
+def _data(
+    y: NDArray[np.float64],
+    x: NDArray[np.float64],
+    group: pd.Categorical,
+    predictors: Sequence[str] | None,
+    fixed: tuple[str, ...],
+) -> GroupedData:
+    """Rows of predictors whose slopes vary, then of columns that do not."""
+    num_slopes = x.shape[1] - len(fixed)
+    names = predictors if predictors is not None else [f"x{k + 1}" for k in range(num_slopes)]
+    data = GroupedData.from_arrays(y, x, group, predictors=[*names, *fixed])
+    design = Design.with_fixed(tuple(names), fixed)
+    return replace(data, labels=replace(data.labels, design=design)) if fixed else data
 
 
 def _count(name: str, value: Any, *, at_least: int) -> int:

@@ -124,3 +124,21 @@ def test_simulation_refuses(changes, error, message):
     arguments = {"num_groups": 3, "rows_per_group": 2, "seed": 0} | TRUTH | changes
     with pytest.raises(error, match=message):
         simulate(**arguments)
+
+
+def test_columns_that_do_not_vary_add_to_the_outcome_and_change_nothing_else():
+    """The other numbers stay what they are at the same seed, so that a study can add a column."""
+    options = {"num_groups": 6, "rows_per_group": 5, "seed": 4, **TRUTH}
+    plain = simulate(**options)
+    more = simulate(**options, gamma={"age": 2.0, "size": -3.0}, group_level="size")
+    design = more.data.labels.design
+    assert design.fixed == ("age", "size")
+    assert design.slopes == ("x1", "x2")
+    np.testing.assert_array_equal(more.data.x[:, :2], plain.data.x)
+    age, size = more.data.x[:, 2:].T
+    np.testing.assert_allclose(more.data.y - plain.data.y, 2.0 * age - 3.0 * size, atol=1e-12)
+    assert all(len(set(size[more.data.group == c])) == 1 for c in range(6))
+    assert len(set(age)) == 30
+    assert more.gamma == {"age": 2.0, "size": -3.0}
+    with pytest.raises(ValueError, match=r"group_level to name columns of gamma; got \['height'\]"):
+        simulate(**options, gamma={"age": 1.0}, group_level=["height"])
