@@ -32,6 +32,7 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import (
     UNROLLED,
     cholesky,
+    contracted,
     identity,
     multiply,
     namespace,
@@ -178,8 +179,10 @@ def population_posterior(
         return array.reshape(*array.shape, *[1] * batch)
 
     root, target = equations.pooled_root, equations.pooled_target
-    precision = over_batch(root.T @ root) * per_eps**2 + over_batch(prior.root.T @ prior.root)
-    moment = over_batch(root.T @ target) * per_eps**2 + over_batch(prior.root.T @ prior.target)
+    precision = over_batch(contracted(root, root)) * per_eps**2
+    precision = precision + over_batch(contracted(prior.root, prior.root))
+    moment = over_batch(contracted(root, target)) * per_eps**2
+    moment = moment + over_batch(contracted(prior.root, prior.target))
     products = gram(xp.concatenate([terms.w_population, terms.w[:, None]], axis=1))
     factor = cholesky(precision + products[:-1, :-1])
     mean = solve_upper(factor, solve_lower(factor, moment + products[:-1, -1]))

@@ -40,6 +40,8 @@ from radon_numpyro.gaussian.conditional import (
 )
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import (
+    UNROLLED,
+    contracted,
     diagonal,
     identity,
     multiply,
@@ -108,7 +110,7 @@ def marginal(equations: NormalEquations, scale: Any, eps: Any, prior: PriorRows)
 
 def _residual(target: Any, root: Any, coefficients: Any) -> Any:
     """Target less prediction of the rows that are not of a group, shape (F, ...)."""
-    predicted = namespace(root, coefficients).tensordot(root, coefficients, 1)
+    predicted = contracted(root.T, coefficients)
     return target.reshape(-1, *[1] * (predicted.ndim - 1)) - predicted
 
 
@@ -157,6 +159,8 @@ def _of_columns(factor: Any, columns: Any) -> Any:
     """Squared norms of L^-1 of columns (Q, P, ..., C), shape (P, ..., C)."""
     xp, size = namespace(factor, columns), len(factor)
     # The inverse first: a triangular solve for very many columns is slow in LAPACK.
+    if size <= UNROLLED:
+        return squared_norm(solve_lower(factor[..., None], columns))
     inverse = solve_lower(factor, xp.broadcast_to(identity(size, factor.ndim), factor.shape))
     return squared_norm(xp.einsum("qr...,rp...c->qp...c", inverse, columns))
 

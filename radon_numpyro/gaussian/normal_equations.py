@@ -10,7 +10,7 @@ import numpy as np
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.data.pytrees import pytree
-from radon_numpyro.gaussian.small_matrices import namespace
+from radon_numpyro.gaussian.small_matrices import contracted, namespace
 from radon_numpyro.gaussian.triangles import TriangularColumns, positions, semidefinite_root
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -186,10 +186,10 @@ class NormalEquations:
         fit, inverse = self.fit, self.inverse_basis
         if not self.design.has_mean_intercept:
             return fit, inverse
-        xp = namespace(fit)
+        xp, centre = namespace(fit), self.centre[:, None]
         return (
-            xp.concatenate([fit[:1] - self.centre @ fit, fit[1:]]),
-            xp.concatenate([inverse[:1] - self.centre @ inverse, inverse[1:]]),
+            xp.concatenate([fit[:1] - contracted(centre, fit), fit[1:]]),
+            xp.concatenate([inverse[:1] - contracted(centre, inverse), inverse[1:]]),
         )
 
     def to_model(self, relative: Any) -> Any:
@@ -201,7 +201,7 @@ class NormalEquations:
             :math:`\tilde b`, shape (Q, ...).
         """
         fit, inverse = self.at_zero()
-        off = namespace(relative, inverse).tensordot(inverse, relative, 1)
+        off = contracted(inverse.T, relative)
         return fit.reshape(-1, *[1] * (relative.ndim - 1)) + off
 
     def from_model(self, coefficients: Any) -> Any:

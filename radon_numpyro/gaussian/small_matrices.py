@@ -40,6 +40,20 @@ def multiply(a: Any, b: Any) -> Any:
     return _first(product, xp, vector=column)
 
 
+def contracted(a: Any, b: Any) -> Any:
+    """Sum over the first axis of both: (R, P) and (R, ...) to (P, ...).
+
+    Small ones term by term, which XLA fuses with what is around, where a product is a call.
+    """
+    xp = namespace(a, b)
+    if a.shape[1] > UNROLLED or len(a) > UNROLLED:
+        return xp.tensordot(a, b, (0, 0))
+    if not len(a):
+        return xp.zeros((a.shape[1], *b.shape[1:]))
+    terms = [a[r].reshape(-1, *[1] * (b.ndim - 1)) * b[r] for r in range(len(a))]
+    return sum(terms[1:], start=terms[0])
+
+
 def transposed(a: Any) -> Any:
     """Transposes of shape (Q, P, ...)."""
     return a.swapaxes(0, 1)
