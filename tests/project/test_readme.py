@@ -75,3 +75,16 @@ def test_the_table_of_the_gpu_is_what_was_measured():
     limit = measured["settings"]["limit"]
     table = [f"| {' | '.join(fit_gpu.HEADINGS)} |", "| --- | --- | --- " + "| ---: " * 5 + "|"]
     assert "\n".join([*table, *(fit_gpu.line(row, limit) for row in rows)]) in README
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_examples_of_formulas_run_and_find_what_the_page_says(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page, names = (ROOT / "docs/formulas.md").read_text(), {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.S):
+        exec(compile(block, "formulas.md", "exec"), names)
+    sds = [float(fit["posterior"]["sigma_alpha"].mean()) for fit in names["fits"].values()]
+    assert f"falls from {sds[0]:.2f} to {sds[1]:.2f}" in page
+    table = names["compare"](names["fits"], folds=0).table
+    assert f"rises by {-table['elpd_diff'].iloc[1]:.1f}" in page
