@@ -6,7 +6,7 @@ coded by contrasts if the term without it is in the model, and by a column for e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from radon_numpyro.data.categories import Categories
 from radon_numpyro.data.formula_syntax import Name, Node, Operation, spelled
-from radon_numpyro.data.formula_terms import MAX_TERMS, Part, Term
+from radon_numpyro.data.formula_terms import MAX_TERMS, Part
 from radon_numpyro.data.formula_values import Basis
 from radon_numpyro.data.identification import COLLINEAR, ROUNDING
 
@@ -96,14 +96,12 @@ def part_layout(
     ValueError
         There are too many columns, or two of one name.
     """
-    place = {text: i for i, text in enumerate(factors)}
     layout: Layout = {}
-    for term in part.terms:
-        ordered = sorted(term, key=place.__getitem__)
-        blocks = []
-        for text in ordered:
-            reduced = term - {text} in part.present
-            blocks.append(_coded(text, values[text], label_of(factors[text]), reduced))
+    for ordered, reduced in _reductions(part, factors, values):
+        blocks = [
+            _coded(text, values[text], label_of(factors[text]), fewer)
+            for text, fewer in zip(ordered, reduced, strict=True)
+        ]
         width = len(layout) + prod(map(len, blocks))
         if width > MAX_TERMS:
             raise ValueError(
@@ -118,6 +116,28 @@ def part_layout(
             }
         add(layout, product)
     return layout
+
+
+def _reductions(
+    part: Part, factors: Mapping[str, Node], values: Mapping[str, Categories | Basis]
+) -> Iterator[tuple[list[str], list[bool]]]:
+    """Factors of each term in order, and whether each has a column less than it has levels.
+
+    As in R: a factor is reduced where the term without it is there too. Without a constant the
+    first category has a column for each level, and takes the constant's part for the others.
+    """
+    place = {text: i for i, text in enumerate(factors)}
+    full = frozenset() not in part.present
+    present = {*part.present, frozenset()}
+    for term in part.terms:
+        ordered = sorted(term, key=place.__getitem__)
+        reduced = []
+        for text in ordered:
+            fewer = term - {text} in present
+            if full and isinstance(values[text], Categories):
+                fewer = full = False
+            reduced.append(fewer)
+        yield ordered, reduced
 
 
 def add(layout: Layout, others: Layout) -> None:
@@ -297,7 +317,7 @@ def codings(
             continue
         base = value.contrast.base or value.levels[0]
         others = [level for level in value.levels if level != base]
-        if not any(_reduces(part, text) for part in parts):
+        if not _is_reduced(text, parts, factors, values):
             what = f"one column for each of {_listed(value.levels)}"
         elif value.contrast.kind == "treatment":
             what = f"{_listed(others)} against {base}"
@@ -307,9 +327,18 @@ def codings(
     return tuple(notes)
 
 
-def _reduces(part: Part, text: str) -> bool:
-    terms: Sequence[Term] = part.terms
-    return any(text in term and term - {text} in part.present for term in terms)
+def _is_reduced(
+    text: str,
+    parts: Sequence[Part],
+    factors: Mapping[str, Node],
+    values: Mapping[str, Categories | Basis],
+) -> bool:
+    """Whether a factor has a reference level in the first term in which it stands."""
+    for part in parts:
+        for ordered, reduced in _reductions(part, factors, values):
+            if text in ordered:
+                return reduced[ordered.index(text)]
+    return False
 
 
 def _listed(levels: Sequence[str], count: int = 8) -> str:
