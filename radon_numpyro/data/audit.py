@@ -41,7 +41,7 @@ from radon_numpyro.data.identification import (
     identify_moments,
     varies_by_moments,
 )
-from radon_numpyro.data.labels import Labels
+from radon_numpyro.data.labels import Labels, as_index
 from radon_numpyro.data.miscoding import look_alike_labels, missing_code
 from radon_numpyro.data.moments import group_moments, overall_moments
 
@@ -285,7 +285,7 @@ def _table(rows: NDArray[np.int64], by_group: Identification, labels: Labels) ->
             "residual_freedom": by_group.freedom,
             "fitted_exactly": by_group.exact,
         },
-        index=pd.Index(labels.groups, tupleize_cols=False, name=labels.group),
+        index=as_index(labels.groups, labels.group),
     )
 
 

@@ -29,7 +29,7 @@ from radon_numpyro.data.design import Design
 from radon_numpyro.data.formula import ModelFormula, text_of
 from radon_numpyro.data.formula_rows import apply, learn, names_used
 from radon_numpyro.data.formula_terms import parse_terms
-from radon_numpyro.data.labels import Labels, find_groups, fingerprint
+from radon_numpyro.data.labels import Labels, as_index, find_groups, fingerprint
 from radon_numpyro.data.missing import LeftOut
 from radon_numpyro.data.pytrees import pytree
 
@@ -372,7 +372,7 @@ class GroupedData:
         A new frame of N rows and K + 2 columns, centred predictors in their own units again. With
         ``center=dict(data.centers)`` `from_frame` makes these data of it again.
         """
-        categories = pd.Index(self.labels.groups, tupleize_cols=False)
+        categories = as_index(self.labels.groups)
         group = pd.Categorical.from_codes(np.asarray(self.group), categories=categories)
         x = np.asarray(self.x) + zeros(self.centers, self.labels.predictors)
         columns = dict(zip(self.labels.predictors, x.T, strict=True))

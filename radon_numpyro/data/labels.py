@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from radon_numpyro.data.checks import first_few, repeated, suggest
@@ -41,6 +42,22 @@ class Labels:
     def __post_init__(self) -> None:
         if self.design is None:
             object.__setattr__(self, "design", Design.all_varying(self.predictors))
+
+
+def as_index(labels: Sequence[Hashable], name: str | None = None) -> pd.Index:
+    """Labels as an index of pandas, whose type for text has no room for lone surrogates.
+
+    Parameters
+    ----------
+    labels
+        Labels of any type.
+    name
+        Name of the index.
+    """
+    try:
+        return pd.Index(labels, tupleize_cols=False, name=name)
+    except UnicodeEncodeError:
+        return pd.Index(labels, dtype=object, tupleize_cols=False, name=name)
 
 
 def fingerprint(

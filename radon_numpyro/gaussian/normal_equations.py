@@ -98,7 +98,9 @@ class NormalEquations:
         """
         columns = TriangularColumns(statistics)
         root, population, target, rest, below = columns.triangles()
-        inverse = np.linalg.inv(columns.basis)
+        # In units of the columns, whatever these are.
+        size = np.abs(columns.basis).max(0)
+        inverse = np.linalg.inv(columns.basis / size) / size[:, None]
         num_fixed = len(columns.fixed)
         # The squares of what is left below the triangles, of all groups.
         factor = semidefinite_root(below[..., None], columns.least_pivot())[..., 0]

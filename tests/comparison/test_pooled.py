@@ -15,7 +15,8 @@ from radon_numpyro.comparison.held_out import population_identified
 from radon_numpyro.comparison.pooled import pooled_leave_one_out, refit_pooled
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.gaussian.normal_equations import NormalEquations, population_columns
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.triangles import population_columns
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 DESIGNS = {

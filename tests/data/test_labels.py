@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radon_numpyro.data.labels import match, stored
+from radon_numpyro.data.labels import as_index, match, stored
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,10 @@ def test_text_that_no_file_can_hold_is_spelt_out_and_found_again():
     assert kept == ["a\\x00", "a", "\\ud800", "São", "\\x00"]
     assert all("\0" not in label and label.encode() for label in kept)
     assert match(labels, kept).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_labels_that_utf_8_has_no_bytes_for_are_labels():
+    """All of them text, so that pandas would keep them as UTF-8."""
+    labels = ("", "0", "\ud800")
+    assert as_index(labels, "town").tolist() == list(labels)
+    assert as_index(("a", "b")).tolist() == ["a", "b"]
