@@ -11,7 +11,7 @@ import numpy as np
 
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.data.identification import ROUNDING
+from radon_numpyro.data.identification import COLLINEAR, ROUNDING
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.pytrees import pytree
 from radon_numpyro.model.coefficient_priors import changed_sites, check_sizes
@@ -35,6 +35,23 @@ def _as_numbers(parameters: dict[str, Any]) -> dict[str, Any]:
 def _or_one(sd: Any, mean: Any) -> Any:
     """1 for a constant column, whose standard deviation is only the rounding of its mean."""
     return np.where(sd > ROUNDING * np.abs(mean), sd, 1.0)
+
+
+def _own_share(correlation: Any, chosen: Any) -> Any:
+    """Share of the sd of each of the chosen columns that the others of them do not explain.
+
+    1 for a column that others determine, of which nothing is left, and for those not chosen.
+    """
+    share = np.ones(len(correlation))
+    values, vectors = np.linalg.eigh(correlation[np.ix_(chosen, chosen)])
+    determined = values > COLLINEAR
+    if not determined.any():
+        return share
+    squares = vectors**2
+    free = squares[:, ~determined].sum(1) < COLLINEAR
+    inverse = squares[:, determined] @ (1.0 / values[determined])
+    share[chosen] = np.where(free, 1.0 / np.sqrt(np.where(free, inverse, 1.0)), 1.0)
+    return share
 
 
 @pytree
@@ -122,6 +139,11 @@ class Priors:
         - ``sigma_alpha``: HalfNormal(:math:`f s_y`), ``sigma_beta``:
           HalfNormal(:math:`s_y / s_k`), ``eps``: HalfNormal(:math:`s_y`).
 
+        Where columns do not vary by group, the units of the locations (and of f) are not
+        :math:`s_k` but the standard deviation of what is left of a column beside the other
+        population columns. So an interaction, or a power, of a column far from zero, which is
+        nearly a multiple of another column, has a prior as wide as its coefficient can be.
+
         Half-normals keep scales away from absurd values and let them be zero. In a model without
         an intercept for all groups, :math:`s_y` and :math:`s_k` are root mean squares, about 0, and
         :math:`f = 1`.
@@ -150,7 +172,16 @@ class Priors:
         sd_y = float(_or_one(np.sqrt(variance_y), mean_y))
         sd_x = _or_one(np.sqrt(variance_x), mean_x)
         factor = float(np.sqrt(1.0 + ((mean_x / sd_x) ** 2).sum())) if about_mean else 1.0
-        unit = dict(zip(design.predictors, sd_x, strict=True))
+        own_sd = sd_x
+        if design.fixed:
+            variance = rows.sxx[0] / n
+            if not about_mean:
+                variance = variance + mean_x[:, None] * mean_x
+            shared = np.array([name in design.population for name in design.predictors])
+            own_sd = sd_x * _own_share(variance / sd_x[:, None] / sd_x, shared)
+            if about_mean:
+                factor = float(np.sqrt(1.0 + ((mean_x / own_sd)[shared] ** 2).sum()))
+        unit = dict(zip(design.predictors, own_sd, strict=True))
         intercept = Normal(float(mean_y), 2.5 * factor * sd_y)
 
         def coefficients(columns: tuple[str, ...]) -> Normal:

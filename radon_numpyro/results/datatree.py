@@ -53,8 +53,8 @@ _DIMS = {".", "chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}
 _TAKEN = _DIMS.union(_SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
 # Taken too where some column does not vary by group about a mean.
 _TAKEN_BY_OTHERS = {"gamma", MEAN_SLOPE, FIXED, COLUMN, f"{COLUMN}_other"}
-# Arguments of functions of xarray that ArviZ calls with dimensions as keywords.
-_KEYWORDS = ("self", "coords")
+# Names that xarray and ArviZ use for arguments and dimensions of their own.
+_KEYWORDS = ("self", "coords", "summary", "variable", "label")
 
 
 def group_dim(labels: Labels) -> str:
