@@ -12,7 +12,7 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SCRIPT, NOTEBOOK = SCRIPTS / "compare_pooling.py", SCRIPTS / "compare_pooling.ipynb"
-FIGURES = ("shrinkage", "forest", "comparison", "ppc", "prior_posterior")
+FIGURES = ("shrinkage", "forest", "comparison", "ppc", "uranium", "prior_posterior")
 
 
 @pytest.fixture(scope="module")
