@@ -279,7 +279,7 @@ predict(
 # %% [markdown]
 # ## What sets counties apart: uranium
 #
-# The models so far say that counties differ, but not why. Radon comes from uranium in the ground,
+# The models so far say that counties differ, but not why. Radon comes from uranium in the soil,
 # and the file has the uranium of each county (`uppm`, parts per million). Gelman and Hill (2007,
 # chapters 12 and 13) add its logarithm $u_c$ as a county-level predictor. It is constant in each
 # county, so it has one coefficient for all of them:

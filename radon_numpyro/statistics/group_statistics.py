@@ -185,8 +185,8 @@ class GroupStatistics:
         ----------
         formula
             As in :meth:`GroupedData.from_formula`. An engine computes arithmetic, elementwise
-            functions and categories; ``scale``, ``center``, ``poly`` and splines need the rows in
-            memory.
+            functions, categories, ``scale(x)`` and ``center(x)``; ``poly`` and splines need the
+            rows in memory.
         frame, missing, drop_missing
             As in :meth:`from_frame`.
 
