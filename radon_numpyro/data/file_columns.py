@@ -143,6 +143,8 @@ def kind_of(values: int, numbers: int, truths: int) -> str:
 def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str, ...]:
     """Warn of a column that is read as categories though most of its fields are numbers.
 
+    A few such fields among many numbers are mistakes, and refused.
+
     Parameters
     ----------
     name
@@ -151,10 +153,21 @@ def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str,
         As in `kind_of`.
     example
         A field that is no number.
+
+    Raises
+    ------
+    ValueError
+        At most one field in twenty is no number.
     """
     if numbers == values or 2 * numbers <= values:
         return ()
     are = "is" if values - numbers == 1 else "are"
+    if 20 * (values - numbers) <= values:
+        raise ValueError(
+            f"Expected column {name!r} to hold numbers; got {values - numbers} of {values} values "
+            f"that {are} not, such as {example!r}: correct the file, or leave such rows out by "
+            f"--missing {name}={example}"
+        )
     return (
         f"{name}: read as categories, because {values - numbers} of {values} values {are} not a "
         f"number, such as {example!r}",

@@ -75,8 +75,8 @@ class ModelFormula:
 
     @cached_property
     def predictors_used(self) -> tuple[str, ...]:
-        """Columns of the frame from which the predictors are made."""
-        named = self.terms.predictors_named()
+        """Columns of the frame from which predictors and offsets are made."""
+        named = (*self.terms.predictors_named(), *self.terms.offsets_named())
         return tuple(kind.name for kind in self.kinds if kind.name in named)
 
     @cached_property
@@ -109,6 +109,29 @@ class ModelFormula:
         """
         taken = _in_memory(frame, self.predictors_used)
         return self._predictors(self._read(taken, self.predictors_used), len(taken))
+
+    def offset_of(self, frame: Any) -> NDArray[np.float64]:
+        """Sum of the offsets of new rows, which is to be added to predictions of the outcome.
+
+        Parameters
+        ----------
+        frame
+            As in `columns_of`.
+
+        Returns
+        -------
+        array
+            Shape (N,); zeros without an offset.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `columns_of`.
+        """
+        taken = _in_memory(frame, self.predictors_used)
+        interpreter = Interpreter(self._read(taken, self.predictors_used), self.state)
+        nothing = np.zeros(len(taken))
+        return nothing + sum(interpreter.numbers(node) for node in self.terms.offsets)
 
     def outcome_of(self, frame: Any) -> NDArray[np.float64]:
         """Outcome of new rows, as the fit has it.

@@ -298,7 +298,7 @@ def notes_of(
         )
     if terms.offsets:
         notes.append(
-            f"The outcome is {terms.outcome}: predictions are of this difference, and the offset "
-            "is to be added to them"
+            f"The outcome is {terms.outcome}: tables of the fit are of this difference, and "
+            "predictions have the offsets of the new rows added"
         )
     return tuple(notes)

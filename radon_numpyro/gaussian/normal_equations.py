@@ -99,7 +99,7 @@ class NormalEquations:
         columns = TriangularColumns(statistics)
         root, population, target, rest, below = columns.triangles()
         # In units of the columns, whatever these are.
-        size = np.abs(columns.basis).max(0)
+        size = np.abs(columns.basis).max(0, initial=np.finfo(float).tiny)
         inverse = np.linalg.inv(columns.basis / size) / size[:, None]
         num_fixed = len(columns.fixed)
         # The squares of what is left below the triangles, of all groups.

@@ -136,8 +136,8 @@ class Priors:
 
         - intercept locations: Normal(mean of y, :math:`2.5 f s_y`),
         - slope locations, and coefficients that do not vary: Normal(0, :math:`2.5 s_y / s_k`),
-        - ``sigma_alpha``: HalfNormal(:math:`f s_y`), ``sigma_beta``:
-          HalfNormal(:math:`s_y / s_k`), ``eps``: HalfNormal(:math:`s_y`).
+        - ``sigma_alpha``: HalfNormal(:math:`f s_y`), with f of the slopes that vary alone,
+          ``sigma_beta``: HalfNormal(:math:`s_y / s_k`), ``eps``: HalfNormal(:math:`s_y`).
 
         Where columns do not vary by group, the units of the locations (and of f) are not
         :math:`s_k` but the standard deviation of what is left of a column beside the other
@@ -181,6 +181,9 @@ class Priors:
             own_sd = sd_x * _own_share(variance / sd_x[:, None] / sd_x, shared)
             if about_mean:
                 factor = float(np.sqrt(1.0 + ((mean_x / own_sd)[shared] ** 2).sum()))
+        # What spreads intercepts between groups are the slopes that vary alone.
+        k = len(design.slopes)
+        spread = np.sqrt(1.0 + ((mean_x[:k] / sd_x[:k]) ** 2).sum()) if about_mean else 1.0
         unit = dict(zip(design.predictors, own_sd, strict=True))
         intercept = Normal(float(mean_y), 2.5 * factor * sd_y)
 
@@ -193,8 +196,8 @@ class Priors:
         return cls(
             mu_alpha=intercept,
             mu_beta=coefficients(design.means),
-            sigma_alpha=HalfNormal(factor * sd_y),
-            sigma_beta=HalfNormal(sd_y / sd_x[: len(design.slopes)]),
+            sigma_alpha=HalfNormal(float(spread) * sd_y),
+            sigma_beta=HalfNormal(sd_y / sd_x[:k]),
             alpha=intercept,
             beta=coefficients(design.means),
             eps=HalfNormal(sd_y),

@@ -169,7 +169,10 @@ def _predicted(
         columns[:2, block] = mixture.moments(mean, variance)
         columns[2:, block] = mixture.interval(mean, variance, ci_prob, ci_kind)
 
-    named = dict(zip(("mean", "sd", "lower", "upper"), columns[:, place], strict=True))
+    columns = columns[:, place]
+    # All but the standard deviation.
+    columns[[0, 2, 3]] += rows.offset
+    named = dict(zip(("mean", "sd", "lower", "upper"), columns, strict=True))
     label = rows.labels.group
     label = f"{label}_group" if label in (*named, "new_group") else label
     table = pd.DataFrame(
@@ -217,7 +220,7 @@ def predictive_draws(
     rows = _new_rows(tree, frame, new_groups, str(tree.attrs.get("formula", "")))
     model, scales = tree.attrs["model"], read_scales(tree)
     rng = np.random.default_rng(seed)
-    draws = _lines(tree, rows, scales, rng)
+    draws = _lines(tree, rows, scales, rng) + rows.offset
     if kind == "outcome":
         sd = np.sqrt(residual_variance(model, scales, rows.group))
         draws += sd * rng.standard_normal(draws.shape)
@@ -238,14 +241,15 @@ def predictive_draws(
 class _Rows:
     """New rows.
 
-    Predictors (R, K), counted from where the fit counts them, label of the group under the index
-    of the frame, code of the group with -1 for one not seen (R,), and a number that rows of one
-    group share: its code, or, for those not seen, one from C on (R,).
+    Predictors (R, J), counted from where the fit counts them, label of the group under the index
+    of the frame, offset (R,), code of the group with -1 for one not seen (R,), and a number that
+    rows of one group share: its code, or, for those not seen, one from C on (R,).
     """
 
     labels: Labels
     x: np.ndarray
     label: pd.Series
+    offset: np.ndarray
     group: np.ndarray
     identity: np.ndarray
 
@@ -256,7 +260,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str, formula: str) -> _
     rows = known_frame(frame)
     if isinstance(rows, nw.LazyFrame):
         raise TypeError(f"Expected frame to be in memory; got {type(frame).__name__}: collect it")
-    label, x = _columns(tree, labels, frame, rows, formula)
+    label, x, offset = _columns(tree, labels, frame, rows, formula)
     alone = read_model(tree).eps_by_group
     admitted = new_groups == "population" and not alone
     codes, given = group_codes(label, gaps=admitted)
@@ -278,6 +282,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str, formula: str) -> _
     return _Rows(
         labels,
         x=x,
+        offset=offset,
         label=label,
         group=group,
         identity=np.where(group < 0, len(labels.groups) + newcomer, group),
@@ -290,8 +295,8 @@ def _columns(
     frame: Any,
     rows: pd.DataFrame | nw.DataFrame[Any],
     formula: str,
-) -> tuple[pd.Series, np.ndarray]:
-    """Labels of the groups, and predictors (R, J), counted from where the fit counts them."""
+) -> tuple[pd.Series, np.ndarray, np.ndarray]:
+    """Labels of the groups, predictors (R, J), counted as the fit counts them, and offsets (R,)."""
     predictors = () if formula else labels.predictors
     check_columns(list(rows.columns), None, predictors, labels.group)
     plain = rows
@@ -300,10 +305,12 @@ def _columns(
     if len(plain) == 0:
         raise ValueError("Expected frame to have at least one row; got 0 rows")
     if formula:
-        return plain[labels.group], ModelFormula.from_json(formula).columns_of(frame)
+        stored = ModelFormula.from_json(formula)
+        return plain[labels.group], stored.columns_of(frame), stored.offset_of(frame)
     columns = [numeric_column(plain[name], "x") for name in predictors]
     zero = zeros(read_centers(tree), predictors)
-    return plain[labels.group], np.column_stack([np.empty((len(plain), 0)), *columns]) - zero
+    x = np.column_stack([np.empty((len(plain), 0)), *columns]) - zero
+    return plain[labels.group], x, np.zeros(len(plain))
 
 
 def _lines(tree: xr.DataTree, rows: _Rows, scales: Scales, rng: np.random.Generator) -> np.ndarray:

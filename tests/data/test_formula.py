@@ -111,7 +111,7 @@ def test_an_offset_is_taken_from_the_outcome_and_said_so(frame):
     np.testing.assert_allclose(data.y, frame.y - np.log(frame.x2) - 2 * frame.x3, rtol=1e-13)
     assert data.labels.outcome == "y - offset(log(x2)) - offset(2 * x3)"
     assert data.labels.predictors == ("x1",)
-    assert "predictions are of this difference" in data.notes[-1]
+    assert "tables of the fit are of this difference" in data.notes[-1]
 
 
 def test_a_comparison_and_a_truth_value_are_categories(frame):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -294,3 +295,23 @@ def test_tree_transformations_rebuild_priors_around_anything():
     assert isinstance(shapes.eps, HalfNormal)
     batched = jax.vmap(lambda p, k: jax.tree.map(lambda leaf: leaf * k, p), in_axes=(None, 0))
     assert batched(priors, jnp.array([1.0, -1.0])).eps.scale.shape == (2,)
+
+
+def test_an_interaction_far_from_zero_is_not_crushed_by_its_prior():
+    """Years times a group: least squares and the fit's default priors agree on the difference."""
+    rng = np.random.default_rng(1)
+    year, programme = rng.integers(2012, 2024, 400), rng.integers(0, 2, 400)
+    frame = pd.DataFrame({"year": year, "programme": programme, "product": year * programme})
+    frame["y"] = 0.1 * year + programme * (1.0 * (year - 2018)) + rng.normal(0.0, 2.0, 400)
+    frame["school"] = rng.integers(0, 20, 400)
+    data = GroupedData.from_frame(
+        frame, y="y", fixed=["year", "programme", "product"], group="school"
+    )
+    priors = Priors.weakly_informative(data)
+    design = np.column_stack([np.ones(400), frame[["year", "programme", "product"]]])
+    estimate = np.linalg.lstsq(design, frame["y"], rcond=None)[0][1:]
+    assert (np.abs(estimate) < 2.0 * priors.gamma.scale).all()
+    # No wider than its own part can be: the spread of the product within the programme.
+    assert priors.gamma.scale[2] < 5.0 * 2.5 * frame["y"].std() / frame["year"].std()
+    # A spread of intercepts between groups has nothing to do with years.
+    assert priors.sigma_alpha.scale == pytest.approx(frame["y"].std(ddof=0))

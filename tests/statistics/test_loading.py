@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from radon_numpyro import GroupedData, GroupStatistics
-from radon_numpyro.data.file_columns import BLANKS, Columns, FormulaColumns
+from radon_numpyro.data.file_columns import BLANKS, Columns, FormulaColumns, kind_notes
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.formula_terms import parse_terms
 from radon_numpyro.data.table_files import read_table
@@ -349,3 +349,11 @@ def test_fixed_columns_have_one_slope(tmp_path):
         data = load(source, columns(fixed=("age",)), reduce=reduce)
         assert data.labels.design.fixed == ("age",)
         assert data.labels.design.slopes == ("floor",)
+
+
+def test_a_typing_error_in_a_column_of_numbers_does_not_make_categories_of_it():
+    """One decimal comma among 160 numbers would be 159 coefficients."""
+    with pytest.raises(ValueError, match=r"'x' to hold numbers; got 1 of 160 values .*'1,5'"):
+        kind_notes("x", 160, 159, "1,5")
+    assert "read as categories" in kind_notes("stage", 10, 8, "K")[0]
+    assert kind_notes("x", 160, 160, "") == kind_notes("town", 160, 2, "Bonn") == ()

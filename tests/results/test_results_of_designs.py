@@ -1,6 +1,7 @@
 """Results of designs other than the tutorial's: columns that do not vary, or vary about 0."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from designs import priors_of, simulated
 from scipy import stats
@@ -174,3 +175,21 @@ def test_the_line_in_the_average_and_in_another_group(trees):
     assert average.mean == pytest.approx(float(mean.mean()), rel=1e-9)
     variance = posterior["sigma_alpha"] ** 2 + 4.0 * posterior["sigma_beta"][..., 0] ** 2
     assert other.sd**2 == pytest.approx(float(variance.mean() + mean.var()), rel=1e-9)
+
+
+def test_predictions_have_the_offset_of_the_new_rows():
+    """Without it they would be of a difference that nobody asked for."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=80), "z": rng.uniform(50.0, 150.0, 80)})
+    frame["y"] = frame["z"] + 2.0 * frame["x"] + rng.normal(size=80)
+    frame["g"] = np.arange(80) % 8
+    tree = fit("y ~ x + offset(z) + (1 | g)", frame, **BRIEF)
+    table = predict(tree, frame, kind="mean")
+    assert np.abs(table["mean"] - frame["z"] - 2.0 * frame["x"]).max() < 3.0
+    moved = predict(tree, frame.assign(z=frame["z"] + 10.0), kind="mean")
+    for column in ("mean", "lower", "upper"):
+        np.testing.assert_allclose(moved[column], table[column] + 10.0, rtol=1e-12)
+    drawn = predictive_draws(tree, frame, kind="mean")["predictions"]["mean"]
+    assert np.abs(drawn.mean(("chain", "draw")) - table["mean"].to_numpy()).max() < 0.5
+    with pytest.raises(ValueError, match="'z'"):
+        predict(tree, frame.drop(columns="z"))
