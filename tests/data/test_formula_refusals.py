@@ -222,7 +222,7 @@ def test_a_category_with_too_many_levels_or_cells_is_refused():
         ("y ~ x) + (1 | g)", "')'"),
         ("y ~ x ~ (1 | g)", "'~'"),
         ("y x", "an operator"),
-        ("", "its end"),
+        ("", "an empty formula"),
         ("y", "without ~"),
     ],
 )

@@ -18,7 +18,7 @@ from radon_numpyro import (
     Priors,
     Uniform,
 )
-from radon_numpyro.data.design import Design
+from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.model.coefficient_priors import parse_prior
 from radon_numpyro.model.priors import resolve_priors
 
@@ -186,24 +186,45 @@ def test_a_name_is_no_priors(data):
 # Scaled by the data, when not all columns vary
 
 
-def test_coefficients_of_all_groups_are_scaled_by_their_columns(data):
+def own_sds(rows):
+    """Sd of what least squares on the other population columns leaves of each."""
+    design, column = rows.labels.design, dict(zip(rows.labels.predictors, rows.x.T, strict=True))
+    constant = [np.ones(rows.num_rows)] if INTERCEPT in design.population else []
+    names = [name for name in design.population if name != INTERCEPT]
+    found = {}
+    for name in names:
+        others = np.column_stack(
+            [*constant, *(column[n] for n in names if n != name), 0 * column[name]]
+        )
+        rest = column[name] - others @ np.linalg.lstsq(others, column[name], rcond=None)[0]
+        found[name] = np.sqrt(np.mean(rest**2))
+    return found
+
+
+def test_coefficients_of_all_groups_are_scaled_by_what_is_theirs_alone(data):
     rows = data(MIXED)
-    priors = Priors.weakly_informative(rows)
+    priors, own = Priors.weakly_informative(rows), own_sds(rows)
     sd_y, sd_x = rows.y.std(), rows.x.std(axis=0)
-    np.testing.assert_allclose(priors.mu_beta.scale, 2.5 * sd_y / sd_x[:1], rtol=1e-12)
-    np.testing.assert_allclose(priors.beta.scale, 2.5 * sd_y / sd_x[:1], rtol=1e-12)
+    means = np.array([own[name] for name in rows.labels.design.means])
+    fixed = np.array([own[name] for name in rows.labels.design.fixed])
+    np.testing.assert_allclose(priors.mu_beta.scale, 2.5 * sd_y / means, rtol=1e-9)
+    np.testing.assert_allclose(priors.beta.scale, 2.5 * sd_y / means, rtol=1e-9)
     np.testing.assert_allclose(priors.sigma_beta.scale, sd_y / sd_x[:2], rtol=1e-12)
-    np.testing.assert_allclose(priors.gamma.scale, 2.5 * sd_y / sd_x[2:], rtol=1e-12)
-    # All columns widen the intercept, those that do not vary too.
-    assert priors.mu_alpha == Priors.weakly_informative(data()).mu_alpha
+    np.testing.assert_allclose(priors.gamma.scale, 2.5 * sd_y / fixed, rtol=1e-9)
+    # All population columns widen the intercept, those that do not vary too.
+    mean = dict(zip(rows.labels.predictors, rows.x.mean(0), strict=True))
+    factor = np.sqrt(1.0 + sum((mean[name] / sd) ** 2 for name, sd in own.items()))
+    assert priors.mu_alpha.scale == pytest.approx(2.5 * factor * sd_y, rel=1e-9)
 
 
 def test_an_intercept_that_does_not_vary_has_the_prior_of_an_intercept(data):
-    priors = Priors.weakly_informative(data(NO_VARYING_INTERCEPT))
-    varying = Priors.weakly_informative(data())
-    np.testing.assert_array_equal(priors.gamma.loc, [varying.mu_alpha.loc, 0.0])
-    assert priors.gamma.scale[0] == varying.mu_alpha.scale
-    assert priors.gamma.scale[1] == varying.mu_beta.scale[2]
+    rows = data(NO_VARYING_INTERCEPT)
+    priors, own = Priors.weakly_informative(rows), own_sds(rows)
+    assert priors.gamma.loc[0] == pytest.approx(rows.y.mean())
+    assert priors.gamma.loc[1] == 0.0
+    assert priors.gamma.scale[0] == priors.mu_alpha.scale
+    last = rows.labels.design.fixed[1]
+    assert priors.gamma.scale[1] == pytest.approx(2.5 * rows.y.std() / own[last], rel=1e-9)
 
 
 def test_without_an_intercept_the_units_are_root_mean_squares(data):
@@ -213,7 +234,9 @@ def test_without_an_intercept_the_units_are_root_mean_squares(data):
     rms_y = np.sqrt(np.mean((rows.y + 1000.0) ** 2))
     rms_x = np.sqrt(np.mean(rows.x**2, axis=0))
     np.testing.assert_allclose(priors.sigma_alpha.scale, rms_y, rtol=1e-12)
-    np.testing.assert_allclose(priors.gamma.scale, 2.5 * rms_y / rms_x[2:], rtol=1e-12)
+    own = own_sds(rows)
+    fixed = np.array([own[name] for name in rows.labels.design.fixed])
+    np.testing.assert_allclose(priors.gamma.scale, 2.5 * rms_y / fixed, rtol=1e-9)
     np.testing.assert_allclose(priors.sigma_beta.scale, rms_y / rms_x[:2], rtol=1e-12)
 
 
