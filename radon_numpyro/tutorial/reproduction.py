@@ -189,10 +189,10 @@ def reproduce(
     hierarchical = timed("hierarchical", fit, data, **settings)
     noncentered = timed("non-centred", fit, data, method="noncentered", **settings)
     as_published = timed("as published", fit, data, method="centered", **settings)
-    individual = timed("individual", fit, data.select(COUNTIES), "individual", **settings)
+    individual = timed("individual", fit, data.select(COUNTIES), model="individual", **settings)
     # Neither needs a chain, nor ADVI, to be exact.
     exact = {
-        model: timed(f"{model}, all counties", fit, data, model, num_advi_steps=0, **settings)
+        model: timed(f"{model}, all counties", fit, data, model=model, num_advi_steps=0, **settings)
         for model in ("pooled", "individual")
     }
     comparison = timed(

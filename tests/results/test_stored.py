@@ -392,7 +392,13 @@ def test_any_names_come_back(tmp_path, labels, names, numbers):
     data = towns(1)
     groups = tuple(range(-2, 3)) if numbers else tuple(labels)
     outcome, predictor, group = names
-    changes = {"outcome": outcome, "predictors": (predictor,), "group": group, "groups": groups}
+    changes = {
+        "outcome": outcome,
+        "predictors": (predictor,),
+        "group": group,
+        "groups": groups,
+        "design": None,
+    }
     data = replace(data, labels=replace(data.labels, **changes))
     tree = fit(data, model="pooled", draws=4, num_advi_steps=0, progress_bar=False)
     path = save_fit(tree, tmp_path / "fit.nc")
