@@ -125,7 +125,7 @@ class Reproduction:
             "conclusions": [asdict(c) for c in self.conclusions],
             "parameters": _plain(self.parameters),
             "rmsd": _plain(self.rmsd),
-            "comparison": _plain(self.comparison.table),
+            "comparison": _plain(self.comparison.table.select_dtypes("number")),
             "definitions": self.comparison.definitions,
             "diagnoses": {
                 name: {
