@@ -177,7 +177,7 @@ def fit(
     data = _data_of(data, frame)
     statistics = as_statistics(data)
     design = statistics.labels.design
-    method, method_reason = choose_method(model, method, len(design.slopes))
+    method, method_reason = choose_method(model, method, design)
     Model.named(model).check(design)
     if num_advi_steps is None:
         size = statistics.num_groups * len(design.varying)

@@ -45,10 +45,10 @@ def columns_of(data, names):
     return design_of(data)[:, [position[name] for name in names]]
 
 
-def log_density(equations, scale, eps, priors):
+def log_density(equations, scale, eps, priors, root=None):
     """What the project computes of the scales: one value, by JAX."""
     prior = population_prior(equations, priors, HIERARCHICAL)
-    return scales.log_density(equations, jnp.asarray(scale), jnp.asarray(eps), prior)
+    return scales.log_density(equations, jnp.asarray(scale), jnp.asarray(eps), prior, root)
 
 
 class Dense:
@@ -58,7 +58,7 @@ class Dense:
     coefficients of a group that vary, the means included.
     """
 
-    def __init__(self, data, priors, scale, eps):
+    def __init__(self, data, priors, scale, eps, correlation=None):
         design, num_groups = data.labels.design, data.num_groups
         self.varying = design.varying
         means = [n for n in design.varying if n in design.population]
@@ -78,7 +78,9 @@ class Dense:
             own_mean[design.varying.index(name), q] = 1.0
         copies = np.vstack([np.eye(num_columns), *[own_mean] * num_groups])
         scale = np.asarray(scale, dtype=float)
-        within = [np.zeros((num_columns,) * 2)] + [np.diag(scale**2)] * num_groups
+        correlation = np.eye(size) if correlation is None else correlation
+        covariance = scale[:, None] * correlation * scale
+        within = [np.zeros((num_columns,) * 2)] + [covariance] * num_groups
         self.mean = copies @ loc
         self.cov = copies @ np.diag(sd**2) @ copies.T + block_diag(*within)
         own = np.zeros((data.num_rows, num_groups, size))

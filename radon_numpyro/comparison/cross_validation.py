@@ -165,7 +165,7 @@ def refitting(
         return partial(refit_pooled, priors=priors)
     # Every fold starts from the closed-form guide of all the data, which is near its own.
     guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
-    method, _ = choose_method(model, None, len(design.slopes))
+    method, _ = choose_method(model, None, design)
     names = [name for name, site in of.sites(design).items() if site.is_scale]
     sample = partial(
         sample_nuts,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 # The name of the constant column, and of its coefficient.
 INTERCEPT = "Intercept"
@@ -20,42 +22,86 @@ class Design:
         Columns with a coefficient that is the same in all groups: of a column that varies too, it
         is the mean of the coefficients of the groups.
     varying
-        Columns whose coefficients vary by group, independently of each other. A column that is not
-        in ``population`` has coefficients with mean 0.
+        Columns whose coefficients vary by group. A column that is not in ``population`` has
+        coefficients with mean 0.
+    correlated
+        Blocks of two or more columns of ``varying`` whose coefficients correlate within a group;
+        all others vary independently.
     """
 
     population: tuple[str, ...]
     varying: tuple[str, ...]
+    correlated: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for columns in (self.population, self.varying):
             if INTERCEPT in columns[1:]:
                 raise ValueError(f"Expected {INTERCEPT} to be the first column; got {columns}")
+        every = [name for block in self.correlated for name in block]
+        alone = any(len(block) < 2 for block in self.correlated)
+        if alone or len(set(every)) < len(every) or not set(every) <= set(self.varying):
+            raise ValueError(
+                "Expected correlated to have blocks of at least two columns that vary, each column "
+                f"once; got {self.correlated} of {self.varying}"
+            )
 
     @classmethod
-    def all_varying(cls, predictors: tuple[str, ...]) -> Design:
+    def all_varying(cls, predictors: tuple[str, ...], *, correlated: bool = False) -> Design:
         """The design in which the intercept and every slope vary about a mean.
 
         Parameters
         ----------
         predictors
             Names of the predictors.
+        correlated
+            Whether they correlate.
         """
-        columns = (INTERCEPT, *predictors)
-        return cls(columns, columns)
+        return cls.with_fixed(predictors, (), correlated=correlated)
 
     def anonymous(self) -> Design:
         """The same structure with other names, so that data sets alike are one design."""
-        names = {name: f"x{j + 1}" for j, name in enumerate(self.predictors)}
-        names[INTERCEPT] = INTERCEPT
         shared = [name for name in self.varying if name in self.population]
-        return Design(
-            tuple(sorted((names[n] for n in (*shared, *self.fixed)), key=INTERCEPT.__ne__)),
-            tuple(names[name] for name in self.varying),
-        )
+        population = tuple(sorted((*shared, *self.fixed), key=INTERCEPT.__ne__))
+        names = {name: f"x{j + 1}" for j, name in enumerate(self.predictors)}
+        return replace(self, population=population).renamed(names)
+
+    def renamed(self, names: Mapping[str, str]) -> Design:
+        """The same design with other names of the predictors.
+
+        Parameters
+        ----------
+        names
+            New name of each predictor.
+        """
+        new = {INTERCEPT: INTERCEPT} | dict(names)
+
+        def changed(columns: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(new[name] for name in columns)
+
+        blocks = tuple(map(changed, self.correlated))
+        return Design(changed(self.population), changed(self.varying), blocks)
 
     @classmethod
-    def with_fixed(cls, predictors: tuple[str, ...], fixed: tuple[str, ...]) -> Design:
+    def from_dict(cls, columns: Mapping[str, Any]) -> Design:
+        """The design that ``dataclasses.asdict`` took apart, perhaps by way of JSON.
+
+        Parameters
+        ----------
+        columns
+            Lists by name; designs of versions before 0.3 have no ``correlated``.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is something else.
+        """
+        blocks = tuple(tuple(block) for block in columns.get("correlated", ()))
+        return cls(tuple(columns["population"]), tuple(columns["varying"]), blocks)
+
+    @classmethod
+    def with_fixed(
+        cls, predictors: tuple[str, ...], fixed: tuple[str, ...], *, correlated: bool = False
+    ) -> Design:
         """The design in which the intercept and some slopes vary about a mean, and others do not.
 
         Parameters
@@ -64,9 +110,12 @@ class Design:
             Names of the predictors whose slopes vary.
         fixed
             Names of those with one slope for all groups.
+        correlated
+            Whether the intercept and the slopes that vary correlate.
         """
         varying = (INTERCEPT, *predictors)
-        return cls((*varying, *fixed), varying)
+        blocks = (varying,) if correlated and predictors else ()
+        return cls((*varying, *fixed), varying, blocks)
 
     @property
     def predictors(self) -> tuple[str, ...]:
@@ -87,6 +136,14 @@ class Design:
     def fixed(self) -> tuple[str, ...]:
         """Columns with one coefficient for all groups, F of them; the constant may be one."""
         return tuple(name for name in self.population if name not in self.varying)
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Positions i < j in `varying` of the coefficients that correlate, L of them."""
+        position = {name: p for p, name in enumerate(self.varying)}
+        blocks = [sorted(position[name] for name in block) for block in self.correlated]
+        found = [(i, j) for block in blocks for i in block for j in block if i < j]
+        return tuple(sorted(found))
 
     @property
     def intercept_varies(self) -> bool:
@@ -118,4 +175,4 @@ class Design:
     @property
     def varies_throughout(self) -> bool:
         """Whether every coefficient, the intercept included, varies about a mean."""
-        return self == Design.all_varying(self.slopes)
+        return self.population == self.varying == (INTERCEPT, *self.slopes)

@@ -2,15 +2,16 @@
 
 ``y ~ common + (left || group)`` in the notation of lme4: the columns of ``common`` have one
 coefficient for all groups, those of ``left`` have coefficients that vary by group. Columns that are
-in both vary about a mean that is estimated. Where lme4 leaves a factor left of ``||`` with
-correlated coefficients, here each of its columns varies independently.
+in both vary about a mean that is estimated. The coefficients of one ``(left | group)`` correlate;
+those of ``(left || group)`` are independent, also the columns of a factor, which lme4 leaves
+correlated there.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -198,8 +199,7 @@ class ModelFormula:
             "formula": self.text,
             "columns": [[k.name, k.kind, list(k.levels)] for k in self.kinds],
             "state": self.state,
-            "population": list(self.design.population),
-            "varying": list(self.design.varying),
+            **asdict(self.design),
         }
         return json.dumps(content, ensure_ascii=True, allow_nan=False)
 
@@ -224,7 +224,9 @@ class ModelFormula:
                 Kind(_text(name), _text(kind), tuple(map(_text, levels)))
                 for name, kind, levels in content["columns"]
             )
-            names = [tuple(map(_text, content[key])) for key in ("population", "varying")]
+            design = Design.from_dict(content)
+            for name in (*design.population, *design.varying):
+                _text(name)
             state = content["state"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
@@ -233,7 +235,7 @@ class ModelFormula:
         good = {kind.kind for kind in kinds} <= {NUMBER, BOOLEAN, CATEGORY}
         if version != VERSION or not isinstance(state, dict) or not good:
             raise ValueError(f"Expected a stored formula of version {VERSION}; got {version!r}")
-        return cls(parse_terms(formula), kinds, state, Design(*names))
+        return cls(parse_terms(formula), kinds, state, design)
 
 
 def text_of(stored: str) -> str:

@@ -160,12 +160,15 @@ class Plan:
         Names of those that all groups share.
     varying
         Names of those that vary by group, the constant among them if it does.
+    correlated
+        Blocks of those whose coefficients correlate.
     """
 
     terms: Terms
     layout: Layout
     common: tuple[str, ...]
     varying: tuple[str, ...]
+    correlated: tuple[tuple[str, ...], ...]
 
     def design(
         self, free: Callable[[list[int], bool], list[bool]]
@@ -197,7 +200,7 @@ class Plan:
         kept = tuple(name for name, is_free in zip(self.common, good, strict=True) if is_free)
         population = (INTERCEPT, *kept) if constant else kept
         aliased = tuple(name for name in self.common if name not in kept)
-        return Design(population, self.varying), aliased
+        return Design(population, self.varying, self.correlated), aliased
 
 
 def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
@@ -221,11 +224,14 @@ def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
     common = tuple(layout)
     slopes: Layout = {}
     varying: dict[str, None] = {}
+    correlated: list[tuple[str, ...]] = []
     for part in terms.random:
         own = part_layout(part, terms.factors, values)
         names = [*([INTERCEPT] if part.intercept else []), *own]
         _check_part(part, names, varying, terms.group)
         varying |= dict.fromkeys(names)
+        if part.correlated and len(names) > 1:
+            correlated.append(tuple(names))
         add(slopes, own)
     add(layout, slopes)
     for name in (terms.outcome, terms.group, *layout):
@@ -236,7 +242,8 @@ def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
                 f"Expected predictors with other names than the outcome and the group; got {name!r}"
                 f" as one: write I({name}) for a predictor that is numeric"
             )
-    return Plan(terms, layout, common, tuple(n for n in (INTERCEPT, *slopes) if n in varying))
+    every = tuple(n for n in (INTERCEPT, *slopes) if n in varying)
+    return Plan(terms, layout, common, every, tuple(correlated))
 
 
 def apply(formula: ModelFormula, frame: pd.DataFrame) -> FormulaRows:
@@ -253,15 +260,9 @@ def apply(formula: ModelFormula, frame: pd.DataFrame) -> FormulaRows:
 
 
 def _check_part(part: Part, names: Sequence[str], before: Mapping[str, None], group: str) -> None:
-    """Refuse correlated coefficients, none at all, and columns that vary twice."""
+    """Refuse a part without coefficients, and columns that vary twice."""
     if not names:
         raise ValueError(f"Expected coefficients left of the bar; got none in {part.text}")
-    if part.correlated and len(names) > 1:
-        raise ValueError(
-            f"Expected independent coefficients; got {part.text}, whose {len(names)} columns "
-            f"({first_few(names)}) would be correlated, which is not in this edition: write || "
-            "for independent coefficients"
-        )
     twice = [name for name in names if name in before]
     if twice:
         raise ValueError(

@@ -58,7 +58,7 @@ class Part:
     text
         As a formula, to be named in messages.
     correlated
-        Whether the bar was single, so that lme4 would estimate correlations.
+        Whether the bar was single, so that the coefficients correlate.
     """
 
     intercept: bool

@@ -163,9 +163,9 @@ class GroupedData:
 
         ``y ~ x * c + (1 + x || g)``: the columns of ``x * c`` have one coefficient for all groups;
         the constant and ``x``, left of the bar, vary by ``g`` about theirs. Text, truth values
-        and categories are coded by treatment: a column for each level but the first. A factor
-        left of ``||`` gives a column for each level too, and each varies independently, where
-        lme4 lets them be correlated.
+        and categories are coded by treatment: a column for each level but the first. Coefficients
+        left of a single bar correlate. A factor left of ``||`` gives a column for each level, and
+        each varies independently, where lme4 lets them be correlated.
 
         Parameters
         ----------

@@ -90,6 +90,8 @@ def fingerprint(
     names: tuple[Any, ...] = (labels.outcome, labels.predictors, labels.group, groups)
     if not labels.design.varies_throughout:
         names += (labels.design.population, labels.design.varying)
+    if labels.design.correlated:
+        names += (labels.design.correlated,)
     digest = hashlib.sha256(ascii((names, shape, *([centers] if centers else []))).encode())
     for array in arrays:
         digest.update(array.tobytes())

@@ -1,4 +1,4 @@
-"""Records that JAX takes as arguments, registered with it when it is imported, not before.
+"""What serves JAX without importing it: records that it takes as arguments, and its arrays.
 
 Data and priors are made, checked and audited without JAX, which takes seconds to import. Where it
 is there already a record is registered at once. Where it is not a finder stands in
@@ -14,6 +14,8 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 _WAITING: list[tuple[type, Sequence[str] | None, Sequence[str] | None]] = []
 
@@ -43,6 +45,14 @@ def pytree[Record: type](
     elif _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
     return record
+
+
+def namespace(*arrays: Any) -> Any:
+    """``jax.numpy`` if one of the arrays is JAX's, else NumPy, without importing JAX."""
+    jax = sys.modules.get("jax")
+    if jax is not None and any(isinstance(array, jax.Array) for array in arrays):
+        return jax.numpy
+    return np
 
 
 def _register() -> None:

@@ -1,19 +1,20 @@
 r"""The coefficients given the scales: their exact distribution.
 
 Given the scales everything else is Gaussian. In the notation of ``gaussian/normal_equations.py``,
-with :math:`D` the diagonal matrix of the standard deviations of the columns that vary, the
-deviations :math:`u_c \sim N(0, D^2)`, and :math:`f - F\tilde b` the distance of the population
-coefficients from their prior in units of its standard deviations,
+with :math:`\Sigma = UU'` the covariance of the coefficients that vary, :math:`U = DT` an upper
+triangle of their standard deviations D and the root T of their correlations (the identity where
+they are independent), the deviations :math:`u_c \sim N(0, \Sigma)`, and :math:`f - F\tilde b` the
+distance of the population coefficients from their prior in units of its standard deviations,
 
 .. math::
 
-   A_c &= R_c D / \epsilon, \qquad I + A_c A_c' = C_c C_c', \qquad
+   A_c &= R_c U / \epsilon, \qquad I + A_c A_c' = C_c C_c', \qquad
    W_c = C_c^{-1} K_c / \epsilon, \qquad w_c = C_c^{-1} z_c / \epsilon \\
    \tilde b \mid \sigma, \epsilon, y &\sim N(m, V), \qquad
    V^{-1} = \sum_c W_c'W_c + R_0'R_0/\epsilon^2 + F'F, \qquad
    m = V\Big(\sum_c W_c'w_c + R_0'z_0/\epsilon^2 + F'f\Big) \\
    u_c \mid \tilde b, \sigma, \epsilon, y &\sim
-       N(D A_c' C_c^{-T}(w_c - W_c\tilde b),\; D\,(I + A_c'A_c)^{-1} D)
+       N(U A_c' C_c^{-T}(w_c - W_c\tilde b),\; U\,(I + A_c'A_c)^{-1} U')
 
 Sums of squares alone are summed over the groups, so nothing cancels: not where the residual scatter
 is small beside the scales, and not where a predictor lies far from zero. A group with few rows or a
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import (
     UNROLLED,
@@ -35,7 +37,6 @@ from radon_numpyro.gaussian.small_matrices import (
     contracted,
     identity,
     multiply,
-    namespace,
     root_of_one_plus,
     solve_lower,
     solve_upper,
@@ -50,6 +51,8 @@ class GroupTerms(NamedTuple):
     ----------
     scale
         The diagonal of D, shape (P, ..., 1).
+    root
+        T, shape (P, P, ..., 1), or None where the coefficients are independent.
     per_eps
         One over the residual standard deviation, shape (..., 1) or (..., C).
     a, cholesky
@@ -61,6 +64,7 @@ class GroupTerms(NamedTuple):
     """
 
     scale: Any
+    root: Any
     per_eps: Any
     a: Any
     cholesky: Any
@@ -68,7 +72,7 @@ class GroupTerms(NamedTuple):
     w: Any
 
 
-def group_terms(equations: NormalEquations, scale: Any, eps: Any) -> GroupTerms:
+def group_terms(equations: NormalEquations, scale: Any, eps: Any, root: Any = None) -> GroupTerms:
     """Factor the covariance of each group's target.
 
     Parameters
@@ -76,23 +80,28 @@ def group_terms(equations: NormalEquations, scale: Any, eps: Any) -> GroupTerms:
     equations
         The data.
     scale
-        P standard deviations (or signed ones: only even functions of them come out), shape
-        (P, ...), one value or a batch.
+        P standard deviations, shape (P, ...), one value or a batch; or signed ones, which stand for
+        their absolute values and for correlations that change signs with them.
     eps
         Residual standard deviation, of the shape of the batch; or of one more axis, for the groups.
+    root
+        Root T of the correlations, shape (P, P, ...), from ``model/correlations.py``; None where
+        the coefficients are independent.
     """
     xp = namespace(scale, eps, equations.root)
     batch = np.ndim(scale) - 1
     scale = xp.asarray(scale)[..., None]
     eps = xp.asarray(eps)
     per_eps = 1.0 / (eps if eps.ndim > batch else eps[..., None])
-    root = with_batch(equations.root, batch)
-    a = root * (scale * per_eps)
+    a = with_batch(equations.root, batch) * (scale * per_eps)
+    if root is not None:
+        root = xp.asarray(root)[..., None]
+        a = multiply(a, root)
     matrix = multiply(a, transposed(a)) + identity(equations.size, a.ndim)
     factor = cholesky(matrix, least=1.0)
     w_population = solve_lower(factor, with_batch(equations.population, batch) * per_eps)
     w = solve_lower(factor, with_batch(equations.target, batch) * per_eps)
-    return GroupTerms(scale, per_eps, a, factor, w_population, w)
+    return GroupTerms(scale, root, per_eps, a, factor, w_population, w)
 
 
 def with_batch(array: Any, batch: int) -> Any:
@@ -223,11 +232,12 @@ def deviations(terms: GroupTerms, rest: Any, noise: Any = None) -> Any:
     array
         :math:`u_c`, shape (P, ..., C).
     """
-    return terms.scale * standardised(terms, rest, noise)
+    units = standardised(terms, rest, noise)
+    return terms.scale * (units if terms.root is None else multiply(terms.root, units))
 
 
 def standardised(terms: GroupTerms, rest: Any, noise: Any = None) -> Any:
-    """Deviations of the coefficients from their means, in units of the scales."""
+    """Deviations of the coefficients from their means as v, with u = U v."""
     out = multiply(transposed(terms.a), solve_upper(terms.cholesky, rest))
     if noise is not None:
         # The inverse of a triangle S is a root of that of S'S.

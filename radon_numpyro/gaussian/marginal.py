@@ -12,15 +12,17 @@ In the notation of ``gaussian/conditional.py``. With :math:`\rho_c = w_c - W_c m
 Residuals are squared, not squares subtracted, so nothing cancels where a predictor lies far from
 zero. With a flat prior of the population coefficients it is the restricted likelihood (REML). The
 gradient has a closed form, which takes a fraction of the time of a reverse pass through the
-factors. With :math:`Y_c = C_c^{-1}R_c/\epsilon` and :math:`y_{cp}` its column p,
+factors. With :math:`Y_c = C_c^{-1}R_c/\epsilon`, in terms of the root U of the covariance,
 
-.. math:: \partial_{\sigma_p} &= \sigma_p\sum_c\big((y_{cp}'\rho_c)^2 - |y_{cp}|^2
-          + |L^{-1}W_c'y_{cp}|^2\big) \\
+.. math:: M &= \sum_c\big(Y_c'\rho_c\rho_c'Y_c - Y_c'Y_c
+          + (L^{-1}W_c'Y_c)'(L^{-1}W_c'Y_c)\big), \qquad
+          \partial_U = \text{upper triangle of } MU \\
           \epsilon\,\partial_\epsilon &= \mathrm{misfit} - N + Q - \mathrm{tr}(FVF')
-          - \sum_p\sigma_p\,\partial_{\sigma_p}
+          - \langle U, \partial_U\rangle
 
-the latter since multiplying all scales and eps by a number multiplies the covariance of the rows by
-its square.
+the latter since multiplying U and eps by a number multiplies the covariance of the rows by its
+square. For U = DT the derivatives in D and T follow; of independent coefficients the diagonal of M
+is enough, :math:`\partial_{\sigma_p} = \sigma_p M_{pp}`.
 """
 
 from __future__ import annotations
@@ -29,10 +31,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.gaussian.conditional import (
     GroupTerms,
     Population,
     PriorRows,
+    gram,
     group_terms,
     misfit,
     population_posterior,
@@ -45,7 +49,6 @@ from radon_numpyro.gaussian.small_matrices import (
     diagonal,
     identity,
     multiply,
-    namespace,
     solve_lower,
     squared_norm,
     sum_of_logs,
@@ -75,7 +78,28 @@ class Marginal(NamedTuple):
     misfit: Any
 
 
-def marginal(equations: NormalEquations, scale: Any, eps: Any, prior: PriorRows) -> Marginal:
+class Gradient(NamedTuple):
+    """Derivatives of the log density.
+
+    Attributes
+    ----------
+    scale
+        In each standard deviation, shape (P, ...).
+    eps
+        In the residual standard deviation, shape (...).
+    root
+        In the entries of the root T of the correlations, upper triangular, shape (P, P, ...); None
+        where the coefficients are independent.
+    """
+
+    scale: Any
+    eps: Any
+    root: Any
+
+
+def marginal(
+    equations: NormalEquations, scale: Any, eps: Any, prior: PriorRows, root: Any = None
+) -> Marginal:
     """Log density of the outcomes given the scales, coefficients integrated out.
 
     Parameters
@@ -83,14 +107,16 @@ def marginal(equations: NormalEquations, scale: Any, eps: Any, prior: PriorRows)
     equations
         The data.
     scale
-        Standard deviations of the columns that vary, shape (P, ...); their signs do not matter.
+        Standard deviations of the columns that vary, shape (P, ...), or signed ones.
     eps
         Residual standard deviation, shape (...).
     prior
         Of the population coefficients.
+    root
+        As in :func:`~radon_numpyro.gaussian.conditional.group_terms`.
     """
     xp = namespace(scale, eps, equations.root)
-    terms = group_terms(equations, scale, eps)
+    terms = group_terms(equations, scale, eps, root)
     population = population_posterior(equations, terms, prior)
     rho = misfit(terms, population.mean)
     per_eps = terms.per_eps[..., 0]
@@ -122,8 +148,8 @@ def _log_det(equations: NormalEquations, terms: GroupTerms) -> Any:
     return sum_of_logs(pivots)
 
 
-def gradient(equations: NormalEquations, found: Marginal, prior: PriorRows) -> tuple[Any, Any]:
-    """Derivatives of the log density in each standard deviation and in eps.
+def gradient(equations: NormalEquations, found: Marginal, prior: PriorRows) -> Gradient:
+    """Derivatives of the log density in each standard deviation, in eps and in the correlations.
 
     Parameters
     ----------
@@ -131,38 +157,58 @@ def gradient(equations: NormalEquations, found: Marginal, prior: PriorRows) -> t
         As in :func:`marginal`.
     found
         Its result.
-
-    Returns
-    -------
-    by_scale, by_eps
-        Shapes (P, ...) and (...).
     """
     terms, factor = found.terms, found.population.cholesky
     xp, batch = namespace(terms.per_eps, equations.root), terms.per_eps.ndim - 1
     scale, per_eps = terms.scale[..., 0], terms.per_eps[..., 0]
-    weight = xp.zeros(scale.shape)
-    if equations.size:
-        y = solve_lower(terms.cholesky, with_batch(equations.root, batch) * terms.per_eps)
-        along = multiply(transposed(y), found.rho)
-        reach = _of_columns(factor, multiply(transposed(terms.w_population), y))
-        known = along**2 + reach - equations.repeats * squared_norm(y)
-        weight = known.sum(-1)
-    by_scale = scale * weight
+    by_root = None
+    if not equations.size:
+        by_scale = xp.zeros(scale.shape)
+    elif terms.root is None:
+        along, y, reach = _directions(equations, found)
+        known = along**2 + squared_norm(reach) - equations.repeats * squared_norm(y)
+        by_scale = scale * known.sum(-1)
+    else:
+        along, y, reach = _directions(equations, found)
+        root = terms.root[..., 0]
+        by_covariance = gram(along[None]) + gram(reach) - _counted_gram(equations, y)
+        by_covariance = multiply(by_covariance, scale[:, None] * root)
+        by_scale = (by_covariance * root).sum(1)
+        upper = np.triu(np.ones((equations.size,) * 2)).reshape(*root.shape[:2], *[1] * batch)
+        by_root = upper * scale[:, None] * by_covariance
     rows = prior.root.T.reshape(*prior.root.shape, *[1] * batch)
     kept = solve_lower(factor, xp.broadcast_to(rows, factor.shape)) ** 2
     freedom = equations.num_rows - len(factor) + kept.sum((0, 1))
     by_eps = (found.misfit - freedom - (scale * by_scale).sum(0)) * per_eps
-    return by_scale, by_eps
+    return Gradient(by_scale, by_eps, by_root)
+
+
+def _directions(equations: NormalEquations, found: Marginal) -> tuple[Any, Any, Any]:
+    """Y'rho, shape (P, ..., C), Y, and the columns of L^-1 W'Y, shape (Q, P, ..., C)."""
+    terms = found.terms
+    root = with_batch(equations.root, terms.per_eps.ndim - 1)
+    y = solve_lower(terms.cholesky, root * terms.per_eps)
+    along = multiply(transposed(y), found.rho)
+    columns = multiply(transposed(terms.w_population), y)
+    return along, y, _of_columns(found.population.cholesky, columns)
+
+
+def _counted_gram(equations: NormalEquations, y: Any) -> Any:
+    """Sum of Y'Y over the groups that each stands for."""
+    if not equations.stand_for_many:
+        return gram(y)
+    xp = namespace(y, equations.repeats)
+    return gram(y * xp.sqrt(equations.repeats))
 
 
 def _of_columns(factor: Any, columns: Any) -> Any:
-    """Squared norms of L^-1 of columns (Q, P, ..., C), shape (P, ..., C)."""
+    """L^-1 times columns (Q, P, ..., C)."""
     xp, size = namespace(factor, columns), len(factor)
     # The inverse first: a triangular solve for very many columns is slow in LAPACK.
     if size <= UNROLLED:
-        return squared_norm(solve_lower(factor[..., None], columns))
+        return solve_lower(factor[..., None], columns)
     inverse = solve_lower(factor, xp.broadcast_to(identity(size, factor.ndim), factor.shape))
-    return squared_norm(xp.einsum("qr...,rp...c->qp...c", inverse, columns))
+    return xp.einsum("qr...,rp...c->qp...c", inverse, columns)
 
 
 def individual_log_density(equations: NormalEquations, eps: Any, loc: Any, scale: Any) -> Any:

@@ -9,8 +9,8 @@ import numpy as np
 
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.identification import ROUNDING
-from radon_numpyro.data.pytrees import pytree
-from radon_numpyro.gaussian.small_matrices import contracted, namespace
+from radon_numpyro.data.pytrees import namespace, pytree
+from radon_numpyro.gaussian.small_matrices import contracted
 from radon_numpyro.gaussian.triangles import TriangularColumns, positions, semidefinite_root
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 

@@ -17,6 +17,7 @@ name          hierarchical             individual          pooled
 sigma_alpha   (S,)
 sigma_beta    (S, K)
 eps           (S,)                     (S, C)              (S,)
+correlation   (S, P, P)
 ============  =======================  ==================  =============
 
 What does not vary in the hierarchical model is absent. Everything here runs on the host, with
@@ -31,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.gaussian.conditional import (
     GroupTerms,
     Population,
@@ -44,12 +46,12 @@ from radon_numpyro.gaussian.conditional import (
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import (
     multiply,
-    namespace,
     root_of_one_plus,
     solve_lower,
     squared_norm,
     transposed,
 )
+from radon_numpyro.model.correlations import root_of_correlation
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.population_priors import population_priors
 from radon_numpyro.model.priors import Priors
@@ -87,7 +89,7 @@ def line(
     group
         Code of the group of each row, shape (R,). -1 is a group without rows: in the hierarchical
         model one drawn from the population, whose deviations have mean 0 and covariance
-        :math:`D^2`; in the individual model its prior. The pooled model has one line for all.
+        :math:`\Sigma`; in the individual model its prior. The pooled model has one line for all.
     population
         Posterior of the population coefficients, from :func:`population_coefficients`, to compute
         it once for many calls.
@@ -241,7 +243,7 @@ def prediction(
               \mathrm{Var} = d'(I + A_c'A_c)^{-1}d + h'Vh, \quad
               h = \tilde x - W_c'C_c^{-1}A_c d
 
-    with d the row of the columns that vary, each entry times its scale.
+    with d the row of the columns that vary times U.
 
     Parameters
     ----------
@@ -263,6 +265,8 @@ def prediction(
     """
     xp = namespace(terms.scale, coefficients)
     scaled = terms.scale * z[:, None]
+    if terms.root is not None:
+        scaled = multiply(transposed(terms.root), scaled)
     mean = coefficients.T @ row
     variance = xp.zeros(mean.shape)
     if len(z):
@@ -352,7 +356,8 @@ def scale_vector(scales: Scales) -> np.ndarray:
 
 def hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
     """Terms of shape (S, C) for a batch of scales."""
-    return group_terms(equations, scale_vector(scales), scales["eps"])
+    root = root_of_correlation(scales["correlation"]) if "correlation" in scales else None
+    return group_terms(equations, scale_vector(scales), scales["eps"], root)
 
 
 def fitting(other: int, equations: NormalEquations) -> int:

@@ -10,21 +10,14 @@ P. A matrix without groups has shape (P, Q).
 from __future__ import annotations
 
 import math
-import sys
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from radon_numpyro.data.pytrees import namespace
+
 UNROLLED = 4
-
-
-def namespace(*arrays: Any) -> Any:
-    """``jax.numpy`` if one of the arrays is JAX's, else NumPy, without importing JAX."""
-    jax = sys.modules.get("jax")
-    if jax is not None and any(isinstance(array, jax.Array) for array in arrays):
-        return jax.numpy
-    return np
 
 
 def multiply(a: Any, b: Any) -> Any:

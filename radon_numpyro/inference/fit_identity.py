@@ -10,6 +10,7 @@ is of the labels as they came.
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -62,7 +63,7 @@ def describe(
         "data": "rows" if rows else "statistics",
         "fingerprint": data.fingerprint(),
         "labels": [labels.outcome, list(labels.predictors), labels.group],
-        "design": {name: list(columns) for name, columns in asdict(labels.design).items()},
+        "design": json.loads(json.dumps(asdict(labels.design))),
         "left_out": [list(pair) for pair in data.left_out],
         "lost_groups": stored(data.lost_groups).tolist(),
         "centers": dict(data.centers),
@@ -133,13 +134,12 @@ def restore(
         If they are not.
     """
     outcome, predictors, group = description["labels"]
-    columns = description["design"]
     labels = Labels(
         outcome,
         tuple(predictors),
         group,
         tuple(arrays["groups"].tolist()),
-        Design(tuple(columns["population"]), tuple(columns["varying"])),
+        Design.from_dict(description["design"]),
     )
     contents: dict[str, Any] = {
         "left_out": tuple((reason, count) for reason, count in description["left_out"]),

@@ -222,7 +222,7 @@ def sample_nuts(
     if method is None and not Model.named(advi.model).population:
         method = "centered"
     statistics = as_statistics(data)
-    method, _ = choose_method(advi.model, method, len(statistics.labels.design.slopes))
+    method, _ = choose_method(advi.model, method, statistics.labels.design)
     settings = Settings(
         model=advi.model,
         method=method,
@@ -292,7 +292,9 @@ def draw_nuts(
 
         def watched(position: np.ndarray) -> dict[str, np.ndarray]:
             sites = sampled(position, reduced, priors, coordinates=coordinates)
-            return {name: np.asarray(v) for name, v in sites.items() if name in advi.means}
+            # The scales and partial correlations: of a matrix of correlations half are constants.
+            names = (advi.means.keys() | advi.locs.keys()) - {"correlation"}
+            return {name: np.asarray(v) for name, v in sites.items() if name in names}
 
         drawn_from = target if keep == "draws" else reduced
 

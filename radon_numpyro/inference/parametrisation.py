@@ -5,9 +5,9 @@ r"""The coordinates a sampler moves in, and the way there and back.
 ``"noncentered"``  :math:`\alpha_c = \mu_\alpha + \sigma_\alpha z_c` with z standard normal, and
                    the slopes likewise (Papaspiliopoulos, Roberts and Skold 2007,
                    doi:10.1214/088342307000000014)
-``"marginal"``     signed scales and eps alone; means and coefficients are drawn exactly
-                   (``gaussian/conditional.py``). The individual and pooled models need no sampler
-                   then (``inference/inversion.py``)
+``"marginal"``     signed scales, partial correlations and eps alone; means and coefficients are
+                   drawn exactly (``gaussian/conditional.py``). The individual and pooled models
+                   need no sampler then (``inference/inversion.py``)
 =================  ============================================================================
 """
 
@@ -21,9 +21,10 @@ import jax.numpy as jnp
 from numpyro import handlers
 from numpyro.infer.reparam import LocScaleReparam
 
+from radon_numpyro.data.design import Design
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.scales import draw_coefficients, scales
+from radon_numpyro.inference.scales import draw_coefficients, mirrored_root, scales
 from radon_numpyro.model.models import MODELS, Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.regressions import (
@@ -72,7 +73,7 @@ class Parametrisation:
     from_sampler: Callable[[Any, Sites, Any, Priors], Sites]
 
 
-def choose_method(model: str, method: str | None, num_slopes: int) -> tuple[str, str]:
+def choose_method(model: str, method: str | None, design: Design) -> tuple[str, str]:
     """The method to sample by, and why, where it is not the model's default one.
 
     Parameters
@@ -81,8 +82,8 @@ def choose_method(model: str, method: str | None, num_slopes: int) -> tuple[str,
         Name of the model.
     method
         As in ``METHODS``; None for the default.
-    num_slopes
-        Slopes that vary by group, K.
+    design
+        Which columns vary by group, and which of them correlate.
 
     Returns
     -------
@@ -92,10 +93,23 @@ def choose_method(model: str, method: str | None, num_slopes: int) -> tuple[str,
     Raises
     ------
     ValueError
-        If there is no such model, or the marginal method is asked for and too many slopes vary.
+        If there is no such model, the marginal method is asked for and too many slopes vary, or
+        another one and coefficients correlate.
     """
+    num_slopes = len(design.slopes)
     population = Model.named(model).population
     default, *others = METHODS[model]
+    if population and design.correlated:
+        if num_slopes > MAX_MARGINAL_SLOPES:
+            raise ValueError(
+                f"Expected at most {MAX_MARGINAL_SLOPES} slopes that vary by group where "
+                f"coefficients correlate; got {num_slopes}. Write || for independent coefficients"
+            )
+        if method not in (None, default):
+            raise ValueError(
+                f"Expected method={default!r}, the only one for correlated coefficients; got "
+                f"method={method!r}"
+            )
     if not population or num_slopes <= MAX_MARGINAL_SLOPES:
         return default if method is None else method, ""
     if method == "marginal":
@@ -148,7 +162,8 @@ def _decentre(values: Sites, data: GroupStatistics) -> Sites:
 
 def _signed_scales(values: Sites, data: Any) -> Sites:
     # One of two mirror images: a chain that starts at the positive one may cross to the other.
-    renamed = {"signed_alpha": "sigma_alpha", "signed_beta": "sigma_beta", "eps": "eps"}
+    renamed = {"signed_alpha": "sigma_alpha", "signed_beta": "sigma_beta"}
+    renamed |= {name: name for name in ("partial_correlation", "eps")}
     return {new: values[old] for new, old in renamed.items() if old in values}
 
 
@@ -167,8 +182,10 @@ def _draw(
 ) -> Sites:
     rows = [values["sigma_alpha"][None]] if "sigma_alpha" in values else []
     rows += [values["sigma_beta"]] if "sigma_beta" in values else []
-    scale = jnp.concatenate(rows)
-    return draw_coefficients(key, equations, scale, values["eps"], priors, groups=groups)
+    scale, root = jnp.concatenate(rows), None
+    if "partial_correlation" in values:
+        root = mirrored_root(equations.design, values)
+    return draw_coefficients(key, equations, scale, values["eps"], priors, root, groups=groups)
 
 
 _PARAMETRISATIONS = {

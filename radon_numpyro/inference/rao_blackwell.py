@@ -21,6 +21,7 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior, prediction
 from radon_numpyro.inference.programs import in_threads, num_cores, program
 from radon_numpyro.inference.scales import HIERARCHICAL
+from radon_numpyro.model.correlations import root_of_correlation
 from radon_numpyro.model.priors import Priors
 
 # Groups at a time, whose sums over the draws stay in the cache of a core.
@@ -50,7 +51,7 @@ def posterior_moments(
     dict
         ``(mean, sd)`` by name, shapes (C,) and (C, K), in the units of the coefficients.
     """
-    names = [n for n in ("sigma_alpha", "sigma_beta", "eps") if n in sites]
+    names = [n for n in ("sigma_alpha", "sigma_beta", "correlation", "eps") if n in sites]
     scales = {n: sites[n].reshape(-1, *sites[n].shape[2:]) for n in names}
     mu = _population(scales, by_design(equations), priors)
     num_groups = equations.num_groups
@@ -125,4 +126,5 @@ def _conditional_moments(
 def _terms(equations: NormalEquations, draw: Any) -> Any:
     rows = [draw["sigma_alpha"][None]] if "sigma_alpha" in draw else []
     rows += [jnp.moveaxis(draw["sigma_beta"], -1, 0)] if "sigma_beta" in draw else []
-    return group_terms(equations, jnp.concatenate(rows), draw["eps"])
+    root = root_of_correlation(draw["correlation"]) if "correlation" in draw else None
+    return group_terms(equations, jnp.concatenate(rows), draw["eps"], root)

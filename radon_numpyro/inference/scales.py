@@ -15,6 +15,7 @@ import numpy as np
 import numpyro
 from jax.custom_derivatives import SymbolicZero
 
+from radon_numpyro.data.design import Design
 from radon_numpyro.gaussian.conditional import (
     PriorRows,
     deviations,
@@ -26,19 +27,23 @@ from radon_numpyro.gaussian.conditional import (
 from radon_numpyro.gaussian.marginal import gradient, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior
+from radon_numpyro.model.correlations import correlation_of, correlation_root
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.regressions import partial_correlations
 
 HIERARCHICAL = Model.named("hierarchical")
 
 
 @jax.custom_jvp
-def log_density(equations: NormalEquations, scale: Any, eps: Any, prior: PriorRows) -> Any:
+def log_density(
+    equations: NormalEquations, scale: Any, eps: Any, prior: PriorRows, root: Any = None
+) -> Any:
     """Log marginal likelihood of the hierarchical model, with its derivatives in closed form.
 
     Parameters
     ----------
-    equations, scale, eps, prior
+    equations, scale, eps, prior, root
         As in :func:`radon_numpyro.gaussian.marginal.marginal`, one value of the scales.
 
     Returns
@@ -51,24 +56,27 @@ def log_density(equations: NormalEquations, scale: Any, eps: Any, prior: PriorRo
     TypeError
         If a derivative in the data or the prior is asked for.
     """
-    return marginal(equations, scale, eps, prior).log_density
+    return marginal(equations, scale, eps, prior, root).log_density
 
 
 @partial(log_density.defjvp, symbolic_zeros=True)
 def _derivative(primals: Any, tangents: Any) -> tuple[Any, Any]:
-    equations, scale, eps, prior = primals
+    equations, scale, eps, prior, root = primals
     constant = jax.tree.leaves((tangents[0], tangents[3]), is_leaf=_is_zero)
     if not all(_is_zero(tangent) for tangent in constant):
         raise TypeError(
-            "Expected derivatives of log_density in scale and eps; got one in equations or prior"
+            "Expected derivatives of log_density in scale, eps and root; got one in equations or "
+            "prior"
         )
-    found = marginal(equations, scale, eps, prior)
-    by_scale, by_eps = gradient(equations, found, prior)
+    found = marginal(equations, scale, eps, prior, root)
+    slopes = gradient(equations, found, prior)
     change = jnp.zeros_like(found.log_density)
     if not _is_zero(tangents[1]):
-        change = change + (by_scale * tangents[1]).sum()
+        change = change + (slopes.scale * tangents[1]).sum()
     if not _is_zero(tangents[2]):
-        change = change + by_eps * tangents[2]
+        change = change + slopes.eps * tangents[2]
+    if root is not None and not _is_zero(tangents[4]):
+        change = change + (slopes.root * tangents[4]).sum()
     return found.log_density, change
 
 
@@ -81,7 +89,9 @@ def scales(equations: NormalEquations, priors: Priors) -> None:
 
     The scales are sampled signed, :math:`s` with :math:`\sigma = |s|`: s Uniform(-h, h) is
     :math:`\sigma` Uniform(0, h), s Normal is :math:`\sigma` half-normal. The density is smooth
-    through 0, so there is no long tail of :math:`\log\sigma` to explore.
+    through 0, so there is no long tail of :math:`\log\sigma` to explore. Where coefficients
+    correlate, the covariance is :math:`SRS` with S the signed scales, so a change of a sign turns
+    those of its correlations; ``correlation`` is that of the standard deviations.
 
     Parameters
     ----------
@@ -90,7 +100,7 @@ def scales(equations: NormalEquations, priors: Priors) -> None:
     priors
         All but ``alpha`` and ``beta`` are used.
     """
-    design, signed = equations.design, []
+    design, signed, root = equations.design, [], None
     if design.intercept_varies:
         signed_alpha = numpyro.sample("signed_alpha", priors.sigma_alpha.signed())
         numpyro.deterministic("sigma_alpha", jnp.abs(signed_alpha))
@@ -100,9 +110,42 @@ def scales(equations: NormalEquations, priors: Priors) -> None:
             signed_beta = numpyro.sample("signed_beta", priors.sigma_beta.signed())
         numpyro.deterministic("sigma_beta", jnp.abs(signed_beta))
         signed.append(signed_beta)
+    scale = jnp.concatenate(signed)
+    if design.pairs:
+        partial = numpyro.sample("partial_correlation", partial_correlations(design, priors))
+        root = correlation_root(design, partial)
+        mirrored = _mirrored(scale, root)
+        numpyro.deterministic("correlation", correlation_of(mirrored))
     eps = numpyro.sample("eps", priors.eps.distribution())
     prior = population_prior(equations, priors, HIERARCHICAL)
-    numpyro.factor("y", log_density(equations, jnp.concatenate(signed), eps, prior))
+    numpyro.factor("y", log_density(equations, scale, eps, prior, root))
+
+
+def _mirrored(signed: Any, root: Any) -> Any:
+    """Root of the correlations that belong to standard deviations, not to signed ones."""
+    return jnp.where(signed < 0, -1.0, 1.0)[:, None] * root
+
+
+def mirrored_root(design: Design, values: dict[str, Any]) -> Any:
+    """Root of the correlations of the standard deviations at values of the sites of :func:`scales`.
+
+    Parameters
+    ----------
+    design
+        Which coefficients correlate.
+    values
+        By site.
+
+    Returns
+    -------
+    array
+        Shape (P, P).
+    """
+    signed = [values["signed_alpha"][None]] if design.intercept_varies else []
+    signed += [values["signed_beta"]] if design.slopes else []
+    return _mirrored(
+        jnp.concatenate(signed), correlation_root(design, values["partial_correlation"])
+    )
 
 
 def draw_coefficients(
@@ -111,6 +154,7 @@ def draw_coefficients(
     scale: Any,
     eps: Any,
     priors: Priors,
+    root: Any = None,
     *,
     groups: bool = True,
 ) -> dict[str, Any]:
@@ -124,6 +168,8 @@ def draw_coefficients(
         The data, and the priors of the population coefficients.
     scale, eps
         P standard deviations, shape (P,), and the residual one, a scalar.
+    root
+        Root of the correlations, shape (P, P), or None where the coefficients are independent.
     groups
         Draw the coefficients of the groups too, not those of the population alone.
 
@@ -134,7 +180,7 @@ def draw_coefficients(
         in the units of the model.
     """
     mean_key, group_key = jax.random.split(key)
-    terms = group_terms(equations, scale, eps)
+    terms = group_terms(equations, scale, eps, root)
     prior = population_prior(equations, priors, HIERARCHICAL)
     posterior = population_posterior(equations, terms, prior)
     relative = draw_population(posterior, _noise(mean_key, posterior.mean.shape))

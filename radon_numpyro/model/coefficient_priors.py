@@ -1,7 +1,8 @@
 """Priors named by the coefficient: which sites hold one, and how one is written as text.
 
 The names: ``"Intercept"`` and those of columns for coefficients, ``"sd(Intercept)"`` and
-``"sd(COLUMN)"`` for their standard deviations between groups, ``"eps"`` for the residual one.
+``"sd(COLUMN)"`` for their standard deviations between groups, ``"correlation"`` for all their
+correlations, ``"eps"`` for the residual standard deviation.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from radon_numpyro.data.checks import first_few, suggest
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.labels import Labels
+from radon_numpyro.model.correlations import LKJ
 from radon_numpyro.model.location_priors import Flat, LocationPrior, PriorFamily
 from radon_numpyro.model.scale_priors import FAMILIES, HalfFlat, ScalePrior
 
@@ -103,8 +105,8 @@ def changed_sites(
             levels = [known for known in targets if known.startswith(f"{name}[")]
             hint = f"close: {first_few(levels)}" if levels else suggest(name, targets)
             raise ValueError(
-                f"Expected the name of a coefficient, sd(...) of one that varies, or eps; got "
-                f"{name!r} ({hint})"
+                "Expected the name of a coefficient, sd(...) of one that varies, correlation where "
+                f"some correlate, or eps; got {name!r} ({hint})"
             )
         for site, k in targets[name]:
             entries.setdefault(site, {})[k] = _checked(name, prior, site)
@@ -132,6 +134,8 @@ def _targets(design: Design) -> dict[str, list[tuple[str, int]]]:
         others[f"sd({INTERCEPT})"] = [("sigma_alpha", 0)]
     for k, name in enumerate(design.slopes):
         others[f"sd({name})"] = [("sigma_beta", k)]
+    if design.correlated:
+        others["correlation"] = [("correlation", 0)]
     for name in others:
         if name in targets:
             raise ValueError(
@@ -143,12 +147,16 @@ def _targets(design: Design) -> dict[str, list[tuple[str, int]]]:
 
 def _checked(name: str, prior: Any, site: str) -> PriorFamily:
     """The prior of one parameter, of a family that its site can have."""
-    of_scale = site in ("sigma_alpha", "sigma_beta", "eps")
-    if of_scale and isinstance(prior, Flat):
-        return HalfFlat()
-    if not isinstance(prior, ScalePrior if of_scale else LocationPrior):
+    expected: Any = LocationPrior
+    if site in ("sigma_alpha", "sigma_beta", "eps"):
+        expected = ScalePrior
+        if isinstance(prior, Flat):
+            return HalfFlat()
+    elif site == "correlation":
+        expected = LKJ
+    if not isinstance(prior, expected):
         allowed = " or ".join(
-            family for family, kind in FAMILIES.items() if issubclass(kind, ScalePrior) == of_scale
+            family for family, kind in FAMILIES.items() if issubclass(kind, expected)
         )
         raise TypeError(f"Expected the prior of {name!r} to be {allowed}; got {prior}")
     if any(np.ndim(value) for value in prior.parameters.values()):

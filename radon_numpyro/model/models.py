@@ -16,6 +16,8 @@ from radon_numpyro.data.design import Design
 # Names of the dimensions of sites; in a result the groups bear the name of their column. Mean
 # slopes have a dimension of their own only where some slope varies about 0.
 GROUP, PREDICTOR, MEAN_SLOPE, FIXED = "group", "predictor", "mean_slope", "fixed"
+# Rows and columns of the matrix of correlations: all coefficients that vary.
+COEFFICIENT, COEFFICIENT_OTHER = "coefficient", "coefficient_other"
 
 
 class Site(NamedTuple):
@@ -24,7 +26,8 @@ class Site(NamedTuple):
     Attributes
     ----------
     dims
-        Its dimensions in order, of ``GROUP``, ``PREDICTOR``, ``MEAN_SLOPE`` and ``FIXED``.
+        Its dimensions in order, of ``GROUP``, ``PREDICTOR``, ``MEAN_SLOPE``, ``FIXED``, or
+        ``COEFFICIENT`` and ``COEFFICIENT_OTHER``.
     words
         What it is, with places for the outcome ``{y}`` and a predictor ``{x}``.
     is_scale
@@ -111,6 +114,9 @@ class Model:
         if self.population and design.slopes:
             words = f"sd of the slopes, {slope}"
             sites["sigma_beta"] = Site((PREDICTOR,), words, is_scale=True)
+        if self.population and design.correlated:
+            square = (COEFFICIENT, COEFFICIENT_OTHER)
+            sites["correlation"] = Site(square, "correlation of coefficients of a group")
         # Without groups there are the coefficients that the groups' vary about.
         if design.intercept_varies and (self.by_group or design.has_mean_intercept):
             sites["alpha"] = Site(group, "intercept, {y}", is_top_level=own)
@@ -159,7 +165,13 @@ def coordinates(design: Design) -> dict[str, tuple[str, ...]]:
     design
         Which columns vary by group, and which do not.
     """
-    return {PREDICTOR: design.slopes, MEAN_SLOPE: design.means, FIXED: design.fixed}
+    return {
+        PREDICTOR: design.slopes,
+        MEAN_SLOPE: design.means,
+        FIXED: design.fixed,
+        COEFFICIENT: design.varying,
+        COEFFICIENT_OTHER: design.varying,
+    }
 
 
 MODELS = {

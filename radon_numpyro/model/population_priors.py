@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 
 from radon_numpyro.data.design import Design
+from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
@@ -57,14 +57,8 @@ def _of_size(value: Any, size: int, what: str) -> Any:
     shape = np.shape(value)
     if shape not in ((), (size,)):
         raise ValueError(f"Expected {what} to have shape () or ({size},); got {shape}")
-    return _namespace([value]).broadcast_to(value, (size,))
+    return namespace(value).broadcast_to(value, (size,))
 
 
 def _joined(values: list[Any]) -> Any:
-    return _namespace(values).concatenate([*values, np.zeros(0)])
-
-
-def _namespace(values: list[Any]) -> Any:
-    jax = sys.modules.get("jax")
-    traced = jax is not None and any(isinstance(value, jax.Array) for value in values)
-    return jax.numpy if jax is not None and traced else np
+    return namespace(*values).concatenate([*values, np.zeros(0)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -15,12 +15,14 @@ from radon_numpyro.data.identification import COLLINEAR, ROUNDING
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.pytrees import pytree
 from radon_numpyro.model.coefficient_priors import changed_sites, check_sizes
+from radon_numpyro.model.correlations import LKJ
 from radon_numpyro.model.location_priors import Flat, LocationPrior, Normal, PriorFamily
 from radon_numpyro.model.scale_priors import FAMILIES, HalfFlat, HalfNormal, ScalePrior, Uniform
 from radon_numpyro.statistics.consistency import as_statistics
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 SCALES = ("sigma_alpha", "sigma_beta", "eps")
+CORRELATION = "correlation"
 
 
 def _as_numbers(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +78,9 @@ class Priors:
     gamma
         Coefficients of the columns that do not vary by group (hierarchical, pooled); None if all
         columns vary.
+    correlation
+        Correlations of the coefficients that are correlated (hierarchical model), the same for each
+        block of them.
     """
 
     mu_alpha: LocationPrior
@@ -86,31 +91,35 @@ class Priors:
     beta: LocationPrior
     eps: ScalePrior
     gamma: LocationPrior | None = None
+    correlation: LKJ = field(default_factory=lambda: LKJ(1.0))
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            expected = ScalePrior if f.name in SCALES else LocationPrior
+            expected: Any = ScalePrior if f.name in SCALES else LocationPrior
+            expected = LKJ if f.name == CORRELATION else expected
             if isinstance(value, Flat) and f.name in SCALES:
                 object.__setattr__(self, f.name, HalfFlat())
             # Tree transformations may hold anything in the place of a prior.
             elif isinstance(value, PriorFamily) and not isinstance(value, expected):
-                families = " or ".join(family.__name__ for family in get_args(expected))
+                families = " or ".join(
+                    family.__name__ for family in get_args(expected) or [expected]
+                )
                 raise TypeError(f"Expected {f.name} to be {families}; got {value}")
 
     @classmethod
     def tutorial(cls) -> Priors:
         """Priors of the PyMC3 tutorial.
 
-        Normal(0, 10 000) on every location, its second argument a standard deviation, and
-        Uniform(0, 100) on every scale. They suit log radon. They cut off any outcome whose
-        residual standard deviation is above 100.
+        Normal(0, 10 000) on every location, its second argument a standard deviation,
+        Uniform(0, 100) on every scale, and LKJ(1) on correlations. They suit log radon. They cut
+        off any outcome whose residual standard deviation is above 100.
         """
         return cls._alike(Normal(0.0, 1e4), Uniform(100.0))
 
     @classmethod
     def flat(cls) -> Priors:
-        """Improper priors: constant densities of all locations and of all standard deviations.
+        """Improper priors: constant densities of locations, standard deviations and correlations.
 
         With the coefficients integrated out, the posterior mode of the standard deviations is the
         estimate by restricted maximum likelihood (REML), as lme4 computes it. The posterior itself
@@ -123,8 +132,8 @@ class Priors:
 
     @classmethod
     def _alike(cls, location: LocationPrior, scale: ScalePrior) -> Priors:
-        scales = dict.fromkeys(SCALES, scale)
-        return cls(**{f.name: scales.get(f.name, location) for f in fields(cls)})  # type: ignore[arg-type]
+        others = dict.fromkeys(SCALES, scale) | {CORRELATION: LKJ(1.0)}
+        return cls(**{f.name: others.get(f.name, location) for f in fields(cls)})  # type: ignore[arg-type]
 
     @classmethod
     def weakly_informative(cls, data: GroupedData | GroupStatistics) -> Priors:
@@ -137,7 +146,8 @@ class Priors:
         - intercept locations: Normal(mean of y, :math:`2.5 f s_y`),
         - slope locations, and coefficients that do not vary: Normal(0, :math:`2.5 s_y / s_k`),
         - ``sigma_alpha``: HalfNormal(:math:`f s_y`), with f of the slopes that vary alone,
-          ``sigma_beta``: HalfNormal(:math:`s_y / s_k`), ``eps``: HalfNormal(:math:`s_y`).
+          ``sigma_beta``: HalfNormal(:math:`s_y / s_k`), ``eps``: HalfNormal(:math:`s_y`),
+        - ``correlation``: LKJ(2).
 
         Where columns do not vary by group, the units of the locations (and of f) are not
         :math:`s_k` but the standard deviation of what is left of a column beside the other
@@ -202,6 +212,7 @@ class Priors:
             beta=coefficients(design.means),
             eps=HalfNormal(sd_y),
             gamma=coefficients(design.fixed) if design.fixed else None,
+            correlation=LKJ(2.0),
         )
 
     def with_coefficients(self, changes: Mapping[str, PriorFamily], labels: Labels) -> Priors:
@@ -212,7 +223,8 @@ class Priors:
         changes
             Priors by name: ``"Intercept"`` or the name of a column for its coefficient for all
             groups, ``"sd(Intercept)"`` or ``"sd(COLUMN)"`` for the standard deviation between
-            groups, ``"eps"`` for the residual one. Their parameters are numbers.
+            groups, ``"correlation"`` for the correlations of coefficients, ``"eps"`` for the
+            residual standard deviation. Their parameters are numbers.
         labels
             Names of the columns, and which of them vary: ``data.labels``.
 
@@ -258,7 +270,7 @@ class Priors:
 
     @classmethod
     def from_json(cls, text: str) -> Priors:
-        """The priors that :meth:`to_json` wrote; fits of version 0.1.0 have no ``gamma``.
+        """The priors that :meth:`to_json` wrote; older fits have no ``gamma`` or ``correlation``.
 
         Parameters
         ----------

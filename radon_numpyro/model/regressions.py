@@ -15,11 +15,14 @@ symbol                        site               shape and unit
 :math:`\alpha_c`              ``alpha``          (C,), or () when pooled; unit of y
 :math:`\beta_c`               ``beta``           (C, K), or (K,) when pooled
 :math:`\gamma`                ``gamma``          (F,), unit of y per unit of the column
+:math:`R`                     ``correlation``    (P, P), no unit; derived from
+                              ``partial_correlation`` (L,)
 :math:`\epsilon`              ``eps``            (), or (C,) when individual; unit of y
 :math:`y_i`                   ``y``              (N,) rows, or one factor on statistics
 ============================  =================  ==========================================
 
-K slopes vary by group, F columns have one coefficient for all groups; the design of the data
+K slopes vary by group, P coefficients with the intercept, L pairs of them correlate
+(``model/correlations.py``), F columns have one coefficient for all groups; the design of the data
 (:class:`~radon_numpyro.data.design.Design`) says which. What a design lacks has no site: a column
 that varies by group about 0 has no ``mu_alpha`` or entry of ``mu_beta``.
 """
@@ -36,6 +39,7 @@ import numpyro.distributions as dist
 
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.model.correlations import beta_parameters, correlation_of, correlation_root
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -50,6 +54,9 @@ def hierarchical(data: Data, priors: Priors | None = None) -> None:
               \alpha_c \sim N(\mu_\alpha, \sigma_\alpha),\quad
               \beta_{ck} \sim N(\mu_{\beta k}, \sigma_{\beta k})
 
+    where the coefficients of a group are independent given the scales; of those that correlate the
+    deviations from the means are Normal with correlations R.
+
     Parameters
     ----------
     data
@@ -60,7 +67,7 @@ def hierarchical(data: Data, priors: Priors | None = None) -> None:
     priors = Priors.tutorial() if priors is None else priors
     design = data.labels.design
     mu_alpha = 0.0
-    means = alpha = beta = None
+    means = alpha = beta = off = None
     if design.has_mean_intercept:
         mu_alpha = numpyro.sample("mu_alpha", priors.mu_alpha.distribution())
     if design.intercept_varies:
@@ -73,12 +80,16 @@ def hierarchical(data: Data, priors: Priors | None = None) -> None:
             if design.means == design.slopes:
                 means = numpyro.sample("mu_beta", priors.mu_beta.distribution())
             sigma_beta = numpyro.sample("sigma_beta", priors.sigma_beta.distribution())
+    root = _correlation(design, priors)
     with numpyro.plate("group", data.num_groups):
         if design.intercept_varies:
             alpha = numpyro.sample("alpha", dist.Normal(mu_alpha, sigma_alpha))
+            off = (alpha - mu_alpha) / sigma_alpha
         if design.slopes:
-            mu_beta = of_slopes(design, means)
-            beta = numpyro.sample("beta", dist.Normal(mu_beta, sigma_beta).to_event(1))
+            slopes = dist.Normal(of_slopes(design, means), sigma_beta).to_event(1)
+            if root is not None:
+                slopes = _correlated(of_slopes(design, means), sigma_beta, root, off)
+            beta = numpyro.sample("beta", slopes)
     gamma = _fixed(data, priors)
     eps = numpyro.sample("eps", priors.eps.distribution())
     _outcome(data, alpha, beta, gamma, eps)
@@ -159,6 +170,40 @@ def of_slopes(design: Design, means: Any) -> Any:
         return jnp.zeros(len(design.slopes))
     known = [k for k, name in enumerate(design.slopes) if name in design.means]
     return jnp.zeros(len(design.slopes)).at[np.array(known)].set(means)
+
+
+def partial_correlations(design: Design, priors: Priors) -> Any:
+    """Prior of the partial correlations of ``design.pairs``, which makes R an LKJ matrix.
+
+    Parameters
+    ----------
+    design
+        Which coefficients correlate.
+    priors
+        ``correlation`` is used.
+    """
+    b = jnp.asarray(beta_parameters(design, priors.correlation.concentration))
+    unit = dist.constraints.unit_interval
+    to_interval = dist.transforms.AffineTransform(-1.0, 2.0, domain=unit)
+    return dist.TransformedDistribution(dist.Beta(b, b), to_interval).to_event(1)
+
+
+def _correlation(design: Design, priors: Priors) -> Any:
+    """Lower triangular root of R, shape (P, P), and site ``correlation``; None without one."""
+    if not design.pairs:
+        return None
+    partial = numpyro.sample("partial_correlation", partial_correlations(design, priors))
+    correlation = correlation_of(correlation_root(design, partial))
+    numpyro.deterministic("correlation", correlation)
+    return jnp.linalg.cholesky(correlation)
+
+
+def _correlated(means: Any, scale: Any, root: Any, intercept: Any) -> Any:
+    """Distribution of the slopes of groups given their intercepts in units of their sd, (C,)."""
+    if intercept is not None:
+        means = means + scale * root[1:, 0] * intercept[:, None]
+        root = root[1:, 1:]
+    return dist.MultivariateNormal(means, scale_tril=scale[:, None] * root)
 
 
 def _slopes(data: Data, priors: Priors) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import special
 
 from radon_numpyro.data.pytrees import pytree
+from radon_numpyro.model.correlations import LKJ
 from radon_numpyro.model.location_priors import Flat, Normal, PriorFamily, numbers_text
 
 if TYPE_CHECKING:
@@ -394,5 +395,5 @@ class HalfFlat(_Scale):
 ScalePrior = HalfNormal | Uniform | HalfStudentT | HalfCauchy | Exponential | HalfFlat
 # All families by name, as results and the command line name them.
 FAMILIES: dict[str, type[PriorFamily]] = {
-    family.__name__: family for family in (Normal, Flat, *get_args(ScalePrior))
+    family.__name__: family for family in (Normal, Flat, *get_args(ScalePrior), LKJ)
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 from unicodedata import category
@@ -16,7 +16,7 @@ import xarray as xr
 from scipy.special import ndtri
 
 from radon_numpyro.data.centers import zeros
-from radon_numpyro.data.design import INTERCEPT, Design
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.identification import identified_coefficients
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.moments import overall_moments
@@ -126,8 +126,8 @@ class Numbers:
     def displayed(self) -> xr.DataTree:
         """The fit with names that a figure can hold: short, in one line, and still distinct."""
         labels, group = self.labels, group_dim(self.labels)
-        short = _display_columns(labels.predictors) | {INTERCEPT: INTERCEPT}
-        design = Design(*(tuple(short[x] for x in columns) for columns in astuple(labels.design)))
+        short = _display_columns(labels.predictors)
+        design = labels.design.renamed(short)
         column, predictors = column_dim(labels), [short[x] for x in labels.predictors]
         coords: dict[str, Any] = {dim: list(x) for dim, x in coordinates(design).items()}
         coords |= {column: predictors, f"{column}_other": predictors}

@@ -53,8 +53,7 @@ def read_design(tree: xr.DataTree) -> Design:
     """
     if "design" not in tree.attrs:
         return Design.all_varying(tuple(json.loads(tree.attrs["predictors"])))
-    columns = json.loads(tree.attrs["design"])
-    return Design(tuple(columns["population"]), tuple(columns["varying"]))
+    return Design.from_dict(json.loads(tree.attrs["design"]))
 
 
 def read_statistics(tree: xr.DataTree) -> GroupStatistics:

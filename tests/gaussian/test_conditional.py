@@ -177,9 +177,9 @@ def test_a_block_holds_its_own_groups_only(monkeypatch, unequal_data):
     held = []
     group_terms = conditional.group_terms
 
-    def record(equations, scale, eps):
+    def record(equations, scale, eps, root=None):
         held.append((equations.count.size, np.size(eps)))
-        return group_terms(equations, scale, eps)
+        return group_terms(equations, scale, eps, root)
 
     monkeypatch.setattr(conditional, "group_terms", record)
     draws = 50

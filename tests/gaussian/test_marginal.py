@@ -419,7 +419,7 @@ def test_derivatives_keep_the_digits_that_the_density_has(unequal_data, x64, num
 def test_derivatives_in_the_data_are_refused_and_not_zero(unequal_data, x64):
     data, priors = unequal_data(1, sizes=SIZES), make_priors(1)
     equations = jax.tree.map(jnp.asarray, equations_of(data))
-    with pytest.raises(TypeError, match="derivatives of log_density in scale and eps; got one in"):
+    with pytest.raises(TypeError, match="derivatives of log_density in scale, eps and root; got"):
         jax.grad(log_density)(equations, SCALE[:2], EPS, priors)
 
 

@@ -1,0 +1,134 @@
+r"""Correlation matrices: their prior, and their roots by canonical partial correlations.
+
+A correlation matrix of P coefficients is :math:`R = TT'` with T upper triangular and rows of length
+1. The partial correlation :math:`z_{ij}` of the coefficients i < j given those after j is free in
+(-1, 1), and
+
+.. math:: T_{ij} = z_{ij}\prod_{m > j}\sqrt{1 - z_{im}^2}, \qquad
+          T_{ii} = \prod_{m > i}\sqrt{1 - z_{im}^2}
+
+Coefficients that do not correlate have partial correlations of 0. Under the LKJ prior of a block of
+p coefficients, :math:`p(R) \propto |R|^{\eta - 1}`, the partial correlations are independent,
+
+.. math:: \frac{1 + z_{ij}}{2} \sim \mathrm{Beta}(b, b), \qquad b = \eta + \frac{p - 2 - m}{2}
+
+with m the number of coefficients of the block that are conditioned on (a vine, in the reverse of
+the usual order, so that T is upper triangular).
+
+References
+----------
+Lewandowski, Kurowicka and Joe (2009), Generating random correlation matrices based on vines and
+extended onion method, doi:10.1016/j.jmva.2009.04.008.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.data.design import Design
+from radon_numpyro.data.pytrees import namespace, pytree
+from radon_numpyro.model.location_priors import PriorFamily
+
+
+@pytree
+@dataclass(frozen=True)
+class LKJ(PriorFamily):
+    r"""Prior of a correlation matrix R of P coefficients, :math:`p(R) \propto |R|^{\eta - 1}`.
+
+    Each correlation alone is distributed as 2B - 1 with B Beta(b, b),
+    :math:`b = \eta - 1 + P/2`. With ``concentration`` 1 all correlation matrices are equally
+    likely; larger values draw the correlations to 0.
+
+    Attributes
+    ----------
+    concentration
+        :math:`\eta`, positive.
+    """
+
+    concentration: Any
+
+
+def correlation_root(design: Design, partial: Any) -> Any:
+    """Upper triangular root T of the correlation matrix of the coefficients that vary.
+
+    Parameters
+    ----------
+    design
+        Which coefficients correlate.
+    partial
+        Partial correlations of ``design.pairs``, in this order, shape (L, ...).
+
+    Returns
+    -------
+    array
+        Shape (P, P, ...).
+    """
+    xp = namespace(partial)
+    size = len(design.varying)
+    one, zero = xp.ones(partial.shape[1:]), xp.zeros(partial.shape[1:])
+    number = {pair: k for k, pair in enumerate(design.pairs)}
+    rows = []
+    for i in range(size):
+        left, row = one, [zero] * size
+        for j in reversed(range(i + 1, size)):
+            if (i, j) in number:
+                z = partial[number[i, j]]
+                row[j] = left * z
+                left = left * xp.sqrt((1.0 - z) * (1.0 + z))
+        row[i] = left
+        rows.append(xp.stack(row))
+    return xp.stack(rows)
+
+
+def root_of_correlation(correlation: Any) -> Any:
+    """Upper triangular root T of correlation matrices.
+
+    Parameters
+    ----------
+    correlation
+        Shape (..., P, P), positive semidefinite.
+
+    Returns
+    -------
+    array
+        Shape (P, P, ...).
+    """
+    xp, size = namespace(correlation), correlation.shape[-1]
+    left = xp.moveaxis(xp.asarray(correlation, dtype=float), (-2, -1), (0, 1))
+    columns = []
+    for j in reversed(range(size)):
+        pivot = xp.sqrt(xp.maximum(left[j, j], 0.0))
+        column = xp.where(pivot > 0, left[:, j] / xp.where(pivot > 0, pivot, 1.0), 0.0)
+        # Exactly zero below the diagonal, whatever the rounding.
+        column = xp.concatenate([column[: j + 1], xp.zeros_like(column[j + 1 :])])
+        columns.append(column)
+        left = left - column[:, None] * column[None]
+    return xp.stack(columns[::-1], axis=1)
+
+
+def correlation_of(root: Any) -> Any:
+    """Correlation matrices (..., P, P) of their roots T, shape (P, P, ...)."""
+    xp = namespace(root)
+    return xp.einsum("pr...,qr...->...pq", root, root)
+
+
+def beta_parameters(design: Design, concentration: Any) -> Any:
+    r"""Parameter b of the Beta prior of each partial correlation, shape (L,).
+
+    Parameters
+    ----------
+    design
+        Which coefficients correlate.
+    concentration
+        :math:`\eta` of the LKJ prior.
+    """
+    position = {name: p for p, name in enumerate(design.varying)}
+    half = []
+    for i, j in design.pairs:
+        (block,) = (b for b in design.correlated if design.varying[i] in b)
+        conditioned_on = sum(position[name] > j for name in block)
+        half.append((len(block) - 2 - conditioned_on) / 2)
+    return concentration + np.array(half)
