@@ -33,8 +33,8 @@ from radon_numpyro.gaussian.predictive import (
     individual_prior,
     population_prior,
 )
+from radon_numpyro.gaussian.sites import population_sites
 from radon_numpyro.inference.run_control import ALL_DRAWS
-from radon_numpyro.inference.scales import population_sites
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.population_priors import population_priors
 from radon_numpyro.model.priors import Priors
