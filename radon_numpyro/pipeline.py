@@ -33,9 +33,9 @@ from radon_numpyro.inference.fit_identity import (
     restore,
 )
 from radon_numpyro.inference.inversion import ExactResult, check_residual, draw_exact
+from radon_numpyro.inference.methods import choose_method
 from radon_numpyro.inference.nuts import NUTSResult, draw_nuts
 from radon_numpyro.inference.nuts_compilation import compile_nuts
-from radon_numpyro.inference.parametrisation import choose_method
 from radon_numpyro.inference.premises import premises
 from radon_numpyro.inference.run_control import Run
 from radon_numpyro.inference.settings import Settings, default_advi_steps

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.inference.advi_windows import WINDOW
-from radon_numpyro.inference.devices import DEVICES, current
-from radon_numpyro.inference.parametrisation import METHODS
-from radon_numpyro.inference.programs import check_dtype, num_cores
+from radon_numpyro.inference.devices import DEVICES, current, num_cores
+from radon_numpyro.inference.methods import METHODS
 from radon_numpyro.model.models import Model
 
+# Steps of ADVI that it takes, and averages, at a time.
+WINDOW = 500
 CHAIN_METHODS = ("sequential", "parallel", "vectorized")
 MAX_DRAWS_BYTES = 2**30
 MAX_ADVI_STEPS, MANY_COEFFICIENTS = 100_000, 2000
@@ -175,6 +175,23 @@ def default_chain_method(chains: int, device: str) -> str:
     if device != "cpu":
         return "vectorized"
     return "parallel" if min(chains, num_cores()) > 1 else "sequential"
+
+
+def check_dtype(dtype: str) -> None:
+    """Refuse a precision that there is not.
+
+    Parameters
+    ----------
+    dtype
+        ``"float64"`` or ``"float32"``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f"Expected dtype to be 'float64' or 'float32'; got {dtype!r}")
 
 
 def _check_one_of(name: str, value: Any, known: tuple[str, ...], owner: str = "") -> None:

@@ -19,7 +19,7 @@ from xarray import DataTree
 
 from radon_numpyro.data.centers import zeros
 from radon_numpyro.data.design import INTERCEPT
-from radon_numpyro.inference.advi_windows import WINDOW
+from radon_numpyro.inference.settings import WINDOW
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.plots.styling import (
     BLUE,

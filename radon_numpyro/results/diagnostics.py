@@ -23,7 +23,7 @@ from arviz_base import dataset_to_dataframe
 
 from radon_numpyro.data.findings import Finding, from_json
 from radon_numpyro.inference.ess import TAILS
-from radon_numpyro.inference.parametrisation import MAX_MARGINAL_SLOPES
+from radon_numpyro.inference.methods import MAX_MARGINAL_SLOPES
 from radon_numpyro.inference.run_control import INTERRUPTED, MAX_SECONDS
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.results.contraction import prior_only

@@ -12,7 +12,7 @@ from radon_numpyro.data.design import Design
 from radon_numpyro.data.findings import from_json
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.labels import Labels
-from radon_numpyro.inference.parametrisation import METHODS
+from radon_numpyro.inference.methods import METHODS
 from radon_numpyro.model.models import MODELS
 from radon_numpyro.results.fit_reader import read_design, read_model
 

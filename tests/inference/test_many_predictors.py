@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from radon_numpyro import compare, diagnose, fit, fit_advi, resume, sample_nuts, simulate
 from radon_numpyro.cli import app as cli
-from radon_numpyro.inference.parametrisation import MAX_MARGINAL_SLOPES, choose_method
+from radon_numpyro.inference.methods import MAX_MARGINAL_SLOPES, choose_method
 from radon_numpyro.report.document import html_report
 from radon_numpyro.results.fit_files import load_fit, save_fit
 
