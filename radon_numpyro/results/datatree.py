@@ -42,7 +42,16 @@ from radon_numpyro.inference.devices import describe_current
 from radon_numpyro.inference.fit_identity import package_versions
 from radon_numpyro.inference.inversion import ExactResult
 from radon_numpyro.inference.nuts import NUTSResult
-from radon_numpyro.model.models import FIXED, GROUP, MEAN_SLOPE, PREDICTOR, Model, coordinates
+from radon_numpyro.model.models import (
+    COEFFICIENT,
+    COEFFICIENT_OTHER,
+    FIXED,
+    GROUP,
+    MEAN_SLOPE,
+    PREDICTOR,
+    Model,
+    coordinates,
+)
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
 
@@ -53,6 +62,8 @@ _DIMS = {".", "chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}
 _TAKEN = _DIMS.union(_SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
 # Taken too where some column does not vary by group about a mean.
 _TAKEN_BY_OTHERS = {"gamma", MEAN_SLOPE, FIXED, COLUMN, f"{COLUMN}_other"}
+# Taken too where coefficients correlate.
+_TAKEN_BY_CORRELATED = {"correlation", COEFFICIENT, COEFFICIENT_OTHER, "pair"}
 # Names that xarray and ArviZ use for arguments and dimensions of their own.
 _KEYWORDS = ("self", "coords", "summary", "variable", "label")
 
@@ -70,6 +81,7 @@ def group_dim(labels: Labels) -> str:
     """
     name = labels.group.replace("/", "_") or "group"
     taken = _TAKEN if labels.design.varies_throughout else _TAKEN | _TAKEN_BY_OTHERS
+    taken = taken | _TAKEN_BY_CORRELATED if labels.design.correlated else taken
     return f"{name}_group" if name in taken or name in _KEYWORDS else name
 
 
@@ -200,6 +212,8 @@ def add_draws(
     """
     dims: dict[Any, Any] = {**site_dims(tree.attrs["model"], labels), "y": ["row"]}
     arrays = {site: np.asarray(values[site]) for site in dims if site in values}
+    # A matrix of correlations has one density.
+    dims = {site: dims[site][: array.ndim - 2] for site, array in arrays.items()}
     coords: dict[Any, Any] = {n: c.values for n, c in tree["posterior"].coords.items()}
     dataset = arviz_base.dict_to_dataset(arrays, dims=dims, coords=coords, attrs=attributes)
     tree[name] = xr.DataTree(dataset)

@@ -27,7 +27,8 @@ from radon_numpyro.inference.methods import MAX_MARGINAL_SLOPES
 from radon_numpyro.inference.run_control import INTERRUPTED, MAX_SECONDS
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.results.contraction import prior_only
-from radon_numpyro.results.fit_reader import read_model
+from radon_numpyro.results.correlations import pairs_alone
+from radon_numpyro.results.fit_reader import read_design, read_model
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
@@ -128,7 +129,7 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     posterior = tree["posterior"].to_dataset()
     # R-hat and ESS go by ranks, to which infinity is a number like others.
     posterior = posterior.where(np.isfinite(posterior))
-    table = _table(posterior)
+    table = _table(pairs_alone(posterior, read_design(tree)))
     posterior = tree["posterior"].to_dataset()
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
     least = MIN_ESS_PER_CHAIN * chains

@@ -131,8 +131,10 @@ def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -
     columns = _parsed(tree, name, "design") if "design" in tree.attrs else None
     if columns is not None and (
         not isinstance(columns, dict)
-        or set(columns) != {"population", "varying"}
-        or not all(_is_list_of(v, str) and len(set(v)) == len(v) for v in columns.values())
+        or not {"population", "varying"} <= set(columns) <= {"population", "varying", "correlated"}
+        or not _is_list_of(blocks := columns.pop("correlated", []), list)
+        or not all(_is_list_of(v, str) for v in (*columns.values(), *blocks))
+        or not all(len(set(v)) == len(v) for v in columns.values())
         or not columns["varying"]
     ):
         raise ValueError(
