@@ -52,10 +52,15 @@ def pytree[Record: type](
 
 def namespace(*arrays: Any) -> Any:
     """``jax.numpy`` if one of the arrays is JAX's, else NumPy, without importing JAX."""
-    jnp = sys.modules.get("jax.numpy")
-    if jnp is not None and any(isinstance(array, jnp.ndarray) for array in arrays):
-        return jnp
+    jax = loaded_jax()
+    if jax is not None and any(isinstance(array, jax.Array) for array in arrays):
+        return jax.numpy
     return np
+
+
+def loaded_jax() -> Any:
+    """JAX, if somebody has imported it and looked at it; else None."""
+    return sys.modules["jax"] if "jax.numpy" in sys.modules else None
 
 
 def _register() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 DEVICES = ("cpu", "gpu")
 NO_GPU = "no GPU found"
+# Where NumPy computes, as :func:`describe_current` puts it.
+NUMPY = "1 x cpu (cpu)"
 DESCRIBED = re.compile(r"\d+ x (?P<name>.+) \((?P<platform>\w+)\)")
 # In files of earlier versions.
 FORMER_ONLY_ONE = "the only one that JAX sees"

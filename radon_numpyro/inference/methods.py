@@ -16,9 +16,10 @@ from __future__ import annotations
 from radon_numpyro.data.design import Design
 from radon_numpyro.model.models import MODELS, Model
 
+INTEGRATE, AUTO = "integrate", "auto"
 # The first is the default.
 METHODS = {
-    name: ("marginal", "noncentered", "centered") if model.population else ("marginal", "centered")
+    name: ("marginal", *(("noncentered",) if model.population else ()), "centered", INTEGRATE)
     for name, model in MODELS.items()
 }
 # A step of the marginal method takes time like the number of groups times the cube of the columns
@@ -35,7 +36,7 @@ def choose_method(model: str, method: str | None, design: Design) -> tuple[str, 
     model
         Name of the model.
     method
-        As in ``METHODS``; None for the default.
+        As in ``METHODS``; None for the default; ``"auto"``, which begins with integration.
     design
         Which columns vary by group, and which of them correlate.
 
@@ -47,8 +48,8 @@ def choose_method(model: str, method: str | None, design: Design) -> tuple[str, 
     Raises
     ------
     ValueError
-        If there is no such model, the marginal method is asked for and too many slopes vary, or
-        another one and coefficients correlate.
+        If there is no such model, too many slopes vary for the method asked for, or it is another
+        one and coefficients correlate.
     """
     num_slopes = len(design.slopes)
     population = Model.named(model).population
@@ -59,20 +60,22 @@ def choose_method(model: str, method: str | None, design: Design) -> tuple[str, 
                 f"Expected at most {MAX_MARGINAL_SLOPES} slopes that vary by group where "
                 f"coefficients correlate; got {num_slopes}. Write || for independent coefficients"
             )
-        if method not in (None, default):
+        if method not in (None, default, INTEGRATE, AUTO):
             raise ValueError(
-                f"Expected method={default!r}, the only one for correlated coefficients; got "
-                f"method={method!r}"
+                f"Expected method={default!r} or {INTEGRATE!r}, the only ones for correlated "
+                f"coefficients; got method={method!r}"
             )
     if not population or num_slopes <= MAX_MARGINAL_SLOPES:
+        if method == AUTO:
+            return INTEGRATE, ""
         return default if method is None else method, ""
-    if method == "marginal":
+    if method in ("marginal", INTEGRATE):
         raise ValueError(
             f"Expected method={others[0]!r} for {num_slopes} slopes that vary by group, or at most "
-            f"{MAX_MARGINAL_SLOPES}, as many as the marginal method samples in reasonable time; "
-            "got method='marginal'"
+            f"{MAX_MARGINAL_SLOPES}, as many as the coefficients can be integrated out for in "
+            f"reasonable time; got method={method!r}"
         )
-    if method is not None:
+    if method not in (None, AUTO):
         return method, ""
     return others[0], (
         f"the marginal method takes at most {MAX_MARGINAL_SLOPES} slopes that vary by group, here "
