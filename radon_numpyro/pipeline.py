@@ -138,7 +138,8 @@ def fit(
     -------
     xarray.DataTree
         Groups ``posterior``, ``sample_stats``, ``advi``, ``observed_data``, ``constant_data``;
-        by integration ``nodes`` in place of the second and third. See ``results/datatree.py``. Pass it to :func:`diagnose` before reading it. The attribute
+        by integration ``nodes`` in place of the second and third. See ``results/datatree.py``.
+        Pass it to :func:`diagnose` before reading it. The attribute
         ``stopped_by`` says why it ended: ``"all draws taken"``, ``"target_ess reached"``,
         ``"max_seconds"`` or ``"interrupted"`` (Ctrl-C or SIGTERM; what is drawn is kept).
         Of draws by NUTS, ``target_accept_prob`` is the acceptance that the steps of these draws
@@ -211,8 +212,8 @@ def fit(
             with run.at_once():
                 found = _integrated(data, statistics, used, settings, nodes, remarks, auto=auto)
             if isinstance(found, xr.DataTree):
-                if not auto and (finding := unreliable(found)) is not None:
-                    warnings.warn(DataWarning(finding), stacklevel=2)
+                if (failed := unreliable(found)) is not None:
+                    warnings.warn(DataWarning(failed), stacklevel=2)
                 return found
             settings = replace(settings, method=choose_method(model, None, design)[0])
             remarks["method_reason"] = f"integration over the scales is not reliable: {found}"

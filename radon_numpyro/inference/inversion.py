@@ -19,7 +19,6 @@ import numpy as np
 from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import COLLINEAR, EXACT, ROUNDING
-from radon_numpyro.gaussian.coefficients import population_sites
 from radon_numpyro.gaussian.conditional import (
     deviations,
     draw_population,
@@ -34,6 +33,7 @@ from radon_numpyro.gaussian.predictive import (
     individual_prior,
     population_prior,
 )
+from radon_numpyro.gaussian.sites import population_sites
 from radon_numpyro.inference.run_control import ALL_DRAWS
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.population_priors import population_priors

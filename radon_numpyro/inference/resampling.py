@@ -23,14 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.gaussian.coefficients import group_sites, population_sites
 from radon_numpyro.gaussian.conditional import (
     Population,
     deviations,
     draw_population,
     misfit,
 )
-from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import (
     Scales,
@@ -38,6 +36,7 @@ from radon_numpyro.gaussian.predictive import (
     hierarchical_terms,
     prediction,
 )
+from radon_numpyro.gaussian.sites import group_sites, population_sites
 from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
 from radon_numpyro.inference.inversion import ExactResult, draw_exact
 from radon_numpyro.inference.methods import INTEGRATE
@@ -115,11 +114,9 @@ def draw_by_integration(
         exact = draw_exact(statistics, settings.model, priors=priors, **how)
         return replace(exact, method=INTEGRATE)
     equations = NormalEquations.from_statistics(statistics)
-    if not of.by_group:
-        equations = equations.pooled()
     wanted = {} if settings.target_ess is None else {"ess": float(settings.target_ess)}
     posterior = integrate_scales(
-        by_design(equations) if of.by_group else equations,
+        equations,
         priors,
         model=settings.model,
         nodes=nodes,

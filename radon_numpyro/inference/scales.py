@@ -15,7 +15,6 @@ import numpyro
 from jax.custom_derivatives import SymbolicZero
 
 from radon_numpyro.data.design import Design
-from radon_numpyro.gaussian.coefficients import group_sites, population_sites
 from radon_numpyro.gaussian.conditional import (
     PriorRows,
     deviations,
@@ -27,6 +26,7 @@ from radon_numpyro.gaussian.conditional import (
 from radon_numpyro.gaussian.marginal import gradient, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior
+from radon_numpyro.gaussian.sites import group_sites, population_sites
 from radon_numpyro.model.correlations import correlation_of, correlation_root
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors

@@ -168,7 +168,7 @@ def check_integration(settings: Settings, nodes: Any, checkpoint: Any, *, auto: 
                 f"method={settings.method!r}"
             )
         return
-    if nodes is not None and not (isinstance(nodes, Integral) and nodes >= MIN_NODES):
+    if nodes is not None and not (isinstance(nodes, int | np.integer) and nodes >= MIN_NODES):
         raise ValueError(f"Expected nodes to be an integer of at least {MIN_NODES}; got {nodes!r}")
     if auto:
         return

@@ -8,9 +8,10 @@ group                content
 ``sample_stats``     what the sampler says of each draw, by ArviZ's names (absent when no chain was
                      run)
 ``coefficients/...`` ``means`` and ``sds`` of alpha and beta, when their draws were not kept
-``nodes``            of an integration: ``weight`` and the scales at each node; attributes ess, khat,
-                     reliable, verdict, log_evidence, log_evidence_error
-``advi``             (absent where there was no guide) attributes converged, reason, verdict, khat, num_steps, ...
+``nodes``            of an integration: ``weight`` and the scales at each node; attributes ess,
+                     khat, reliable, verdict, log_evidence, log_evidence_error
+``advi``             attributes converged, reason, verdict, khat, num_steps, ... (absent, with the
+                     groups in it, where there was no guide)
 ``advi/trace``       ``elbo`` by step, in nats
 ``advi/means``       mean of each site under the guide, in the site's own units
 ``advi/sds``         standard deviation of each site under the guide
@@ -64,9 +65,7 @@ if TYPE_CHECKING:
 COLUMN = "column"
 _SITES = {"mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps"}
 _DIMS = {".", "chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
-_TAKEN = _DIMS.union(
-    _SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo", "node", "weight")
-)
+_TAKEN = _DIMS.union(_SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
 # Taken too where some column does not vary by group about a mean.
 _TAKEN_BY_OTHERS = {"gamma", MEAN_SLOPE, FIXED, COLUMN, f"{COLUMN}_other"}
 # Taken too where coefficients correlate.
@@ -201,7 +200,7 @@ def to_datatree(
         moments["advi"] = (advi.means, advi.sds)
     if nodes is not None:
         weighted = {"weight": nodes.weights, **nodes.scales}
-        of_node = {name: ["node", *dims.get(name, [])] for name in weighted}
+        of_node: dict[Any, Any] = {n: ["node", *dims.get(n, [])] for n in weighted}
         attrs = _node_attributes(nodes)
         tree["nodes"] = xr.DataTree(
             arviz_base.dict_to_dataset(

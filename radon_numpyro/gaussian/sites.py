@@ -1,4 +1,4 @@
-"""Coefficients by site: from the coordinates of the algebra to those of the model."""
+"""Coefficients of the algebra as sites of the model, for NumPy and for JAX."""
 
 from __future__ import annotations
 
