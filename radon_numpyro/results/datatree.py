@@ -34,7 +34,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import arviz_base
 import numpy as np
 import xarray as xr
 
@@ -154,6 +153,10 @@ def to_datatree(
     xarray.DataTree
         As the table at the head of this module says.
     """
+    # Not before the numbers are there: it puts a JAX that is not loaded into ``sys.modules``, and
+    # SciPy would load it.
+    import arviz_base
+
     labels = statistics.labels
     dims: dict[Any, Any] = dict(site_dims(model, labels))
     group, column = group_dim(labels), column_dim(labels)
@@ -237,6 +240,8 @@ def add_draws(
     **attributes
         Attributes of the group.
     """
+    import arviz_base
+
     dims: dict[Any, Any] = {**site_dims(tree.attrs["model"], labels), "y": ["row"]}
     arrays = {site: np.asarray(values[site]) for site in dims if site in values}
     # A matrix of correlations has one density.
@@ -279,6 +284,8 @@ def predictions_to_datatree(
     xarray.DataTree
         Groups ``predictions`` and ``predictions_constant_data``.
     """
+    import arviz_base
+
     posterior = tree["posterior"].to_dataset()
     sampled = {name: posterior[name].values for name in ("chain", "draw")}
     shape = tuple(len(values) for values in sampled.values())

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from arviz_base import dataset_to_dataframe
 
 from radon_numpyro.data.findings import Finding, from_json
 from radon_numpyro.inference.methods import INTEGRATE, MAX_MARGINAL_SLOPES
@@ -209,6 +208,7 @@ def drawn_again(tree: xr.DataTree) -> str | None:
 def _table(posterior: xr.Dataset) -> pd.DataFrame:
     """As ``arviz_stats.summary`` names the rows; its standard errors would take as long again."""
     import arviz_stats
+    from arviz_base import dataset_to_dataframe
 
     from radon_numpyro.inference.ess import TAILS
 

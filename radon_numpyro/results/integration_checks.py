@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 import xarray as xr
-from arviz_base import dataset_to_dataframe
 
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.inference.methods import INTEGRATE
@@ -48,6 +47,8 @@ def effective_sizes(tree: xr.DataTree, posterior: xr.Dataset) -> pd.DataFrame:
     posterior
         Its posterior, whose entries are named.
     """
+    from arviz_base import dataset_to_dataframe
+
     first = posterior.isel(chain=0, draw=0, drop=True)
     same = xr.full_like(first, effective_size(tree), dtype=float)
     columns = xr.DataArray(["ess_bulk", "ess_tail"], dims="summary", name="summary")
@@ -66,10 +67,7 @@ def nodes_in_words(tree: xr.DataTree) -> str:
     if NODES not in tree.children:
         return "independent and exact"
     about, count = tree[NODES].attrs, tree[NODES].sizes["node"]
-    return (
-        f"from {float(about['ess']):,.0f} effective of {count:,} nodes, Pareto k-hat "
-        f"{float(about['khat']):.2f}"
-    )
+    return f"from {count:,} weighted nodes, Pareto k-hat {float(about['khat']):.2f}"
 
 
 def unreliable(tree: xr.DataTree) -> Finding | None:
