@@ -32,9 +32,7 @@ import numpy as np
 WEIGHT, CANDIDATES = 0.05, 64
 
 
-def shifted_lattices(
-    rng: np.random.Generator, replicates: int, size: int, dims: int
-) -> np.ndarray:
+def shifted_lattices(rng: np.random.Generator, replicates: int, size: int, dims: int) -> np.ndarray:
     """Points of independent shifts of one lattice, one lattice after the other.
 
     Parameters

@@ -47,9 +47,7 @@ def proposal_at_mode(density: ScaleDensity, coarse: int, rng: np.random.Generato
     signs = np.where(coordinates.positive & (mode < 0), -1.0, 1.0)
     signs = coordinates.mirrored(signs)
     mode, covariance = signs * mode, signs[:, None] * covariance * signs
-    return Proposal.of(
-        np.ones(1), mode[None], covariance[None], coordinates.positive, WIDE_SHARE
-    )
+    return Proposal.of(np.ones(1), mode[None], covariance[None], coordinates.positive, WIDE_SHARE)
 
 
 def _inverse_curvature(density: ScaleDensity, mode: np.ndarray) -> np.ndarray:
