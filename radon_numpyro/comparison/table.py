@@ -17,7 +17,6 @@ from radon_numpyro.comparison.held_out import HeldOut
 from radon_numpyro.comparison.leave_one_out import GOOD_K, LeaveOneOut, leave_one_out
 from radon_numpyro.comparison.rmsd import has_coefficients, rmsd_in_sample, rmsd_per_draw
 from radon_numpyro.data.checks import first_few
-from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.digits import texts_of
 from radon_numpyro.data.formula import text_of
 from radon_numpyro.data.grouped_data import GroupedData
@@ -285,15 +284,7 @@ def _formula(tree: xr.DataTree) -> str:
     """The formula of a fit as it was written, or one of its columns."""
     if stored_formula := tree.attrs.get("formula"):
         return text_of(stored_formula)
-    labels = read_labels(tree)
-
-    def terms(columns: tuple[str, ...]) -> str:
-        named = [name for name in columns if name != INTERCEPT]
-        return " + ".join(["1" if INTERCEPT in columns else "0", *named])
-
-    design = labels.design
-    varying = f"({terms(design.varying)} || {labels.group})"
-    return f"{labels.outcome} ~ {terms(design.population)} + {varying}"
+    return read_labels(tree).formula
 
 
 def _in_sample(tree: xr.DataTree) -> dict[str, float]:

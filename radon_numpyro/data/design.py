@@ -138,6 +138,20 @@ class Design:
         return tuple(name for name in self.population if name not in self.varying)
 
     @property
+    def parts(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+        """Columns left of each bar of a formula, and the bar: ``"|"`` where they correlate.
+
+        A single independent column has ``"|"`` too, as lme4's users write it.
+        """
+        together = {name for block in self.correlated for name in block}
+        alone = tuple(name for name in self.varying if name not in together)
+        parts = [(block, "|") for block in self.correlated]
+        if alone:
+            parts.append((alone, "||" if len(alone) > 1 else "|"))
+        # In the order of the columns.
+        return tuple(sorted(parts, key=lambda part: self.varying.index(part[0][0])))
+
+    @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
         """Positions i < j in `varying` of the coefficients that correlate, L of them."""
         position = {name: p for p, name in enumerate(self.varying)}

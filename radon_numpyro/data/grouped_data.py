@@ -85,6 +85,7 @@ class GroupedData:
         x: str | Sequence[str] = (),
         group: str,
         fixed: str | Sequence[str] = (),
+        correlated: bool = False,
         missing: Mapping[str, Any] | None = None,
         drop_missing: bool = False,
         center: Center = (),
@@ -107,6 +108,8 @@ class GroupedData:
             Column of the group labels, of any hashable type.
         fixed
             Columns of the predictors with one slope for all groups.
+        correlated
+            Whether the intercepts and slopes of a group correlate, as in ``(1 + x | group)``.
         missing
             Codes that stand for a missing value, one or a list by column: ``{"floor": 9}``. Rows
             that have one are left out and counted in ``left_out``.
@@ -140,11 +143,12 @@ class GroupedData:
         codes, groups = group_codes(rows.frame[group])
         x_values = np.column_stack([np.empty((len(codes), 0)), *columns])
         centers = resolve_centers(center, names, x_values.mean(0))
+        design = Design.with_fixed(predictors, others, correlated=correlated)
         return cls(
             y=read_only(outcome),
             x=read_only(x_values - zeros(centers, names)),
             group=read_only(codes),
-            labels=Labels(y, names, group, groups, Design.with_fixed(predictors, others)),
+            labels=Labels(y, names, group, groups, design),
             left_out=rows.left_out,
             lost_groups=rows.lost_groups,
             centers=centers,
@@ -179,7 +183,7 @@ class GroupedData:
 
         Returns
         -------
-        The data, with the formula in `formula` and what to know about its columns in `notes`.
+        The data, with the formula in `formula`, and in `notes` what to know about its columns.
 
         Raises
         ------
@@ -380,13 +384,8 @@ class GroupedData:
         return pd.DataFrame(outcome | columns | {self.labels.group: group})
 
     def __repr__(self) -> str:
-        labels = self.labels
         counts = f"{plural(self.num_rows, 'row')}, {plural(self.num_groups, 'group')}"
-        columns = " + ".join(labels.design.means) or "1"
-        fixed = "".join(f" + {name}" for name in labels.design.fixed)
-        formula = f"{labels.outcome} ~ {columns} | {labels.group}{fixed}"
-        if self.formula:
-            formula = text_of(self.formula)
+        formula = text_of(self.formula) if self.formula else self.labels.formula
         centers = "".join(f"; {name} from {value:.6g}" for name, value in self.centers)
         left_out = "".join(f"; left out {count}: {reason}" for reason, count in self.left_out)
         return f"GroupedData({counts}; {formula}{centers}{left_out})"

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radon_numpyro.data.checks import first_few, repeated, suggest
-from radon_numpyro.data.design import Design
+from radon_numpyro.data.design import INTERCEPT, Design
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,17 @@ class Labels:
     def __post_init__(self) -> None:
         if self.design is None:
             object.__setattr__(self, "design", Design.all_varying(self.predictors))
+
+    @property
+    def formula(self) -> str:
+        """The model in the notation of lme4, such as ``y ~ 1 + x + (1 + x || group)``."""
+
+        def terms(columns: tuple[str, ...]) -> str:
+            named = [name for name in columns if name != INTERCEPT]
+            return " + ".join(["1" if INTERCEPT in columns else "0", *named])
+
+        bars = [f"({terms(columns)} {bar} {self.group})" for columns, bar in self.design.parts]
+        return f"{self.outcome} ~ {' + '.join([terms(self.design.population), *bars])}"
 
 
 def as_index(labels: Sequence[Hashable], name: str | None = None) -> pd.Index:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from radon_numpyro.data.checks import read_only
 from radon_numpyro.data.design import Design
@@ -36,6 +36,9 @@ class Simulation:
         Seed of the generator.
     gamma
         Coefficients of the columns that do not vary by group, by name.
+    correlation
+        Correlation matrix of the coefficients of a group, shape (1 + K, 1 + K); None if they are
+        independent.
     """
 
     data: GroupedData
@@ -48,6 +51,7 @@ class Simulation:
     eps: float
     seed: int
     gamma: Mapping[str, float] = field(default_factory=dict)
+    correlation: NDArray[np.float64] | None = None
 
 
 def simulate(
@@ -63,10 +67,12 @@ def simulate(
     predictors: str | Sequence[str] | None = None,
     gamma: Mapping[str, float] | None = None,
     group_level: str | Sequence[str] = (),
+    correlation: ArrayLike | None = None,
 ) -> Simulation:
     """Draw data from the hierarchical model, with known truth.
 
-    alpha_c ~ Normal(mu_alpha, sigma_alpha), beta_ck ~ Normal(mu_beta_k, sigma_beta_k),
+    alpha_c ~ Normal(mu_alpha, sigma_alpha), beta_ck ~ Normal(mu_beta_k, sigma_beta_k), which
+    correlate within a group if a correlation is given,
     y_i ~ Normal(alpha_c(i) + x_i . beta_c(i) + v_i . gamma, eps). The first predictor is 0 or 1
     with equal probability, like a floor; the others are standard normal.
 
@@ -92,6 +98,9 @@ def simulate(
         Coefficients of columns that do not vary by group, by name. They change no other number.
     group_level
         Those of the latter that are the same in all rows of a group.
+    correlation
+        Correlation matrix of intercept and slopes, shape (1 + K, 1 + K); with one predictor a
+        number will do. The design of the data then has correlated coefficients.
 
     Returns
     -------
@@ -103,7 +112,8 @@ def simulate(
     TypeError
         A number or a count of another type.
     ValueError
-        A negative standard deviation or seed, no groups, no rows, or lengths that do not fit.
+        A negative standard deviation or seed, no groups, no rows, lengths that do not fit, or a
+        matrix that is no correlation matrix.
     """
     num_groups = _count("num_groups", num_groups, at_least=1)
     seed = _count("seed", seed, at_least=0)
@@ -125,8 +135,13 @@ def simulate(
     sd_y = _reals("eps", eps, 1, at_least=0)
 
     rng = np.random.default_rng(seed)
-    alpha = rng.normal(mean_a, sd_a, size=num_groups)
-    beta = rng.normal(mean_b, sd_b, size=(num_groups, num_predictors))
+    matrix = None if correlation is None else _correlation(correlation, 1 + num_predictors)
+    if matrix is None:
+        alpha = rng.normal(mean_a, sd_a, size=num_groups)
+        beta = rng.normal(mean_b, sd_b, size=(num_groups, num_predictors))
+    else:
+        noise = rng.standard_normal((num_groups, 1 + num_predictors)) @ _square_root(matrix)
+        alpha, beta = mean_a + sd_a * noise[:, 0], mean_b + sd_b * noise[:, 1:]
     group = np.repeat(np.arange(num_groups), sizes)
     x = rng.standard_normal((len(group), num_predictors))
     x[:, :1] = rng.integers(2, size=(len(group), 1))[:, :num_predictors]
@@ -142,7 +157,7 @@ def simulate(
     groups = [f"g{c:0{width}}" for c in range(num_groups)]
     labels = pd.Categorical.from_codes(group, groups)
     return Simulation(
-        data=_data(y, np.column_stack([x, v]), labels, names, tuple(fixed)),
+        data=_data(y, np.column_stack([x, v]), labels, names, tuple(fixed), matrix is not None),
         alpha=read_only(alpha),
         beta=read_only(beta),
         mu_alpha=float(mean_a[0]),
@@ -152,6 +167,7 @@ def simulate(
         eps=float(sd_y[0]),
         seed=seed,
         gamma=fixed,
+        correlation=None if matrix is None else read_only(matrix),
     )
 
 
@@ -180,13 +196,40 @@ def _data(
     group: pd.Categorical,
     predictors: Sequence[str] | None,
     fixed: tuple[str, ...],
+    correlated: bool,
 ) -> GroupedData:
     """Rows of predictors whose slopes vary, then of columns that do not."""
     num_slopes = x.shape[1] - len(fixed)
     names = predictors if predictors is not None else [f"x{k + 1}" for k in range(num_slopes)]
     data = GroupedData.from_arrays(y, x, group, predictors=[*names, *fixed])
-    design = Design.with_fixed(tuple(names), fixed)
-    return replace(data, labels=replace(data.labels, design=design)) if fixed else data
+    design = Design.with_fixed(tuple(names), fixed, correlated=correlated)
+    return replace(data, labels=replace(data.labels, design=design))
+
+
+def _correlation(value: ArrayLike, size: int) -> NDArray[np.float64]:
+    """Read a correlation matrix, or the one correlation of two coefficients."""
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim == 0 and size == 2:
+        array = np.array([[1.0, array], [array, 1.0]])
+    if (
+        array.shape == (size, size)
+        and np.isfinite(array).all()
+        and np.allclose(array, array.T)
+        and np.allclose(np.diagonal(array), 1.0)
+        and np.linalg.eigvalsh(array)[0] > -1e-10
+    ):
+        return array
+    raise ValueError(
+        f"Expected correlation to be a correlation matrix of shape ({size}, {size}), symmetric, "
+        f"with ones on the diagonal and without negative eigenvalues; got {value!r}"
+    )
+
+
+def _square_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Symmetric root of a positive semidefinite matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    root: NDArray[np.float64] = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    return root
 
 
 def _count(name: str, value: Any, *, at_least: int) -> int:

@@ -354,6 +354,27 @@ def scale_vector(scales: Scales) -> np.ndarray:
     return np.concatenate([*rows, np.empty((0, len(scales["eps"])))])
 
 
+def variance_at(scales: Scales, z: np.ndarray) -> np.ndarray:
+    """Variance between groups of the regression line at a row, for each draw of the scales.
+
+    Parameters
+    ----------
+    scales
+        As the table at the head says, of the hierarchical model.
+    z
+        Values of the columns that vary, shape (P,).
+
+    Returns
+    -------
+    array
+        Shape (S,).
+    """
+    reach = scale_vector(scales) * z[:, None]
+    if "correlation" not in scales:
+        return squared_norm(reach)
+    return np.einsum("ps,spq,qs->s", reach, scales["correlation"], reach)
+
+
 def hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
     """Terms of shape (S, C) for a batch of scales."""
     root = root_of_correlation(scales["correlation"]) if "correlation" in scales else None

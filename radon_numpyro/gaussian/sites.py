@@ -1,11 +1,13 @@
-"""Coefficients of the algebra as sites of the hierarchical model, for NumPy and for JAX."""
+"""Coefficients of the algebra as sites of the model, for NumPy and for JAX."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 
 
@@ -17,7 +19,13 @@ def population_sites(equations: NormalEquations, relative: Any) -> dict[str, Any
     equations
         The data.
     relative
-        Relative to the pooled fit, shape (Q,).
+        Relative to the pooled fit, shape (Q, ...).
+
+    Returns
+    -------
+    dict
+        ``mu_alpha`` (...), ``mu_beta`` (K, ...) and ``gamma`` (F, ...), those that the design has,
+        in the units of the model.
     """
     design, coefficients = equations.design, equations.to_model(relative)
     first, slopes = int(design.has_mean_intercept), len(design.means)
@@ -26,7 +34,9 @@ def population_sites(equations: NormalEquations, relative: Any) -> dict[str, Any
     return sites | ({"gamma": coefficients[first + slopes :]} if design.fixed else {})
 
 
-def group_sites(equations: NormalEquations, population: dict[str, Any], off: Any) -> dict[str, Any]:
+def group_sites(
+    equations: NormalEquations, population: Mapping[str, Any], off: Any
+) -> dict[str, Any]:
     """Coefficients of the groups by site.
 
     Parameters
@@ -36,14 +46,23 @@ def group_sites(equations: NormalEquations, population: dict[str, Any], off: Any
     population
         From :func:`population_sites`.
     off
-        Deviations from the population, shape (P, C).
+        Deviations from the population, shape (P, ..., C).
+
+    Returns
+    -------
+    dict
+        ``alpha`` (..., C) and ``beta`` (..., C, K), those that vary.
     """
-    design = equations.design
+    design, xp = equations.design, namespace(off)
     first, sites = int(design.intercept_varies), {}
     if first:
-        sites["alpha"] = population.get("mu_alpha", 0.0) + off[0]
+        mean = population.get("mu_alpha")
+        sites["alpha"] = off[0] if mean is None else mean[..., None] + off[0]
     if design.slopes:
+        slopes = off[first:]
         known = [k for k, name in enumerate(design.slopes) if name in design.means]
-        means = np.eye(len(design.slopes))[:, known] @ population["mu_beta"] if known else 0.0
-        sites["beta"] = means + off[first:].T
+        if known:
+            means = xp.tensordot(np.eye(len(design.slopes))[:, known], population["mu_beta"], 1)
+            slopes = means[..., None] + slopes
+        sites["beta"] = xp.moveaxis(slopes, 0, -1)
     return sites

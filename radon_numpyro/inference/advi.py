@@ -25,6 +25,7 @@ import numpyro
 from arviz_stats.base.array import array_stats
 from numpyro import handlers
 
+from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.inference import advi_windows as windows
 from radon_numpyro.inference.advi_start import mean_field_start
@@ -33,6 +34,7 @@ from radon_numpyro.inference.array_files import Arrays
 from radon_numpyro.inference.programs import latent_transforms, precision, random_key, unlabelled
 from radon_numpyro.inference.progress_bars import progress
 from radon_numpyro.inference.run_control import Run
+from radon_numpyro.model.correlations import correlation_of, correlation_root
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.regressions import ModelFunction
@@ -44,6 +46,7 @@ LAST_STEP = 0.0025
 MIN_WINDOWS, MAX_WINDOWS = 8, 24
 PRIMES = (2, 3, 5, 7, 11, 13, 17)
 MAX_KHAT_DRAWS = 4000
+CORRELATION_DRAWS = 4000
 CONVERGED = "the ELBO is level and the parameters have stopped moving"
 
 
@@ -55,7 +58,7 @@ class ADVIResult:
     ----------
     means, sds
         Mean and standard deviation of each site in its own (constrained) space, shaped as
-        the site.
+        the site; of the site ``partial_correlation`` those of the matrix ``correlation``.
     locs, scales
         Location and scale of the guide in the unconstrained space, shaped as the site.
     elbo
@@ -217,9 +220,12 @@ def fit_guide(
         locs, scales, means, sds, log_ratios = windows.summarise(
             key, params, start, statistics, priors, model=function, num_draws=khat_draws
         )
+    means, sds = _numpy(means), _numpy(sds)
+    if "partial_correlation" in means:
+        _of_correlations(statistics.labels.design, means, sds, locs, scales, seed)
     return ADVIResult(
-        means=_numpy(means),
-        sds=_numpy(sds),
+        means=means,
+        sds=sds,
         locs=_numpy(locs),
         scales=_numpy(scales),
         elbo=elbo,
@@ -231,6 +237,17 @@ def fit_guide(
         seed=seed,
         num_particles=num_particles,
     )
+
+
+def _of_correlations(
+    design: Design, means: Any, sds: Any, locs: Any, scales: Any, seed: int
+) -> None:
+    """Put moments of the matrix of correlations in the place of those of partial ones."""
+    del means["partial_correlation"], sds["partial_correlation"]
+    noise = np.random.default_rng(seed).standard_normal((len(design.pairs), CORRELATION_DRAWS))
+    loc, scale = (np.asarray(v["partial_correlation"])[:, None] for v in (locs, scales))
+    matrices = correlation_of(correlation_root(design, np.tanh((loc + scale * noise) / 2)))
+    means["correlation"], sds["correlation"] = matrices.mean(0), matrices.std(0)
 
 
 def _optimise(

@@ -103,6 +103,9 @@ def _population(equations: NormalEquations, priors: Priors, of: Model) -> dict[s
         starts["sigma_alpha"] = _scale_start(scale[0], num_groups - 1)
     if design.slopes:
         starts["sigma_beta"] = _scale_start(scale[first:], num_groups - 1)
+    if design.pairs:
+        spread = np.full(len(design.pairs), 1.0 / np.sqrt(max(num_groups, 4)))
+        starts["partial_correlation"] = Start(np.zeros_like(spread), spread)
     return starts
 
 

@@ -24,9 +24,10 @@ extended onion method, doi:10.1016/j.jmva.2009.04.008.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, override
 
 import numpy as np
+from scipy import special
 
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.pytrees import namespace, pytree
@@ -49,6 +50,56 @@ class LKJ(PriorFamily):
     """
 
     concentration: Any
+
+    def of_pair(self, size: int) -> PairPrior:
+        """Prior of one correlation among those of ``size`` coefficients.
+
+        Parameters
+        ----------
+        size
+            Coefficients that correlate, at least 2.
+        """
+        return PairPrior(float(self.concentration) - 1.0 + size / 2)
+
+
+@dataclass(frozen=True)
+class PairPrior(PriorFamily):
+    """Prior of a correlation r under LKJ: (1 + r) / 2 is Beta(b, b).
+
+    Attributes
+    ----------
+    b
+        Positive.
+    """
+
+    b: float
+    lower: ClassVar[float] = -1.0
+
+    @property
+    def upper(self) -> Any:
+        """1."""
+        return 1.0
+
+    @property
+    def sd(self) -> Any:
+        """Standard deviation."""
+        return 1.0 / np.sqrt(2.0 * self.b + 1.0)
+
+    @override
+    def log_density(self, value: Any) -> np.ndarray:
+        inside = np.clip(value, -1.0, 1.0)
+        normaliser = special.betaln(self.b, self.b) + (2.0 * self.b - 1.0) * np.log(2.0)
+        with np.errstate(divide="ignore"):
+            log = special.xlog1py(self.b - 1.0, -np.square(inside)) - normaliser
+        return np.where(np.abs(value) <= 1.0, log, -np.inf)
+
+    @override
+    def cdf(self, value: Any) -> np.ndarray:
+        return np.asarray(special.betainc(self.b, self.b, (1.0 + np.clip(value, -1, 1)) / 2))
+
+    @override
+    def quantile(self, prob: Any) -> np.ndarray:
+        return np.asarray(2.0 * special.betaincinv(self.b, self.b, prob) - 1.0)
 
 
 def correlation_root(design: Design, partial: Any) -> Any:

@@ -189,7 +189,6 @@ def formula(numbers: Numbers) -> list[Any]:
 
     line = [name(labels.outcome), " ~ ", written(labels.design.population)]
     if numbers.model.by_group:
-        bar = " || " if len(labels.design.varying) > 1 else " | "
-        varying = [written(labels.design.varying), bar, name(labels.group)]
-        line += [" + (", varying, ")"]
+        for columns, bar in labels.design.parts:
+            line += [" + (", written(columns), f" {bar} ", name(labels.group), ")"]
     return line

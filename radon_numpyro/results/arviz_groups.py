@@ -11,12 +11,12 @@ group                     content
 ========================  =====================================================================
 
 The first four come from NumPyro's ``Predictive`` and ``log_likelihood`` on the models as written
-(``model/regressions.py``). Top-level are ``mu_*``, ``sigma_*``, ``gamma`` and ``eps`` in the
-hierarchical model, all sites in the others. The population :math:`N(\mu, \sigma)` of the
-hierarchical model is left out of ``log_prior``. Power-scaling asks how the posterior would move if
-what was assumed before the data weighed more or less. But the coefficients are what the population
-is learnt from, the data of its hyperparameters: its density to the power of 1.01 would pretend that
-there were more groups.
+(``model/regressions.py``). Top-level are ``mu_*``, ``sigma_*``, ``correlation``, ``gamma`` and
+``eps`` in the hierarchical model, all sites in the others. The population :math:`N(\mu, \sigma)`
+of the hierarchical model is left out of ``log_prior``. Power-scaling asks how the posterior would
+move if what was assumed before the data weighed more or less. But the coefficients are what the
+population is learnt from, the data of its hyperparameters: its density to the power of 1.01 would
+pretend that there were more groups.
 
 References
 ----------
@@ -32,16 +32,21 @@ from typing import Any
 
 import jax
 import numpy as np
+import numpyro.distributions as dist
 import xarray as xr
+from numpyro import handlers
 from numpyro.infer import Predictive, log_likelihood
 
+from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.inference.programs import precision
 from radon_numpyro.model.models import Site
+from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.datatree import add_draws
 from radon_numpyro.results.fit_reader import (
     has_coefficients,
     read_data,
+    read_design,
     read_labels,
     read_model,
     read_priors,
@@ -133,7 +138,21 @@ def _without_outcome(tree: xr.DataTree) -> GroupedData:
 def _log_prior(tree: xr.DataTree) -> dict[str, Any]:
     priors, draws = read_priors(tree), _draws(tree)
     sites = [name for name, site in _sites(tree).items() if site.is_top_level]
-    return {s: getattr(priors, s).distribution().log_prob(draws[s]) for s in sites}
+    plain = [name for name in sites if name != "correlation"]
+    found = {s: getattr(priors, s).distribution().log_prob(draws[s]) for s in plain}
+    if "correlation" in sites:
+        found["correlation"] = _log_lkj(read_design(tree), priors, draws["correlation"])
+    return found
+
+
+def _log_lkj(design: Design, priors: Priors, draws: np.ndarray) -> Any:
+    """Log density of the blocks of a correlation matrix, shape (chains, draws)."""
+    total = 0.0
+    for block in design.correlated:
+        places = [design.varying.index(name) for name in block]
+        of_block = dist.LKJ(len(block), priors.correlation.concentration)
+        total = total + of_block.log_prob(draws[..., places, :][..., places])
+    return total
 
 
 def _prior(tree: xr.DataTree, key: Any) -> dict[str, Any]:
@@ -153,7 +172,9 @@ def _posterior_predictive(tree: xr.DataTree, key: Any) -> Mapping[str, Any]:
 
 def _log_likelihood(tree: xr.DataTree) -> Mapping[str, Any]:
     draws = _coefficients_too(tree, "log_likelihood")
+    # Partial correlations, which a fit has not kept, are drawn; the outcome does not need them.
+    model = handlers.seed(read_model(tree).function, 0)
     found: Mapping[str, Any] = log_likelihood(
-        read_model(tree).function, draws, read_data(tree), read_priors(tree), batch_ndims=2
+        model, draws, read_data(tree), read_priors(tree), batch_ndims=2
     )
     return found

@@ -11,9 +11,9 @@ import xarray as xr
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.model.coefficient_priors import columns_of_sites
-from radon_numpyro.model.location_priors import LocationPrior
+from radon_numpyro.model.location_priors import PriorFamily
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.scale_priors import ScalePrior
+from radon_numpyro.results.correlations import pair_names
 from radon_numpyro.results.fit_reader import read_draws, read_labels, read_model, read_priors
 
 # Largest distance between the distribution functions of two that count as one, and the quantile of
@@ -60,6 +60,12 @@ def prior_only(
     if not found:
         return None
     names = ", ".join(name for name, _, _ in found)
+    if all(site == "correlation" for _, site, _ in found):
+        return Finding(
+            f"The data say nothing of {names}: what is shown is the prior.",
+            "independent coefficients: || in the formula in place of |",
+            caution=True,
+        )
     what = f"The data say nothing of {names}: the numbers shown are those of the priors."
     slopes = list(
         dict.fromkeys(x for _, site, x in found if x and site in ("mu_beta", "beta", "gamma"))
@@ -72,7 +78,7 @@ def prior_only(
 
 def _sites(
     tree: xr.DataTree, priors: Priors
-) -> Iterator[tuple[str, str | None, np.ndarray, LocationPrior | ScalePrior]]:
+) -> Iterator[tuple[str, str | None, np.ndarray, PriorFamily]]:
     """Site, column, draws (S,), and prior of each parameter."""
     design = read_labels(tree).design
     columns, top_level = columns_of_sites(design), read_model(tree).top_level(design)
@@ -80,6 +86,10 @@ def _sites(
         prior = getattr(priors, site)
         if draws.ndim == 1:
             yield site, None, draws, prior.component(0)
+        elif site == "correlation":
+            for name, (i, j) in zip(pair_names(design), design.pairs, strict=True):
+                (block,) = (b for b in design.correlated if design.varying[i] in b)
+                yield site, name, draws[:, i, j], prior.of_pair(len(block))
         else:
             for k, name in enumerate(columns[site]):
                 yield site, name, draws[:, k], prior.component(k)

@@ -21,11 +21,12 @@ from radon_numpyro.data.identification import identified_coefficients
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.moments import overall_moments
 from radon_numpyro.gaussian import mixtures as mixture
-from radon_numpyro.gaussian.predictive import scale_vector
+from radon_numpyro.gaussian.predictive import variance_at
 from radon_numpyro.gaussian.triangles import population_columns
 from radon_numpyro.model.models import Model, coordinates
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.column_names import factors
+from radon_numpyro.results.correlations import correlations
 from radon_numpyro.results.datatree import column_dim, group_dim
 from radon_numpyro.results.fit_reader import (
     has_coefficients,
@@ -172,6 +173,8 @@ class Numbers:
         for site, draws in read_draws(self.tree, self.top_level).items():
             if draws.ndim == 1:
                 found[site] = draws
+            elif site == "correlation":
+                found |= correlations(self.labels.design, draws)
             else:
                 (dim,) = self.model.sites(self.labels.design)[site].dims
                 for k, x in enumerate(coordinates(self.labels.design)[dim]):
@@ -192,8 +195,7 @@ class Numbers:
         population = [of_column[name] for name in population_columns(design)]
         own = np.array([of_column[name] for name in design.varying])
         mu = read_population(self.tree) @ population
-        scales = scale_vector(read_scales(self.tree))
-        mean, variance = mu[:, None], (own**2 @ scales**2)[:, None]
+        mean, variance = mu[:, None], variance_at(read_scales(self.tree), own)[:, None]
         low, high = mixture.interval(mean, variance, self.prob, "eti")
         moments = mixture.moments(mean, variance)
         new = Estimate(*(value[0] for value in (*moments, low, high)))

@@ -141,7 +141,7 @@ def read_priors(tree: xr.DataTree) -> Priors:
 
 
 def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
-    """Draws of the scales, all chains in one axis, as ``gaussian/predictive.py`` takes them.
+    """Draws of scales and correlations, as ``gaussian/predictive.py`` takes them.
 
     Parameters
     ----------
@@ -152,7 +152,8 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     -------
     dict
         Those of ``sigma_alpha`` (S,) and ``sigma_beta`` (S, K) that the hierarchical model has,
-        and ``eps``, (S,) or (S, C), in float64.
+        ``correlation`` (S, P, P) of those that correlate, and ``eps``, (S,) or (S, C), in float64;
+        all chains in one axis.
 
     Raises
     ------
@@ -161,7 +162,8 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     """
     labels = read_labels(tree)
     sites = read_model(tree).sites(labels.design)
-    return read_draws(tree, [name for name, site in sites.items() if site.is_scale])
+    names = [name for name, site in sites.items() if site.is_scale or name == "correlation"]
+    return read_draws(tree, names)
 
 
 def read_draws(tree: xr.DataTree, sites: Iterable[str]) -> dict[str, np.ndarray]:

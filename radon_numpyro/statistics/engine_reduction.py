@@ -34,6 +34,7 @@ def reduce_rows(
     x: str | Sequence[str],
     group: str,
     fixed: str | Sequence[str] = (),
+    correlated: bool = False,
     missing: Mapping[str, Any] | None = None,
     drop_missing: bool = False,
 ) -> GroupSums:
@@ -46,7 +47,7 @@ def reduce_rows(
     y, x, group, fixed
         Names of the outcome, of the predictors whose slopes vary, of the group column and of the
         other predictors.
-    missing, drop_missing
+    correlated, missing, drop_missing
         As in ``GroupedData.from_frame``.
 
     Returns
@@ -73,7 +74,8 @@ def reduce_rows(
         own[ROW] = ROW
     columns, left_out = leave_out(every_row, own, codes, drop_missing=drop_missing)
     rows = columns.with_columns(nw.col(f"value {j}").cast(nw.Float64) for j in range(len(names)))
-    sums = reduce_values(rows, names, group, left_out, Design.with_fixed(predictors, others))
+    design = Design.with_fixed(predictors, others, correlated=correlated)
+    sums = reduce_values(rows, names, group, left_out, design)
     if not left_out:
         return sums
     return replace(sums, lost_groups=lost_groups(every_row, sums, codes.get(group, [])))

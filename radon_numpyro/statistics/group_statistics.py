@@ -105,6 +105,7 @@ class GroupStatistics:
         x: str | Sequence[str] = (),
         group: str,
         fixed: str | Sequence[str] = (),
+        correlated: bool = False,
         missing: Mapping[str, Any] | None = None,
         drop_missing: bool = False,
         center: Center = (),
@@ -161,7 +162,7 @@ class GroupStatistics:
         """
         known = known_frame(frame)
         columns: dict[str, Any] = {"y": y, "x": x, "group": group, "fixed": fixed}
-        columns |= {"missing": missing, "drop_missing": drop_missing}
+        columns |= {"correlated": correlated, "missing": missing, "drop_missing": drop_missing}
         if isinstance(known, nw.LazyFrame):
             statistics = cls._of_columns(reduce_rows(known, **columns))
             mean = statistics.count @ statistics.mean_x / statistics.count.sum()
@@ -230,7 +231,7 @@ class GroupStatistics:
 
     def _sums(self) -> GroupSums:
         """Moments of all columns together, the outcome last."""
-        arrays = {name: np.asarray(getattr(self, name), dtype=np.float64) for name in STATISTICS}
+        arrays = {n: np.asarray(getattr(self, n), dtype=np.float64) for n in STATISTICS}
         means = np.column_stack([arrays["mean_x"], arrays["mean_y"]])
         products = np.empty((*means.shape, means.shape[1]))
         products[:, :-1, :-1], products[:, -1, -1] = arrays["sxx"], arrays["syy"]

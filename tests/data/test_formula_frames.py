@@ -149,7 +149,9 @@ def test_columns_that_do_not_vary_follow_those_that_do(frame):
     assert data.labels.design == Design(("Intercept", "x", "year", "warm"), ("Intercept", "x"))
     np.testing.assert_array_equal(data.x[:, [0, 2]], frame[["x", "warm"]].to_numpy(float))
     assert dict(data.centers) == {"year": frame.year.mean()}
-    assert repr(data).startswith("GroupedData(30 rows, 3 groups; y ~ x | town + year + warm;")
+    assert repr(data).startswith(
+        "GroupedData(30 rows, 3 groups; y ~ 1 + x + year + warm + (1 + x || town);"
+    )
     by_formula = GroupedData.from_formula("y ~ x + year + warm + (x || town)", frame)
     assert by_formula.labels.predictors == ("x", "year", "warm[True]")
     one = GroupedData.from_frame(frame, **names, x="x", fixed="year")

@@ -147,8 +147,6 @@ def test_a_category_with_too_many_levels_or_cells_is_refused():
 @pytest.mark.parametrize(
     ("formula", "says"),
     [
-        ("y ~ x + (1 + x | g)", "write || for independent coefficients"),
-        ("y ~ c + (0 + c | g)", "write || for independent coefficients"),
         ("y ~ (1 | g) + (1 | h)", "several groupings in one model are not in this edition"),
         ("y ~ (0 + c | g) + (0 + c || h)", "several groupings"),
         ("y ~ (1 | g/h)", "nested groupings are not in this edition"),

@@ -20,6 +20,7 @@ from radon_numpyro import (
 )
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.model.coefficient_priors import parse_prior
+from radon_numpyro.model.correlations import LKJ
 from radon_numpyro.model.priors import resolve_priors
 
 # y ~ 1 + a + c + (1 + a + b | town): b has no mean slope, c does not vary.
@@ -272,8 +273,9 @@ def test_flat_priors_are_flat_throughout():
         "sigma_beta",
         "eps",
     }
-    assert len(sites) == 8
+    assert len(sites) == 9
     assert priors.mu_beta == priors.gamma == Flat()
+    assert priors.correlation == LKJ(1.0)
 
 
 # As text

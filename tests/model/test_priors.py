@@ -13,6 +13,7 @@ from scipy import stats
 from radon_numpyro import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.radon import load_radon
+from radon_numpyro.model.correlations import LKJ
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 LOCATIONS = ("mu_alpha", "mu_beta", "alpha", "beta", "gamma")
@@ -60,6 +61,7 @@ def test_json_is_readable():
         "beta": location,
         "eps": scale,
         "gamma": location,
+        "correlation": {"family": "LKJ", "concentration": 1.0},
     }
 
 
@@ -111,6 +113,7 @@ def test_weakly_informative_follows_its_formula(unequal_data, num_predictors):
         alpha=intercept,
         beta=slope,
         eps=HalfNormal(sd_y),
+        correlation=LKJ(2.0),
     )
     assert_priors_close(Priors.weakly_informative(data), expected)
 
