@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpyro.infer.util import constrain_fn
+from numpyro import infer
 
 from radon_numpyro.inference.parametrisation import Parametrisation
 from radon_numpyro.inference.programs import in_threads, num_cores, program, unraveller
@@ -180,7 +180,7 @@ def _over_draws(
 
     def of_draw(draw: Any) -> Mapping[str, Any]:
         key, position = draw
-        values = constrain_fn(
+        values = infer.util.constrain_fn(
             model, (target, priors), {}, unravel(position), return_deterministic=True
         )
         return sites(key, values)
