@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from radon_numpyro.data.simulation import simulate
     from radon_numpyro.inference.advi import fit_advi
     from radon_numpyro.inference.nuts import sample_nuts
+    from radon_numpyro.model.correlations import LKJ
     from radon_numpyro.model.location_priors import Flat, Normal
     from radon_numpyro.model.priors import Priors
     from radon_numpyro.model.regressions import hierarchical, individual, pooled
@@ -58,6 +59,7 @@ __all__ = [
     "HalfCauchy",
     "Exponential",
     "HalfFlat",
+    "LKJ",
     "fit",
     "resume",
     "fit_advi",
@@ -90,6 +92,7 @@ _MODULE_OF = {
     "HalfCauchy": "model.scale_priors",
     "Exponential": "model.scale_priors",
     "HalfFlat": "model.scale_priors",
+    "LKJ": "model.correlations",
     "fit": "pipeline",
     "resume": "pipeline",
     "fit_advi": "inference.advi",

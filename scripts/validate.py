@@ -2,11 +2,12 @@
 
     .venv/bin/python scripts/validate.py [--quick] [--out FOLDER]
 
-Calibration of the three models, and of the hierarchical one with three columns that do not vary by
-group: parameters from the priors, data from the parameters, and the rank of the truth among draws
-of the posterior, for every parameter and for the log likelihood. If the draws are those of the
-posterior, ranks are uniform; an envelope shows how far their distribution may stray at all points
-and for all quantities of a model together, with a probability of 99 %.
+Calibration of the three models, of the hierarchical one with three columns that do not vary by
+group, and of one with three coefficients that correlate: parameters from the priors, data from the
+parameters, and the rank of the truth among draws of the posterior, for every parameter and for the
+log likelihood. If the draws are those of the posterior, ranks are uniform; an envelope shows how
+far their distribution may stray at all points and for all quantities of a model together, with a
+probability of 99 %.
 
 Reference: the scales and means of the tutorial's model on the radon data by each parametrisation
 of NUTS, beside the exact posterior on a grid, whose algebra shares no line with the package. The
@@ -31,6 +32,7 @@ from benchmarks.reference import radon_moments
 from validation.calibration import (
     FIXED_COLUMNS,
     RANKS,
+    THREE_PREDICTORS,
     ecdf_differences,
     envelope,
     p_values,
@@ -42,7 +44,7 @@ from radon_numpyro import Priors, diagnose, fit, load_radon
 from radon_numpyro.data.whole_files import check_writable, write_whole
 
 MODELS = ("hierarchical", "individual", "pooled")
-WITH_FIXED = "with fixed columns"
+WITH_FIXED, CORRELATED = "with fixed columns", "correlated"
 OFFERED = ("marginal", "noncentered")
 PROBABILITY = 0.99
 MIN_ESS = 400
@@ -59,6 +61,9 @@ def calibrate(model, num_data_sets, seed):
     started = time.perf_counter()
     if model == WITH_FIXED:
         counts, names = ranks("hierarchical", num_data_sets, seed, x=FIXED_COLUMNS, num_fixed=3)
+    elif model == CORRELATED:
+        x = THREE_PREDICTORS[:, :2]
+        counts, names = ranks("hierarchical", num_data_sets, seed, x=x, correlated=True)
     else:
         counts, names = ranks(model, num_data_sets, seed)
     points, differences = ecdf_differences(counts)
@@ -131,7 +136,7 @@ def validate(*, data_sets, draws):
     """Everything, as data."""
     radon = load_radon()
     exact = radon_moments(radon.y, radon.x[:, 0].astype(int), radon.group)
-    names = (*MODELS, WITH_FIXED)
+    names = (*MODELS, WITH_FIXED, CORRELATED)
     models = {name: calibrate(name, data_sets, seed=k) for k, name in enumerate(names, 1)}
     methods = {method: compare(exact, method, draws, seed=1) for method in (*OFFERED, "centered")}
     calibrated = not any(model["outside"] for model in models.values())

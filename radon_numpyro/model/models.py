@@ -138,7 +138,7 @@ class Model:
         """
         sites = self.sites(design)
         names = [name for name, site in sites.items() if site.is_top_level]
-        return sorted(names, key=lambda name: sites[name].is_scale or name == "correlation")
+        return sorted(names, key=lambda n: sites[n].is_scale or COEFFICIENT in sites[n].dims)
 
     def check(self, design: Design) -> None:
         """Refuse a design that the model has no place for.

@@ -15,6 +15,7 @@ from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.inference.advi import fit_advi
 from radon_numpyro.inference.inversion import draw_exact
 from radon_numpyro.inference.nuts import sample_nuts
+from radon_numpyro.model.correlations import LKJ
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -43,10 +44,27 @@ PRIORS = Priors(
     beta=Normal(-0.5, 0.7),
     eps=HalfNormal(1.2),
     gamma=Normal(0.3, 0.9),
+    correlation=LKJ(1.5),
 )
 
 
-def draw_truth(rng, model, x, num_fixed=0):
+def draw_lkj(rng, size, concentration):
+    """A correlation matrix from the LKJ prior, by the onion method."""
+    b = concentration + (size - 2) / 2
+    matrix = np.eye(size)
+    matrix[0, 1] = matrix[1, 0] = 2 * rng.beta(b, b) - 1
+    for k in range(2, size):
+        b -= 0.5
+        direction = rng.normal(size=k)
+        radius = np.sqrt(rng.beta(k / 2, b))
+        column = np.linalg.cholesky(matrix[:k, :k]) @ (
+            radius * direction / np.linalg.norm(direction)
+        )
+        matrix[:k, k] = matrix[k, :k] = column
+    return matrix
+
+
+def draw_truth(rng, model, x, num_fixed=0, correlated=False):
     """Parameters from the prior, and data from them; the last columns do not vary by group."""
     p, k = PRIORS, x.shape[1] - num_fixed
     if model == "hierarchical":
@@ -59,6 +77,13 @@ def draw_truth(rng, model, x, num_fixed=0):
         }
         alpha = rng.normal(truth["mu_alpha"], truth["sigma_alpha"], NUM_GROUPS)
         beta = rng.normal(truth["mu_beta"], truth["sigma_beta"], (NUM_GROUPS, k))
+        if correlated:
+            truth["correlation"] = draw_lkj(rng, 1 + k, p.correlation.concentration)
+            sds = np.append(truth["sigma_alpha"], truth["sigma_beta"])
+            covariance = sds[:, None] * truth["correlation"] * sds
+            means = np.append(truth["mu_alpha"], truth["mu_beta"])
+            both = rng.multivariate_normal(means, covariance, NUM_GROUPS)
+            alpha, beta = both[:, 0], both[:, 1:]
     else:
         shape = () if model == "pooled" else (NUM_GROUPS,)
         alpha = rng.normal(p.alpha.loc, p.alpha.scale, shape)
@@ -89,6 +114,12 @@ def line(sites, x):
 
 def quantities(sites, x, y):
     """Parameters and the log likelihood, one column each, from sites with a leading draw axis."""
+    sites = dict(sites)
+    if "correlation" in sites:
+        # Each pair once.
+        matrices = np.asarray(sites["correlation"])
+        pairs = np.triu_indices(matrices.shape[-1], 1)
+        sites["correlation"] = matrices[:, pairs[0], pairs[1]]
     flat = {n: np.asarray(v).reshape(len(v), -1) for n, v in sites.items()}
     eps = of_row(sites["eps"])
     log_likelihood = stats.norm.logpdf(y, line(sites, x), eps).sum(-1, keepdims=True)
@@ -119,16 +150,26 @@ def draws_of(model, data, seed):
     return {n: v[0, ::thin] for n, v in found.items()}
 
 
-def ranks(model, num_data_sets, seed, distort=lambda sites: sites, x=ONE_PREDICTOR, num_fixed=0):
+def ranks(
+    model,
+    num_data_sets,
+    seed,
+    distort=lambda sites: sites,
+    x=ONE_PREDICTOR,
+    num_fixed=0,
+    correlated=False,
+):
     """Rank of the truth among the draws, for each data set and quantity, and their names."""
     rng = np.random.default_rng(seed)
     out = []
     names = [f"x{j + 1}" for j in range(x.shape[1])]
     varying, fixed = names[: len(names) - num_fixed], names[len(names) - num_fixed :]
     for k in range(num_data_sets):
-        truth, y = draw_truth(rng, model, x, num_fixed)
+        truth, y = draw_truth(rng, model, x, num_fixed, correlated)
         frame = pd.DataFrame(x, columns=names).assign(y=y, group=GROUP)
-        data = GroupedData.from_frame(frame, y="y", x=varying, fixed=fixed, group="group")
+        data = GroupedData.from_frame(
+            frame, y="y", x=varying, fixed=fixed, group="group", correlated=correlated
+        )
         drawn = quantities(distort(draws_of(model, data, k)), x, y)
         exact = quantities({n: np.asarray(v)[None] for n, v in truth.items()}, x, y)
         assert drawn[1] == exact[1]

@@ -16,7 +16,7 @@ GREY = "0.45"
 def figure(result):
     """One panel of rank ECDFs for each model, one of the reference posterior."""
     models = result["calibration"]["models"]
-    fig = plt.figure(figsize=(7.0, 5.8), layout="constrained")
+    fig = plt.figure(figsize=(8.5, 5.8), layout="constrained")
     grid = fig.add_gridspec(2, len(models))
     axes = [fig.add_subplot(grid[0, k]) for k in range(len(models))]
     for ax, (name, model) in zip(axes, models.items(), strict=True):

@@ -524,17 +524,13 @@ def test_to_frame_goes_back(frame, data):
 
 
 def test_repr_says_what_it_is(data):
-    assert (
-        repr(load_radon())
-        == "GroupedData(919 rows, 85 groups; log_radon ~ 1 + floor + (1 + floor || county))"
-    )
+    formula = "log_radon ~ 1 + floor + (1 + floor || county)"
+    assert repr(load_radon()) == f"GroupedData(919 rows, 85 groups; {formula})"
     assert "12490 rows, 471 groups" in repr(load_radon("us"))
     assert "left out 287: floor is 9 (missing)" in repr(load_radon("us"))
-    assert (
-        repr(data.select("c"))
-        == "GroupedData(1 row, 1 group; level ~ 1 + floor + warm + (1 + floor + warm || town))"
-    )
-    assert "y ~ 1 | group" in repr(GroupedData.from_arrays([1], None, [1]))
+    formula = "level ~ 1 + floor + warm + (1 + floor + warm || town)"
+    assert repr(data.select("c")) == f"GroupedData(1 row, 1 group; {formula})"
+    assert "y ~ 1 + (1 | group)" in repr(GroupedData.from_arrays([1], None, [1]))
 
 
 # Fingerprint

@@ -146,8 +146,8 @@ def test_the_mode_under_flat_priors_is_that_of_lme4(data, sds, criterion, coeffi
     def minus_log_density(log_scales):
         values = np.exp(log_scales)
         found = marginal(equations, values[:-1], values[-1], prior)
-        by_scale, by_eps = gradient(equations, found, prior)
-        return -found.log_density, -np.append(by_scale, by_eps) * values
+        slopes = gradient(equations, found, prior)
+        return -found.log_density, -np.append(slopes.scale, slopes.eps) * values
 
     start = np.log(np.array(sds)) + 0.2 * (-1.0) ** np.arange(len(sds))
     best = optimize.minimize(

@@ -41,6 +41,12 @@ def test_columns_that_do_not_vary_are_calibrated_in_brief():
     assert_uniform(*ranks("pooled", 200, seed=8, x=FIXED_COLUMNS, num_fixed=3))
 
 
+def test_correlated_coefficients_are_calibrated_in_brief():
+    """Three coefficients in six groups of one to twelve rows."""
+    x = THREE_PREDICTORS[:, :2]
+    assert_uniform(*ranks("hierarchical", 30, seed=9, x=x, correlated=True))
+
+
 @pytest.mark.slow
 def test_marginal_method_is_calibrated():
     jax.clear_caches()
