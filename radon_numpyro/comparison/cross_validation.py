@@ -166,7 +166,7 @@ def refitting(
     # Every fold starts from the closed-form guide of all the data, which is near its own.
     guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
     method, _ = choose_method(model, None, design)
-    names = [name for name, site in of.sites(design).items() if site.is_scale]
+    names = of.scales(design)
     sample = partial(
         sample_nuts,
         advi=guide,

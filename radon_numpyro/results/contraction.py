@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,9 @@ import xarray as xr
 
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.findings import Finding
-from radon_numpyro.model.coefficient_priors import columns_of_sites
-from radon_numpyro.model.location_priors import PriorFamily
-from radon_numpyro.model.priors import Priors
-from radon_numpyro.results.correlations import pair_names
-from radon_numpyro.results.fit_reader import read_draws, read_labels, read_model, read_priors
+from radon_numpyro.model.coefficient_priors import parameter_priors
+from radon_numpyro.results.estimates import Numbers
+from radon_numpyro.results.fit_reader import read_design, read_model, read_priors
 
 # Largest distance between the distribution functions of two that count as one, and the quantile of
 # Kolmogorov's distribution that it has to exceed with so many effective draws.
@@ -38,23 +36,26 @@ def prior_only(
         ``ess_bulk`` by parameter.
     explained
         What was found of the data: slopes of predictors that these name need no second finding,
-        nor do the spreads of one group.
+        nor do spreads and correlations where there is one group.
     """
     if read_model(tree).eps_by_group:
         return None
     found: list[tuple[str, str, str | None]] = []
+    draws = Numbers(tree, 0.9).parameters()
+    priors = parameter_priors(read_model(tree), read_design(tree), read_priors(tree))
     named = " ".join(finding.what for finding in explained if not finding.caution)
     one_group = int((tree["constant_data"]["count"] > 0).sum()) == 1
-    for site, predictor, draws, prior in _sites(tree, read_priors(tree)):
-        name = site if predictor is None else f"{site}[{predictor}]"
-        explained_already = repr(predictor) in named or (one_group and site.startswith("sigma"))
+    for name, (site, predictor, prior) in priors.items():
+        between = site.startswith("sigma") or site == "correlation"
+        explained_already = repr(predictor) in named or (one_group and between)
         # No posterior is an improper prior.
         if explained_already or not prior.proper:
             continue
-        ordered = np.sort(draws)
+        ordered = np.sort(draws[name])
         below = np.arange(len(ordered)) / len(ordered)
         distance = np.abs(prior.cdf(ordered) - below).max()
-        ess = max(float(checks.loc[name, "ess_bulk"]), 1.0) if name in checks.index else len(draws)
+        known = name in checks.index
+        ess = max(float(checks.loc[name, "ess_bulk"]), 1.0) if known else len(ordered)
         if distance < max(SAME, min(KOLMOGOROV / np.sqrt(ess), 2 * SAME)):
             found.append((name, site, predictor))
     if not found:
@@ -74,22 +75,3 @@ def prior_only(
         named = first_few(slopes)
         return Finding(what, f"leave {named} out of x", f"leave {named} out of the --x options")
     return Finding.advising(what, "{model}, which has no such parameter", model="pooled")
-
-
-def _sites(
-    tree: xr.DataTree, priors: Priors
-) -> Iterator[tuple[str, str | None, np.ndarray, PriorFamily]]:
-    """Site, column, draws (S,), and prior of each parameter."""
-    design = read_labels(tree).design
-    columns, top_level = columns_of_sites(design), read_model(tree).top_level(design)
-    for site, draws in read_draws(tree, top_level).items():
-        prior = getattr(priors, site)
-        if draws.ndim == 1:
-            yield site, None, draws, prior.component(0)
-        elif site == "correlation":
-            for name, (i, j) in zip(pair_names(design), design.pairs, strict=True):
-                (block,) = (b for b in design.correlated if design.varying[i] in b)
-                yield site, name, draws[:, i, j], prior.of_pair(len(block))
-        else:
-            for k, name in enumerate(columns[site]):
-                yield site, name, draws[:, k], prior.component(k)
