@@ -106,11 +106,11 @@ def reduce_formula(
             float(overall.count[0]), mean[places], block, constant=with_constant
         )
 
-    design, aliased = plan.design(free)
+    design, aliased, redundant = plan.design(free)
     order = dict.fromkeys((*response, *right))
     kinds = tuple(engine.kinds[name] for name in order)
     learnt = ModelFormula(terms, kinds, engine.state, design)
-    notes = notes_of(terms, unused_notes(engine.unused), shapes, aliased)
+    notes = notes_of(terms, unused_notes(engine.unused), shapes, aliased, redundant)
     return _of_design(sums, design), learnt, notes
 
 

@@ -68,6 +68,7 @@ def assert_same(found, expected):
         "y ~ log(x1, 3) + log1p(x1) + log2(x2) + cos(x1) + tan(x3/9) + I(warm * x1) + (1 | town)",
         "y ~ c:Sex + x1 %in% c - 1 + (x2 || town)",
         "y ~ 1 + (1 | town)",
+        "y ~ c + (1 | town) + (0 + c || town)",
     ],
 )
 def test_an_engine_gives_the_statistics_of_the_rows_in_memory(frames, frame, formula):
