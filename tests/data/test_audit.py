@@ -433,6 +433,40 @@ def test_labels_are_looked_at_in_an_audit():
     assert what.startswith("2 labels of 'group' ('Cass', 'CASS') differ")
 
 
+@pytest.mark.parametrize("label", ["NA", "N/A", "nan", "NULL", "null", "", "  "])
+def test_a_group_that_looks_like_a_missing_value_is_named(label):
+    group = [label, "Cass", "Cass", label, "Cook", "Cook"]
+    data = GroupedData.from_arrays(np.arange(6.0) ** 1.5, None, group, group_name="site")
+    for source in (data, GroupStatistics.from_data(data)):
+        (finding,) = source.audit().findings
+        assert finding.what == (f"{label!r} is a group of 'site' and looks like a missing value.")
+        assert finding.advice == (
+            f"if it is one, leave these rows out: missing={{'site': [{label!r}]}}"
+        )
+        assert source.audit().bearing_on("pooled")[0].caution
+
+
+def test_a_level_that_looks_like_a_missing_value_is_left_out_as_advised():
+    """Nothing is left out by itself: among text NA may be Namibia."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"c": rng.choice(["a", "b", "NA"], 60), "g": np.arange(60) % 4})
+    frame = frame.assign(y=rng.normal(size=60))
+    data = GroupedData.from_formula("y ~ c + (1 | g)", frame)
+    assert data.num_rows == 60
+    (finding,) = data.audit().findings
+    assert finding.what == "'NA' is a level of 'c' and looks like a missing value."
+    assert finding.command.endswith("leave these rows out: --missing c=NA")
+    kept = GroupedData.from_formula("y ~ c + (1 | g)", frame, missing={"c": ["NA"]})
+    assert kept.num_rows == (frame.c != "NA").sum() < 60
+    assert kept.audit().findings == ()
+
+
+def test_labels_that_only_begin_like_missing_values_are_left_alone():
+    group = ["Nanaimo", "NAB", "Cook", "0"] * 3
+    data = GroupedData.from_arrays(np.arange(12.0) ** 1.5, None, group)
+    assert data.audit().findings == ()
+
+
 # Predictors
 
 
