@@ -23,14 +23,15 @@ from radon_numpyro.data.formula_columns import (
     independent,
     part_layout,
 )
-from radon_numpyro.data.formula_syntax import LOGICAL
+from radon_numpyro.data.formula_syntax import LOGICAL, Name
 from radon_numpyro.data.formula_terms import Part, Terms
 from radon_numpyro.data.formula_values import Basis, Interpreter
 from radon_numpyro.data.frame_columns import (
     NUMBER,
+    FrameColumn,
     Kind,
+    level_notes,
     read_column,
-    unused_notes,
 )
 
 
@@ -142,7 +143,7 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
         formula,
         y,
         made[:, [places[name] for name in design.predictors]],
-        notes_of(terms, unused_notes(list(read.values())), values, aliased, redundant),
+        notes_of(terms, list(read.values()), values, aliased, redundant),
     )
 
 
@@ -295,7 +296,7 @@ def _check_part(part: Part, names: Sequence[str], before: Mapping[str, None], gr
 
 def notes_of(
     terms: Terms,
-    unused: Sequence[str],
+    columns: Sequence[FrameColumn],
     values: Mapping[str, Categories | Basis],
     aliased: Sequence[str],
     redundant: Sequence[str],
@@ -306,15 +307,16 @@ def notes_of(
     ----------
     terms
         The formula.
-    unused
-        Notes on levels without rows.
+    columns
+        The columns in use, those with categories among them.
     values
         Values of the factors.
     aliased, redundant
         Names of the population columns that are left out, and of columns that vary all the same.
     """
     notes = [*codings((terms.common, *terms.random), terms.factors, values)]
-    notes += unused
+    plain = [node.value for node in terms.factors.values() if isinstance(node, Name)]
+    notes += level_notes(columns, plain)
     if aliased:
         notes.append(
             f"Left out of the population {plural(len(aliased), 'column')} that those before "

@@ -107,13 +107,18 @@ def test_an_empty_cell_is_left_out_as_in_memory(frames, frame):
     assert "'I(x1 - 3)', 'c[q]:Sex[Male]'" in found.notes[-1]
 
 
-def test_an_enum_has_its_own_order(frame):
-    sizes = pl.Enum(["s", "m", "l"])
-    lazy = pl.from_pandas(frame).with_columns(pl.col("size").cast(sizes)).lazy()
+@pytest.mark.parametrize("names", [{"p": "s", "q": "l", "r": "l"}, {"p": "s", "q": "m", "r": "l"}])
+def test_an_enum_has_its_own_order(frame, names):
+    """With a level that no row has, and with three, whose order has no part: both are said."""
+    size = pd.Categorical(frame.c.map(names), ["s", "m", "l"], ordered=True)
+    frame = frame.assign(size=size)
+    text = pl.from_pandas(frame.assign(size=frame["size"].astype(str)))
+    lazy = text.with_columns(pl.col("size").cast(pl.Enum(["s", "m", "l"]))).lazy()
     found = GroupStatistics.from_formula("y ~ size + (1 | town)", lazy)
     expected = GroupStatistics.from_formula("y ~ size + (1 | town)", frame)
     assert_same(found, expected)
     assert found.notes == expected.notes
+    assert len(found.notes) == 2
 
 
 def test_rows_are_left_out_before_levels_are_asked(frames, frame):
