@@ -216,7 +216,7 @@ def fit(
                     warnings.warn(DataWarning(failed), stacklevel=2)
                 return found
             settings = replace(settings, method=choose_method(model, None, design)[0])
-            remarks["method_reason"] = f"integration over the scales is not reliable: {found}"
+            remarks["method_reason"] = found[0].lower() + found[1:].rstrip(".")
         if num_advi_steps is None:
             size = statistics.num_groups * len(design.varying)
             settings = replace(

@@ -137,7 +137,9 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     posterior = tree["posterior"].to_dataset()
     # R-hat and ESS go by ranks, to which infinity is a number like others.
     posterior = posterior.where(np.isfinite(posterior))
-    named, integrated = pairs_alone(posterior, read_design(tree)), is_integrated(tree)
+    named, integrated = posterior, is_integrated(tree)
+    if "correlation" in posterior:
+        named = pairs_alone(posterior, read_design(tree))
     table = effective_sizes(tree, named) if integrated else _table(named)
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
     # Without chains the draws are worth what they are together.
