@@ -6,8 +6,8 @@ ends at h, as a uniform one does, it is :math:`s = v / \sqrt{1 + (v/h)^2}`, so t
 at infinity. A partial correlation is :math:`z = \tanh t`. Negative t stand for signed standard
 deviations, in which the density is smooth (``gaussian/conditional.py``).
 
-Where hardly any scatter is seen within groups the data determine the sum of the variances much
-better than their parts. The coordinates are then
+Where hardly any scatter is seen within very many groups the data determine the sum of the variances
+much better than their parts. The coordinates are then
 
 .. math:: \lambda = \tfrac12\log\Big(\epsilon^2 + \sum_p v_p^2 r_p^2\Big), \qquad
           v_p r_p / \epsilon = 0.3\sinh t_p
@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from radon_numpyro.data.design import Design
+from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.model.priors import Priors
 
@@ -29,11 +30,15 @@ from radon_numpyro.model.priors import Priors
 BEND = 0.3
 # Beyond these coordinates scales overflow, and 1 - z^2 is 0.
 FAR, FAR_CORRELATION = 300.0, 18.0
+# Powers of e, in units of a scale, that no proper posterior reaches with any mass.
+ENDLESS = 100.0
 # Coarse points: powers of e that scales reach beyond their units, and how far the residual one is
 # from where it is seen, either way; partial correlations.
 REACH, RESIDUAL_REACH, CORRELATION_REACH = 3.5, 1.0, 1.0
 # Share of the rows whose scatter is that within groups, below which it is hardly seen.
 HARDLY = 0.1
+# Rows beyond the population coefficients that determine the sum of the variances.
+ENOUGH_ROWS = 20
 
 
 class ScaleValues(NamedTuple):
@@ -79,7 +84,8 @@ class Coordinates:
     def __init__(self, equations: NormalEquations, priors: Priors) -> None:
         self._num_scales, self._pairs = equations.size, pairs_of(equations)
         rms, residual, total, seen = _plug_in(equations)
-        self._by_ratio = bool(equations.size) and not seen
+        spare = equations.num_rows - equations.population.shape[1]
+        self._by_ratio = bool(equations.size) and not seen and spare >= ENOUGH_ROWS
         families = scale_families(equations.design, priors, equations.size)
         self._upper = np.array([family.upper for family in families], dtype=float)[:, None]
         limit = np.array([family.start_limit for family in families], dtype=float)
@@ -105,6 +111,10 @@ class Coordinates:
         log_gap = -2.0 * _log_cosh(angle)
         log_jacobian = log_jacobian - 1.5 * log_bound.sum(0) + log_gap.sum(0)
         return ScaleValues(s[:-1], s[-1], np.tanh(angle), log_gap, log_jacobian)
+
+    def endless(self, points: np.ndarray) -> np.ndarray:
+        """Which points are so far out that only an improper posterior has any there, shape (S,)."""
+        return (np.abs(points[:, : self._num_scales + 1]) > ENDLESS).any(1)
 
     def inside(self, points: np.ndarray) -> np.ndarray:
         """Which points are so near that their scales neither overflow nor vanish, shape (S,)."""
@@ -174,7 +184,10 @@ def _plug_in(equations: NormalEquations) -> tuple[np.ndarray, float, float, bool
     rows = float(equations.num_rows)
     squares = np.einsum("c,rpc->p", equations.repeats, np.square(equations.root))
     rms = np.sqrt(np.where(squares > 0, squares, rows) / rows)
-    total = float(np.sqrt(max(equations.rss / rows, np.finfo(float).tiny)))
+    mean_square, of_fit = equations.rss / rows, np.square(equations.basis @ equations.fit).sum()
+    # Where the pooled fit is exact there is no unit but the size of the outcomes.
+    exact = mean_square <= ROUNDING * of_fit
+    total = float(np.sqrt(of_fit if exact else mean_square)) or 1.0
     # Rows of zeros are no degrees of freedom lost.
     used = np.einsum("ppc->pc", equations.root) != 0
     lost = (used * equations.repeats).sum() + (np.diagonal(equations.pooled_root) != 0).sum()

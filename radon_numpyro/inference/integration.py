@@ -22,7 +22,7 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import Scales
 from radon_numpyro.gaussian.sites import population_sites
 from radon_numpyro.gaussian.small_matrices import solve_lower, squared_norm
-from radon_numpyro.inference.importance_sampling import MAX_KHAT, MIN_ESS, sample
+from radon_numpyro.inference.importance_sampling import LAST_ROUND, MAX_KHAT, MIN_ESS, sample
 from radon_numpyro.inference.scale_density import ScaleDensity
 from radon_numpyro.inference.scale_mode import proposal_at_mode
 from radon_numpyro.model.models import Model
@@ -31,7 +31,9 @@ from radon_numpyro.model.priors import Priors
 # Points that are compared to start from; fewer where the density is expensive.
 COARSE, FEW_COARSE = 256, 64
 # Numbers that a round may take, about a second's work, and the least number of its points.
-WORK, LEAST_NODES, MOST_NODES = 2**29, 256, 4096
+WORK, LEAST_NODES = 2**29, 256
+# Share of the posterior so far out that it is improper.
+ENDLESS_SHARE = 1e-3
 
 Array = np.ndarray
 
@@ -60,7 +62,8 @@ class ScalePosterior:
     ess
         Effective number of points, one over the sum of the squared weights.
     khat
-        Pareto shape of the largest weights.
+        Pareto shape of the largest weights; infinity too where the posterior does not end, as an
+        improper one.
     log_evidence, log_evidence_error
         Logarithm of :math:`p(y)` and its standard error. The density of an improper prior counts
         as 1.
@@ -195,8 +198,8 @@ def integrate_scales(
     equations = equations if of.by_group else equations.pooled()
     density = ScaleDensity(by_design(equations), priors, of)
     affordable = WORK // density.work
-    most = int(np.clip(1 << affordable.bit_length() - 1, LEAST_NODES, MOST_NODES))
-    start = proposal_at_mode(density, COARSE if most == MOST_NODES else FEW_COARSE, rng)
+    most = int(np.clip(1 << affordable.bit_length() - 1, LEAST_NODES, LAST_ROUND))
+    start = proposal_at_mode(density, COARSE if most == LAST_ROUND else FEW_COARSE, rng)
     found = sample(
         density.at_nodes,
         start,
@@ -207,6 +210,7 @@ def integrate_scales(
         rng=rng,
     )
     log_evidence, error = found.log_integral()
+    endless = found.weights @ density.coordinates.endless(found.points) > ENDLESS_SHARE
     kept = np.flatnonzero(np.isfinite(found.log_ratio))
     population: Population = found.detail
     size = len(found.log_ratio)
@@ -219,7 +223,7 @@ def integrate_scales(
         num_shifts=found.replicates,
         num_nodes=size,
         ess=found.ess,
-        khat=found.khat,
+        khat=np.inf if endless else found.khat,
         log_evidence=log_evidence,
         log_evidence_error=error,
         model=model,

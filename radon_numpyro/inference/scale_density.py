@@ -103,6 +103,11 @@ class ScaleDensity:
         The likelihood's derivatives in the scales are in closed form; those of the scales and of
         their prior in the coordinates, which cost next to nothing, are differences.
         """
+        # Far out a factor may overflow: such a point is turned back from.
+        with np.errstate(all="ignore"):
+            return self._with_gradient(points)
+
+    def _with_gradient(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         num_points, dims = points.shape
         values = self.coordinates.values(points)
         found = self._marginal(values, slice(None))

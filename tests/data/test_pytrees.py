@@ -74,5 +74,5 @@ def test_the_leaves_are_the_numbers():
     assert jax.tree.leaves(statistics)[0] is statistics.count
     for prior, numbers in ((Normal(1.0, 2.0), 2), (HalfNormal(1.0), 1), (Uniform(1.0), 1)):
         assert len(jax.tree.leaves(prior)) == numbers
-    assert len(jax.tree.leaves(Priors.tutorial())) == 13
+    assert len(jax.tree.leaves(Priors.tutorial())) == 14
     assert _FINDER not in sys.meta_path
