@@ -133,7 +133,8 @@ def zero_dependence(
     one = len(names) == 1
     correlated = any(INTERCEPT in block and names[0] in block for block in design.correlated)
     model = (
-        "so far from the data intercepts and slopes correlate almost perfectly"
+        "so far from the data intercepts and slopes correlate almost perfectly, which the prior of "
+        "their correlation takes to be unlikely"
         if correlated
         else "the model takes intercepts as independent of slopes"
     )
