@@ -39,6 +39,8 @@ KINDS.remove((1, True))
 CORRELATION, NODES, LEAST_SHARE = 0.5, 4096, 0.1
 # Of the chains that some are compared with; standard errors that they may be off.
 CHAINS, STEPS, ALLOWED = 400, 1500, 5.0
+# How far the log density of a chain may be below the highest while the chains settle.
+NEAR = 50.0
 HIERARCHICAL = Model.named("hierarchical")
 
 
@@ -129,8 +131,12 @@ def walked(log_density, points, steps, rng):
     value, kept = log_density(points), []
     num, dims = points.shape
     for step in range(steps):
-        # Steps as long as the chains are apart, until they have settled.
         if step % 50 == 0 and step <= steps // 3:
+            # Those that are nowhere near start again from others; steps are as long as the chains
+            # are apart.
+            near = np.flatnonzero(value > value.max() - NEAR)
+            start = np.where(value > value.max() - NEAR, np.arange(num), rng.choice(near, num))
+            points, value = points[start], value[start]
             root = np.linalg.cholesky(np.cov(points.T).reshape(dims, dims) + 1e-6 * np.eye(dims))
         length = 2.0 / np.sqrt(dims) * rng.choice([0.3, 1.0, 2.0])
         proposed = points + length * rng.normal(size=points.shape) @ root.T
