@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro import infer
 
+from radon_numpyro.inference.devices import num_cores
 from radon_numpyro.inference.programs import (
     in_threads,
-    num_cores,
     program,
     strong_types,
     unraveller,
