@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,6 +139,41 @@ def _contrast_words(variable: str, code: str, kind: str) -> list[Any]:
         return [f"the {shape} trend over the levels of ", name(variable)]
     against = "its levels" if kind == "sum" else "the levels before it"
     return [name(variable), " ", name(code[2:]), f" against the mean of {against}"]
+
+
+def coefficients(known: Mapping[str, Term], x: str) -> list[Any]:
+    """The coefficients of a column, of many groups, in words: "slopes of Days".
+
+    Parameters
+    ----------
+    known
+        From :func:`terms`.
+    x
+        Name of a column, or ``"Intercept"``.
+    """
+    if x == INTERCEPT:
+        return ["intercepts"]
+    term = known[x]
+    if term.is_interaction:
+        return ["interactions of ", *product([known[part] for part in term.factors])]
+    if term.contrast:
+        return ["differences of ", *term.shown]
+    if term.category:
+        return ["levels of " if term.every_level else "differences of ", *term.shown]
+    return ["slopes of ", *term.shown]
+
+
+def product(parts: Sequence[Term]) -> list[Any]:
+    """The columns of an interaction with commas and a last "and".
+
+    Parameters
+    ----------
+    parts
+        Two terms or more.
+    """
+    joint = [", "] * (len(parts) - 2) + [" and "]
+    rest = zip(joint, (part.shown for part in parts[1:]), strict=True)
+    return [parts[0].shown, *(one for pair in rest for one in pair)]
 
 
 def _reference(notes: tuple[str, ...], category: str) -> str:
