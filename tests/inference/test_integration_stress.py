@@ -45,6 +45,7 @@ def test_chains_reach_a_density_from_far_away():
     np.testing.assert_allclose(np.cov(late.reshape(-1, 3).T), wanted, atol=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [
