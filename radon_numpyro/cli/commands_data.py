@@ -165,7 +165,7 @@ def fit_command(
         given = given_priors(prior)
         data = load_rows(terminal, file, used, reduce=reduce, single_rows=model == "pooled")
         chosen = priors_of(priors, given, data)
-        if checkpoint is not None:
+        if checkpoint is not None and method != "integrate":
             note_folder(checkpoint, out)
         # Imported when the data are good: what is refused is refused at once.
         from radon_numpyro.pipeline import fit
@@ -298,6 +298,7 @@ def _in_words(names: Iterable[str], group: str) -> str:
         "mu": f"mu: mean over {group}",
         "gamma": f"gamma: the same in every {group}",
         "sigma": f"sigma: sd between {group}",
+        "correlation": f"correlation: of the coefficients of a {group}",
         "eps": f"eps: sd of rows within {group}",
     }
     shown = {name.partition("[")[0].partition("_")[0] for name in names}

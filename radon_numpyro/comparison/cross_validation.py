@@ -213,8 +213,7 @@ def _sampling(
     # Every fold starts from the closed-form guide of all the data, which is near its own.
     guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
     method, _ = choose_method(model, None, data.labels.design)
-    sites = Model.named(model).sites(data.labels.design)
-    names = [name for name, site in sites.items() if site.is_scale or name == "correlation"]
+    names = Model.named(model).scales(data.labels.design)
 
     def sample(statistics: GroupStatistics) -> Scales:
         found = sample_nuts(

@@ -12,9 +12,8 @@ from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.formula_rows import names_used
 from radon_numpyro.data.formula_terms import Terms
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
+from radon_numpyro.data.missing import BLANKS
 
-# What stands for no value among numbers and truth values; among text only an empty field does.
-BLANKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", ".")
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 

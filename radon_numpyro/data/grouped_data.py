@@ -353,7 +353,7 @@ class GroupedData:
     def audit(self) -> Audit:
         """What each group says on its own, and what looks wrong: to be read before a fit."""
         y, x, group = np.asarray(self.y), np.asarray(self.x), np.asarray(self.group)
-        return audit(y, x, group, self.labels, self.lost_groups)
+        return audit(y, x, group, self.labels, self.lost_groups, self.formula)
 
     def fingerprint(self) -> str:
         """Hash names, labels and numbers: the same in every process and on every platform.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +107,41 @@ def terms(numbers: Numbers) -> dict[str, Term]:
             bool(same[k]),
         )
     return made
+
+
+def coefficients(known: Mapping[str, Term], x: str) -> list[Any]:
+    """The coefficients of a column, of many groups, in words: "slopes of Days".
+
+    Parameters
+    ----------
+    known
+        From :func:`terms`.
+    x
+        Name of a column, or ``"Intercept"``.
+    """
+    if x == INTERCEPT:
+        return ["intercepts"]
+    term = known[x]
+    if term.is_interaction:
+        return ["interactions of ", *product(known, term)]
+    if term.category:
+        return ["levels of " if term.every_level else "differences of ", *term.shown]
+    return ["slopes of ", *term.shown]
+
+
+def product(known: Mapping[str, Term], term: Term) -> list[Any]:
+    """The columns of an interaction with commas and a last "and".
+
+    Parameters
+    ----------
+    known
+        From :func:`terms`.
+    term
+        An interaction.
+    """
+    shown = [known[part].shown for part in term.factors]
+    joint = [", "] * (len(shown) - 2) + [" and "]
+    return [shown[0], *(part for pair in zip(joint, shown[1:], strict=True) for part in pair)]
 
 
 def _reference(notes: tuple[str, ...], category: str) -> str:

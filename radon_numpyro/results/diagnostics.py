@@ -172,9 +172,7 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
         ]
     of_draws.append(routes_differ(tree))
     if "priors" in tree.attrs:
-        of_data += [
-            finding for finding in [prior_only(tree, table, of_data)] if finding is not None
-        ]
+        of_data += prior_only(tree, table, of_data)
     spoiled = not all(finding.caution for finding in of_data)
     findings = [
         *of_data,

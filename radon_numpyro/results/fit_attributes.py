@@ -150,7 +150,7 @@ def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -
     ):
         raise ValueError(
             f"Expected attribute design of {name} to list different columns of population and "
-            f"varying; got {columns!r}"
+            f"varying, and blocks of columns that correlate; got {tree.attrs['design']}"
         )
     try:
         design = read_design(tree)

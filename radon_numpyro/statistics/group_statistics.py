@@ -271,8 +271,9 @@ class GroupStatistics:
         Codes for missing values and predictors far from zero show in the rows alone; see
         :meth:`GroupedData.audit`.
         """
-        sums = self._sums()
-        return audit_moments(sums.count, sums.means, sums.products, self.labels, self.lost_groups)
+        s = self._sums()
+        moments = (s.count, s.means, s.products)
+        return audit_moments(*moments, self.labels, self.lost_groups, self.formula)
 
     def sum_of_squares(self, alpha: Any, beta: Any) -> Any:
         """Residual sum of squares of each group about a line.
