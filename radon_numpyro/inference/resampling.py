@@ -46,8 +46,9 @@ from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Nodes that moments of the coefficients are averaged over, where these are not drawn.
-MOMENT_NODES = 512
+# Nodes that moments of the coefficients are averaged over, where these are not drawn; and groups
+# times nodes. The more groups there are, the less the coefficients differ between nodes.
+FEWEST_MOMENT_NODES, MOMENT_NODES, MOMENT_WORK = 64, 512, 2**23
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,8 @@ def coefficient_moments(
               \mathrm{var}[\theta_c] = \sum_s w_s \mathrm{var}[\theta_c \mid s]
               + \mathrm{var}_w(E[\theta_c \mid s])
 
-    over at most 512 nodes s, resampled systematically where there are more (Rao-Blackwell).
+    over at most 512 nodes s, and 64 for very many groups, resampled systematically where there are
+    more (Rao-Blackwell).
 
     Parameters
     ----------
@@ -229,7 +231,8 @@ def coefficient_moments(
     dict
         ``(mean, sd)`` by name, shapes (C,) and (C, K), in the units of the coefficients.
     """
-    size = min(MOMENT_NODES, len(posterior.weights))
+    affordable = np.clip(MOMENT_WORK // equations.num_groups, FEWEST_MOMENT_NODES, MOMENT_NODES)
+    size = min(int(affordable), len(posterior.weights))
     node = systematic(np.random.default_rng((seed, 2)), posterior.weights, size)
     scales = {name: values[node] for name, values in posterior.scales.items()}
     population = Population(*(values[..., node] for values in posterior.population))
