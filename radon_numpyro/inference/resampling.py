@@ -236,7 +236,7 @@ def coefficient_moments(
     node = systematic(np.random.default_rng((seed, 2)), posterior.weights, size)
     scales = {name: values[node] for name, values in posterior.scales.items()}
     population = Population(*(values[..., node] for values in posterior.population))
-    step = fitting(size, equations)
+    step = _groups_at_once(size, equations)
     blocks = [
         _moments(
             equations.take(np.arange(start, min(start + step, equations.num_groups))),
@@ -253,6 +253,11 @@ def coefficient_moments(
     return moments
 
 
+def _groups_at_once(num_draws: int, equations: NormalEquations) -> int:
+    """Groups of one block: an eighth of what fits into memory, which is near the caches."""
+    return max(1, fitting(num_draws, equations) // 8)
+
+
 def _draw_groups(
     rng: np.random.Generator,
     equations: NormalEquations,
@@ -262,7 +267,7 @@ def _draw_groups(
 ) -> dict[str, np.ndarray]:
     """Draws (N, ...) of alpha and beta, some groups at a time."""
     num_draws, num_groups = relative.shape[1], equations.num_groups
-    step, parts = fitting(num_draws, equations), []
+    step, parts = _groups_at_once(num_draws, equations), []
     for start in range(0, num_groups, step):
         some = equations.take(np.arange(start, min(start + step, num_groups)))
         terms = hierarchical_terms(some, scales)
@@ -276,20 +281,20 @@ def _moments(
     equations: NormalEquations, scales: Scales, population: Population
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the coefficients of some groups, shapes (P, C)."""
-    terms, groups = hierarchical_terms(equations, scales), np.arange(equations.num_groups)
-    design, (fit, inverse) = equations.design, equations.at_zero()
+    terms, design = hierarchical_terms(equations, scales), equations.design
+    (fit, inverse), size = equations.at_zero(), equations.size
     means = [name for name in design.varying if name in design.population]
-    found = []
+    # A coefficient is the line where its own column is 1, and the others are 0.
+    row, at_zero = np.zeros((len(fit), size)), np.zeros(size)
     for p, name in enumerate(design.varying):
-        # A coefficient is the line where its own column is 1, and the others are 0.
-        own = means.index(name) if name in means else None
-        row = np.zeros_like(fit) if own is None else inverse[own]
-        z = np.repeat(np.eye(equations.size)[p][:, None], len(groups), axis=1)
-        rows = np.repeat(row[:, None], len(groups), axis=1)
-        mean, variance = prediction(terms, population.mean, z, rows, groups, population)
-        # About the first node, so that the squares do not cancel.
-        off = mean - mean[0]
-        spread = np.sqrt(variance.mean(0) + off.var(0))
-        found.append((mean[0] + off.mean(0) + (0.0 if own is None else fit[own]), spread))
-    mean, sd = (np.stack(part) for part in zip(*found, strict=True))
-    return mean, sd
+        if name in means:
+            own = means.index(name)
+            row[:, p], at_zero[p] = inverse[own], fit[own]
+    each = equations.num_groups
+    groups = np.tile(np.arange(each), size)
+    z, rows = np.repeat(np.eye(size), each, axis=1), np.repeat(row, each, axis=1)
+    mean, variance = prediction(terms, population.mean, z, rows, groups, population)
+    # About the first node, so that the squares do not cancel.
+    off = mean - mean[0]
+    centre = (mean[0] + off.mean(0)).reshape(size, each) + at_zero[:, None]
+    return centre, np.sqrt(variance.mean(0) + off.var(0)).reshape(size, each)
