@@ -165,7 +165,7 @@ def fit_command(
         given = given_priors(prior)
         data = load_rows(terminal, file, used, reduce=reduce, single_rows=model == "pooled")
         chosen = priors_of(priors, given, data)
-        if checkpoint is not None:
+        if checkpoint is not None and method != "integrate":
             note_folder(checkpoint, out)
         # Imported when the data are good: what is refused is refused at once.
         from radon_numpyro.pipeline import fit
