@@ -135,10 +135,11 @@ CORRELATED = {
 
 
 @cache
-def correlated_fit(name="blocks"):
+def correlated_fit(name="blocks", method="integrate"):
     """A fit of :func:`sites` whose coefficients correlate, with 800 draws."""
-    brief = {"draws": 400, "chains": 2, "num_warmup": 200, "num_advi_steps": 0}
-    return fit(CORRELATED[name], sites(), progress_bar=False, **brief)
+    chains = {} if method == "integrate" else {"num_warmup": 200, "num_advi_steps": 0}
+    brief = {"draws": 400, "chains": 2, "progress_bar": False}
+    return fit(CORRELATED[name], sites(), method=method, **brief, **chains)
 
 
 # What a column or a label may be, and markup, mathematics, another direction, or no letter at all.
