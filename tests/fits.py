@@ -131,6 +131,7 @@ CORRELATED = {
     "blocks": "y ~ a + b + c + (1 + a | site) + (0 + b + c | site)",
     "three": "y ~ a + b + c + (1 + a + b | site)",
     "levels": "z ~ 0 + level + (0 + level | site)",
+    "reference": "z ~ level + (0 + level | site)",
 }
 
 

@@ -15,11 +15,13 @@ from radon_numpyro.results.fit_reader import read_data, read_design
 from radon_numpyro.results.prediction import predictive_draws
 from radon_numpyro.results.summary import group_table, parameter_table
 
+LEVELS = ["level[high], level[low]", "level[high], level[mid]", "level[low], level[mid]"]
 PAIRS = {
     "pair": ["Intercept, a"],
     "blocks": ["Intercept, a", "b, c"],
     "three": ["Intercept, a", "Intercept, b", "a, b"],
-    "levels": ["level[high], level[low]", "level[high], level[mid]", "level[low], level[mid]"],
+    "levels": LEVELS,
+    "reference": LEVELS,
 }
 
 
@@ -141,11 +143,11 @@ def test_a_correlation_of_which_the_data_say_nothing_is_found():
     """Quantiles of the prior stand in for a posterior that has learnt nothing."""
     tree = correlated_fit("blocks").copy(deep=True)
     checks = diagnose(tree).table
-    assert prior_only(tree, checks) is None
+    assert prior_only(tree, checks) == ()
     prior = (2 * stats.beta(2, 2).ppf((np.arange(800) + 0.5) / 800) - 1).reshape(2, 400)
     for first, second in ((0, 1), (1, 0)):
         tree["posterior"]["correlation"][..., first, second] = prior
-    found = prior_only(tree, checks)
+    (found,) = prior_only(tree, checks)
     assert "nothing of correlation[Intercept, a]" in found.what
     assert "||" in found.advice
 
