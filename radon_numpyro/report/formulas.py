@@ -56,7 +56,7 @@ def _fixed(numbers: Numbers, x: str, at: list[Any]) -> list[Any]:
     if not x:
         return ["coefficient of a column", alike]
     term = terms(numbers)[x]
-    plain = not (term.is_interaction or term.category)
+    plain = not (term.is_interaction or term.of_levels)
     if plain and term.of_groups and numbers.model.by_group:
         alike = ", a predictor of groups"
     return [*_of_column(numbers, x), alike]
@@ -71,6 +71,8 @@ def _of_column(numbers: Numbers, x: str) -> list[Any]:
         for k, factor in enumerate(term.factors):
             parts += [" by " if k else "", *known[factor].shown]
         return ["interaction, ", *parts]
+    if term.contrast:
+        return term.shown
     if term.category and term.every_level:
         return ["level of ", *term.shown]
     return [*term.shown, f" instead of {term.against}"] if term.category else ["slope of ", name(x)]

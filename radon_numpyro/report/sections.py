@@ -13,7 +13,7 @@ from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding, from_json
-from radon_numpyro.model.coefficient_priors import parameter_priors
+from radon_numpyro.model.parameter_priors import parameter_priors
 from radon_numpyro.plots.styling import split_sites
 from radon_numpyro.report import figures
 from radon_numpyro.report.formulas import description, formulas, meaning
@@ -295,4 +295,6 @@ def _role(term: Term) -> str:
         return "interaction"
     if term.category:
         return "level of a category"
+    if term.contrast:
+        return "contrast of levels"
     return "predictor of groups" if term.of_groups else "predictor"

@@ -160,7 +160,8 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     TypeError, ValueError
         If it is something else.
     """
-    return read_draws(tree, read_model(tree).scales(read_design(tree)))
+    design = read_labels(tree).design
+    return read_draws(tree, read_model(tree).scales(design))
 
 
 def read_draws(tree: xr.DataTree, sites: Iterable[str]) -> dict[str, np.ndarray]:
