@@ -104,7 +104,7 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
             ]
         return [
             "Groups differ in ",
-            _of_slope(known[x], known),
+            _of_slope(known[x], known, known[x].every_level_by_group),
             ", which is 0 on average, as the model assumes: it expects ",
             f"{prob} of groups like these between ",
             element("strong", ends(spread, "and")),
@@ -133,7 +133,7 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     if spread:
         said += [
             "Groups differ in ",
-            _of_slope(known[x], known),
+            _of_slope(known[x], known, known[x].every_level),
             ": the model expects ",
             f"{prob} of groups like these between {ends(spread, 'and')}.",
         ]
@@ -181,10 +181,11 @@ def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     return [*said, ","] if said or shared else []
 
 
-def _of_slope(term: Term, known: Mapping[str, Term]) -> list[Any]:
+def _of_slope(term: Term, known: Mapping[str, Term], every_level: bool) -> list[Any]:
+    """What a coefficient is; of a category that has one for every level, a level."""
     if term.is_interaction:
         return ["the interaction of ", *product([known[part] for part in term.factors])]
-    if term.every_level_by_group:
+    if every_level:
         return ["the level of ", *term.shown]
     return ["the difference of " if term.of_levels else "the slope of ", *term.shown]
 
