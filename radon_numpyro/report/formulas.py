@@ -24,6 +24,8 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     group = "of a group" if design.has_mean_intercept or pooled else "of a group, about 0"
     if site == "gamma":
         return _fixed(numbers, x, at)
+    if site == "mu_beta":
+        return [*_of_column(numbers, x), " in the average group"]
     if site == "sigma_beta":
         return ["sd of the ", *coefficients(terms(numbers), x), " between groups"]
     if site == "correlation":
@@ -31,7 +33,6 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     words: dict[str, list[Any]] = {
         "mu_alpha": ["intercept of the average group", *at],
         "sigma_alpha": ["sd of the intercepts between groups"],
-        "mu_beta": ["slope of ", name(x), " in the average group"],
         "alpha": ["intercept", "" if pooled else f" {group}", *at],
         "beta": ["slope of ", name(x), "" if pooled else " in a group"],
         "eps": ["residual sd: of single rows about their line"],
@@ -54,21 +55,27 @@ def _fixed(numbers: Numbers, x: str, at: list[Any]) -> list[Any]:
         return ["intercept", alike, *at]
     if not x:
         return ["coefficient of a column", alike]
+    term = terms(numbers)[x]
+    plain = not (term.is_interaction or term.of_levels)
+    if plain and term.of_groups and numbers.model.by_group:
+        alike = ", a predictor of groups"
+    return [*_of_column(numbers, x), alike]
+
+
+def _of_column(numbers: Numbers, x: str) -> list[Any]:
+    """What the coefficient of a column is."""
     known = terms(numbers)
     term = known[x]
     if term.is_interaction:
         parts: list[Any] = []
         for k, factor in enumerate(term.factors):
             parts += [" by " if k else "", *known[factor].shown]
-        return ["interaction, ", *parts, alike]
+        return ["interaction, ", *parts]
     if term.contrast:
-        return [*term.shown, alike]
-    if term.category:
-        if term.every_level:
-            return ["level of ", *term.shown, alike]
-        return [*term.shown, f" instead of {term.against}", alike]
-    between = ", a predictor of groups" if term.of_groups and numbers.model.by_group else alike
-    return ["slope of ", name(x), between]
+        return term.shown
+    if term.category and term.every_level:
+        return ["level of ", *term.shown]
+    return [*term.shown, f" instead of {term.against}"] if term.category else ["slope of ", name(x)]
 
 
 def description(numbers: Numbers) -> list[Any]:

@@ -126,9 +126,22 @@ def _follow(
             frame[x] = [
                 v if g is None else means[code[g], k] for v, g in zip(frame[x], labels, strict=True)
             ]
+    _choose_levels(numbers, known, frame)
     for x, term in known.items():
         if term.is_interaction:
             frame[x] = frame[list(term.factors)].prod(axis=1)
+
+
+def _choose_levels(numbers: Numbers, known: Mapping[str, Term], frame: pd.DataFrame) -> None:
+    """Give each row one level of a category of which each level has a column, a frequent one."""
+    first, share = next(iter(known), None), numbers.columns["mean"]
+    whole = [t for t in known.values() if t.every_level or t.every_level_by_group]
+    for category in dict.fromkeys(term.category for term in whole):
+        columns = [term.column for term in whole if term.category == category]
+        others = [column for column in columns if column != first]
+        usual = frame[first] == 0 if first in columns else pd.Series(True, frame.index)
+        frame[others] = 0.0
+        frame.loc[usual, share[others].idxmax()] = 1.0
 
 
 def _shrinkage(numbers: Numbers) -> Html:
