@@ -146,7 +146,7 @@ def identified(equations: NormalEquations, x: np.ndarray, group: np.ndarray) -> 
     mean, scatter, _, _ = about_the_means(equations)
     # In units of the spread of each predictor over all rows, seen and new.
     everywhere = np.concatenate([mean[equations.count > 0], x])
-    spread = np.sqrt(np.einsum("ckk->k", scatter) / equations.count.sum() + everywhere.var(0))
+    spread = np.sqrt(np.einsum("ckk->k", scatter) / equations.total_weight + everywhere.var(0))
     unit = np.where(spread > 0, spread, 1.0)
     values, vectors = np.linalg.eigh(scatter / (unit[:, None] * unit))
     distance = np.einsum("rkj,rk->rj", vectors[group], (x - mean[group]) / unit)

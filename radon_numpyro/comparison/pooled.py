@@ -148,6 +148,8 @@ def identified_without_each(equations: NormalEquations, data: GroupedData) -> Ar
 def leverages(equations: NormalEquations, data: GroupedData) -> tuple[Array, Array]:
     r"""Leverage :math:`x_i'(X'X)^{-1}x_i` of each row in least squares on all, and its residual.
 
+    Rows that have weights are multiplied by their roots, in both.
+
     Parameters
     ----------
     equations, data
@@ -160,8 +162,9 @@ def leverages(equations: NormalEquations, data: GroupedData) -> tuple[Array, Arr
     """
     determined = (equations.pooled_root != 0).any(1)
     _, row, fitted = equations.rows(data.x)
-    leverage = (row[determined] ** 2).sum(0) / equations.num_rows
-    return leverage, data.y - fitted
+    weight = 1.0 if data.precision is None else data.precision
+    leverage = weight * (row[determined] ** 2).sum(0) / equations.total_weight
+    return leverage, np.sqrt(weight) * (data.y - fitted)
 
 
 def _freedom(equations: NormalEquations) -> int:
@@ -174,5 +177,5 @@ def _proper(equations: NormalEquations, priors: Priors) -> bool:
     root = population_prior(equations, priors, POOLED).root
     size = np.linalg.norm(root, axis=1, keepdims=True)
     unit = np.divide(root, size, out=np.zeros_like(root), where=size > 0)
-    together = np.vstack([equations.pooled_root / np.sqrt(equations.num_rows), unit])
+    together = np.vstack([equations.pooled_root / np.sqrt(equations.total_weight), unit])
     return not together.size or np.linalg.matrix_rank(together) == together.shape[1]

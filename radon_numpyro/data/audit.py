@@ -168,6 +168,7 @@ def audit(
 
 def audit_moments(
     count: Array,
+    weight: Array,
     means: Array,
     products: Array,
     labels: Labels,
@@ -177,9 +178,9 @@ def audit_moments(
 
     Parameters
     ----------
-    count, means, products
-        Moments of the predictors and, last, of the outcome in each group, shapes (C,), (C, M) and
-        (C, M, M).
+    count, weight, means, products
+        Rows of each group and their total weight, shape (C,), and moments of the predictors and,
+        last, of the outcome, shapes (C, M) and (C, M, M).
     labels, lost
         As in :func:`audit`.
 
@@ -187,10 +188,11 @@ def audit_moments(
     -------
     Audit
     """
-    moments = (count, means, products)
+    moments = (weight, means, products)
     together, design = overall_moments(*moments), labels.design
-    by_group = _of_moments(*moments, _slopes(labels), design.intercept_varies)
-    over_all = _of_moments(*together, _population(labels), _has_constant(labels))
+    by_group = _of_moments(count, *moments, _slopes(labels), design.intercept_varies)
+    total = count.sum(keepdims=True)
+    over_all = _of_moments(total, *together, _population(labels), _has_constant(labels))
     varies = varies_by_moments(*moments)[:, len(design.slopes) : -1].any(0).tolist()
     level = float(together[1][0, -1])
     return _audit(count.astype(int), by_group, over_all, varies, labels, lost, level, [])
@@ -217,20 +219,25 @@ def _of_rows(
     """What rows identify, of columns beside a constant or without one."""
     if constant:
         return identify(y, x, group, num_groups)
-    moments = group_moments(np.column_stack([x, y]), group, num_groups)
-    return _of_moments(*moments, list(range(x.shape[1])), constant)
+    count, *moments = group_moments(np.column_stack([x, y]), group, num_groups)
+    return _of_moments(count, count, *moments, list(range(x.shape[1])), constant)
 
 
 def _of_moments(
-    count: Array, means: Array, products: Array, columns: list[int], constant: bool
+    count: Array,
+    weight: Array,
+    means: Array,
+    products: Array,
+    columns: list[int],
+    constant: bool,
 ) -> Identification:
     """The same from moments, the outcome last."""
     chosen = [*columns, means.shape[1] - 1]
     means, products = means[:, chosen], products[:, chosen][:, :, chosen]
     if constant:
-        return identify_moments(count, products, varies_by_moments(count, means, products))
+        return identify_moments(count, products, varies_by_moments(weight, means, products))
     # About zero, and no coefficient is taken by a mean.
-    products = products + count[:, None, None] * means[:, :, None] * means[:, None, :]
+    products = products + weight[:, None, None] * means[:, :, None] * means[:, None, :]
     return identify_moments(count + (count > 0), products, np.einsum("cmm->cm", products) > 0)
 
 

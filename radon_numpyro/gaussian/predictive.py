@@ -20,7 +20,8 @@ eps           (S,)                     (S, C)              (S,)
 correlation   (S, P, P)
 ============  =======================  ==================  =============
 
-What does not vary in the hierarchical model is absent. Everything here runs on the host, with
+What does not vary in the hierarchical model is absent. Where the standard errors of the rows are
+known, weights 1 / se^2 hold them, and ``eps`` is 1 (:func:`known_eps`). Everything here runs on the host, with
 NumPy.
 """
 
@@ -60,6 +61,17 @@ Scales = Mapping[str, np.ndarray]
 
 # Numbers in the arrays of one block: 64 MiB.
 BLOCK = 2**23
+
+
+def known_eps(*shape: int) -> np.ndarray:
+    """What takes the place of draws of ``eps`` where the standard errors of rows are known: ones.
+
+    Parameters
+    ----------
+    *shape
+        S, and C for the individual model.
+    """
+    return np.ones(shape)
 
 
 def line(
@@ -285,21 +297,27 @@ def prediction(
     return mean, variance
 
 
-def residual_variance(model: str, scales: Scales, group: np.ndarray) -> np.ndarray:
-    r"""Variance :math:`\epsilon^2` of the outcome about the line, which ``line`` leaves out.
+def residual_variance(
+    model: str, scales: Scales, group: np.ndarray, precision: np.ndarray | None = None
+) -> np.ndarray:
+    r"""Variance :math:`\epsilon^2 / w` of the outcome about the line, which ``line`` leaves out.
 
     Parameters
     ----------
     model, scales, group
         As in :func:`line`; no -1 for the individual model, whose eps belong to the groups.
+    precision
+        Weights of the rows, shape (R,), or None where all weigh the same.
 
     Returns
     -------
     array
-        Shape (S, R) for the individual model, else (S, 1); in the squared unit of y.
+        Shape (S, R) for the individual model and for rows with weights, else (S, 1); in the
+        squared unit of y.
     """
     eps = scales["eps"]
-    return np.square(eps[:, group] if Model.named(model).eps_by_group else eps[:, None])
+    variance = np.square(eps[:, group] if Model.named(model).eps_by_group else eps[:, None])
+    return variance if precision is None else variance / precision
 
 
 def population_prior(equations: NormalEquations, priors: Priors, of: Model) -> Any:
@@ -338,6 +356,8 @@ def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations
         target=taken.target * seen,
         rest=taken.rest * seen,
         count=taken.count * seen,
+        weight=taken.weight * seen,
+        log_weight=taken.log_weight * seen,
     )
 
 

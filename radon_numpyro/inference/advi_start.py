@@ -153,7 +153,7 @@ def _plug_in_scales(equations: NormalEquations, priors: Priors, of: Model) -> tu
 def _columns_of_all(equations: NormalEquations) -> Any:
     """Sums of squares over all rows of the population columns, shape (Q,)."""
     squares: Any = (equations.basis**2).sum(0) + equations.centre**2
-    return equations.num_rows * squares
+    return equations.total_weight * squares
 
 
 def _most_updates(equations: NormalEquations) -> int:

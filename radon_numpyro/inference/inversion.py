@@ -301,15 +301,16 @@ def about_the_means(
         with zeros for one that does not vary; of these and the residual, shape (C, K); of the
         residual, shape (C,).
     """
-    count, first = np.maximum(equations.count, 1.0), int(equations.design.intercept_varies)
+    weight = np.where(equations.weight > 0, equations.weight, 1.0)
+    first = int(equations.design.intercept_varies)
     root, target = equations.root[first:, first:], equations.target[first:]
     mean = np.zeros(root.shape[1:][::-1])
     if first:
-        mean = equations.root[0, 1:].T / np.sqrt(count)[:, None]
+        mean = equations.root[0, 1:].T / np.sqrt(weight)[:, None]
     scatter = np.einsum("rkc,rlc->ckl", root, root)
     products = np.einsum("rkc,rc->ck", root, target)
     variance = np.einsum("ckk->ck", scatter)
-    varies = variance > ROUNDING * (variance + count[:, None] * mean**2)
+    varies = variance > ROUNDING * (variance + weight[:, None] * mean**2)
     scatter = scatter * (varies[:, :, None] & varies[:, None, :])
     return mean, scatter, products * varies, equations.rest + (target**2).sum(0)
 

@@ -13,7 +13,8 @@ group                content
 ``advi/means``       mean of each site under the guide, in the site's own units
 ``advi/sds``         standard deviation of each site under the guide
 ``observed_data``    ``y`` by row (absent when the fit saw statistics only)
-``constant_data``    ``x`` and ``group_index`` by row; the sufficient statistics by group
+``constant_data``    ``x``, ``group_index`` and ``weights`` or ``se``, if there are any, by row;
+                     the sufficient statistics by group
 ==================== ==========================================================================
 
 The root's attributes say how it was made: model, method, priors, seed, versions, device, dtype,
@@ -53,7 +54,7 @@ from radon_numpyro.model.models import (
     coordinates,
 )
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
+from radon_numpyro.statistics.group_statistics import STATISTICS, WEIGHTS, GroupStatistics
 
 # Columns of all predictors, where some do not vary by group.
 COLUMN = "column"
@@ -82,6 +83,7 @@ def group_dim(labels: Labels) -> str:
     name = labels.group.replace("/", "_") or "group"
     taken = _TAKEN if labels.design.varies_throughout else _TAKEN | _TAKEN_BY_OTHERS
     taken = taken | _TAKEN_BY_CORRELATED if labels.design.correlated else taken
+    taken = taken.union(WEIGHTS, ("weights", "se")) if labels.design.weighted else taken
     return f"{name}_group" if name in taken or name in _KEYWORDS else name
 
 
@@ -148,7 +150,7 @@ def to_datatree(
         f"{column}_other": np.array(labels.predictors, dtype=str),
     }
     coords |= {dim: np.array(names, dtype=str) for dim, names in coordinates(labels.design).items()}
-    constant = {name: np.asarray(getattr(statistics, name)) for name in STATISTICS}
+    constant = {name: np.asarray(values) for name, values in statistics.arrays.items()}
     constant_dims = {
         "count": [group],
         "mean_x": [group, column],
@@ -156,9 +158,9 @@ def to_datatree(
         "sxx": [group, column, f"{column}_other"],
         "sxy": [group, column],
         "syy": [group],
+        **dict.fromkeys(WEIGHTS, [group]),
         "x": ["row", column],
-        "group_index": ["row"],
-        "y": ["row"],
+        **dict.fromkeys(("group_index", "y", "weights", "se"), ["row"]),
     }
     contents: dict[str, dict[str, Any]] = {
         "posterior": {name: drawn.draws[name] for name in dims if name in drawn.draws},
@@ -167,7 +169,8 @@ def to_datatree(
         contents["sample_stats"] = dict(drawn.stats)
     if isinstance(data, GroupedData):
         contents["observed_data"] = {"y": data.y}
-        constant |= {"x": data.x, "group_index": data.group}
+        rows = data.arrays | {"group_index": data.group}
+        constant |= {n: rows[n] for n in ("x", "group_index", "weights", "se") if n in rows}
     if not labels.predictors:
         empty = ("mean_x", "sxx", "sxy", "x")
         constant = {name: value for name, value in constant.items() if name not in empty}
