@@ -69,9 +69,15 @@ def predict_command(
 
         tree = load_fit(Path(fit_file))
         labels = read_labels(tree)
-        used: Columns | FormulaColumns = Columns(None, labels.predictors, labels.group, {}, False)
+        design, weights = labels.design, {}
+        # Of the line alone no scatter is asked for.
+        if kind == "outcome":
+            weights = {"weights": design.weights or None, "se": design.se or None}
+        used: Columns | FormulaColumns = Columns(
+            None, labels.predictors, labels.group, {}, False, **weights
+        )
         if formula := tree.attrs.get("formula"):
-            used = FormulaColumns(ModelFormula.from_json(formula))
+            used = FormulaColumns(ModelFormula.from_json(formula), **weights)
         frame, _ = read_table(file, used)
         predictions = predict(
             tree, frame, kind=kind, new_groups=new_groups, ci_prob=ci_prob, ci_kind=ci_kind

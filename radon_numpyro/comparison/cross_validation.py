@@ -187,8 +187,11 @@ def refitting(
             raise KeyboardInterrupt("a fold was interrupted")
         drawn = {name: found.draws[name] for name in names}
         scales = {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
+        num_points = len(next(iter(scales.values())))
+        if design.known_errors:
+            scales["eps"] = np.ones(num_points)
         equations = NormalEquations.from_statistics(statistics)
-        log_weight = -np.log(len(scales["eps"]))
+        log_weight = -np.log(num_points)
         known = population_identified(equations.pooled(), test.x)
         return *predict_rows(model, equations, priors, scales, log_weight, test), known
 
@@ -217,7 +220,7 @@ def refit_individual(
     freedom, rss = residual_freedom(equations)
     # Without a proper posterior of eps the mean stands (it does not depend on eps beyond the
     # prior's weight), but there is no score.
-    proper = (freedom <= 0) | (rss > 0)
+    proper = (freedom <= 0) | (rss > 0) | equations.design.known_errors
     nodes, weights = eps_quadrature(equations.take(proper), priors)
     eps = np.ones((len(nodes), len(proper)))
     log_weight = np.full(eps.shape, -np.log(len(nodes)))

@@ -153,7 +153,7 @@ def identified(equations: NormalEquations, x: np.ndarray, group: np.ndarray) -> 
     missed = np.where(values[group] > COLLINEAR, 0.0, distance)
     known = (np.abs(missed) < SAME).all(axis=1) & (equations.count > 0)[group]
     scattered: np.ndarray = ((freedom > 0) & (rss > 0))[group]
-    return known & scattered
+    return known & (scattered | equations.design.known_errors)
 
 
 def population_identified(equations: NormalEquations, x: np.ndarray) -> np.ndarray:
@@ -213,9 +213,10 @@ def predict_rows(
     # Some rows at a time: with many predictors the terms of all groups would not fit in memory.
     parts = []
     for some, mean, variance in line_blocks(model, equations, priors, scales, rows.x, rows.group):
-        total = variance + residual_variance(model, scales, rows.group[some])
-        weight = log_weight[:, some] if np.ndim(log_weight) else log_weight
-        parts.append(mixture.score(rows.y[some], mean, total, weight))
+        weight = None if rows.precision is None else rows.precision[some]
+        total = variance + residual_variance(model, scales, rows.group[some], weight)
+        of_points = log_weight[:, some] if np.ndim(log_weight) else log_weight
+        parts.append(mixture.score(rows.y[some], mean, total, of_points))
     mean, score = (np.concatenate(part) for part in zip(*parts, strict=True))
     return mean, score
 

@@ -219,8 +219,8 @@ def _of_rows(
     """What rows identify, of columns beside a constant or without one."""
     if constant:
         return identify(y, x, group, num_groups)
-    count, *moments = group_moments(np.column_stack([x, y]), group, num_groups)
-    return _of_moments(count, count, *moments, list(range(x.shape[1])), constant)
+    count, means, products = group_moments(np.column_stack([x, y]), group, num_groups)
+    return _of_moments(count, count, means, products, list(range(x.shape[1])), constant)
 
 
 def _of_moments(

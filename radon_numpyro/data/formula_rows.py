@@ -133,7 +133,7 @@ def rows_by_formula(
     stored = formula if isinstance(formula, ModelFormula) else None
     terms = formula.terms if isinstance(formula, ModelFormula) else parse_terms(formula)
     response, right = names_used(terms, list(known.columns))
-    named = named_weights(terms, weights, se, stored and stored.design)
+    named = named_weights(terms, weights, se, None if stored is None else stored.design)
     given = weight_columns(list(known.columns), *named)
     used = (*right, *given.values())
     kept = complete_rows(
@@ -148,9 +148,11 @@ def rows_by_formula(
     rows = learn(terms, kept.frame) if stored is None else apply(stored, kept.frame)
     codes, groups = group_codes(kept.frame[terms.group])
     learnt = rows.formula.weighted_by(**given)
-    design, arrays = learnt.design, {"y": rows.y, "x": rows.x, "group": codes}
-    arrays |= read_weights(kept.frame, given)
-    return {name: read_only(values) for name, values in arrays.items()} | {
+    design = learnt.design
+    return read_weights(kept.frame, given) | {
+        "y": read_only(rows.y),
+        "x": read_only(rows.x),
+        "group": read_only(codes),
         "labels": Labels(terms.outcome, design.predictors, terms.group, groups, design),
         "left_out": kept.left_out,
         "lost_groups": kept.lost_groups,

@@ -171,7 +171,7 @@ class GroupedData:
             left_out=rows.left_out,
             lost_groups=rows.lost_groups,
             centers=centers,
-            **{name: read_only(values) for name, values in row_weights.items()},
+            **row_weights,
         )
 
     @classmethod
@@ -268,11 +268,11 @@ class GroupedData:
         ValueError
             As `from_frame`, or shapes or the number of names do not fit.
         """
-        given = {"weights": weights, "se": se}
-        given = {name: values for name, values in given.items() if values is not None}
+        every = {"weights": weights, "se": se}
+        given: dict[str, Any] = {name: v for name, v in every.items() if v is not None}
         frame, names = frame_of_arrays({outcome: y, group_name: group}, x, predictors, given)
-        columns: dict[str, Any] = {"y": outcome, "x": names, "group": group_name}
-        return cls.from_frame(frame, **columns, center=center, **{name: name for name in given})
+        columns: dict[str, Any] = {"y": outcome, "x": names, "group": group_name, "center": center}
+        return cls.from_frame(frame, **columns, **dict(zip(given, given, strict=True)))
 
     @property
     def num_rows(self) -> int:
@@ -290,7 +290,7 @@ class GroupedData:
         return precision(self.weights, self.se)
 
     @property
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Any]:
         """The numbers of the rows by name: y, x, group, and weights or se if there are any."""
         every = {name: getattr(self, name) for name in ROWS}
         return {name: array for name, array in every.items() if array is not None}
@@ -351,8 +351,9 @@ class GroupedData:
             A mask of another shape, positions out of range, or no row left.
         """
         chosen = row_positions(rows, self.num_rows)
-        arrays: dict[str, Any] = self.arrays
-        return replace(self, **{n: read_only(np.asarray(a)[chosen]) for n, a in arrays.items()})
+        taken = {name: np.asarray(values)[chosen] for name, values in self.arrays.items()}
+        kept: dict[str, Any] = {name: read_only(values) for name, values in taken.items()}
+        return replace(self, **kept)
 
     def audit(self) -> Audit:
         """What each group says on its own, and what looks wrong: to be read before a fit."""

@@ -11,19 +11,20 @@ row of weight 2 is one outcome, not two. Known standard errors :math:`s_i` are w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radon_numpyro.data.checks import numeric_column, rows_named, suggest
+from radon_numpyro.data.checks import numeric_column, read_only, rows_named, suggest
 
 Array = NDArray[np.float64]
 
 
 def weight_columns(
     columns: Sequence[object], weights: str | None, se: str | None
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """The column of the weights or of the standard errors, by the argument that names it.
 
     Parameters
@@ -52,7 +53,7 @@ def weight_columns(
     return given
 
 
-def read_weights(frame: pd.DataFrame, given: Mapping[str, str]) -> dict[str, Array]:
+def read_weights(frame: pd.DataFrame, given: Mapping[str, str]) -> dict[str, Any]:
     """The weights or the standard errors of rows, by the argument that names their column.
 
     Parameters
@@ -67,7 +68,8 @@ def read_weights(frame: pd.DataFrame, given: Mapping[str, str]) -> dict[str, Arr
     TypeError, ValueError
         The column is not numeric, or values are missing, infinite, 0 or below.
     """
-    return {argument: positive_column(frame[name], argument) for argument, name in given.items()}
+    columns = {argument: positive_column(frame[name], argument) for argument, name in given.items()}
+    return {argument: read_only(values) for argument, values in columns.items()}
 
 
 def positive_column(column: pd.Series, argument: str) -> Array:

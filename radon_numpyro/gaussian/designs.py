@@ -103,9 +103,7 @@ def _numbered(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray]:
     unit = SAME * np.where(spread > 0, spread, 1.0)
     # Adding 0 makes -0 of rounding equal to 0.
     of_weight = np.rint(np.log(positive) / SAME)
-    keys = np.concatenate(
-        [count[None], of_weight[None], np.rint(entries / unit[:, None]) + 0.0]
-    )
+    keys = np.concatenate([count[None], of_weight[None], np.rint(entries / unit[:, None]) + 0.0])
     order = np.lexsort(keys)
     differs = (np.diff(keys[:, order]) != 0).any(axis=0)
     number = np.empty(num_groups, dtype=int)

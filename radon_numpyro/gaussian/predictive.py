@@ -21,8 +21,7 @@ correlation   (S, P, P)
 ============  =======================  ==================  =============
 
 What does not vary in the hierarchical model is absent. Where the standard errors of the rows are
-known, weights 1 / se^2 hold them, and ``eps`` is 1 (:func:`known_eps`). Everything here runs on the host, with
-NumPy.
+known ``eps`` is 1 in every draw. Everything here runs on the host, with NumPy.
 """
 
 from __future__ import annotations
@@ -61,17 +60,6 @@ Scales = Mapping[str, np.ndarray]
 
 # Numbers in the arrays of one block: 64 MiB.
 BLOCK = 2**23
-
-
-def known_eps(*shape: int) -> np.ndarray:
-    """What takes the place of draws of ``eps`` where the standard errors of rows are known: ones.
-
-    Parameters
-    ----------
-    *shape
-        S, and C for the individual model.
-    """
-    return np.ones(shape)
 
 
 def line(
@@ -312,8 +300,7 @@ def residual_variance(
     Returns
     -------
     array
-        Shape (S, R) for the individual model and for rows with weights, else (S, 1); in the
-        squared unit of y.
+        Shape (S, R), or (S, 1) where it is the same for all rows; in the squared unit of y.
     """
     eps = scales["eps"]
     variance = np.square(eps[:, group] if Model.named(model).eps_by_group else eps[:, None])
@@ -375,7 +362,7 @@ def scale_vector(scales: Scales) -> np.ndarray:
 
 
 def variance_at(scales: Scales, z: np.ndarray) -> np.ndarray:
-    """Variance between groups of the regression line at a row, for each draw of the scales.
+    """Variance between groups of the regression line at a row, for each draw of the scales, (S,).
 
     Parameters
     ----------
@@ -384,10 +371,6 @@ def variance_at(scales: Scales, z: np.ndarray) -> np.ndarray:
     z
         Values of the columns that vary, shape (P,).
 
-    Returns
-    -------
-    array
-        Shape (S,).
     """
     reach = scale_vector(scales) * z[:, None]
     if "correlation" not in scales:

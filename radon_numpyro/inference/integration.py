@@ -179,22 +179,31 @@ class _Target:
         # unit.
         squares = np.einsum("c,rpc->p", equations.repeats, np.square(equations.root))
         length = np.sqrt(np.where(squares > 0, squares, rows) / rows)
-        self._log_unit = np.log(np.append(residual / length, residual))
+        self._log_unit = np.log(residual / length)
+        # Without eps, where the standard errors of the rows are known.
+        own = [] if design.known_errors else [priors.eps]
+        self._log_unit = np.append(self._log_unit, [np.log(residual)] * len(own))
         intercept = [priors.sigma_alpha] if design.intercept_varies else []
         slopes = [priors.sigma_beta] * len(design.slopes)
-        self._families = [*intercept, *slopes, priors.eps]
-        self._component = [*(0 for _ in intercept), *range(len(slopes)), 0]
+        self._families = [*intercept, *slopes, *own]
+        self._component = [*(0 for _ in intercept), *range(len(slopes)), *(0 for _ in own)]
         self._prior = population_prior(equations, priors, HIERARCHICAL)
 
     def scales(self, points: Array) -> dict[str, Array]:
         """Scales by name, from points (S, P + 1)."""
-        values, first = np.exp(points + self._log_unit), 0
-        scales = {"eps": values[:, -1]}
+        values = self._with_eps(np.exp(points + self._log_unit))
+        scales, first = {"eps": values[:, -1]}, 0
         if self._equations.design.intercept_varies:
             scales["sigma_alpha"], first = values[:, 0], 1
         if self._equations.design.slopes:
             scales["sigma_beta"] = values[:, first:-1]
         return scales
+
+    def _with_eps(self, values: Array) -> Array:
+        """Scales with eps, which is 1 where the standard errors of the rows are known."""
+        if not self._equations.design.known_errors:
+            return values
+        return np.column_stack([values, np.ones(len(values))])
 
     def __call__(self, points: Array) -> Array:
         """Log density, shape (S,); minus infinity where a scale is beyond its prior."""
@@ -214,6 +223,7 @@ class _Target:
 
     def _log_likelihood(self, values: Array) -> Array:
         step = fitting(len(self._equations.count), self._equations)
+        values = self._with_eps(values)
         blocks = [values[first : first + step].T for first in range(0, len(values), step)]
         return np.concatenate([_log_likelihood(self._equations, self._prior, b) for b in blocks])
 
@@ -228,7 +238,8 @@ def _mode(target: _Target, rng: np.random.Generator) -> tuple[Array, Array]:
     """The highest point found, and the inverse of the curvature there."""
     size = len(target._log_unit)
     coarse = rng.uniform(-REACH, REACH, size=(COARSE, size))
-    coarse[:, -1] /= REACH
+    if not target._equations.design.known_errors:
+        coarse[:, -1] /= REACH
     found = target(coarse)
     start = coarse[np.argmax(found)]
     step = 1e-3

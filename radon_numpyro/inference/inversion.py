@@ -43,6 +43,7 @@ from radon_numpyro.statistics.consistency import as_statistics
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 GRID = 2048
+TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,8 @@ class ExactResult:
 
     def attributes(self) -> dict[str, Any]:
         """What a result records of how it was drawn."""
-        return {
-            "method": self.method,
-            "seed": self.seed,
-            "complete": 1,
-            "stopped_by": ALL_DRAWS,
-        }
+        seed, stopped_by = self.seed, ALL_DRAWS
+        return {"method": self.method, "seed": seed, "complete": 1, "stopped_by": stopped_by}
 
 
 def draw_exact(
@@ -137,7 +134,7 @@ def _draw_individual(
         terms = group_terms(equations, scale[:, None], eps[some])
         off = deviations(terms, misfit(terms, relative), noise[:, some])
         theta[:, some] = loc[:, None, None] + off
-    sites = {"alpha": theta[0], "eps": eps}
+    sites = {"alpha": theta[0]} | ({} if equations.design.known_errors else {"eps": eps})
     return sites | ({"beta": np.moveaxis(theta[1:], 0, -1)} if equations.size > 1 else {})
 
 
@@ -149,7 +146,7 @@ def _draw_pooled(
     terms = group_terms(equations, np.empty((0, num_draws)), eps)
     posterior = population_posterior(equations, terms, population_prior(equations, priors, of))
     relative = draw_population(posterior, rng.standard_normal(posterior.mean.shape))
-    sites = {"eps": eps}
+    sites = {} if equations.design.known_errors else {"eps": eps}
     for name, values in population_sites(equations, relative).items():
         sites[name.removeprefix("mu_")] = values.T
     return sites
@@ -171,6 +168,8 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
         If in a group (individual model), in all of them together (hierarchical) or in the pooled
         fit there are more rows than coefficients, and no residual.
     """
+    if statistics.labels.design.known_errors:
+        return
     equations, of = NormalEquations.from_statistics(statistics), Model.named(model)
     advice = "there is no scatter to learn from, and least squares gives the lines"
     got = "all rows fitted exactly"
@@ -221,8 +220,10 @@ def draw_eps(
     Returns
     -------
     array
-        Shape (S, C), in the unit of y.
+        Shape (S, C), in the unit of y; 1 where the standard errors of the rows are known.
     """
+    if equations.design.known_errors:
+        return np.ones((num_draws, len(equations.count)))
     log_eps, density = _density(equations, priors)
     cells = 0.5 * (density[1:] + density[:-1]) * np.diff(log_eps, axis=0)
     cdf = np.concatenate([np.zeros((1, cells.shape[1])), np.cumsum(cells, axis=0)])
@@ -243,8 +244,11 @@ def eps_quadrature(equations: NormalEquations, priors: Priors) -> tuple[np.ndarr
     Returns
     -------
     eps, log_weight
-        Shapes (S, C); the weights of a group, of the trapezoidal rule in log eps, sum to 1.
+        Shapes (S, C); the weights of a group, of the trapezoidal rule in log eps, sum to 1. One
+        node, 1, where the standard errors of the rows are known.
     """
+    if equations.design.known_errors:
+        return np.ones((1, len(equations.count))), np.zeros((1, len(equations.count)))
     log_eps, density = _density(equations, priors)
     step = np.diff(log_eps, axis=0)
     weight = density
@@ -277,7 +281,7 @@ def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray
     explained = np.divide(along**2, values, out=np.zeros_like(along), where=determined).sum(-1)
     left = rss - explained
     about_pooled_fit = equations.rest + (equations.target**2).sum(0)
-    exact = left <= EXACT * np.maximum(about_pooled_fit, np.finfo(float).tiny)
+    exact = left <= EXACT * np.maximum(about_pooled_fit, TINY)
     rank = determined.sum(-1) + equations.design.intercept_varies * (equations.count > 0)
     return equations.count - rank, np.where(exact, 0.0, left)
 
@@ -301,8 +305,7 @@ def about_the_means(
         with zeros for one that does not vary; of these and the residual, shape (C, K); of the
         residual, shape (C,).
     """
-    weight = np.where(equations.weight > 0, equations.weight, 1.0)
-    first = int(equations.design.intercept_varies)
+    first, weight = int(equations.design.intercept_varies), np.maximum(equations.weight, TINY)
     root, target = equations.root[first:, first:], equations.target[first:]
     mean = np.zeros(root.shape[1:][::-1])
     if first:

@@ -18,7 +18,7 @@ import numpy as np
 from radon_numpyro.gaussian.conditional import Population, group_terms, population_posterior
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import known_eps, population_prior, prediction
+from radon_numpyro.gaussian.predictive import population_prior, prediction
 from radon_numpyro.inference.programs import in_threads, num_cores, program
 from radon_numpyro.inference.scales import HIERARCHICAL
 from radon_numpyro.model.correlations import root_of_correlation
@@ -54,7 +54,7 @@ def posterior_moments(
     names = [n for n in ("sigma_alpha", "sigma_beta", "correlation", "eps") if n in sites]
     scales = {n: sites[n].reshape(-1, *sites[n].shape[2:]) for n in names}
     if equations.design.known_errors:
-        scales["eps"] = known_eps(len(next(iter(scales.values()))))
+        scales["eps"] = np.ones(len(next(iter(scales.values()))))
     mu = _population(scales, by_design(equations), priors)
     num_groups = equations.num_groups
     size = min(CHUNK, num_groups)

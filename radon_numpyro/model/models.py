@@ -126,7 +126,9 @@ class Model:
         if design.fixed:
             sites["gamma"] = Site((FIXED,), f"coefficient, {slope}")
         if not design.known_errors:
-            words = "residual sd of a row of weight 1, {y}" if design.weights else "residual sd, {y}"
+            words = (
+                "residual sd of a row of weight 1, {y}" if design.weights else "residual sd, {y}"
+            )
             sites["eps"] = Site(eps_group, words, is_scale=True)
         return sites
 

@@ -287,4 +287,6 @@ def _sum_of_squares(data: GroupStatistics, alpha: Any, beta: Any, gamma: Any) ->
     own = own - 2.0 * (data.sxy[:, :k] * slopes).sum()
     both = jnp.einsum("ck,ckf->f", slopes, data.sxx[:, :k, k:]) - data.sxy[:, k:].sum(0)
     within = jnp.sum(data.syy) + own + 2.0 * both @ gamma
-    return (data.total_weight * centre**2).sum() + within + gamma @ data.sxx[:, k:, k:].sum(0) @ gamma
+    return (
+        (data.total_weight * centre**2).sum() + within + gamma @ data.sxx[:, k:, k:].sum(0) @ gamma
+    )

@@ -158,9 +158,9 @@ def to_datatree(
         "sxx": [group, column, f"{column}_other"],
         "sxy": [group, column],
         "syy": [group],
-        **dict.fromkeys(WEIGHTS, [group]),
+        **{name: [group] for name in WEIGHTS},
         "x": ["row", column],
-        **dict.fromkeys(("group_index", "y", "weights", "se"), ["row"]),
+        **{name: ["row"] for name in ("group_index", "y", "weights", "se")},
     }
     contents: dict[str, dict[str, Any]] = {
         "posterior": {name: drawn.draws[name] for name in dims if name in drawn.draws},

@@ -228,18 +228,18 @@ class Numbers:
     def identified(self) -> np.ndarray:
         """Whether its own rows determine a coefficient, shape (C, P), or (1, P) if pooled."""
         s, design = self.statistics, self.labels.design
-        count, mean, sxx = (np.asarray(v) for v in (s.count, s.mean_x, s.sxx))
+        weight, mean, sxx = (np.asarray(v) for v in (s.total_weight, s.mean_x, s.sxx))
         k = len(design.slopes)
         if self.model.by_group:
             mean, sxx = mean[:, :k], sxx[:, :k, :k]
         else:
-            count, mean, sxx = overall_moments(count, mean, sxx)
+            weight, mean, sxx = overall_moments(weight, mean, sxx)
         has_constant = INTERCEPT in (design.varying if self.model.by_group else design.population)
         if not has_constant:
             # Slopes through 0 are determined by products about 0.
-            sxx = sxx + count[:, None, None] * mean[:, :, None] * mean[:, None, :]
+            sxx = sxx + weight[:, None, None] * mean[:, :, None] * mean[:, None, :]
             mean = np.zeros_like(mean)
-        found = identified_coefficients(count, mean, sxx)
+        found = identified_coefficients(weight, mean, sxx)
         return found[:, 0 if design.intercept_varies else 1 : k + 1]
 
     @cached_property

@@ -18,7 +18,6 @@ from radon_numpyro.data.checks import read_only
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels
-from radon_numpyro.gaussian.predictive import known_eps
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import STATISTICS, WEIGHTS, GroupStatistics
@@ -100,12 +99,17 @@ def read_data(tree: xr.DataTree) -> GroupedData:
         raise ValueError("Expected a fit with rows; got one of statistics only")
     y = _numbers(tree["observed_data"].to_dataset()["y"])
     x = _numbers(constants["x"]) if labels.predictors else np.empty((len(y), 0))
+    weights: dict[str, Any] = {
+        name: read_only(_numbers(constants[name]))
+        for name in ("weights", "se")
+        if name in constants
+    }
     return GroupedData(
         y=read_only(y),
         x=read_only(x),
         group=read_only(constants["group_index"].values.astype(np.int32)),
         labels=labels,
-        **{n: read_only(_numbers(constants[n])) for n in ("weights", "se") if n in constants},
+        **weights,
         **_of_rows(tree),
     )
 
@@ -169,7 +173,7 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     scales = read_draws(tree, names)
     if labels.design.known_errors:
         own = (len(labels.groups),) if model.eps_by_group else ()
-        scales["eps"] = known_eps(num_draws(tree), *own)
+        scales["eps"] = np.ones((num_draws(tree), *own))
     return scales
 
 

@@ -71,14 +71,15 @@ def reduce_formula(
     stored = formula if isinstance(formula, ModelFormula) else None
     terms = formula.terms if isinstance(formula, ModelFormula) else parse_terms(formula)
     response, right = names_used(terms, list(frame.columns))
-    named = named_weights(terms, weights, se, stored and stored.design)
+    named = named_weights(terms, weights, se, None if stored is None else stored.design)
     given = weight_columns(frame.columns, *named)
     used = list(dict.fromkeys((*response, *right, terms.group)))
     codes = check_missing(missing, [*used, *given.values()])
     aliases = {name: f"used {j}" for j, name in enumerate(used)} | {terms.group: GROUP}
     every_row = renamed(frame, [*aliases.items(), *((name, GIVEN) for name in given.values())])
-    own = {aliases[name]: name for name in used} | {GIVEN: name for name in given.values()}
+    own = {aliases[name]: name for name in used}
     for argument, name in given.items():
+        own[GIVEN] = name
         check_dtype(every_row.collect_schema()[GIVEN], name, argument)
     if ROW in every_row.columns:
         own[ROW] = ROW

@@ -135,7 +135,9 @@ def reduce_values(
         # If it finds nothing, numbers are so large that their sum overflows; let them pass.
         columns = {f"value {j}": (name, "x") for j, name in enumerate(names)}
         columns[f"value {len(names) - 1}"] = (names[-1], "y")
-        _check_values(rows, columns | {GIVEN: (name, argument) for argument, name in given.items()})
+        for argument, name in given.items():
+            columns[GIVEN] = (name, argument)
+        _check_values(rows, columns)
     _check_labels(labels, count, group)
     for argument, name in given.items():
         if (numbers[LEAST] <= 0.0).any():

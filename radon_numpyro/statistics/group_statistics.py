@@ -100,13 +100,13 @@ class GroupStatistics:
         """
         columns = np.column_stack([data.x, data.y]).astype(np.float64)
         w, group, num_groups = data.precision, data.group, data.num_groups
-        weight, *moments = group_moments(columns, group, num_groups, w)
+        weight, means, products = group_moments(columns, group, num_groups, w)
         count, log_weight = weight, np.zeros_like(weight)
         if w is not None:
             count = np.bincount(group, minlength=num_groups).astype(np.float64)
             log_weight = np.bincount(group, weights=np.log(w), minlength=num_groups)
-        moments = (count, weight, log_weight, *moments)
-        sums = GroupSums(data.labels, *moments, data.left_out, data.lost_groups)
+        lost: dict[str, Any] = {"left_out": data.left_out, "lost_groups": data.lost_groups}
+        sums = GroupSums(data.labels, count, weight, log_weight, means, products, **lost)
         return cls._of_columns(sums, centers=data.centers, formula=data.formula, notes=data.notes)
 
     @classmethod
@@ -242,7 +242,7 @@ class GroupStatistics:
 
     def _sums(self) -> GroupSums:
         """Moments of all columns together, the outcome last."""
-        rows = {"left_out": self.left_out, "lost_groups": self.lost_groups}
+        rows: dict[str, Any] = {"left_out": self.left_out, "lost_groups": self.lost_groups}
         return GroupSums.of_arrays(self.arrays, self.labels, **rows)
 
     @property
@@ -388,9 +388,7 @@ class GroupStatistics:
         outcome, predictors, group, *_ = self._columns
         design = self.labels.design
         weights: dict[str, Any] = {"weights": design.weights or None, "se": design.se or None}
-        return self.merge(
-            self.from_frame(rows, y=outcome, x=predictors, group=group, **weights)
-        )
+        return self.merge(self.from_frame(rows, y=outcome, x=predictors, group=group, **weights))
 
     @property
     def _columns(self) -> tuple[Any, ...]:

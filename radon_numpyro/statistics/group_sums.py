@@ -70,7 +70,7 @@ class GroupSums:
         weight = known.get("weight", count), known.get("log_weight", np.zeros_like(count))
         return cls(labels, count, *weight, means, products, **others)
 
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, Any]:
         """The arrays of statistics, which tell the predictors from the outcome."""
         weights = {"weight": self.weight, "log_weight": self.log_weight}
         return {
@@ -148,7 +148,8 @@ class GroupSums:
             return out
 
         names = ("count", "weight", "log_weight", "means", "products")
-        return replace(self, **{name: spread(getattr(self, name)) for name in names})
+        placed: dict[str, Any] = {name: spread(getattr(self, name)) for name in names}
+        return replace(self, **placed)
 
 
 def _added(a: LeftOut, b: LeftOut) -> LeftOut:
