@@ -50,6 +50,8 @@ def fit(
     data: GroupedData | GroupStatistics | str,
     frame: Any = None,
     *,
+    weights: str | None = None,
+    se: str | None = None,
     model: str = "hierarchical",
     method: str | None = None,
     priors: Priors | Mapping[str, Any] | None = None,
@@ -77,8 +79,8 @@ def fit(
         Rows or statistics; or a formula such as ``"y ~ x * c + (1 + x || group)"``, short for
         :meth:`GroupedData.from_formula` with ``frame``, or, of a frame that an engine holds, for
         :meth:`GroupStatistics.from_formula`.
-    frame
-        The data frame of a formula.
+    frame, weights, se
+        The data frame of a formula, and columns that weigh its rows, as there.
     model
         ``"hierarchical"`` (partial pooling), ``"individual"`` (each group on its own; every
         coefficient must vary) or ``"pooled"`` (the formula without its random part).
@@ -174,7 +176,7 @@ def fit(
     --------
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
     """
-    data = _data_of(data, frame)
+    data = _data_of(data, frame, weights=weights, se=se)
     statistics = as_statistics(data)
     design = statistics.labels.design
     method, method_reason = choose_method(model, method, design)
@@ -216,7 +218,7 @@ def fit(
             return _go(run, data, statistics, used, settings, remarks, progress_bar=progress_bar)
 
 
-def _data_of(data: Any, frame: Any) -> GroupedData | GroupStatistics:
+def _data_of(data: Any, frame: Any, **weights: Any) -> GroupedData | GroupStatistics:
     """The data of a formula and a frame, or data as they are."""
     if isinstance(frame, str):
         raise TypeError(
@@ -224,18 +226,16 @@ def _data_of(data: Any, frame: Any) -> GroupedData | GroupStatistics:
             f"the model: fit(data, model={frame!r})"
         )
     if not isinstance(data, str):
-        if frame is not None:
+        if frame is not None or any(weights.values()):
             raise TypeError(
-                "Expected a formula before a data frame, fit(formula, frame); got "
+                "Expected a formula before a data frame and its weights, fit(formula, frame); got "
                 f"{type(data).__name__}"
             )
-        checked: GroupedData | GroupStatistics = data
-        return checked
+        return data  # type: ignore[no-any-return]
     if frame is None:
         raise TypeError(f"Expected a data frame behind the formula {data!r}; got none")
-    if isinstance(known_frame(frame), nw.LazyFrame):
-        return GroupStatistics.from_formula(data, frame)
-    return GroupedData.from_formula(data, frame)
+    lazy = isinstance(known_frame(frame), nw.LazyFrame)
+    return (GroupStatistics if lazy else GroupedData).from_formula(data, frame, **weights)
 
 
 def resume(

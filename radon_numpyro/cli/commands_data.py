@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from radon_numpyro.cli.options import (
+    SE,
     AsJSON,
     CenterOption,
     Chains,
@@ -32,6 +33,7 @@ from radon_numpyro.cli.options import (
     Seed,
     TargetAcceptProb,
     TargetESS,
+    Weights,
     X,
     Y,
     columns,
@@ -66,6 +68,8 @@ def audit_command(
     center: CenterOption = None,
     missing: Missing = None,
     drop_missing: DropMissing = False,
+    weights: Weights = None,
+    se: SE = None,
     quiet: Quiet = False,
     as_json: AsJSON = False,
 ) -> None:
@@ -80,7 +84,7 @@ def audit_command(
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
-        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
         data = load_rows(terminal, file, used, reduce=False, single_rows=True)
     found = data.audit()
     terminal.show(found.text(command=True))
@@ -135,6 +139,8 @@ def fit_command(
     ci_prob: Probability = 0.9,
     missing: Missing = None,
     drop_missing: DropMissing = False,
+    weights: Weights = None,
+    se: SE = None,
     reduce: Reduce = None,
     quiet: Quiet = False,
     as_json: AsJSON = False,
@@ -155,7 +161,7 @@ def fit_command(
     terminal = Terminal(quiet, as_json)
     with refusals():
         check_writable(out / "fit.nc")
-        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
         given = given_priors(prior)
         data = load_rows(terminal, file, used, reduce=reduce, single_rows=model == "pooled")
         chosen = priors_of(priors, given, data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -69,7 +69,7 @@ def predict_command(
 
         tree = load_fit(Path(fit_file))
         labels = read_labels(tree)
-        design, weights = labels.design, {}
+        design, weights = labels.design, dict[str, Any]()
         # Of the line alone no scatter is asked for.
         if kind == "outcome":
             weights = {"weights": design.weights or None, "se": design.se or None}

@@ -336,7 +336,8 @@ def _summary(
             f"In {share_of_groups(collinear, total)} predictors vary only together: "
             "alone, such a group cannot tell their slopes apart"
         )
-    if design.varies_throughout and (prior := int((present.freedom <= 0).sum())):
+    estimated = design.varies_throughout and not design.known_errors
+    if estimated and (prior := int((present.freedom <= 0).sum())):
         sentences.append(
             f"In {share_of_groups(prior, total)} rows are so few that the residual "
             "sd of the individual model is its prior"
