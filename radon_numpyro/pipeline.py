@@ -231,7 +231,7 @@ def _data_of(data: Any, frame: Any, **weights: Any) -> GroupedData | GroupStatis
                 "Expected a formula before a data frame and its weights, fit(formula, frame); got "
                 f"{type(data).__name__}"
             )
-        return data  # type: ignore[no-any-return]
+        return data
     if frame is None:
         raise TypeError(f"Expected a data frame behind the formula {data!r}; got none")
     lazy = isinstance(known_frame(frame), nw.LazyFrame)

@@ -242,7 +242,7 @@ def load_rows(
     if data.num_groups >= data.num_rows and not single_rows:
         raise ValueError(
             f"Expected fewer groups than rows; got {groups} of {used.group!r} in {rows}, which "
-            "cannot tell differences between groups from scatter within them, unless their standard "
+            "cannot tell differences between groups from scatter within them unless standard "
             "errors are known: --se COLUMN"
         )
     terminal.note(f"{rows} in {groups}{reduced}.")

@@ -271,8 +271,8 @@ class GroupedData:
         every = {"weights": weights, "se": se}
         given: dict[str, Any] = {name: v for name, v in every.items() if v is not None}
         frame, names = frame_of_arrays({outcome: y, group_name: group}, x, predictors, given)
-        columns: dict[str, Any] = {"y": outcome, "x": names, "group": group_name, "center": center}
-        return cls.from_frame(frame, **columns, **dict(zip(given, given, strict=True)))
+        options: dict[str, Any] = {"center": center, **dict(zip(given, given, strict=True))}
+        return cls.from_frame(frame, y=outcome, x=names, group=group_name, **options)
 
     @property
     def num_rows(self) -> int:
