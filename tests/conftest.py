@@ -1,6 +1,9 @@
 """Fixtures of all tests: float64 where a test asks for it, and data that hide no error."""
 
+import os
+import shutil
 import signal
+import warnings
 
 import jax
 import numpy as np
@@ -97,3 +100,31 @@ def end_after(monkeypatch):
         monkeypatch.setattr(Run, "step", count)
 
     return install
+
+
+# Spark starts the java of JAVA_HOME, else that of the PATH.
+JAVA_PLACES = [f"{os.environ.get('JAVA_HOME', os.devnull)}/bin", os.environ["PATH"]]
+
+
+@pytest.fixture(scope="session")
+def spark_frames():
+    """Frames of a Spark session on this machine, in three partitions."""
+    if not shutil.which("java", path=os.pathsep.join(JAVA_PLACES)):
+        pytest.skip("Spark needs Java, and there is no java under JAVA_HOME or on the PATH")
+    from pyspark.sql import SparkSession
+
+    settings = {
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.log.level": "ERROR",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        with warnings.catch_warnings():
+            # Of JAX, if it ran before: PySpark forks, but only to become java.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+        yield lambda table: session.createDataFrame(table).repartition(3)
+        session.stop()

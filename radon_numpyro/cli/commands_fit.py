@@ -50,8 +50,9 @@ def predict_command(
     that the formula names, such as Sex, and not those made of them, such as Sex[Male].
 
     Writes a line for each row, in the order of the file: group and predictors, then mean, sd and
-    interval, and whether the group is new to the fit. Exit status 3 if the fit is not to be
-    trusted.
+    interval, and whether the group is new to the fit. If the outcome of the fit was transformed,
+    the header says so: mean of log(y). A row without a group is one of a new group. Exit status 3
+    if the fit is not to be trusted.
 
     Example: `radon-numpyro predict results/fit.nc new.csv --out predictions.csv`
     """
@@ -76,8 +77,10 @@ def predict_command(
         used: Columns | FormulaColumns = Columns(
             None, labels.predictors, labels.group, {}, False, **weights
         )
+        transformed = False
         if formula := tree.attrs.get("formula"):
-            used = FormulaColumns(ModelFormula.from_json(formula), **weights)
+            stored = ModelFormula.from_json(formula)
+            used, transformed = FormulaColumns(stored, **weights), stored.is_transformed
         frame, _ = read_table(file, used)
         predictions = predict(
             tree, frame, kind=kind, new_groups=new_groups, ci_prob=ci_prob, ci_kind=ci_kind
@@ -85,6 +88,12 @@ def predict_command(
         taken = [name for name in used.kinds if name not in predictions]
         for place, name in enumerate(taken, start=1):
             predictions.insert(place, name, frame[name])
+        for note in predictions.attrs["notes"]:
+            terminal.note(f"{note}.")
+        if transformed:
+            of = predictions.attrs["outcome"]
+            numbers = ("mean", "sd", "lower", "upper")
+            predictions = predictions.rename(columns={name: f"{name} of {of}" for name in numbers})
         if out == "-":
             predictions.to_csv(sys.stdout, index=False)
         else:

@@ -35,6 +35,7 @@ from radon_numpyro.data.audit_findings import (
 from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding
+from radon_numpyro.data.formula import levels_of
 from radon_numpyro.data.identification import (
     Identification,
     identify,
@@ -42,7 +43,7 @@ from radon_numpyro.data.identification import (
     varies_by_moments,
 )
 from radon_numpyro.data.labels import Labels, as_index
-from radon_numpyro.data.miscoding import look_alike_labels, missing_code
+from radon_numpyro.data.miscoding import look_alike_labels, missing_code, missing_label
 from radon_numpyro.data.moments import group_moments, overall_moments
 
 
@@ -123,6 +124,7 @@ def audit(
     group: NDArray[np.integer],
     labels: Labels,
     lost: tuple[Hashable, ...] = (),
+    formula: str = "",
 ) -> Audit:
     """Look at the data of `GroupedData` before a fit.
 
@@ -138,6 +140,8 @@ def audit(
         Names of outcome, predictors and groups.
     lost
         Labels of groups of which no row is left.
+    formula
+        The formula with what it learnt, as JSON; empty if there is none.
 
     Returns
     -------
@@ -163,6 +167,7 @@ def audit(
             NO_BEARING,
         ),
     ]
+    of_rows += _missing_labels(labels, formula)
     return _audit(rows, by_group, over_all, varies, labels, lost, float(y[0]), of_rows)
 
 
@@ -173,6 +178,7 @@ def audit_moments(
     products: Array,
     labels: Labels,
     lost: tuple[Hashable, ...] = (),
+    formula: str = "",
 ) -> Audit:
     """Look at the statistics of rows: at all that :func:`audit` finds without seeing single rows.
 
@@ -181,7 +187,7 @@ def audit_moments(
     count, weight, means, products
         Rows of each group and their total weight, shape (C,), and moments of the predictors and,
         last, of the outcome, shapes (C, M) and (C, M, M).
-    labels, lost
+    labels, lost, formula
         As in :func:`audit`.
 
     Returns
@@ -195,7 +201,15 @@ def audit_moments(
     over_all = _of_moments(total, *together, _population(labels), _has_constant(labels))
     varies = varies_by_moments(*moments)[:, len(design.slopes) : -1].any(0).tolist()
     level = float(together[1][0, -1])
-    return _audit(count.astype(int), by_group, over_all, varies, labels, lost, level, [])
+    seen = _missing_labels(labels, formula)
+    return _audit(count.astype(int), by_group, over_all, varies, labels, lost, level, seen)
+
+
+def _missing_labels(labels: Labels, formula: str) -> list[Seen]:
+    """Labels of groups and levels of categories that look like missing values."""
+    found = [missing_label(labels.group, labels.groups, "group")]
+    found += [missing_label(name, given, "level") for name, given in levels_of(formula).items()]
+    return list(with_bearing(found, CAUTION_FOR_ALL))
 
 
 def _slopes(labels: Labels) -> list[int]:

@@ -166,6 +166,7 @@ def _slopes_of_no_group(
     """Slopes that vary by group, of which no group says anything."""
     design = labels.design
     bearing = {"hierarchical": CAUTION, "individual": SPOILS}
+    together: list[str] = []
     for k, name in enumerate(design.slopes):
         mean = f"mu_beta of {name!r}, not its" if name in design.means else "no"
         one = f"one slope for all groups, GroupedData.from_frame(..., fixed={name!r})"
@@ -183,14 +184,21 @@ def _slopes_of_no_group(
                 bearing,
             )
         elif known.get(name, True) and not present.slopes[:, k].any():
-            yield (
-                Finding(
-                    f"{name!r} varies in no group of {labels.group!r} independently of the other "
-                    "predictors: no group alone identifies its slope.",
-                    "fewer predictors, or read mu_beta rather than the slopes of groups",
-                ),
-                bearing,
-            )
+            together.append(name)
+    if together:
+        alone = len(together) == 1
+        read = "mu_beta rather than the slopes of groups"
+        if not set(together) & set(design.means):
+            read = "predictions rather than the slopes of groups, of which only sums are known well"
+        yield (
+            Finding(
+                f"{first_few(together)} {'varies' if alone else 'vary'} in no group of "
+                f"{labels.group!r} independently of the other predictors: no group alone "
+                f"identifies {'its slope' if alone else 'their slopes'}.",
+                f"fewer predictors, or read {read}",
+            ),
+            bearing,
+        )
 
 
 def columns_of_few_groups(of_groups: list[str], num_groups: int, labels: Labels) -> Finding | None:

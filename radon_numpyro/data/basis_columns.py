@@ -74,8 +74,8 @@ def basis(
                 f"Expected values for {what!r} between {low:.6g} and {high:.6g}, the range of its "
                 f"fit; got {outside} outside"
             )
-    elif "df" not in given and "knots" not in given and name != "bs":
-        raise ValueError(f"Expected df or knots in {what!r}; got neither")
+    else:
+        _check_size(name, given, what)
     try:
         if name == "bs":
             given["include_intercept"] = bool(given.pop("intercept", False))
@@ -93,6 +93,23 @@ def basis(
         np.asarray(column) for key, column in result.items() if not str(key).startswith("__")
     ]
     return np.column_stack(columns), {key: _plain(value) for key, value in learnt.items()}
+
+
+def _check_size(name: str, given: Mapping[str, Any], what: str) -> None:
+    """Refuse a spline of no size, of two sizes, or of fewer columns than its kind has."""
+    if "df" in given and "knots" in given:
+        raise ValueError(f"Expected df or knots in {what!r}; got both")
+    if "df" not in given:
+        if "knots" not in given and name != "bs":
+            raise ValueError(f"Expected df or knots in {what!r}; got neither")
+        return
+    if name == "bs":
+        least = given.get("degree", 3) + bool(given.get("intercept", False))
+        why = "the columns of its pieces; ns() takes fewer, and poly() any number"
+    else:
+        least, why = (1, "") if name == "cc" else (2, "since one is a straight line, x itself")
+    if given["df"] < least:
+        raise ValueError(f"Expected df of at least {least} in {what!r}; got {given['df']}: {why}")
 
 
 def _poly(

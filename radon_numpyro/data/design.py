@@ -104,8 +104,7 @@ class Design:
         Parameters
         ----------
         columns
-            Lists by name; designs of versions before 0.3 have no ``correlated``, ``weights`` or
-            ``se``.
+            Lists by name; older ones have no ``correlated``, ``weights`` or ``se``.
 
         Raises
         ------
@@ -194,6 +193,22 @@ class Design:
         blocks = [sorted(position[name] for name in block) for block in self.correlated]
         found = [(i, j) for block in blocks for i in block for j in block if i < j]
         return tuple(sorted(found))
+
+    @property
+    def pair_names(self) -> tuple[str, ...]:
+        """Names of `pairs`, such as ``"Intercept, Days"``."""
+        return tuple(f"{self.varying[i]}, {self.varying[j]}" for i, j in self.pairs)
+
+    def block_size(self, pair: tuple[int, int]) -> int:
+        """How many coefficients correlate with the two of a pair, these included.
+
+        Parameters
+        ----------
+        pair
+            One of `pairs`.
+        """
+        (block,) = (block for block in self.correlated if self.varying[pair[0]] in block)
+        return len(block)
 
     @property
     def intercept_varies(self) -> bool:

@@ -9,13 +9,13 @@ import pandas as pd
 
 from radon_numpyro.data.checks import check_columns, suggest
 from radon_numpyro.data.formula import ModelFormula
-from radon_numpyro.data.formula_rows import named_weights, names_used
+from radon_numpyro.data.formula_frames import named_weights
+from radon_numpyro.data.formula_rows import names_used
 from radon_numpyro.data.formula_terms import Terms
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
+from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.data.row_weights import weight_columns
 
-# What stands for no value among numbers and truth values; among text only an empty field does.
-BLANKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", ".")
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 

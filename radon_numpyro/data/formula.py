@@ -24,6 +24,7 @@ from radon_numpyro.data.checks import suggest
 from radon_numpyro.data.complete_rows import in_memory
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formula_columns import Layout, add, columns_by, part_layout
+from radon_numpyro.data.formula_syntax import Name
 from radon_numpyro.data.formula_terms import Terms, parse_terms
 from radon_numpyro.data.formula_values import Interpreter, State
 from radon_numpyro.data.frame_columns import (
@@ -68,6 +69,16 @@ class ModelFormula:
     def outcome(self) -> str:
         """Name of what is fitted, such as ``"log(y)"``."""
         return self.terms.outcome
+
+    @property
+    def measured(self) -> str:
+        """What predictions are of, such as ``"log(y)"``: the outcome with its offsets."""
+        return self.terms.measured
+
+    @property
+    def is_transformed(self) -> bool:
+        """Whether what is fitted is no column of the frame but made of some."""
+        return not isinstance(self.terms.response, Name)
 
     @property
     def group(self) -> str:
@@ -257,6 +268,18 @@ def text_of(stored: str) -> str:
         The JSON text.
     """
     return str(json.loads(stored)["formula"])
+
+
+def levels_of(stored: str) -> dict[str, tuple[str, ...]]:
+    """Levels of the columns that hold categories, from what `ModelFormula.to_json` wrote.
+
+    Parameters
+    ----------
+    stored
+        The JSON text; empty for data without a formula.
+    """
+    columns = json.loads(stored)["columns"] if stored else []
+    return {name: tuple(levels) for name, kind, levels in columns if kind == CATEGORY}
 
 
 def _in_memory(frame: Any, names: tuple[str, ...]) -> pd.DataFrame:

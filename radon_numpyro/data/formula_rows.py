@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 from radon_numpyro.data.categories import Categories
 from radon_numpyro.data.checks import (
     first_few,
-    group_codes,
     plural,
-    read_only,
     storable,
     suggest,
 )
-from radon_numpyro.data.complete_rows import complete_rows, in_memory
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.formula_columns import (
@@ -31,17 +28,16 @@ from radon_numpyro.data.formula_columns import (
     independent,
     part_layout,
 )
-from radon_numpyro.data.formula_syntax import LOGICAL
-from radon_numpyro.data.formula_terms import Part, Terms, parse_terms
+from radon_numpyro.data.formula_syntax import LOGICAL, Name
+from radon_numpyro.data.formula_terms import Part, Terms
 from radon_numpyro.data.formula_values import Basis, Interpreter
 from radon_numpyro.data.frame_columns import (
     NUMBER,
+    FrameColumn,
     Kind,
+    level_notes,
     read_column,
-    unused_notes,
 )
-from radon_numpyro.data.labels import Labels
-from radon_numpyro.data.row_weights import read_weights, weight_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,87 +104,6 @@ def names_used(terms: Terms, columns: list[Any]) -> tuple[tuple[str, ...], tuple
     return response, predictors
 
 
-def rows_by_formula(
-    formula: str | ModelFormula,
-    frame: Any,
-    *,
-    missing: Mapping[str, Any] | None,
-    drop_missing: bool,
-    weights: str | None,
-    se: str | None,
-) -> dict[str, Any]:
-    """What a formula makes of a frame in memory, by the fields of ``GroupedData``.
-
-    Parameters
-    ----------
-    formula, frame, missing, drop_missing, weights, se
-        As in ``GroupedData.from_formula``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As there.
-    """
-    known = in_memory(frame, "from_formula")
-    stored = formula if isinstance(formula, ModelFormula) else None
-    terms = formula.terms if isinstance(formula, ModelFormula) else parse_terms(formula)
-    response, right = names_used(terms, list(known.columns))
-    named = named_weights(terms, weights, se, None if stored is None else stored.design)
-    given = weight_columns(list(known.columns), *named)
-    used = (*right, *given.values())
-    kept = complete_rows(
-        known,
-        response,
-        used,
-        terms.group,
-        missing=missing,
-        drop_missing=drop_missing,
-        booleans=True,
-    )
-    rows = learn(terms, kept.frame) if stored is None else apply(stored, kept.frame)
-    codes, groups = group_codes(kept.frame[terms.group])
-    learnt = rows.formula.weighted_by(**given)
-    design = learnt.design
-    return read_weights(kept.frame, given) | {
-        "y": read_only(rows.y),
-        "x": read_only(rows.x),
-        "group": read_only(codes),
-        "labels": Labels(terms.outcome, design.predictors, terms.group, groups, design),
-        "left_out": kept.left_out,
-        "lost_groups": kept.lost_groups,
-        "formula": learnt.to_json(),
-        "notes": rows.notes,
-    }
-
-
-def named_weights(
-    terms: Terms, weights: str | None, se: str | None, stored: Design | None
-) -> tuple[str | None, str | None]:
-    """Columns of the weights and of the known standard errors of rows by a formula.
-
-    Parameters
-    ----------
-    terms
-        The formula, which may name the standard errors: ``y | se(s) ~ ...``.
-    weights, se
-        Columns named beside it.
-    stored
-        The design of a formula that has learnt from other rows, whose columns are taken again.
-
-    Raises
-    ------
-    ValueError
-        The formula names other standard errors.
-    """
-    if terms.se and se not in (None, terms.se):
-        raise ValueError(
-            f"Expected se to be named once; got {terms.se!r} in the formula and se {se!r}"
-        )
-    if stored is not None:
-        return weights or stored.weights or None, se or stored.se or None
-    return weights, terms.se or se
-
-
 def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
     """Evaluate a formula on the rows of a fit, complete in the columns that it uses.
 
@@ -222,7 +137,7 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
     values = {text: interpreter.factor(node) for text, node in terms.factors.items()}
     plan = plan_of(terms, values)
     made = columns_by(plan.layout, list(plan.layout), values, len(frame))
-    design, aliased = plan.design(
+    design, aliased, redundant = plan.design(
         lambda places, constant: independent(made[:, places], constant=constant)
     )
     formula = ModelFormula(
@@ -233,7 +148,7 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
         formula,
         y,
         made[:, [places[name] for name in design.predictors]],
-        notes_of(terms, unused_notes(list(read.values())), values, aliased),
+        notes_of(terms, list(read.values()), values, aliased, redundant),
     )
 
 
@@ -263,8 +178,11 @@ class Plan:
 
     def design(
         self, free: Callable[[list[int], bool], list[bool]]
-    ) -> tuple[Design, tuple[str, ...]]:
-        """The design without redundant population columns, and the names of these.
+    ) -> tuple[Design, tuple[str, ...], tuple[str, ...]]:
+        """The design without redundant population columns, the names of these, and those that vary.
+
+        Columns that vary may be redundant, as in ``(1 | g) + (0 + c || g)``: their coefficients
+        have distributions of their own, with standard deviations that the rows tell apart.
 
         Parameters
         ----------
@@ -272,26 +190,45 @@ class Plan:
             Which of the columns at given places of the layout are no combination of those before
             them, and of a constant if there is one.
 
+        Returns
+        -------
+        design, aliased, redundant
+            The last are columns that vary and are combinations of those before them.
+
         Raises
         ------
         ValueError
-            Columns that vary are redundant: which of them is to vary would be a guess.
+            A column that varies is a multiple of another, or 0 in all rows, or redundant among
+            those with which it correlates: no rows would tell the standard deviations apart.
         """
         places = {name: j for j, name in enumerate(self.layout)}
-        slopes = [name for name in self.varying if name != INTERCEPT]
-        good = free([places[name] for name in slopes], INTERCEPT in self.varying)
-        bound = [name for name, is_free in zip(slopes, good, strict=True) if not is_free]
-        if bound:
+
+        def bound(columns: tuple[str, ...]) -> list[str]:
+            slopes = [name for name in columns if name != INTERCEPT]
+            good = free([places[name] for name in slopes], INTERCEPT in columns)
+            return [name for name, is_free in zip(slopes, good, strict=True) if not is_free]
+
+        redundant = bound(self.varying)
+        # Pairs are enough to find multiples.
+        others = {name: self.varying[: self.varying.index(name)] for name in redundant}
+        alike = [
+            name
+            for name, before in others.items()
+            if bound((name,)) or any(bound((other, name)) for other in before)
+        ]
+        alike += [name for block in self.correlated for name in bound(block) if name not in alike]
+        if alike:
             raise ValueError(
-                f"Expected columns left of the bar that differ; got {first_few(bound)}, which the "
-                "columns before determine (or which are 0 in all rows): leave out what is redundant"
+                f"Expected columns left of the bar that differ; got {first_few(alike)}, which is a "
+                "multiple of another (or 0 in all rows), or a combination of those with which it "
+                "correlates: leave out what is redundant"
             )
         constant = self.terms.common.intercept
         good = free([places[name] for name in self.common], constant)
         kept = tuple(name for name, is_free in zip(self.common, good, strict=True) if is_free)
         population = (INTERCEPT, *kept) if constant else kept
         aliased = tuple(name for name in self.common if name not in kept)
-        return Design(population, self.varying, self.correlated), aliased
+        return Design(population, self.varying, self.correlated), aliased, tuple(redundant)
 
 
 def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
@@ -364,9 +301,10 @@ def _check_part(part: Part, names: Sequence[str], before: Mapping[str, None], gr
 
 def notes_of(
     terms: Terms,
-    unused: Sequence[str],
+    columns: Sequence[FrameColumn],
     values: Mapping[str, Categories | Basis],
     aliased: Sequence[str],
+    redundant: Sequence[str],
 ) -> tuple[str, ...]:
     """What to know about the columns of a formula, in words.
 
@@ -374,19 +312,27 @@ def notes_of(
     ----------
     terms
         The formula.
-    unused
-        Notes on levels without rows.
+    columns
+        The columns in use, those with categories among them.
     values
         Values of the factors.
-    aliased
-        Names of redundant columns.
+    aliased, redundant
+        Names of the population columns that are left out, and of columns that vary all the same.
     """
     notes = [*codings((terms.common, *terms.random), terms.factors, values)]
-    notes += unused
+    plain = [node.value for node in terms.factors.values() if isinstance(node, Name)]
+    notes += level_notes(columns, plain)
     if aliased:
         notes.append(
             f"Left out of the population {plural(len(aliased), 'column')} that those before "
             f"determine: {first_few(aliased, 20)}"
+        )
+    if redundant:
+        notes.append(
+            f"{first_few(redundant, 20)} {'varies' if len(redundant) == 1 else 'vary'} by group "
+            "although the columns before determine "
+            f"{'it' if len(redundant) == 1 else 'them'}: within a group their coefficients are "
+            "told apart by the standard deviations between groups alone"
         )
     if terms.offsets:
         notes.append(

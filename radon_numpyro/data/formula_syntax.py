@@ -189,12 +189,16 @@ def parse(text: str) -> tuple[Node, Node]:
             f"Expected a formula of at most {MAX_CHARACTERS} characters; got {len(text)}"
         )
     parser = _Parser(text)
+    if parser.at("~"):
+        raise ValueError(f"Expected an outcome left of ~; got none in {_short(text.strip())}")
     left = parser.expression(0)
     if parser.kind == "end":
         raise ValueError(
             f"Expected a formula such as 'y ~ x + (1 | group)'; got {_short(text)}, without ~"
         )
     parser.take("~")
+    if parser.kind == "end":
+        raise ValueError(f"Expected terms right of ~; got none in {_short(text.strip())}")
     right = parser.expression(0)
     if parser.kind != "end":
         parser.refuse("an operator or the end of the formula")

@@ -107,10 +107,14 @@ class Terms:
     se: str = ""
 
     @property
+    def measured(self) -> str:
+        """What stands left of ``~``, such as ``"log(y)"``: what predictions are of."""
+        return self.response.value if isinstance(self.response, Name) else spelled(self.response)
+
+    @property
     def outcome(self) -> str:
-        """Name of what is fitted."""
-        name = self.response.value if isinstance(self.response, Name) else spelled(self.response)
-        return name + "".join(f" - offset({spelled(node)})" for node in self.offsets)
+        """Name of what is fitted, which is what was measured less the offsets."""
+        return self.measured + "".join(f" - offset({spelled(node)})" for node in self.offsets)
 
     def predictors_named(self) -> tuple[str, ...]:
         """Names in the factors of the terms that may be columns, in order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,14 @@ class FrameColumn:
         Numbers or truth values, shape (N,), or categories.
     unused
         Declared categories that no row has.
+    ordered
+        Whether the categories are declared to have an order.
     """
 
     kind: Kind
     values: NDArray[Any] | Categories
     unused: tuple[str, ...] = ()
+    ordered: bool = False
 
 
 def read_column(column: pd.Series, argument: str, known: Kind | None = None) -> FrameColumn:
@@ -101,7 +104,8 @@ def read_column(column: pd.Series, argument: str, known: Kind | None = None) -> 
     categories, unused = _categories(column, where)
     if known:
         categories = categories.among(known.levels, name)
-    return FrameColumn(Kind(name, CATEGORY, categories.levels), categories, unused)
+    ordered = isinstance(column.dtype, pd.CategoricalDtype) and bool(column.dtype.ordered)
+    return FrameColumn(Kind(name, CATEGORY, categories.levels), categories, unused, ordered)
 
 
 def _kind(column: pd.Series, where: str) -> str:
@@ -158,17 +162,27 @@ def _categories(column: pd.Series, where: str) -> tuple[Categories, tuple[str, .
     return used, tuple(level for level in levels if level not in set(used.levels))
 
 
-def unused_notes(columns: Sequence[FrameColumn]) -> tuple[str, ...]:
-    """Say which declared categories have no rows.
+def level_notes(columns: Sequence[FrameColumn], plain: Collection[str]) -> tuple[str, ...]:
+    """Say which declared categories have no rows, and of which the order has no part.
 
     Parameters
     ----------
     columns
         The columns in use.
+    plain
+        Names of those that stand in the formula as they are, so that their coding is the default.
     """
-    return tuple(
+    unused = [
         f"{c.kind.name}: {plural(len(c.unused), 'level')} without rows left out, "
         f"{first_few(c.unused)}"
         for c in columns
         if c.unused
-    )
+    ]
+    # Two levels have no order but the one of the reference.
+    ordered = [
+        f"{c.kind.name}: the order of its levels says which is the reference, and no more; "
+        f"C({c.kind.name}, contr.poly) has the polynomial contrasts of ordered factors in R"
+        for c in columns
+        if c.ordered and c.kind.name in plain and len(c.kind.levels) > 2
+    ]
+    return (*unused, *ordered)

@@ -27,7 +27,7 @@ from radon_numpyro.data.checks import (
 from radon_numpyro.data.complete_rows import complete_rows, in_memory
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formula import ModelFormula, text_of
-from radon_numpyro.data.formula_rows import rows_by_formula
+from radon_numpyro.data.formula_frames import rows_by_formula
 from radon_numpyro.data.labels import Labels, find_groups, fingerprint
 from radon_numpyro.data.missing import LeftOut
 from radon_numpyro.data.pytrees import pytree
@@ -358,7 +358,7 @@ class GroupedData:
     def audit(self) -> Audit:
         """What each group says on its own, and what looks wrong: to be read before a fit."""
         y, x, group = np.asarray(self.y), np.asarray(self.x), np.asarray(self.group)
-        return audit(y, x, group, self.labels, self.lost_groups)
+        return audit(y, x, group, self.labels, self.lost_groups, self.formula)
 
     def fingerprint(self) -> str:
         """Hash names, labels and numbers: the same in every process and on every platform.

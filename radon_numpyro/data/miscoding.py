@@ -3,7 +3,7 @@
 import re
 import shlex
 import unicodedata
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.findings import Finding
+from radon_numpyro.data.missing import BLANKS
 
 # 9, 99, 99.9, and what is often used beside them: 7 and 8, 77 and 88, 97 and 98.
 CODE = re.compile(r"9+|7+|8+|9+[78]|99+\.9+")
@@ -85,6 +86,34 @@ def _apart(
 
 def _number(value: float) -> int | float:
     return int(value) if float(value).is_integer() else float(value)
+
+
+def missing_label(name: str, labels: Sequence[Hashable], what: str) -> Finding | None:
+    """Find texts that seem to stand for "missing" among labels: ``NA``, ``null``, an empty one.
+
+    Among text they are values like others, since Namibia is NA too.
+
+    Parameters
+    ----------
+    name
+        Column.
+    labels
+        The labels of its groups, or the levels of its categories.
+    what
+        ``"group"`` or ``"level"``.
+    """
+    found = [label for label in labels if isinstance(label, str) and label.strip() in BLANKS]
+    if not found:
+        return None
+    one = len(found) == 1
+    return Finding(
+        f"{first_few(found)} {'is a' if one else 'are'} {what}{'' if one else 's'} of {name!r} and "
+        f"{'looks' if one else 'look'} like {'a missing value' if one else 'missing values'}.",
+        f"if {'it is one' if one else 'they are'}, leave these rows out: missing="
+        f"{{{name!r}: {found}}}",
+        f"if {'it is one' if one else 'they are'}, leave these rows out: "
+        + " ".join(f"--missing {shlex.quote(f'{name}={label}')}" for label in found),
+    )
 
 
 def look_alike_labels(group: str, labels: tuple[Hashable, ...]) -> Finding | None:

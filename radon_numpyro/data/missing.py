@@ -7,6 +7,8 @@ import narwhals.stable.v2 as nw
 
 from radon_numpyro.data.checks import suggest
 
+# What stands for no value among numbers and truth values; among text only an empty field does.
+BLANKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", ".")
 LeftOut = tuple[tuple[str, int], ...]
 
 

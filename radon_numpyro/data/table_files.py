@@ -19,9 +19,10 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from radon_numpyro.data.checks import suggest
-from radon_numpyro.data.file_columns import BLANKS, Columns, FormulaColumns, read_texts
+from radon_numpyro.data.file_columns import Columns, FormulaColumns, read_texts
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.frames import to_pandas
+from radon_numpyro.data.missing import BLANKS
 
 TEXT = (".csv", ".tsv", ".tab", ".txt")
 PARQUET = (".parquet", ".pq")

@@ -31,8 +31,8 @@ from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
-from radon_numpyro.inference.scales import HIERARCHICAL
 from radon_numpyro.model.location_priors import Flat, LocationPrior, Normal
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.population_priors import population_priors
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -133,7 +133,8 @@ def zero_dependence(
     one = len(names) == 1
     correlated = any(INTERCEPT in block and names[0] in block for block in design.correlated)
     model = (
-        "so far from the data intercepts and slopes correlate almost perfectly"
+        "so far from the data intercepts and slopes correlate almost perfectly, which the prior of "
+        "their correlation takes to be unlikely"
         if correlated
         else "the model takes intercepts as independent of slopes"
     )
@@ -182,7 +183,7 @@ def _moved(priors: Priors, mean: np.ndarray, design: Design) -> LocationPrior:
     Columns with one slope for all groups stay where they are. Slopes that vary about 0 have
     no mean.
     """
-    loc, scale = population_priors(priors, design, HIERARCHICAL)
+    loc, scale = population_priors(priors, design, Model.named("hierarchical"))
     at = [design.predictors.index(name) for name in design.means]
     # The intercept, mean slopes, and then what does not move.
     weight = np.append(1.0, mean[at])

@@ -19,7 +19,7 @@ from xarray import DataTree
 
 from radon_numpyro.data.centers import zeros
 from radon_numpyro.data.design import INTERCEPT
-from radon_numpyro.inference.advi_windows import WINDOW
+from radon_numpyro.inference.settings import WINDOW
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.plots.styling import (
     BLUE,
@@ -55,7 +55,13 @@ def plot_elbo(tree: DataTree, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the fit was made without ADVI.
     """
+    _require(tree, "advi", "ADVI")
     advi, elbo = tree["advi"].attrs, tree["advi/trace"].to_dataset()["elbo"].to_series()
     steps, elbo = len(elbo), elbo[np.isfinite(elbo)]
     every = -(-steps // 400)
@@ -99,7 +105,13 @@ def plot_advi_vs_nuts(
     -------
     numpy.ndarray
         Axes, one for each site and predictor.
+
+    Raises
+    ------
+    ValueError
+        If the fit was made without ADVI.
     """
+    _require(tree, "advi", "ADVI")
     by_size = group_sizes(tree).sort_values(kind="stable").index
     wanted = by_size[[-1, len(by_size) // 2, 0]].unique() if groups is None else groups
     styles = dict(zip(check_labels(wanted, by_size), cycle(STYLES), strict=False))
@@ -114,6 +126,8 @@ def plot_advi_vs_nuts(
         low, high = np.quantile(draws, (0.002, 0.998), axis=1)
         floor = 0.0 if low.min() > 0 else -np.inf
         least, most = (mean - 4 * sd).clip(floor, low), np.maximum(high, mean + 4 * sd)
+        if name.startswith("correlation"):
+            least, most = np.maximum(least, -1.0), np.minimum(most, 1.0)
         shown, limits, note = on_scale(least, most, labels)
         for c in sorted(shown, key=lambda c: labels[c] in styles):
             named = labels[c] in styles
@@ -155,7 +169,13 @@ def plot_trace(tree: DataTree, *, outcome: str | None = None, unit: str = "rows"
     -------
     numpy.ndarray
         Axes of shape (sites and predictors, 2).
+
+    Raises
+    ------
+    ValueError
+        If the draws are not those of chains.
     """
+    _require(tree, "sample_stats", "chains")
     sites, size = split_sites(tree, "posterior", outcome), group_sizes(tree).sort_values()
     diverging = tree["sample_stats"].to_dataset()["diverging"].values
     chains = sns.color_palette("colorblind", len(diverging))
@@ -181,7 +201,7 @@ def plot_trace(tree: DataTree, *, outcome: str | None = None, unit: str = "rows"
         right.plot(marks, 0.0 * marks, "k|", ms=5, transform=right.get_xaxis_transform())
         left.set(ylim=(0, None), yticks=[])
         dress(left, f"{name}, {note}".strip(", "), site.attrs["long_name"], "density")
-        dress(right, "", "draw" if right is axes[-1, 1] else "", name)
+        dress(right, name, "draw" if right is axes[-1, 1] else "", "")
         right.tick_params(labelbottom=right is axes[-1, 1])
     figure, grouped = axes[0, 0].figure, np.array([site.ndim == 3 for site in sites.values()])
     keys = [Line2D([], [], color=c, lw=1.5, label=f"chain {k}") for k, c in enumerate(chains)]
@@ -288,6 +308,15 @@ def plot_group_lines(
         keys = axes[0].get_legend_handles_labels()[0]
         add_legend(axes[0].figure, handles=keys, **LEGEND)
     return axes
+
+
+def _require(tree: DataTree, group: str, what: str) -> None:
+    """Refuse a fit that was made without what a figure shows."""
+    if group not in tree.children:
+        raise ValueError(
+            f"Expected a fit with {what}, which the figure shows; got one by the method "
+            f"{tree.attrs['method']!r} of the {tree.attrs['model']} model"
+        )
 
 
 def _along(

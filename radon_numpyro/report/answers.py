@@ -9,9 +9,8 @@ import numpy as np
 
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
-from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.report.html import Html, element
-from radon_numpyro.report.terms import Term, at_zero, terms, variables
+from radon_numpyro.report.terms import Term, at_zero, coefficients, product, terms, variables
 from radon_numpyro.report.words import (
     MOST_NAMED,
     ends,
@@ -58,9 +57,14 @@ def answer(numbers: Numbers) -> list[Html]:
     known, design = terms(numbers), numbers.labels.design
     told = [x for x in known if numbers.model.population or x in design.population]
     sentences = [element("p", _sentence(numbers, known, x)) for x in told[:MOST_NAMED]]
-    if (more := len(told) - MOST_NAMED) > 0:
-        sentences.append(element("p", f"The results have {plural(more, 'more predictor')}."))
+    if rest := told[MOST_NAMED:]:
+        products = sum(known[x].is_interaction for x in rest)
+        which = "all" if products == len(rest) else f"{products}"
+        more = f"The results have {plural(len(rest), 'more coefficient')}"
+        said = f"{more}, {which} of them of interactions." if products else f"{more}."
+        sentences.append(element("p", said))
     sentences.append(element("p", _level(numbers)))
+    sentences += [element("p", said) for said in _correlations(numbers, known)]
     eps = Estimate.of(numbers.parameters()["eps"], numbers.prob)
     about = "of their group " if numbers.model.population else ""
     sentences.append(
@@ -74,45 +78,18 @@ def answer(numbers: Numbers) -> list[Html]:
     return sentences
 
 
-def combination(numbers: Numbers, weights: Mapping[str, float]) -> tuple[Estimate, Estimate | None]:
-    """A combination of coefficients: in the average group, and in groups not seen.
-
-    Parameters
-    ----------
-    numbers
-        A fit, not of the individual model.
-    weights
-        Of columns of the design, the constant included; 0 of those left out.
-
-    Returns
-    -------
-    average, spread
-        The second is None where groups do not differ in it.
-    """
-    design, draws = numbers.labels.design, numbers.parameters()
-    mu = "mu_" if numbers.model.population else ""
-    total, variance = np.zeros(len(draws["eps"])), np.zeros(len(draws["eps"]))
-    for column, weight in weights.items():
-        site = "alpha" if column == INTERCEPT else "beta"
-        key = site if column == INTERCEPT else f"{site}[{column}]"
-        if column in design.population:
-            fixed = column not in design.varying
-            total += weight * draws[f"gamma[{column}]" if fixed else f"{mu}{key}"]
-        if numbers.model.population and column in design.varying:
-            variance += (weight * draws[f"sigma_{key}"]) ** 2
-    average = Estimate.of(total, numbers.prob)
-    if not variance.any():
-        return average, None
-    mean, variance = total[:, None], variance[:, None]
-    low, high = mixture.interval(mean, variance, numbers.prob, "eti")
-    moments = mixture.moments(mean, variance)
-    return average, Estimate(*(value[0] for value in (*moments, low, high)))
+def _combination(
+    numbers: Numbers, weights: Mapping[str, float]
+) -> tuple[Estimate, Estimate | None]:
+    """A combination of coefficients by column: in the average group, and in groups not seen."""
+    columns = (INTERCEPT, *numbers.labels.predictors)
+    return numbers.of_population(np.array([weights.get(x, 0.0) for x in columns]))
 
 
 def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     """What a column goes with, and how that differs between groups."""
     design, prob = numbers.labels.design, percent(numbers.prob)
-    average, spread = combination(numbers, {x: 1.0})
+    average, spread = _combination(numbers, {x: 1.0})
     y = name(numbers.labels.outcome)
     if x not in design.population:
         assert spread is not None
@@ -128,7 +105,7 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     where = "In the average group, " if spread else alike
     verb = "goes with a difference of "
     if known[x].is_interaction:
-        said: list[Any] = [where, *_interaction(known, x)]
+        said: list[Any] = [where, *_interaction(numbers, known, x)]
         verb = "differs by "
     else:
         if known[x].of_groups and numbers.model.population and not spread:
@@ -146,7 +123,9 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
         said.append("The interval contains zero: the data do not settle the direction. ")
     if spread:
         said += [
-            "Groups differ: the model expects ",
+            "Groups differ in ",
+            _of_slope(known[x], known),
+            ": the model expects ",
             f"{prob} of groups like these between {ends(spread, 'and')}.",
         ]
     return said
@@ -157,6 +136,8 @@ def _step(term: Term) -> list[Any]:
     if term.category:
         against = [] if term.every_level else [" instead of ", *_against(term)]
         return [name(term.category), " ", name(term.level), *against]
+    if term.contrast:
+        return term.shown
     if term.binary:
         return [name(term.column), " 1 instead of 0"]
     same = ", which all rows of a group share" if term.of_groups else ""
@@ -169,40 +150,48 @@ def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     partners = list(dict.fromkeys(p for t in products for p in t.factors if p != x))
     own = {x, *partners, *(t.column for t in products)}
     # Other levels of a category are 0 where one is compared with the reference.
-    own |= {t.column for t in known.values() if t.category and t.category == known[x].category}
+    variable = known[x].variable
+    own |= {t.column for t in known.values() if t.of_levels and t.variable == variable}
     rest = [t for t in known if t not in own]
     said: list[Any] = [", where ", *at_zero(numbers, partners)] if partners else []
     said += [" and " if partners else ", ", "other predictors "] if rest else []
     said += ["are the same" if partners else "being the same"] if rest else []
-    shared = known[x].of_groups and not known[x].binary and not known[x].category
+    shared = known[x].of_groups and not known[x].binary and not known[x].of_levels
     return [*said, ","] if said or shared else []
 
 
 def _of_slope(term: Term, known: Mapping[str, Term]) -> list[Any]:
     if term.is_interaction:
-        return ["the interaction of ", *_product(known, term)]
-    return ["the difference of " if term.category else "the slope of ", *term.shown]
+        return ["the interaction of ", *product([known[part] for part in term.factors])]
+    return ["the difference of " if term.of_levels else "the slope of ", *term.shown]
 
 
-def _product(known: Mapping[str, Term], term: Term) -> list[Any]:
-    shown = [known[part].shown for part in term.factors]
-    joint = [", "] * (len(shown) - 2) + [" and "]
-    return [shown[0], *(part for pair in zip(joint, shown[1:], strict=True) for part in pair)]
+def _interaction(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
+    """The slope of one column, or the difference that a level makes, and what it differs with.
 
-
-def _interaction(known: Mapping[str, Term], x: str) -> list[Any]:
-    """The slope of one column, or the difference that a level makes, and what it differs with."""
-    parts = [known[part] for part in known[x].factors]
-    if len(parts) > 2:
-        return ["the interaction of ", *_product(known, known[x]), " is such that the line "]
-    first, second = sorted(parts, key=lambda term: bool(term.category or term.binary))
-    if second.category or second.binary:
-        where = ["where ", *_level_words(second), ", "]
+    Of three columns or more: how the interaction of all but the last differs with it.
+    """
+    term = known[x]
+    parts = sorted((known[part] for part in term.factors), key=lambda t: t.of_levels or t.binary)
+    *first, last = parts
+    # A product of these and others tells of where the others are 0.
+    products = [t for t in known.values() if set(term.factors) < set(t.factors)]
+    others = dict.fromkeys(p for t in products for p in t.factors if p not in term.factors)
+    where: list[Any] = [*at_zero(numbers, others), " and "] if others else []
+    if last.contrast:
+        at = ["where ", *where[:-1], ", "] if others else []
+        where = [*at, "with ", *last.shown, ", "]
+    elif last.category or last.binary:
+        where = ["where ", *where, *_level_words(last), ", "]
     else:
-        where = ["for each unit more of ", name(second.column), ", "]
-    what: list[Any] = ["the slope of ", name(first.column)]
-    if first.category or first.binary:
-        what = ["what goes with ", *_step(first)]
+        at = [", where ", *where[:-1]] if others else []
+        where = ["for each unit more of ", name(last.column), *at, ", "]
+    if len(first) > 1:
+        return [*where, "the interaction of ", *product(first), " "]
+    (only,) = first
+    what: list[Any] = ["the slope of ", name(only.column)]
+    if only.of_levels or only.binary:
+        what = ["what goes with ", *_step(only)]
     return [*where, *what, " "]
 
 
@@ -224,7 +213,7 @@ def _level(numbers: Numbers) -> list[Any]:
     """How high the line is at the means of the predictors."""
     predictors, columns = numbers.labels.predictors, numbers.columns
     means = columns["mean"].iloc[:-1] - numbers.zeros
-    average, spread = combination(numbers, {INTERCEPT: 1.0, **means.to_dict()})
+    average, spread = _combination(numbers, {INTERCEPT: 1.0, **means.to_dict()})
     at: list[Any] = ["With every predictor at its mean, "]
     if any(term.category or term.is_interaction for term in terms(numbers).values()):
         at = ["For rows as they are on average, every column of the model at its mean, "]
@@ -244,6 +233,36 @@ def _level(numbers: Numbers) -> list[Any]:
         said.append(f"; the model expects {prob} of groups like these between ")
         said.append(ends(spread, "and"))
     return [*said, "."]
+
+
+def _correlations(numbers: Numbers, known: Mapping[str, Term]) -> list[list[Any]]:
+    """Whether groups that are high in one coefficient are high in another."""
+    design, draws = numbers.labels.design, numbers.parameters()
+    if not numbers.model.population or not design.pairs:
+        return []
+    pairs = list(zip(design.pair_names, design.pairs, strict=True))
+    said: list[list[Any]] = []
+    for key, places in pairs[:MOST_NAMED]:
+        first, second = (coefficients(known, design.varying[place]) for place in places)
+        found = Estimate.of(draws[f"correlation[{key}]"], numbers.prob)
+        told: list[Any] = ["Between groups, the ", *first, " and the ", *second, " correlate by "]
+        told += [element("strong", middle(found))]
+        told += [f" ({percent(numbers.prob)} interval {ends(found)}): "]
+        if found.low <= 0 <= found.high:
+            told += ["the data do not settle of which sign."]
+        else:
+            more = "higher" if found.low > 0 else "lower"
+            told += ["where the ", *first, " are higher, the ", *second, f" tend to be {more}."]
+        said.append(told)
+    if (more_pairs := len(pairs) - MOST_NAMED) > 0:
+        said.append([f"The results have {plural(more_pairs, 'more correlation')}."])
+    if slopes := [design.varying[j] for i, j in design.pairs if design.varying[i] == INTERCEPT]:
+        where: list[Any] = [
+            " Intercepts are the levels of groups where ",
+            *at_zero(numbers, slopes),
+        ]
+        said[-1] += [*where, "; at other values the levels correlate otherwise with the slopes."]
+    return said
 
 
 def _answer_of_individuals(numbers: Numbers) -> list[Html]:

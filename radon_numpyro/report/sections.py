@@ -13,7 +13,7 @@ from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding, from_json
-from radon_numpyro.model.models import GROUP, coordinates
+from radon_numpyro.model.coefficient_priors import parameter_priors
 from radon_numpyro.plots.styling import split_sites
 from radon_numpyro.report import figures
 from radon_numpyro.report.formulas import description, formulas, meaning
@@ -112,15 +112,11 @@ def data(numbers: Numbers) -> Html:
 
 def model(numbers: Numbers) -> Html:
     """The model in formulas and its priors in words."""
-    rows = []
-    design = numbers.labels.design
-    columns, sites = coordinates(design), numbers.model.sites(design)
-    for site in numbers.top_level:
-        dim = next((d for d in sites[site].dims if d != GROUP), None)
-        for k, x in enumerate([None] if dim is None else columns[dim]):
-            prior, means = prior_words(getattr(numbers.priors, site), k, numbers.prob)
-            key = site if x is None else f"{site}[{x}]"
-            rows.append([_parameter(numbers, key), prior, means])
+    priors = parameter_priors(numbers.model, numbers.labels.design, numbers.priors)
+    rows = [
+        [_parameter(numbers, key), *prior_words(one.prior, numbers.prob)]
+        for key, one in priors.items()
+    ]
     content = [
         element("p", description(numbers)),
         formulas(numbers),
@@ -140,7 +136,7 @@ def model(numbers: Numbers) -> Html:
 def results(numbers: Numbers, diagnosis: Diagnosis) -> Html:
     """Parameters that groups share, and how well every kind of parameter was drawn."""
     content: list[Any] = []
-    checks = diagnosis.table
+    checks, chains = diagnosis.table, "r_hat" in diagnosis.table
     parameters = numbers.parameters()
     if parameters:
         rows = []
@@ -152,24 +148,28 @@ def results(numbers: Numbers, diagnosis: Diagnosis) -> Html:
                     middle(found),
                     number(found.sd, found.sd),
                     ends(found),
-                    f"{check['r_hat']:.4f}",
+                    *([f"{check['r_hat']:.4f}"] if chains else []),
                     f"{check['ess_bulk']:,.0f}",
                     f"{check['ess_tail']:,.0f}",
                 ]
             )
-        headings = ["parameter", "mean", "sd", f"{percent(numbers.prob)} interval", "R-hat"]
+        headings = ["parameter", "mean", "sd", f"{percent(numbers.prob)} interval"]
+        agree = "R-hat near 1 says that chains agree; an" if chains else "The"
         content.append(
             table(
-                "Parameters of all groups together. R-hat near 1 says that chains agree; an "
-                "effective sample size (ESS) says how many independent draws these are worth, for "
-                "the middle (bulk) and the ends (tail).",
-                [*headings, "ESS bulk", "ESS tail"],
+                f"Parameters of all groups together. {agree} effective sample size (ESS) says how "
+                "many independent draws these are worth, for the middle (bulk) and the ends "
+                "(tail).",
+                [*headings, *(["R-hat"] if chains else []), "ESS bulk", "ESS tail"],
                 rows,
                 label="Parameters",
             )
         )
     if any(x != INTERCEPT for x in numbers.labels.design.fixed):
         content.append(figures.shared(numbers))
+    if not chains:
+        # Of an integration it is the same for every parameter.
+        return section("results", "Results", content)
     kinds = checks.groupby(checks.index.str.partition("[").get_level_values(0), sort=False)
     worst: list[list[Any]] = [
         [
@@ -193,6 +193,8 @@ def results(numbers: Numbers, diagnosis: Diagnosis) -> Html:
 
 def advi(numbers: Numbers) -> Html | None:
     """The approximation beside the draws, if it was run."""
+    if "advi" not in numbers.tree.children:
+        return None
     about = numbers.tree["advi"].attrs
     if not about["num_steps"]:
         return None
@@ -293,4 +295,6 @@ def _role(term: Term) -> str:
         return "interaction"
     if term.category:
         return "level of a category"
+    if term.contrast:
+        return "contrast of levels"
     return "predictor of groups" if term.of_groups else "predictor"

@@ -3,32 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding
-from radon_numpyro.model.coefficient_priors import columns_of_sites
+from radon_numpyro.model.coefficient_priors import parameter_priors
 from radon_numpyro.model.location_priors import PriorFamily
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.results.correlations import pair_names
-from radon_numpyro.results.fit_reader import read_draws, read_labels, read_model, read_priors
+from radon_numpyro.results.estimates import Numbers
+from radon_numpyro.results.fit_reader import (
+    read_design,
+    read_model,
+    read_priors,
+    read_statistics,
+)
 
 # Largest distance between the distribution functions of two that count as one, and the quantile of
 # Kolmogorov's distribution that it has to exceed with so many effective draws.
 SAME = 0.05
 KOLMOGOROV = 1.36
+# A prior is narrow if its middle half is narrower than this share of that of the default prior.
+NARROW = 0.2
+
+
+class _Parameter(NamedTuple):
+    """A parameter: name, site, column, draws (S,), its prior, and the one it has by default."""
+
+    name: str
+    site: str
+    column: str | None
+    draws: np.ndarray
+    prior: PriorFamily
+    default: PriorFamily
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the prior says much more than one that the scale of the data suggests."""
+        own, usual = (
+            float(p.quantile(0.75) - p.quantile(0.25)) for p in (self.prior, self.default)
+        )
+        return own < NARROW * usual
+
+    def is_prior(self, ess: float) -> bool:
+        """Whether the draws, of which so many are effective, cannot be told from the prior's."""
+        ordered = np.sort(self.draws)
+        below = np.arange(len(ordered)) / len(ordered)
+        distance = np.abs(self.prior.cdf(ordered) - below).max()
+        return bool(distance < max(SAME, min(KOLMOGOROV / np.sqrt(ess), 2 * SAME)))
 
 
 def prior_only(
     tree: xr.DataTree, checks: pd.DataFrame, explained: Iterable[Finding] = ()
-) -> Finding | None:
-    """Find parameters of all groups together of which the data say nothing.
+) -> tuple[Finding, ...]:
+    """Find parameters of all groups together whose posterior is their prior.
 
     The distribution function of the draws and that of the prior differ by less than 0.05
-    everywhere, or by less than so many effective draws can tell.
+    everywhere, or by less than so many effective draws can tell. Either the data say nothing of the
+    parameter, or its prior is so narrow, beside the default prior, that the data cannot move it.
 
     Parameters
     ----------
@@ -38,58 +74,71 @@ def prior_only(
         ``ess_bulk`` by parameter.
     explained
         What was found of the data: slopes of predictors that these name need no second finding,
-        nor do the spreads of one group.
+        nor do spreads and correlations where there is one group.
     """
     if read_model(tree).eps_by_group:
-        return None
-    found: list[tuple[str, str, str | None]] = []
+        return ()
+    found: list[_Parameter] = []
     named = " ".join(finding.what for finding in explained if not finding.caution)
     one_group = int((tree["constant_data"]["count"] > 0).sum()) == 1
-    for site, predictor, draws, prior in _sites(tree, read_priors(tree)):
-        name = site if predictor is None else f"{site}[{predictor}]"
-        explained_already = repr(predictor) in named or (one_group and site.startswith("sigma"))
+    for parameter in _parameters(tree):
+        name, site = parameter.name, parameter.site
+        explained_already = repr(parameter.column) in named or (
+            one_group and (site.startswith("sigma") or site == "correlation")
+        )
         # No posterior is an improper prior.
-        if explained_already or not prior.proper:
+        if explained_already or not parameter.prior.proper:
             continue
-        ordered = np.sort(draws)
-        below = np.arange(len(ordered)) / len(ordered)
-        distance = np.abs(prior.cdf(ordered) - below).max()
-        ess = max(float(checks.loc[name, "ess_bulk"]), 1.0) if name in checks.index else len(draws)
-        if distance < max(SAME, min(KOLMOGOROV / np.sqrt(ess), 2 * SAME)):
-            found.append((name, site, predictor))
-    if not found:
-        return None
-    names = ", ".join(name for name, _, _ in found)
-    if all(site == "correlation" for _, site, _ in found):
+        known = name in checks.index
+        ess = max(float(checks.loc[name, "ess_bulk"]), 1.0) if known else len(parameter.draws)
+        if parameter.is_prior(ess):
+            found.append(parameter)
+    narrow = [parameter for parameter in found if parameter.narrow]
+    rest = [parameter for parameter in found if not parameter.narrow]
+    by_formula = bool(tree.attrs.get("formula"))
+    said = [_decided(narrow)] if narrow else []
+    return (*said, *([_nothing_said(rest, by_formula)] if rest else []))
+
+
+def _decided(found: list[_Parameter]) -> Finding:
+    """What to say of parameters whose narrow priors the data cannot move."""
+    names = ", ".join(parameter.name for parameter in found)
+    return Finding(
+        f"Narrow priors decide {names}: the data could not move the numbers shown from them.",
+        "wider priors, unless these say what you know",
+        caution=True,
+    )
+
+
+def _nothing_said(found: list[_Parameter], by_formula: bool) -> Finding:
+    """What to say of parameters of which the data tell no more than wide priors do."""
+    names = ", ".join(parameter.name for parameter in found)
+    if all(parameter.site == "correlation" for parameter in found):
         return Finding(
             f"The data say nothing of {names}: what is shown is the prior.",
             "independent coefficients: || in the formula in place of |",
             caution=True,
         )
     what = f"The data say nothing of {names}: the numbers shown are those of the priors."
-    slopes = list(
-        dict.fromkeys(x for _, site, x in found if x and site in ("mu_beta", "beta", "gamma"))
-    )
+    of_slopes = [p.column for p in found if p.column and p.site in ("mu_beta", "beta", "gamma")]
+    slopes = [column for column in dict.fromkeys(of_slopes) if column != INTERCEPT]
     if slopes:
         named = first_few(slopes)
+        if by_formula:
+            return Finding(what, f"leave {named} out of the formula")
         return Finding(what, f"leave {named} out of x", f"leave {named} out of the --x options")
-    return Finding.advising(what, "{model}, which has no such parameter", model="pooled")
+    spreads = [parameter.name for parameter in found if parameter.site.startswith("sigma")]
+    if spreads:
+        return Finding.advising(
+            what, "{model}, which has no " + " or ".join(spreads), model="pooled"
+        )
+    return Finding(what, "more data, or priors that say what you know: they are the answer here")
 
 
-def _sites(
-    tree: xr.DataTree, priors: Priors
-) -> Iterator[tuple[str, str | None, np.ndarray, PriorFamily]]:
-    """Site, column, draws (S,), and prior of each parameter."""
-    design = read_labels(tree).design
-    columns, top_level = columns_of_sites(design), read_model(tree).top_level(design)
-    for site, draws in read_draws(tree, top_level).items():
-        prior = getattr(priors, site)
-        if draws.ndim == 1:
-            yield site, None, draws, prior.component(0)
-        elif site == "correlation":
-            for name, (i, j) in zip(pair_names(design), design.pairs, strict=True):
-                (block,) = (b for b in design.correlated if design.varying[i] in b)
-                yield site, name, draws[:, i, j], prior.of_pair(len(block))
-        else:
-            for k, name in enumerate(columns[site]):
-                yield site, name, draws[:, k], prior.component(k)
+def _parameters(tree: xr.DataTree) -> Iterator[_Parameter]:
+    model, design = read_model(tree), read_design(tree)
+    draws = Numbers(tree, 0.9).parameters()
+    defaults = Priors.weakly_informative(read_statistics(tree))
+    usual = parameter_priors(model, design, defaults)
+    for name, own in parameter_priors(model, design, read_priors(tree)).items():
+        yield _Parameter(name, own.site, own.column, draws[name], own.prior, usual[name].prior)

@@ -7,14 +7,15 @@ For statements about several rows at once, the difference of two or the total of
 :func:`predictive_draws` has joint draws.
 
 A row whose label the fit does not know belongs to a group not seen, shared with all rows of that
-label. A row without a label belongs to one of its own. In the hierarchical model the coefficients
-of such a group are drawn from the population, in the pooled model they are those of all rows; the
-individual model knows nothing of it. Labels are compared as text, since a file keeps only integers
-as they are: a label 27 is also "27" and 27.0.
+label. A row without a label belongs to one of its own; white space alone is no label. In the
+hierarchical model the coefficients of such a group are drawn from the population, in the pooled
+model they are those of all rows; the individual model knows nothing of it. Labels are compared as
+text, since a file keeps only integers as they are: a label 27 is also "27" and 27.0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +108,8 @@ def predict(
         With the index of ``frame``, if it is of pandas, and the columns: the group (``_group``
         behind its name if that is one of the following), ``mean``, ``sd``, ``lower``, ``upper`` in
         the unit of the outcome, and ``new_group``, whether the fit has not seen the group. Its
-        ``attrs`` record ``kind``, ``ci_prob`` and ``ci_kind``.
+        ``attrs`` record ``kind``, ``ci_prob`` and ``ci_kind``, in ``outcome`` what is predicted,
+        such as ``"log(y)"`` of a fit by ``log(y) ~ ...``, and in ``notes`` what to know, in words.
 
     Raises
     ------
@@ -185,8 +187,26 @@ def _predicted(
     table = pd.DataFrame(
         {label: rows.label, **named, "new_group": rows.group < 0}, index=rows.label.index
     )
+    outcome, notes = _said(tree, rows)
     table.attrs = {"kind": kind, "ci_prob": ci_prob, "ci_kind": ci_kind}
+    table.attrs |= {"outcome": outcome, "notes": notes}
     return table
+
+
+def _said(tree: xr.DataTree, rows: _Rows) -> tuple[str, list[str]]:
+    """What is predicted, and what to know about it."""
+    outcome, notes = rows.labels.outcome, []
+    if formula := str(tree.attrs.get("formula", "")):
+        stored = ModelFormula.from_json(formula)
+        outcome = stored.measured
+        if stored.is_transformed:
+            notes.append(f"Predictions are of {outcome}, in its unit, as the fit has it")
+    if alone := int(rows.label.isna().sum()):
+        notes.append(
+            f"{plural(alone, 'row')} without a label of {rows.labels.group!r}: predicted as of new "
+            "groups, one for each row"
+        )
+    return outcome, notes
 
 
 def predictive_draws(
@@ -270,6 +290,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, kind: str, new_groups: str, formula
     if isinstance(rows, nw.LazyFrame):
         raise TypeError(f"Expected frame to be in memory; got {type(frame).__name__}: collect it")
     label, x, offset = _columns(tree, labels, frame, rows, formula)
+    label = _without_blanks(label, labels.groups)
     alone = read_model(tree).eps_by_group
     admitted = new_groups == "population" and not alone
     codes, given = group_codes(label, gaps=admitted)
@@ -314,6 +335,12 @@ def _precision(design: Design, rows: pd.DataFrame | nw.DataFrame[Any]) -> np.nda
         rows = to_pandas(rows, None, (name,), None)
     values = positive_column(rows[name], argument)
     return precision(**{"weights": None, "se": None, argument: values})
+
+
+def _without_blanks(label: pd.Series, groups: tuple[Hashable, ...]) -> pd.Series:
+    """Labels in which white space alone is a gap, as it is in a file; unless it names a group."""
+    blank = [isinstance(one, str) and not one.strip() and one not in groups for one in label]
+    return label.mask(np.array(blank)) if any(blank) else label
 
 
 def _columns(

@@ -131,7 +131,7 @@ class EngineColumns:
         self.known = None if stored is None else {kind.name: kind for kind in stored.kinds}
         self.state: State = {} if stored is None else stored.state
         self.kinds: dict[str, Kind] = {}
-        self.unused: list[FrameColumn] = []
+        self.categories: list[FrameColumn] = []
         self.columns: dict[str, Numbers | Levels] = {}
 
     def column(self, name: str, argument: str = "x") -> Numbers | Levels:
@@ -172,7 +172,8 @@ class EngineColumns:
             levels = tuple(level for level in declared if level in present)
             self.kinds[name] = Kind(name, CATEGORY, levels)
             unused = tuple(level for level in declared if level not in present)
-            self.unused.append(FrameColumn(self.kinds[name], np.empty(0), unused))
+            enum = isinstance(dtype, nw.Enum)
+            self.categories.append(FrameColumn(self.kinds[name], np.empty(0), unused, enum))
             if self.known:
                 levels = _among(levels, self.known[name].levels, name)
             value = Levels(expression, levels, levels)

@@ -19,10 +19,10 @@ from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.formula_columns import Piece, independent_by_moments
-from radon_numpyro.data.formula_rows import named_weights, names_used, notes_of, plan_of
+from radon_numpyro.data.formula_frames import named_weights
+from radon_numpyro.data.formula_rows import names_used, notes_of, plan_of
 from radon_numpyro.data.formula_terms import parse_terms
 from radon_numpyro.data.formula_values import Basis
-from radon_numpyro.data.frame_columns import unused_notes
 from radon_numpyro.data.missing import check_missing, leave_out
 from radon_numpyro.data.row_weights import weight_columns
 from radon_numpyro.statistics.engine_expressions import EngineColumns, Levels, Numbers
@@ -119,11 +119,11 @@ def reduce_formula(
             float(overall.weight[0]), mean[places], block, constant=with_constant
         )
 
-    design, aliased = plan.design(free)
+    design, aliased, redundant = plan.design(free)
     order = dict.fromkeys((*response, *right))
     kinds = tuple(engine.kinds[name] for name in order)
     learnt = ModelFormula(terms, kinds, engine.state, design).weighted_by(**given)
-    notes = notes_of(terms, unused_notes(engine.unused), shapes, aliased)
+    notes = notes_of(terms, engine.categories, shapes, aliased, redundant)
     return _of_design(sums, learnt.design), learnt, notes
 
 

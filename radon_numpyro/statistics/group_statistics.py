@@ -282,9 +282,8 @@ class GroupStatistics:
         Codes for missing values and predictors far from zero show in the rows alone; see
         :meth:`GroupedData.audit`.
         """
-        sums = self._sums()
-        moments = (sums.weight, sums.means, sums.products)
-        return audit_moments(sums.count, *moments, self.labels, self.lost_groups)
+        s, of = self._sums(), (self.labels, self.lost_groups, self.formula)
+        return audit_moments(s.count, s.weight, s.means, s.products, *of)
 
     def sum_of_squares(self, alpha: Any, beta: Any) -> Any:
         """Residual sum of squares of each group about a line.
@@ -383,8 +382,7 @@ class GroupStatistics:
         if isinstance(rows, GroupStatistics):
             return self.merge(rows)
         if self.formula:
-            stored = ModelFormula.from_json(self.formula)
-            return self.merge(self.from_formula(stored, rows))
+            return self.merge(self.from_formula(ModelFormula.from_json(self.formula), rows))
         outcome, predictors, group, *_ = self._columns
         design = self.labels.design
         weights: dict[str, Any] = {"weights": design.weights or None, "se": design.se or None}

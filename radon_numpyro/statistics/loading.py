@@ -13,7 +13,6 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from radon_numpyro.data.file_columns import (
-    BLANKS,
     FALSE,
     TRUE,
     Columns,
@@ -23,6 +22,7 @@ from radon_numpyro.data.file_columns import (
 )
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.data.table_files import (
     INSTALL,
     header_of,

@@ -44,8 +44,9 @@ def _ranks(ax, name, model):
             drawstyle="steps-post",
         )
     sets, count = model["data_sets"], len(model["quantities"])
-    _dress(ax, f"{name}\n{sets} data sets, {count} quantities")
-    ax.set_xlim(0, 1)
+    # Five panels side by side leave no room for more in a line.
+    _dress(ax, f"{name}\n{sets} data sets\n{count} quantities")
+    ax.set(xlim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0", "0.5", "1"])
 
 
 def _reference(ax, reference):

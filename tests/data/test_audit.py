@@ -433,6 +433,40 @@ def test_labels_are_looked_at_in_an_audit():
     assert what.startswith("2 labels of 'group' ('Cass', 'CASS') differ")
 
 
+@pytest.mark.parametrize("label", ["NA", "N/A", "nan", "NULL", "null", "", "  "])
+def test_a_group_that_looks_like_a_missing_value_is_named(label):
+    group = [label, "Cass", "Cass", label, "Cook", "Cook"]
+    data = GroupedData.from_arrays(np.arange(6.0) ** 1.5, None, group, group_name="site")
+    for source in (data, GroupStatistics.from_data(data)):
+        (finding,) = source.audit().findings
+        assert finding.what == (f"{label!r} is a group of 'site' and looks like a missing value.")
+        assert finding.advice == (
+            f"if it is one, leave these rows out: missing={{'site': [{label!r}]}}"
+        )
+        assert source.audit().bearing_on("pooled")[0].caution
+
+
+def test_a_level_that_looks_like_a_missing_value_is_left_out_as_advised():
+    """Nothing is left out by itself: among text NA may be Namibia."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"c": rng.choice(["a", "b", "NA"], 60), "g": np.arange(60) % 4})
+    frame = frame.assign(y=rng.normal(size=60))
+    data = GroupedData.from_formula("y ~ c + (1 | g)", frame)
+    assert data.num_rows == 60
+    (finding,) = data.audit().findings
+    assert finding.what == "'NA' is a level of 'c' and looks like a missing value."
+    assert finding.command.endswith("leave these rows out: --missing c=NA")
+    kept = GroupedData.from_formula("y ~ c + (1 | g)", frame, missing={"c": ["NA"]})
+    assert kept.num_rows == (frame.c != "NA").sum() < 60
+    assert kept.audit().findings == ()
+
+
+def test_labels_that_only_begin_like_missing_values_are_left_alone():
+    group = ["Nanaimo", "NAB", "Cook", "0"] * 3
+    data = GroupedData.from_arrays(np.arange(12.0) ** 1.5, None, group)
+    assert data.audit().findings == ()
+
+
 # Predictors
 
 
@@ -478,16 +512,15 @@ def test_predictors_that_only_the_groups_tell_apart():
     data = grouped([4, 5, 3], x1, x1 + level, None)
     assert "In all 3 groups predictors vary only together" in data.audit().summary
     assert whats(data) == [
-        f"{name!r} varies in no group of 'group' independently of the other predictors: no group "
-        "alone identifies its slope."
-        for name in ("x1", "x2")
+        "'x1', 'x2' vary in no group of 'group' independently of the other predictors: no group "
+        "alone identifies their slopes."
     ]
 
 
 def test_groups_too_small_for_their_predictors():
     """Two rows carry one slope, not two."""
     data = grouped([2] * 6, None, None)
-    assert [what[:4] for what in whats(data)] == ["'x1'", "'x2'"]
+    assert [what[:21] for what in whats(data)] == ["'x1', 'x2' vary in no"]
     assert (data.audit().table["residual_freedom"] == 0).all()
     assert "In all 6 groups rows are so few" in data.audit().summary
 
@@ -742,3 +775,19 @@ def test_a_level_of_each_group_is_fitted_exactly_beside_any_column():
     y = np.random.default_rng(1).normal(size=12)
     y[:4] = 2.0
     assert whats(of_design(None, slopes=0, y=y)) == []
+
+
+def test_levels_beside_an_intercept_have_one_finding_together():
+    """Of ``(1 | g) + (0 + c || g)`` no group tells the parts apart, whose means there are not."""
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame({"c": rng.choice(list("pqr"), 90), "g": np.arange(90) % 6})
+    frame["y"] = rng.normal(size=90)
+    data = GroupedData.from_formula("y ~ 1 + (1 | g) + (0 + c || g)", frame)
+    assert data.notes[-1].startswith("'c[r]' varies by group although the columns before determine")
+    (finding,) = data.audit().findings
+    assert finding.what == (
+        "'c[p]', 'c[q]', 'c[r]' vary in no group of 'g' independently of the other predictors: no "
+        "group alone identifies their slopes."
+    )
+    assert finding.advice.startswith("fewer predictors, or read predictions rather than")
+    assert data.audit().bearing_on("hierarchical")[0].caution

@@ -174,3 +174,25 @@ def test_a_formula_without_splines_loads_neither_formulaic_nor_jax():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_order_that_has_no_part_is_said():
+    """In R ordered factors have polynomial contrasts, and their coefficients other meanings."""
+    rng = np.random.default_rng(2)
+    levels = ["low", "mid", "high"]
+    rows = pd.DataFrame({"y": rng.normal(size=60), "g": np.arange(60) % 4})
+    rows["dose"] = pd.Categorical(rng.choice(levels, 60), levels, ordered=True)
+    rows["pair"] = pd.Categorical(rng.choice(["no", "yes"], 60), ordered=True)
+    said = (
+        "dose: the order of its levels says which is the reference, and no more; "
+        "C(dose, contr.poly) has the polynomial contrasts of ordered factors in R"
+    )
+    data = GroupedData.from_formula("y ~ dose + pair + (1 | g)", rows)
+    assert data.labels.predictors == ("dose[mid]", "dose[high]", "pair[yes]")
+    assert data.notes[-1] == said
+    assert sum("order of its levels" in note for note in data.notes) == 1
+    for formula, frame in (
+        ("y ~ C(dose, contr.poly) + (1 | g)", rows),
+        ("y ~ dose + (1 | g)", rows.assign(dose=rows.dose.cat.as_unordered())),
+    ):
+        assert said not in GroupedData.from_formula(formula, frame).notes

@@ -203,6 +203,24 @@ def test_log_density_is_the_dense_normal_over_the_rows(data, x64, zero):
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("intercept", ["both", "fixed"])
+def test_columns_that_vary_may_determine_one_another(x64, intercept):
+    """A level each beside an intercept, and a sum: Z has not full rank in any group."""
+    data = simulated(slopes=("a", "b", "c", "dose", "time", "sum"), intercept=intercept)
+    x = data.x.copy()
+    x[:, :3] = np.eye(3)[np.random.default_rng(8).integers(0, 3, data.num_rows)]
+    x[:, 5] = x[:, 3] + x[:, 4]
+    population = tuple(n for n in data.labels.design.population if n not in ("c", "sum"))
+    labels = replace(data.labels, design=replace(data.labels.design, population=population))
+    data = replace(data, x=x, labels=labels)
+    size = len(data.labels.design.varying)
+    assert np.linalg.matrix_rank(columns_of(data, data.labels.design.varying)) < size
+    equations, priors = equations_of(data), priors_of(data.labels.design)
+    for scale in (0.3 + 0.2 * np.arange(size), 2.0 - 0.2 * np.arange(size)):
+        expected = Dense(data, priors, scale, 0.6).log_density(data.y)
+        np.testing.assert_allclose(log_density(equations, scale, 0.6, priors), expected, rtol=1e-9)
+
+
 def test_log_density_at_many_scales(unequal_data, x64):
     """Scales and eps over four orders of magnitude, each alone."""
     data, priors = unequal_data(1, sizes=SIZES), make_priors(1)

@@ -1,6 +1,7 @@
 """The validation runs, writes what it found, and judges it."""
 
 import json
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +24,7 @@ def test_a_tiny_run_writes_the_result_and_the_figure(tmp_path, monkeypatch, agg)
         "individual": 19,
         "pooled": 4,
         "with fixed columns": 21,
+        "correlated": 29,
     }
     for model in models.values():
         assert len(model["points"]) == len(model["lower"]) == calibration.RANKS
@@ -31,9 +33,18 @@ def test_a_tiny_run_writes_the_result_and_the_figure(tmp_path, monkeypatch, agg)
     assert list(methods) == ["marginal", "noncentered", "centered"]
     assert methods["marginal"]["agrees"]
     assert not methods["centered"]["mixes"]
-    axes = figure(result).axes
-    assert [ax.get_title(loc="left").split("\n")[0] for ax in axes[:4]] == list(models)
-    assert len(figure(result).legends[0].get_texts()) == 3
+    made = figure(result)
+    made.canvas.draw()
+    titles = [
+        next(text for text in ax.findobj(plt.Text) if text.get_text() == ax.get_title(loc="left"))
+        for ax in made.axes[: len(models)]
+    ]
+    assert [title.get_text().split("\n")[0] for title in titles] == list(models)
+    # Side by side, none of them runs into the next.
+    boxes = [title.get_window_extent() for title in titles]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert boxes[-1].x1 <= made.bbox.x1
+    assert len(made.legends[0].get_texts()) == 3
 
 
 def test_ranks_that_are_not_uniform_are_named(monkeypatch):

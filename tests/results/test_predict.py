@@ -578,3 +578,41 @@ def test_the_test_sees_intervals_that_are_too_narrow():
     counts = hits("pooled", 60, seed=4, answered=lambda kind: "mean")
     p = p_values(counts, 60)
     assert all(p[case] < LEVEL / len(p) for case in p if case[0] == "outcome")
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\t"])
+def test_white_space_is_no_label(blank):
+    """As in a file: rows without a label are of one new group each, and not of one together."""
+    frame = strangers().assign(town=["town 9", blank, "town 2", blank, "town 9", "town 2"])
+    table = predict(towns_fit(), frame, new_groups="population")
+    pd.testing.assert_frame_equal(table, predict(towns_fit(), strangers(), new_groups="population"))
+    assert table.attrs["notes"] == [
+        "2 rows without a label of 'town': predicted as of new groups, one for each row"
+    ]
+    made = predictive_draws(towns_fit(), frame, kind="mean", new_groups="population")
+    first, second = made["predictions"]["mean"].values.reshape(-1, 6).T[[1, 3]]
+    assert np.abs(first - second).min() > 0
+    with pytest.raises(ValueError, match=r"'town' \(group\) without gaps; got 2 rows"):
+        predict(towns_fit(), frame)
+
+
+def test_a_group_of_the_fit_may_be_called_nothing():
+    data = GroupedData.from_arrays(np.arange(8.0) ** 1.5, None, pd.Series(["", "a"] * 4))
+    tree = fit(data, draws=100, chains=2, num_warmup=100, num_advi_steps=0, progress_bar=False)
+    table = predict(tree, pd.DataFrame({"group": ["", "a"]}))
+    assert not table["new_group"].any()
+    assert table.attrs["notes"] == []
+
+
+def test_predictions_say_of_what_they_are():
+    """The logarithm of a price is no price."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"price": rng.lognormal(size=40), "x": rng.normal(size=40)})
+    rows["g"] = np.arange(40) % 5
+    brief = {"draws": 100, "chains": 2, "num_warmup": 100, "num_advi_steps": 0}
+    tree = fit("log(price) ~ offset(x) + (1 | g)", rows, progress_bar=False, **brief)
+    table = predict(tree, rows)
+    assert table.attrs["outcome"] == "log(price)"
+    assert table.attrs["notes"] == ["Predictions are of log(price), in its unit, as the fit has it"]
+    plain = predict(fit("price ~ x + (1 | g)", rows, progress_bar=False, **brief), rows)
+    assert (plain.attrs["outcome"], plain.attrs["notes"]) == ("price", [])

@@ -28,7 +28,14 @@ def frame():
     return pd.DataFrame(columns)
 
 
-@pytest.fixture(params=["polars", "duckdb", pytest.param("dask", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=[
+        "polars",
+        "duckdb",
+        pytest.param("dask", marks=pytest.mark.slow),
+        pytest.param("spark", marks=pytest.mark.slow),
+    ]
+)
 def frames(request):
     """Make frames of an engine from pandas."""
 
@@ -36,6 +43,8 @@ def frames(request):
         table = pa.Table.from_pandas(frame, preserve_index=False)
         if request.param == "duckdb":
             return duckdb.from_arrow(table)
+        if request.param == "spark":
+            return request.getfixturevalue("spark_frames")(table)
         if request.param == "dask":
             import dask.dataframe as dd
 
@@ -68,6 +77,8 @@ def assert_same(found, expected):
         "y ~ log(x1, 3) + log1p(x1) + log2(x2) + cos(x1) + tan(x3/9) + I(warm * x1) + (1 | town)",
         "y ~ c:Sex + x1 %in% c - 1 + (x2 || town)",
         "y ~ 1 + (1 | town)",
+        "y ~ x1 + (x1 | town)",
+        "y ~ c + (1 | town) + (0 + c || town)",
     ],
 )
 def test_an_engine_gives_the_statistics_of_the_rows_in_memory(frames, frame, formula):
@@ -96,13 +107,18 @@ def test_an_empty_cell_is_left_out_as_in_memory(frames, frame):
     assert "'I(x1 - 3)', 'c[q]:Sex[Male]'" in found.notes[-1]
 
 
-def test_an_enum_has_its_own_order(frame):
-    sizes = pl.Enum(["s", "m", "l"])
-    lazy = pl.from_pandas(frame).with_columns(pl.col("size").cast(sizes)).lazy()
+@pytest.mark.parametrize("names", [{"p": "s", "q": "l", "r": "l"}, {"p": "s", "q": "m", "r": "l"}])
+def test_an_enum_has_its_own_order(frame, names):
+    """With a level that no row has, and with three, whose order has no part: both are said."""
+    size = pd.Categorical(frame.c.map(names), ["s", "m", "l"], ordered=True)
+    frame = frame.assign(size=size)
+    text = pl.from_pandas(frame.assign(size=frame["size"].astype(str)))
+    lazy = text.with_columns(pl.col("size").cast(pl.Enum(["s", "m", "l"]))).lazy()
     found = GroupStatistics.from_formula("y ~ size + (1 | town)", lazy)
     expected = GroupStatistics.from_formula("y ~ size + (1 | town)", frame)
     assert_same(found, expected)
     assert found.notes == expected.notes
+    assert len(found.notes) == 2
 
 
 def test_rows_are_left_out_before_levels_are_asked(frames, frame):

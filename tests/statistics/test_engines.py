@@ -2,9 +2,6 @@
 
 import datetime
 import decimal
-import os
-import shutil
-import warnings
 
 import duckdb
 import numpy as np
@@ -19,8 +16,6 @@ from radon_numpyro import GroupedData, GroupStatistics
 pytestmark = pytest.mark.filterwarnings("ignore:Dask support is moving out:FutureWarning")
 
 NAMES = {"y": "level", "x": ["height", "warm", "floor"], "group": "town"}
-# Spark starts the java of JAVA_HOME, else that of the PATH.
-JAVA_PLACES = [f"{os.environ.get('JAVA_HOME', os.devnull)}/bin", os.environ["PATH"]]
 
 
 @pytest.fixture(scope="module")
@@ -34,30 +29,6 @@ def dask_frames():
     )
     with cluster, distributed.Client(cluster):
         yield lambda table: dd.from_pandas(table.to_pandas(), chunksize=100, sort=False)
-
-
-@pytest.fixture(scope="module")
-def spark_frames():
-    """Frames of a Spark session on this machine, in three partitions."""
-    if not shutil.which("java", path=os.pathsep.join(JAVA_PLACES)):
-        pytest.skip("Spark needs Java, and there is no java under JAVA_HOME or on the PATH")
-    from pyspark.sql import SparkSession
-
-    settings = {
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.ui.enabled": "false",
-        "spark.sql.shuffle.partitions": "2",
-        "spark.log.level": "ERROR",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        with warnings.catch_warnings():
-            # Of JAX, if it ran before: PySpark forks, but only to become java.
-            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-            session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
-        yield lambda table: session.createDataFrame(table).repartition(3)
-        session.stop()
 
 
 @pytest.fixture(scope="module")
