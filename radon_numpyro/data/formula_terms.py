@@ -206,14 +206,12 @@ def _known_errors(left: Node) -> tuple[Node, str]:
         )
     if isinstance(what, Call) and what.function == "weights":
         raise ValueError(
-            f"Expected an outcome left of ~; got {spelled(left)!r}, which in brms multiplies the "
-            "log likelihood of a row: name precision weights, as lme4 has them, by weights= or "
-            "--weights"
+            f"Expected an outcome left of ~; got {spelled(left)!r}, which in brms multiplies log "
+            "likelihoods: name precision weights, as in lme4, by weights= or --weights"
         )
     raise ValueError(
-        f"Expected an outcome left of ~, or y | se(s) with known standard errors; got "
-        f"{spelled(left)!r}: censoring and the like are not in this edition; leave out | "
-        f"{spelled(what)}"
+        f"Expected an outcome left of ~, or y | se(s) with known errors; got {spelled(left)!r}: "
+        f"censoring and the like are not in this edition; leave out | {spelled(what)}"
     )
 
 

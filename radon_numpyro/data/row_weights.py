@@ -13,11 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from radon_numpyro.data.checks import numeric_column, read_only, rows_named, suggest
+from radon_numpyro.data.design import Design
+from radon_numpyro.data.frames import to_pandas
 
 Array = NDArray[np.float64]
 
@@ -112,3 +115,32 @@ def precision(weights: Array | None, se: Array | None) -> Array | None:
         Shape (N,); one of them at the most. None for both where all rows weigh the same.
     """
     return weights if se is None else 1.0 / se**2
+
+
+def precision_of(rows: pd.DataFrame | nw.DataFrame[Any], design: Design) -> Array | None:
+    """What new rows weigh, shape (R,), by the column that the fit has; None without one.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    design
+        That of the fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The column is missing, or as :func:`read_weights`.
+    """
+    if not design.weighted:
+        return None
+    argument, name = ("weights", design.weights) if design.weights else ("se", design.se)
+    if (count := list(rows.columns).count(name)) != 1:
+        raise ValueError(
+            f"Expected one column {name!r} ({argument}) in the new rows for kind='outcome', whose "
+            f"scatter depends on it; got {count}: add it, or ask for kind='mean'"
+        )
+    if not isinstance(rows, pd.DataFrame):
+        rows = to_pandas(rows, None, (name,), None)
+    values = positive_column(rows[name], argument)
+    return precision(**{"weights": None, "se": None, argument: values})

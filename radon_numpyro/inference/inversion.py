@@ -210,7 +210,9 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
 def draw_eps(
     rng: np.random.Generator, equations: NormalEquations, priors: Priors, num_draws: int
 ) -> np.ndarray:
-    """Independent draws of each group's residual standard deviation.
+    """Independent draws of each group's residual standard deviation, shape (S, C).
+
+    They are 1 where the standard errors of the rows are known.
 
     Parameters
     ----------
@@ -222,11 +224,6 @@ def draw_eps(
         ``alpha``, ``beta`` and ``eps`` are used.
     num_draws
         Draws of each group, S.
-
-    Returns
-    -------
-    array
-        Shape (S, C), in the unit of y; 1 where the standard errors of the rows are known.
     """
     if equations.design.known_errors:
         return np.ones((num_draws, len(equations.count)))

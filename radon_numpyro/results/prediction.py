@@ -32,11 +32,11 @@ from radon_numpyro.data.checks import (
     plural,
     suggest,
 )
-from radon_numpyro.data.design import INTERCEPT, Design
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.frames import known_frame, to_pandas
 from radon_numpyro.data.labels import Labels, match
-from radon_numpyro.data.row_weights import positive_column, precision
+from radon_numpyro.data.row_weights import precision_of
 from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import Scales, draw_groups, line_blocks, residual_variance
@@ -316,25 +316,8 @@ def _new_rows(tree: xr.DataTree, frame: Any, kind: str, new_groups: str, formula
         label=label,
         group=group,
         identity=np.where(group < 0, len(labels.groups) + newcomer, group),
-        precision=_precision(labels.design, rows) if kind == "outcome" else None,
+        precision=precision_of(rows, labels.design) if kind == "outcome" else None,
     )
-
-
-def _precision(design: Design, rows: pd.DataFrame | nw.DataFrame[Any]) -> np.ndarray | None:
-    """What new rows weigh, shape (R,); None where all weigh the same."""
-    if not design.weighted:
-        return None
-    argument, name = ("weights", design.weights) if design.weights else ("se", design.se)
-    if list(rows.columns).count(name) != 1:
-        raise ValueError(
-            f"Expected one column {name!r} ({argument}) in the new rows for kind='outcome', whose "
-            f"scatter depends on it; got {list(rows.columns).count(name)}: add it, or ask for "
-            "kind='mean'"
-        )
-    if not isinstance(rows, pd.DataFrame):
-        rows = to_pandas(rows, None, (name,), None)
-    values = positive_column(rows[name], argument)
-    return precision(**{"weights": None, "se": None, argument: values})
 
 
 def _without_blanks(label: pd.Series, groups: tuple[Hashable, ...]) -> pd.Series:
