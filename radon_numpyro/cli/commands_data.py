@@ -58,6 +58,8 @@ from radon_numpyro.data.whole_files import check_writable, write_whole
 if TYPE_CHECKING:
     from xarray import DataTree
 
+    from radon_numpyro.data.labels import Labels
+
 
 def audit_command(
     file: File,
@@ -279,7 +281,7 @@ def _deliver(
         if "r_hat" in parameters:
             shown = shown.assign(r_hat=parameters["r_hat"].map("{:.3f}".format))
         terminal.show(table(title, shown.assign(ess=ess)))
-        if words := _in_words(parameters.index, statistics.labels.group):
+        if words := _in_words(parameters.index, statistics.labels):
             terminal.show(words)
     for note in statistics.notes:
         terminal.show(f"{note}.")
@@ -298,14 +300,16 @@ def _deliver(
     terminal.finish(record, good=diagnosis.ok)
 
 
-def _in_words(names: Iterable[str], group: str) -> str:
+def _in_words(names: Iterable[str], labels: Labels) -> str:
     """What the parameters of the hierarchical model are, those that a table shows."""
+    group, weights = labels.group, labels.design.weights
+    of_weight = f" of weight 1 ({weights})" if weights else ""
     words = {
         "mu": f"mu: mean over {group}",
         "gamma": f"gamma: the same in every {group}",
         "sigma": f"sigma: sd between {group}",
         "correlation": f"correlation: of the coefficients of a {group}",
-        "eps": f"eps: sd of rows within {group}",
+        "eps": f"eps: sd of rows{of_weight} within {group}",
     }
     shown = {name.partition("[")[0].partition("_")[0] for name in names}
     if "sigma" not in shown:

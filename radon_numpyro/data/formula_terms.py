@@ -201,8 +201,7 @@ def _known_errors(left: Node) -> tuple[Node, str]:
         if len(arguments) == 1 and isinstance(arguments[0], Name):
             return response, arguments[0].value
         raise ValueError(
-            "Expected se() to name one column, the known standard errors of the outcomes; got "
-            f"{spelled(what)!r}"
+            f"Expected se() to name one column of known standard errors; got {spelled(what)!r}"
         )
     if isinstance(what, Call) and what.function == "weights":
         raise ValueError(

@@ -191,13 +191,9 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
         total = float(statistics.overall().syy[0])
         equations = equations if of.by_group else equations.pooled()
         determined = np.any(equations.pooled_root != 0, axis=1).sum() if equations.fit.size else 0
-        if of.by_group:
-            freedom = residual_freedom(equations)[0].sum() - determined
-        else:
-            freedom = equations.num_rows - determined
-        scattered = equations.remainder > max(EXACT * equations.rss, ROUNDING * total)
-        if of.by_group is False:
-            scattered = equations.remainder > ROUNDING * total
+        rows = residual_freedom(equations)[0].sum() if of.by_group else equations.num_rows
+        freedom, least = rows - determined, ROUNDING * total
+        scattered = equations.remainder > max(least, EXACT * equations.rss * of.by_group)
         if freedom <= 0 or scattered:
             return
     raise ValueError(
