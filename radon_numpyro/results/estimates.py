@@ -151,10 +151,10 @@ class Numbers:
     def columns(self) -> pd.DataFrame:
         """Mean and sd over all rows: predictors and, last, the outcome; whether it is 0 or 1.
 
-        In the units of the columns, also where the fit counts a predictor from another value.
+        Weighted, if the rows are. In the units of the columns, also where the fit counts a predictor from another value.
         """
         s = self.statistics
-        n = np.asarray(s.count)[:, None]
+        n = np.asarray(s.total_weight)[:, None]
         means = np.column_stack([s.mean_x + self.zeros, s.mean_y])
         within = np.column_stack([np.einsum("ckk->ck", s.sxx), s.syy])
         mean = (n * means).sum(0) / n.sum()
