@@ -205,7 +205,8 @@ def to_datatree(
         tree["advi/trace"] = xr.DataTree(dataset)
         moments["advi"] = (advi.means, advi.sds)
     if nodes is not None:
-        weighted = {"weight": nodes.weights, **nodes.scales}
+        scales = {name: values for name, values in nodes.scales.items() if name in dims}
+        weighted = {"weight": nodes.weights, **scales}
         of_node: dict[Any, Any] = {n: ["node", *dims.get(n, [])] for n in weighted}
         attrs = _node_attributes(nodes)
         tree["nodes"] = xr.DataTree(

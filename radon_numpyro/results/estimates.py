@@ -151,7 +151,8 @@ class Numbers:
     def columns(self) -> pd.DataFrame:
         """Mean and sd over all rows: predictors and, last, the outcome; whether it is 0 or 1.
 
-        Weighted, if the rows are. In the units of the columns, also where the fit counts a predictor from another value.
+        Weighted, if the rows are. In the units of the columns, also where the fit counts a
+        predictor from another value.
         """
         s = self.statistics
         n = np.asarray(s.total_weight)[:, None]

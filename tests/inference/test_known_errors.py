@@ -92,13 +92,13 @@ def test_there_is_no_residual_sd_where_the_errors_are_known(tree, integrated):
 def test_effects_are_drawn_to_their_mean_by_as_much_as_their_errors_say(tree):
     """Given the scales the mean of a school is a weighted mean of its effect and of mu."""
     posterior = tree["posterior"].to_dataset()
-    mu, tau = posterior["mu_alpha"], posterior["sigma_alpha"]
-    share = tau**2 / (tau**2 + np.array(ERRORS)[None, None, :] ** 2)
-    expected = (share * np.array(EFFECTS) + (1 - share) * mu).mean(("chain", "draw"))
-    # The draws about these means are independent, but for the scales.
-    error = posterior["alpha"].std(("chain", "draw")) / np.sqrt(4 * 2000)
-    found = posterior["alpha"].mean(("chain", "draw"))
-    assert (abs(found - expected.values) < 5 * error).all()
+    mu, tau = (posterior[name].values[..., None] for name in ("mu_alpha", "sigma_alpha"))
+    share = tau**2 / (tau**2 + np.array(ERRORS) ** 2)
+    expected = (share * np.array(EFFECTS) + (1 - share) * mu).mean((0, 1))
+    # The draws about these means are independent.
+    error = np.sqrt((share * np.array(ERRORS) ** 2).mean((0, 1)) / (4 * 2000))
+    found = posterior["alpha"].mean(("chain", "draw")).values
+    assert (np.abs(found - expected) < 5 * error).all()
 
 
 @pytest.mark.parametrize("by", ["weights", "se"])
