@@ -167,10 +167,10 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     TypeError, ValueError
         If it is something else.
     """
-    design, model = read_design(tree), read_model(tree)
-    scales = read_draws(tree, model.scales(design))
-    if design.known_errors:
-        own = (len(read_labels(tree).groups),) if model.eps_by_group else ()
+    labels, model = read_labels(tree), read_model(tree)
+    scales = read_draws(tree, model.scales(labels.design))
+    if labels.design.known_errors:
+        own = (len(labels.groups),) if model.eps_by_group else ()
         scales["eps"] = np.ones((num_draws(tree), *own))
     return scales
 
