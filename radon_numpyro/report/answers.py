@@ -65,17 +65,26 @@ def answer(numbers: Numbers) -> list[Html]:
         sentences.append(element("p", said))
     sentences.append(element("p", _level(numbers)))
     sentences += [element("p", said) for said in _correlations(numbers, known)]
-    eps = Estimate.of(numbers.parameters()["eps"], numbers.prob)
+    return [*sentences, element("p", _scatter(numbers))]
+
+
+def _scatter(numbers: Numbers) -> list[Any]:
+    """How single rows scatter about their line."""
     about = "of their group " if numbers.model.population else ""
-    sentences.append(
-        element(
-            "p",
-            f"Single rows scatter about the line {about}with a standard deviation of ",
-            element("strong", middle(eps)),
-            f" ({ends(eps)}).",
-        )
-    )
-    return sentences
+    design = numbers.labels.design
+    if design.known_errors:
+        se = name(design.se)
+        return [f"Single rows scatter about the line {about}with known standard errors, ", se, "."]
+    eps = Estimate.of(numbers.parameters()["eps"], numbers.prob)
+    rows: list[Any] = ["Single rows"]
+    if design.weights:
+        rows = ["Single rows of weight 1 (", name(design.weights), ")"]
+    return [
+        *rows,
+        f" scatter about the line {about}with a standard deviation of ",
+        element("strong", middle(eps)),
+        f" ({ends(eps)}).",
+    ]
 
 
 def _combination(

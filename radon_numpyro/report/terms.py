@@ -97,7 +97,8 @@ def terms(numbers: Numbers) -> dict[str, Term]:
     s = numbers.statistics
     # A group of one row tells nothing of what is the same in all rows of a group.
     several, sd = np.asarray(s.count) > 1, columns["sd"].to_numpy()[:-1]
-    within = np.sqrt(np.einsum("ckk->ck", np.asarray(s.sxx))[several] / s.count[several, None])
+    weight = s.total_weight[several, None]
+    within = np.sqrt(np.einsum("ckk->ck", np.asarray(s.sxx))[several] / weight)
     same = (within <= SAME * sd).all(0) & (sd > 0) & several.any()
     levels = {x: level(x) if columns.loc[x, "binary"] else None for x in names}
     design = numbers.labels.design
