@@ -1,4 +1,8 @@
-"""From data to a checked posterior: statistics, ADVI, draws, DataTree; and on from a checkpoint."""
+"""From data to a checked posterior: statistics, draws, DataTree; and on from a checkpoint.
+
+Two routes lead to draws: ADVI and NUTS (``inference/sampling.py``), and integration over the scales
+(``inference/integration.py``). The second needs no JAX, so the first is imported when it is taken.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +11,33 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import xarray as xr
 
 from radon_numpyro.data.findings import DataWarning, to_json
-from radon_numpyro.data.frames import known_frame
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.inference import checkpoint as checkpoints
-from radon_numpyro.inference.advi import fit_guide
-from radon_numpyro.inference.checkpoint import Checkpoint
-from radon_numpyro.inference.compilation import forget_line
-from radon_numpyro.inference.device_choice import choose_device
-from radon_numpyro.inference.devices import computing_on
+from radon_numpyro.inference.devices import NUMPY, computing_on, describe_current
 from radon_numpyro.inference.fit_identity import (
     REMARKS,
     check_same,
-    data_arrays,
     describe,
     go_further,
     restore,
 )
-from radon_numpyro.inference.inversion import ExactResult, check_residual, draw_exact
-from radon_numpyro.inference.nuts import NUTSResult, draw_nuts
-from radon_numpyro.inference.nuts_compilation import compile_nuts
-from radon_numpyro.inference.parametrisation import choose_method
+from radon_numpyro.inference.inversion import ExactResult, check_residual
+from radon_numpyro.inference.methods import AUTO, INTEGRATE, choose_method
 from radon_numpyro.inference.premises import premises
+from radon_numpyro.inference.resampling import IntegratedResult, draw_by_integration
 from radon_numpyro.inference.run_control import Run
-from radon_numpyro.inference.settings import Settings, default_advi_steps
+from radon_numpyro.inference.settings import Settings, check_integration, default_advi_steps
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors, resolve_priors
 from radon_numpyro.results.datatree import describe_call, to_datatree
-from radon_numpyro.statistics.consistency import as_statistics
+from radon_numpyro.results.integration_checks import unreliable
+from radon_numpyro.statistics.consistency import as_statistics, data_of
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
@@ -68,6 +63,7 @@ def fit(
     max_seconds: float | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress_bar: bool = True,
+    nodes: int | None = None,
 ) -> xr.DataTree:
     """Fit a regression: ADVI on the sufficient statistics, then draws from the posterior.
 
@@ -89,6 +85,9 @@ def fit(
         all parameters. The marginal method of the hierarchical model takes at most 20 slopes
         that vary by group: with more, ``"noncentered"`` is the default, and the attribute
         ``method_reason`` of the result says so.
+        ``"integrate"``: the scales are integrated numerically too, over weighted nodes, in a
+        fraction of a second and without a Markov chain or JAX; :func:`diagnose` has the verdict.
+        ``"auto"``: by integration, and by the default method where its verdict fails.
     priors
         Default: :meth:`Priors.weakly_informative` of the data. :meth:`Priors.tutorial` has
         those of the radon tutorial. A dict changes some of the default by the name of the
@@ -121,7 +120,8 @@ def fit(
         the result say which it was, and why.
     target_ess
         Stop when the smallest bulk or tail effective sample size reaches this; see
-        :func:`sample_nuts`. Exact draws, which are independent, are all taken.
+        :func:`sample_nuts`. Exact draws, which are independent, are all taken. By integration:
+        effective number of nodes to aim at, by default 1000.
     max_seconds
         Stop after this time by the clock, ADVI included, and keep what is drawn.
     checkpoint
@@ -131,12 +131,15 @@ def fit(
         and ``max_seconds`` given now; a fit of others is refused.
     progress_bar
         Show bars, on a terminal or in a notebook; a pipe or a file gets none.
+    nodes
+        Number of nodes of the integration, in place of as many as ``target_ess`` takes.
 
     Returns
     -------
     xarray.DataTree
         Groups ``posterior``, ``sample_stats``, ``advi``, ``observed_data``, ``constant_data``;
-        see ``results/datatree.py``. Pass it to :func:`diagnose` before reading it. The attribute
+        by integration ``nodes`` in place of the second and third. See ``results/datatree.py``.
+        Pass it to :func:`diagnose` before reading it. The attribute
         ``stopped_by`` says why it ended: ``"all draws taken"``, ``"target_ess reached"``,
         ``"max_seconds"`` or ``"interrupted"`` (Ctrl-C or SIGTERM; what is drawn is kept).
         Of draws by NUTS, ``target_accept_prob`` is the acceptance that the steps of these draws
@@ -149,9 +152,9 @@ def fit(
     TypeError
         If ``data`` is neither rows nor statistics.
     ValueError
-        If an argument is out of range, JAX does not see the device, no rows can have the
-        statistics given, the outcomes are fitted exactly, or ``checkpoint`` holds another fit, is
-        damaged, or is open in another process.
+        If an argument is out of range or has no meaning for the method, JAX does not see the
+        device, no rows can have the statistics given, the outcomes are fitted exactly, or
+        ``checkpoint`` holds another fit, is damaged, or is open in another process.
     FloatingPointError
         If the log density or a draw is not finite.
     KeyboardInterrupt, TimeoutError
@@ -168,20 +171,18 @@ def fit(
         For each finding that bears on the answer: of the audit of the data, where the answer
         depends on where the zero of a predictor lies, and where ``priors`` cut off what the data
         say or pull far away from it. They are kept in the attribute ``findings`` of the result, and
-        :func:`diagnose` lists them.
+        :func:`diagnose` lists them. And where the verdict of an integration fails.
 
     Examples
     --------
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
     """
-    data = _data_of(data, frame)
+    data = data_of(data, frame)
     statistics = as_statistics(data)
     design = statistics.labels.design
+    auto = method == AUTO
     method, method_reason = choose_method(model, method, design)
     Model.named(model).check(design)
-    if num_advi_steps is None:
-        size = statistics.num_groups * len(design.varying)
-        num_advi_steps = default_advi_steps(model, method, size)
     settings = Settings(
         model=model,
         method=method,
@@ -189,7 +190,7 @@ def fit(
         chains=chains,
         num_warmup=num_warmup,
         seed=seed,
-        num_advi_steps=num_advi_steps,
+        num_advi_steps=num_advi_steps or 0,
         target_accept_prob=target_accept_prob,
         max_tree_depth=max_tree_depth,
         chain_method=chain_method,
@@ -199,43 +200,39 @@ def fit(
         target_ess=target_ess,
         max_seconds=max_seconds,
     )
+    check_integration(settings, nodes, checkpoint, auto=auto)
     with Run(max_seconds=max_seconds) as run:
         check_residual(statistics, model)
         used = resolve_priors(priors, statistics)
         findings = premises(data, statistics, used, model)
         for finding in findings:
             warnings.warn(DataWarning(finding), stacklevel=2)
+        remarks = {"method_reason": method_reason, "findings": to_json(findings)}
+        if method == INTEGRATE:
+            with run.at_once():
+                found = _integrated(data, statistics, used, settings, nodes, remarks, auto=auto)
+            if isinstance(found, xr.DataTree):
+                if (failed := unreliable(found)) is not None:
+                    warnings.warn(DataWarning(failed), stacklevel=2)
+                return found
+            settings = replace(settings, method=choose_method(model, None, design)[0])
+            remarks["method_reason"] = f"integration over the scales is not reliable: {found}"
+        if num_advi_steps is None:
+            size = statistics.num_groups * len(design.varying)
+            settings = replace(
+                settings, num_advi_steps=default_advi_steps(model, settings.method, size)
+            )
+        from radon_numpyro.inference.device_choice import choose_device
+        from radon_numpyro.inference.sampling import kept
+
         chosen, why = choose_device(settings, statistics, used, checkpoint)
         settings = replace(settings, device=chosen)
-        remarks = {"device_reason": why, "method_reason": method_reason}
-        remarks["findings"] = to_json(findings)
+        remarks = {"device_reason": why, **remarks}
         with (
             computing_on(chosen),
-            _kept(checkpoint, data, used, settings, remarks) as run.checkpoint,
+            kept(checkpoint, data, used, settings, remarks) as run.checkpoint,
         ):
-            return _go(run, data, statistics, used, settings, remarks, progress_bar=progress_bar)
-
-
-def _data_of(data: Any, frame: Any) -> GroupedData | GroupStatistics:
-    """The data of a formula and a frame, or data as they are."""
-    if isinstance(frame, str):
-        raise TypeError(
-            f"Expected the second argument to be the data frame of a formula; got {frame!r}. Name "
-            f"the model: fit(data, model={frame!r})"
-        )
-    if not isinstance(data, str):
-        if frame is not None:
-            raise TypeError(
-                "Expected a formula before a data frame, fit(formula, frame); got "
-                f"{type(data).__name__}"
-            )
-        checked: GroupedData | GroupStatistics = data
-        return checked
-    if frame is None:
-        raise TypeError(f"Expected a data frame behind the formula {data!r}; got none")
-    if isinstance(known_frame(frame), nw.LazyFrame):
-        return GroupStatistics.from_formula(data, frame)
-    return GroupedData.from_formula(data, frame)
+            return _sampled(run, data, statistics, used, settings, remarks, progress_bar)
 
 
 def resume(
@@ -279,8 +276,10 @@ def resume(
     --------
     >>> tree = resume("run.checkpoint")  # doctest: +SKIP
     """
-    with Run(max_seconds=max_seconds) as run, Checkpoint.open(checkpoint) as run.checkpoint:
-        kept = run.checkpoint
+    from radon_numpyro.inference.checkpoint import Checkpoint
+
+    with Run(max_seconds=max_seconds) as run, Checkpoint.open(checkpoint) as kept:
+        run.checkpoint = kept
         data, priors, begun = kept.read(restore)
         settings = go_further(begun, draws=draws, target_ess=target_ess, max_seconds=max_seconds)
         run.allow(settings.max_seconds)
@@ -293,88 +292,58 @@ def resume(
             check_same(kept.path, kept.header, description)
             kept.header = description
             statistics = as_statistics(data)
-            return _go(run, data, statistics, priors, settings, remarks, progress_bar=progress_bar)
+            return _sampled(run, data, statistics, priors, settings, remarks, progress_bar)
 
 
-def _kept(
-    checkpoint: str | os.PathLike[str] | None,
+def _integrated(
     data: GroupedData | GroupStatistics,
+    statistics: GroupStatistics,
     priors: Priors,
     settings: Settings,
+    nodes: int | None,
     remarks: dict[str, str],
-) -> AbstractContextManager[Checkpoint | None]:
-    """The checkpoint asked for: none, a new one, or one of the same fit."""
-    if checkpoint is None:
-        return nullcontext()
-    description = describe(data, priors, settings, remarks)
-    if not checkpoints.exists(checkpoint):
-        return Checkpoint.create(checkpoint, description, data_arrays(data))
-    kept = Checkpoint.open(checkpoint)
-    try:
-        check_same(kept.path, kept.header, description)
-    except ValueError:
-        kept.close()
-        raise
-    kept.header = description
-    return kept
+    *,
+    auto: bool,
+) -> xr.DataTree | str:
+    """A fit by integration; by ``auto``, where its verdict fails, that verdict instead."""
+    started = time.perf_counter()
+    drawn = draw_by_integration(statistics, priors, settings, nodes)
+    found = drawn.nodes if isinstance(drawn, IntegratedResult) else None
+    if auto and found is not None and not found.reliable:
+        return found.verdict
+    _check_finite(drawn)
+    made = {"method": AUTO if auto else INTEGRATE, "nodes": nodes}
+    attributes = {
+        **_common(settings, remarks, {"integration": time.perf_counter() - started}, **made),
+        "device": NUMPY,
+        "device_reason": "computed in NumPy",
+        "resumed": 0,
+    }
+    return to_datatree(data, statistics, priors, settings.model, drawn, attributes, nodes=found)
 
 
-def _go(
+def _sampled(
     run: Run,
     data: GroupedData | GroupStatistics,
     statistics: GroupStatistics,
     priors: Priors,
     settings: Settings,
     remarks: dict[str, str],
-    *,
     progress_bar: bool,
 ) -> xr.DataTree:
-    started = time.perf_counter()
-    drawn: NUTSResult | ExactResult
-    try:
-        if not settings.is_exact:
-            compile_nuts(statistics, priors, settings)
-        advi = fit_guide(
-            statistics,
-            settings.model,
-            priors,
-            run,
-            num_steps=settings.num_advi_steps,
-            seed=settings.seed,
-            dtype=settings.dtype,
-            progress_bar=progress_bar,
-        )
-        advi_done = time.perf_counter()
-        if settings.is_exact:
-            # Soon drawn again, they need not be kept.
-            with run.at_once():
-                drawn = draw_exact(
-                    statistics,
-                    settings.model,
-                    priors=priors,
-                    draws=settings.draws,
-                    chains=settings.chains,
-                    seed=settings.seed,
-                )
-        else:
-            drawn = draw_nuts(statistics, advi, priors, settings, run, progress_bar=progress_bar)
-    except (KeyboardInterrupt, TimeoutError) as end:
-        forget_line()
-        if run.checkpoint is None:
-            raise
-        what = str(end) or "interrupted before the first draw"
-        raise type(end)(f"{what}; resume({str(run.checkpoint.path)!r}) goes on") from None
+    """A fit by ADVI and draws."""
+    from radon_numpyro.inference.sampling import sample
+
+    found = sample(statistics, priors, settings, run, progress_bar=progress_bar)
+    drawn = found.drawn
     _check_finite(drawn)
-    timings = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
-    attributes: dict[str, Any] = {
-        "dtype": settings.dtype,
-        **{name: remark for name, remark in remarks.items() if remark},
-        "timings": json.dumps({k: round(v, 3) for k, v in timings.items()}),
-        "call": describe_call("fit", **asdict(settings)),
+    attributes = {
+        **_common(settings, remarks, found.seconds),
+        "device": describe_current(),
         "resumed": int(run.resumed),
     }
     # What it takes to go on with a run that ended early.
-    if isinstance(drawn, NUTSResult) and not drawn.complete:
+    if not isinstance(drawn, ExactResult) and not drawn.complete:
         if settings.max_seconds is not None:
             attributes["max_seconds"] = settings.max_seconds
         if run.checkpoint is not None:
@@ -385,11 +354,23 @@ def _go(
             attributes["checkpoint_failure"] = run.checkpoint.failure
         if isinstance(data, GroupedData):
             attributes["data_fingerprint"] = run.checkpoint.header["fingerprint"]
-    return to_datatree(data, statistics, priors, advi, drawn, attributes)
+    return to_datatree(data, statistics, priors, settings.model, drawn, attributes, advi=found.advi)
 
 
-def _check_finite(drawn: NUTSResult | ExactResult) -> None:
-    """A number that is none, among draws that are summarised, would pass for no finding at all."""
+def _common(
+    settings: Settings, remarks: dict[str, str], seconds: dict[str, float], **call: Any
+) -> dict[str, Any]:
+    """Attributes of every fit; ``call`` has arguments that the settings say otherwise."""
+    return {
+        "dtype": settings.dtype,
+        **{name: remark for name, remark in remarks.items() if remark},
+        "timings": json.dumps({k: round(v, 3) for k, v in seconds.items()}),
+        "call": describe_call("fit", **asdict(settings) | call),
+    }
+
+
+def _check_finite(drawn: Any) -> None:
+    """Refuse draws that are not finite: summaries would hide them."""
     for site, draws in drawn.draws.items():
         finite = np.isfinite(draws).reshape(*draws.shape[:2], -1).all(-1)
         if not finite.all():

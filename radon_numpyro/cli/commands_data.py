@@ -21,6 +21,7 @@ from radon_numpyro.cli.options import (
     MaxSeconds,
     MaxTreeDepth,
     Missing,
+    Nodes,
     NumWarmup,
     Out,
     Platform,
@@ -109,9 +110,14 @@ def fit_command(
     priors: PriorsName = "weakly-informative",
     prior: Prior = None,
     method: Annotated[
-        Literal["marginal", "noncentered", "centered"] | None,
-        typer.Option(help="Parametrisation. Default: the coefficients are integrated out."),
+        Literal["marginal", "noncentered", "centered", "integrate", "auto"] | None,
+        typer.Option(
+            help="How to compute. Default: NUTS, with the coefficients integrated out. integrate: "
+            "the standard deviations too, without chains, in a fraction of a second. auto: so, and "
+            "by NUTS where that is not reliable."
+        ),
     ] = None,
+    nodes: Nodes = None,
     draws: Draws = 1000,
     chains: Chains = 4,
     num_warmup: NumWarmup = 500,
@@ -161,10 +167,11 @@ def fit_command(
         chosen = priors_of(priors, given, data)
         if checkpoint is not None:
             note_folder(checkpoint, out)
-        # JAX is imported when the data are good: what is refused is refused at once.
+        # Imported when the data are good: what is refused is refused at once.
         from radon_numpyro.pipeline import fit
 
-    use_compilation_cache()
+    if method != "integrate":
+        use_compilation_cache()
     terminal.note(f"Fitting the {model} model, {chains} x {draws} draws.")
     with refusals(), terminal.working("Fitted"):
         tree = fit(
@@ -184,6 +191,7 @@ def fit_command(
             max_seconds=max_seconds,
             checkpoint=checkpoint,
             progress_bar=terminal.progress_bar,
+            nodes=nodes,
         )
     tree.attrs["command"] = command_line(context)
     _deliver(terminal, tree, out, ci_prob)
@@ -261,7 +269,9 @@ def _deliver(
     if len(parameters):
         title = f"{model.capitalize()} model of {tree.attrs['outcome']}, {ci_prob:.0%} intervals"
         ess = parameters[["ess_bulk", "ess_tail"]].min(axis=1).round()
-        shown = parameters.iloc[:, :5].assign(r_hat=parameters["r_hat"].map("{:.3f}".format))
+        shown = parameters.iloc[:, :4]
+        if "r_hat" in parameters:
+            shown = shown.assign(r_hat=parameters["r_hat"].map("{:.3f}".format))
         terminal.show(table(title, shown.assign(ess=ess)))
         if words := _in_words(parameters.index, statistics.labels.group):
             terminal.show(words)

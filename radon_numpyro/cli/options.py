@@ -116,6 +116,10 @@ TargetESS = Annotated[
     float | None,
     typer.Option(help="Stop when the worst effective sample size reaches this."),
 ]
+Nodes = Annotated[
+    int | None,
+    typer.Option(help="Nodes of --method integrate. Default: enough for --target-ess, or 1000."),
+]
 MaxSeconds = Annotated[
     float | None, typer.Option(help="Stop after this time, and keep what is drawn.")
 ]

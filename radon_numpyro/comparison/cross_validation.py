@@ -24,8 +24,8 @@ from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.advi import fit_advi
 from radon_numpyro.inference.inversion import eps_quadrature, residual_freedom
+from radon_numpyro.inference.methods import choose_method
 from radon_numpyro.inference.nuts import sample_nuts
-from radon_numpyro.inference.parametrisation import choose_method
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics

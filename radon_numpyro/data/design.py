@@ -88,7 +88,7 @@ class Design:
         Parameters
         ----------
         columns
-            Lists by name; designs of versions before 0.3 have no ``correlated``.
+            Lists by name; older ones have no ``correlated``.
 
         Raises
         ------

@@ -28,6 +28,7 @@ _ARGUMENTS = (
     "method",
     "model",
     "new_groups",
+    "nodes",
     "num_advi_steps",
     "num_warmup",
     "target_accept_prob",

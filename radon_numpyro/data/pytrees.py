@@ -3,7 +3,8 @@
 Data and priors are made, checked and audited without JAX, which takes seconds to import. Where it
 is there already a record is registered at once. Where it is not a finder stands in
 ``sys.meta_path`` until JAX is imported, by whomever, so that ``jax.jit(f)(data)`` works whatever
-was imported first.
+was imported first. ``sys.modules`` may hold a ``jax`` that is not loaded, and that any look at its
+attributes would load: ArviZ puts one there. Its submodules tell.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+# The module of JAX that the records are registered with.
+_TREES = "jax.tree_util"
 _WAITING: list[tuple[type, Sequence[str] | None, Sequence[str] | None]] = []
 
 
@@ -40,7 +43,7 @@ def pytree[Record: type](
         The class, so that this can decorate it.
     """
     _WAITING.append((record, data_fields, meta_fields))
-    if sys.modules.get("jax"):
+    if _TREES in sys.modules:
         _register()
     elif _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
@@ -49,10 +52,15 @@ def pytree[Record: type](
 
 def namespace(*arrays: Any) -> Any:
     """``jax.numpy`` if one of the arrays is JAX's, else NumPy, without importing JAX."""
-    jax = sys.modules.get("jax")
+    jax = loaded_jax()
     if jax is not None and any(isinstance(array, jax.Array) for array in arrays):
         return jax.numpy
     return np
+
+
+def loaded_jax() -> Any:
+    """JAX, if somebody has imported it and looked at it; else None."""
+    return sys.modules["jax"] if "jax.numpy" in sys.modules else None
 
 
 def _register() -> None:
@@ -68,7 +76,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != "jax":
+        if fullname != _TREES:
             return None
         # Others may look for JAX without importing it: the finder stays until it is loaded.
         others = [f for f in sys.meta_path if f is not self and hasattr(f, "find_spec")]

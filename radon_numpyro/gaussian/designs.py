@@ -34,7 +34,7 @@ def by_design(equations: NormalEquations) -> NormalEquations:
     ----------
     equations
         Of each group. They come back as they are where there are fewer than 1000 groups, or no
-        fewer than half as many columns.
+        fewer than half as many columns, or where they have been put together already.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def by_design(equations: NormalEquations) -> NormalEquations:
         ``remainder``, has a meaning.
     """
     num_groups = equations.num_groups
-    if num_groups < MANY:
+    if equations.stand_for_many or num_groups < MANY:
         return equations
     design, repeats = _numbered(equations)
     num_designs, size = len(repeats), equations.size

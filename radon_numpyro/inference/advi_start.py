@@ -29,7 +29,7 @@ from radon_numpyro.gaussian.conditional import (
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import individual_prior, population_prior
-from radon_numpyro.inference.scales import group_sites, population_sites
+from radon_numpyro.gaussian.sites import group_sites, population_sites
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.population_priors import population_priors
 from radon_numpyro.model.priors import Priors

@@ -1,19 +1,21 @@
 """The kinds of device that a fit may be computed on, and computing on one of them.
 
 What JAX computes goes to its default device. The package sets that for its own calls alone, and
-only where it is not of the kind asked for: the caller's setting comes back after them.
+only where it is not of the kind asked for: the caller's setting comes back after them. JAX is
+imported when it is asked.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import jax
-
 DEVICES = ("cpu", "gpu")
 NO_GPU = "no GPU found"
+# Where NumPy computes, as :func:`describe_current` puts it.
+NUMPY = "1 x cpu (cpu)"
 DESCRIBED = re.compile(r"\d+ x (?P<name>.+) \((?P<platform>\w+)\)")
 # In files of earlier versions.
 FORMER_ONLY_ONE = "the only one that JAX sees"
@@ -24,8 +26,17 @@ def seen() -> tuple[str, ...]:
     return tuple(device for device in DEVICES if _of_kind(device))
 
 
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def current() -> Any:
     """Where JAX computes now: the default device that was set, or the first of all."""
+    import jax
+
     default = jax.config.jax_default_device
     if default is None:
         return jax.local_devices()[0]
@@ -48,6 +59,8 @@ def computing_on(device: str) -> AbstractContextManager[Any]:
     ValueError
         If JAX does not see such a device.
     """
+    import jax
+
     if current().platform == device:
         return nullcontext()
     found = _of_kind(device)
@@ -61,6 +74,8 @@ def computing_on(device: str) -> AbstractContextManager[Any]:
 
 def describe_current() -> str:
     """Number and name of the devices of the kind that JAX computes on now."""
+    import jax
+
     device = current()
     count = jax.local_device_count(device.platform)
     return f"{count} x {device.device_kind} ({device.platform})"
@@ -88,6 +103,8 @@ def in_words(device: str | None, reason: str | None = None) -> str:
 
 
 def _of_kind(device: str) -> list[Any]:
+    import jax
+
     try:
         return list(jax.local_devices(backend=device))
     except RuntimeError:

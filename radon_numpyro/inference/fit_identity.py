@@ -15,7 +15,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +23,13 @@ from radon_numpyro.data.checks import read_only
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels, stored
-from radon_numpyro.inference.array_files import Arrays
 from radon_numpyro.inference.devices import current
 from radon_numpyro.inference.settings import Settings
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
+
+if TYPE_CHECKING:
+    from radon_numpyro.inference.array_files import Arrays
 
 PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "optax", "arviz", "numpy")
 HOW_FAR = ("draws", "target_ess", "max_seconds")

@@ -1,89 +1,107 @@
-r"""The posterior of the scales of the hierarchical model by adaptive importance sampling.
+r"""The posterior of the scales by numerical integration: weighted points, and the evidence.
 
-With the coefficients integrated out (``gaussian/marginal.py``) only the P + 1 scales are left.
-Points in their logarithms are drawn from a mixture of two multivariate t distributions about the
-posterior's mode,
-
-.. math:: q = 0.85\, t_5(m, S) + 0.15\, t_5(m, 2.5^2 S),
-
-and weighted by the posterior density over q. A few rounds of more and more points estimate m and S
-anew; the last round is the result. It runs in NumPy, in a fraction of a second for some dozens of
-groups.
-
-References
-----------
-Cappe, Douc, Guillin, Marin and Robert (2008), Adaptive importance sampling in general mixture
-classes, doi:10.1007/s11222-008-9059-x. Vehtari, Simpson, Gelman, Yao and Gabry (2024), Pareto
-smoothed importance sampling, JMLR 25(72).
+With the coefficients integrated out (``gaussian/marginal.py``) only the scales are left: standard
+deviations of the coefficients that vary, their correlations and the residual one. Their posterior
+is integrated by adaptive importance sampling (``inference/importance_sampling.py``) in coordinates
+in which it is near Normal (``inference/coordinates.py``), from its mode on. Given each point the
+coefficients are Normal, so that their posterior is a mixture of Normals, without any random draws
+of them. It runs in NumPy, in a fraction of a second for some dozens of groups.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
-from arviz_stats.base.array import array_stats
-from scipy import optimize, special
 
-from radon_numpyro.gaussian.conditional import Population, PriorRows
-from radon_numpyro.gaussian.marginal import marginal
+from radon_numpyro.data.checks import plural
+from radon_numpyro.gaussian.conditional import Population
+from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import (
-    Scales,
-    fitting,
-    population_coefficients,
-    population_prior,
-)
+from radon_numpyro.gaussian.predictive import Scales
+from radon_numpyro.gaussian.sites import population_sites
 from radon_numpyro.gaussian.small_matrices import solve_lower, squared_norm
-from radon_numpyro.inference.scales import HIERARCHICAL, population_sites
+from radon_numpyro.inference.importance_sampling import LAST_ROUND, MAX_KHAT, MIN_ESS, sample
+from radon_numpyro.inference.scale_density import ScaleDensity
+from radon_numpyro.inference.scale_mode import proposal_at_mode
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
-# Points of each round; the later ones are taken only as long as too few count.
-ROUNDS = (512, 1024, 2048, 4096, 8192)
-ENOUGH = 400.0
-FREEDOM, WIDE, WIDE_SHARE = 5.0, 2.5, 0.15
-# Coarse points to start from, over this many powers of e on both sides of the units of the scales.
-COARSE, REACH = 256, 4.0
-# Good enough to tell whether a mean moves by half a standard deviation: at a k-hat of 1 the weights
-# have no mean any more.
-MAX_KHAT, MIN_ESS = 1.0, 20.0
+# Points that are compared to start from; fewer where the density is expensive.
+COARSE, FEW_COARSE = 256, 64
+# Numbers that a round may take, about a second's work, and the least number of its points.
+WORK, LEAST_NODES = 2**29, 256
+# Share of the posterior so far out that it is improper.
+ENDLESS_SHARE = 1e-3
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class ScalePosterior:
-    """Weighted points of the scales.
+    r"""Weighted points of the scales, and the coefficients given each of them.
 
     Attributes
     ----------
     scales
-        Those of ``sigma_alpha`` (S,), ``sigma_beta`` (S, K) and ``eps`` (S,) that there are, in
-        their own units.
+        Those of ``sigma_alpha`` (S,), ``sigma_beta`` (S, K), ``correlation`` (S, P, P) and ``eps``
+        (S,) that there are, in their own units.
     population
         Posterior of the population coefficients given each point.
     equations
-        The data.
+        The data, groups apart.
     weights
         Normalised importance weights, shape (S,).
+    shift
+        The independent estimate, of ``num_shifts``, that each point belongs to, shape (S,).
+    num_shifts
+        How many independent estimates there are.
+    num_nodes
+        How many points were taken; those of density 0 are left out of the arrays.
     ess
         Effective number of points, one over the sum of the squared weights.
     khat
-        Pareto shape of the largest weights.
+        Pareto shape of the largest weights; infinity too where the posterior does not end, as an
+        improper one.
+    log_evidence, log_evidence_error
+        Logarithm of :math:`p(y)` and its standard error. The density of an improper prior counts
+        as 1.
+    model
+        ``"hierarchical"`` or ``"pooled"``.
     """
 
     scales: Scales
     population: Population
     equations: NormalEquations
     weights: Array
+    shift: Array
+    num_shifts: int
+    num_nodes: int
     ess: float
     khat: float
+    log_evidence: float
+    log_evidence_error: float
+    model: str
 
     @property
     def reliable(self) -> bool:
-        """Whether means are known to a fraction of a posterior standard deviation."""
-        return self.khat < MAX_KHAT and self.ess >= MIN_ESS
+        """Whether averages over the weights can be relied on."""
+        return self.ess >= MIN_ESS and self.khat < MAX_KHAT
+
+    @property
+    def verdict(self) -> str:
+        """A sentence: whether the integration can be relied on, and why not."""
+        found = (
+            f"{self.ess:.0f} effective of {plural(self.num_nodes, 'node')}, Pareto k-hat "
+            f"{self.khat:.2f}"
+        )
+        if self.reliable:
+            return f"The integration over the scales is reliable: {found}."
+        return (
+            f"The integration over the scales is not reliable: {found}, expected are at least "
+            f"{MIN_ESS:.0f} effective nodes and a k-hat below {MAX_KHAT}."
+        )
 
     def moments(self) -> dict[str, tuple[Array, Array]]:
         """Posterior mean and standard deviation of each scale and population coefficient.
@@ -93,37 +111,67 @@ class ScalePosterior:
         dict
             By site, shaped as the site.
         """
-        found = {name: self._moments(values, 0.0) for name, values in self.scales.items()}
+        return {name: (found[0], found[1]) for name, found in self._summaries.items()}
+
+    def errors(self) -> dict[str, Array]:
+        """Standard errors of the posterior means in :meth:`moments`, by site.
+
+        They come from the scatter of the independent shifts of the points.
+        """
+        return {name: found[2] for name, found in self._summaries.items()}
+
+    @cached_property
+    def _summaries(self) -> dict[str, tuple[Array, Array, Array]]:
+        found = {name: self._summary(values, 0.0) for name, values in self.scales.items()}
         _, inverse = self.equations.at_zero()
         # Of a coefficient given the scales: the norm of L^-1 times its row of the inverse basis.
         rows = np.broadcast_to(inverse.T[..., None], (*inverse.shape, len(self.weights)))
         variance = squared_norm(solve_lower(self.population.cholesky, rows))
-        means = population_sites(self.equations, self.population.mean)
         first = 0
-        for name, values in means.items():
+        for name, values in population_sites(self.equations, self.population.mean).items():
             size = 1 if values.ndim == 1 else len(values)
             own = variance[first : first + size].reshape(values.shape)
-            found[name] = self._moments(values.T, own.T)
+            site = name if self.model == "hierarchical" else name.removeprefix("mu_")
+            found[site] = self._summary(values.T, own.T)
             first += size
         return found
 
-    def _moments(self, values: Array, variance: Any) -> tuple[Array, Array]:
-        mean = self.weights @ values
-        spread = self.weights @ (np.square(values - mean) + variance)
-        return mean, np.sqrt(spread)
+    def _summary(self, values: Array, variance: Array | float) -> tuple[Array, Array, Array]:
+        """Mean, standard deviation and error of the mean of values (S, ...) at the points."""
+        mean = np.tensordot(self.weights, values, 1)
+        spread = np.tensordot(self.weights, np.square(values - mean) + variance, 1)
+        # The mean is a ratio: what each shift adds to its numerator less the mean times its share.
+        parts = np.zeros((self.num_shifts, *values.shape[1:]))
+        axes = (-1, *[1] * (values.ndim - 1))
+        np.add.at(parts, self.shift, self.weights.reshape(axes) * (values - mean))
+        error = np.sqrt(self.num_shifts / (self.num_shifts - 1) * np.square(parts).sum(0))
+        return mean, np.sqrt(spread), error
 
 
 def integrate_scales(
-    equations: NormalEquations, priors: Priors, *, seed: int = 0
+    equations: NormalEquations,
+    priors: Priors,
+    *,
+    model: str = "hierarchical",
+    ess: float = 1000.0,
+    nodes: int | None = None,
+    seed: int = 0,
 ) -> ScalePosterior:
     """Posterior of the scales given data, as weighted points.
 
     Parameters
     ----------
     equations
-        The data; groups of one design may be put together (``gaussian/designs.py``).
+        The data, groups apart or put together by design (``gaussian/designs.py``).
     priors
-        All but ``alpha`` and ``beta`` are used.
+        Of the population coefficients, the scales and the correlations.
+    model
+        ``"hierarchical"`` or ``"pooled"``.
+    ess
+        Effective number of points that is enough. Where there are so many groups that the density
+        takes milliseconds, fewer are found; at least 100 must be for a reliable result.
+    nodes
+        Number of points, rounded up to a power of two; None for as many as ``ess`` takes.
     seed
         Seed of the points.
 
@@ -136,162 +184,47 @@ def integrate_scales(
     ------
     FloatingPointError
         If the density is hardly anywhere finite.
+    ValueError
+        If ``model`` is another, or ``ess`` or ``nodes`` is not positive.
     """
+    of = Model.named(model)
+    if of.eps_by_group:
+        raise ValueError(f"Expected model to be hierarchical or pooled; got {model!r}")
+    if not ess > 0:
+        raise ValueError(f"Expected ess to be positive; got {ess}")
+    if nodes is not None and nodes < 1:
+        raise ValueError(f"Expected nodes to be at least 1; got {nodes}")
     rng = np.random.default_rng(seed)
-    target = _Target(equations, priors)
-    mean, covariance = _mode(target, rng)
-    for size in ROUNDS:
-        points, log_q = _draw(rng, mean, covariance, size)
-        log_density = target(points)
-        # Beyond a prior, or of no finite density: they do not count.
-        kept = np.isfinite(log_density)
-        if kept.sum() <= 2 * points.shape[1]:
-            raise FloatingPointError(
-                f"Expected a density of the scales that is finite about its mode; got {kept.sum()} "
-                f"finite values at {size} points. Check the units of the data against the priors"
-            )
-        points, log_ratio = points[kept], (log_density - log_q)[kept]
-        weights = special.softmax(log_ratio)
-        ess = float(1.0 / np.square(weights).sum())
-        if size >= ROUNDS[2] and ess >= ENOUGH:
-            break
-        mean, covariance = _adapted(points, log_ratio, least=12.0 * points.shape[1])
-    scales = target.scales(points)
-    population = population_coefficients("hierarchical", equations, priors, scales)
-    khat = float(array_stats.psislw(-log_ratio)[1])
-    return ScalePosterior(scales, population, equations, weights, ess, khat)
-
-
-class _Target:
-    """Log density of the logarithms of the scales, in units of the data.
-
-    Parameters
-    ----------
-    equations, priors
-        As in :func:`integrate_scales`.
-    """
-
-    def __init__(self, equations: NormalEquations, priors: Priors) -> None:
-        self._equations, self._priors = equations, priors
-        rows, design = equations.num_rows, equations.design
-        residual = np.sqrt(max(equations.rss / rows, np.finfo(float).tiny))
-        # Of a predictor: its root mean square, so that what a slope does to the outcome is its
-        # unit.
-        squares = np.einsum("c,rpc->p", equations.repeats, np.square(equations.root))
-        length = np.sqrt(np.where(squares > 0, squares, rows) / rows)
-        self._log_unit = np.log(np.append(residual / length, residual))
-        intercept = [priors.sigma_alpha] if design.intercept_varies else []
-        slopes = [priors.sigma_beta] * len(design.slopes)
-        self._families = [*intercept, *slopes, priors.eps]
-        self._component = [*(0 for _ in intercept), *range(len(slopes)), 0]
-        self._prior = population_prior(equations, priors, HIERARCHICAL)
-
-    def scales(self, points: Array) -> dict[str, Array]:
-        """Scales by name, from points (S, P + 1)."""
-        values, first = np.exp(points + self._log_unit), 0
-        scales = {"eps": values[:, -1]}
-        if self._equations.design.intercept_varies:
-            scales["sigma_alpha"], first = values[:, 0], 1
-        if self._equations.design.slopes:
-            scales["sigma_beta"] = values[:, first:-1]
-        return scales
-
-    def __call__(self, points: Array) -> Array:
-        """Log density, shape (S,); minus infinity where a scale is beyond its prior."""
-        log_scale = points + self._log_unit
-        log_prior = points.sum(1)
-        inside = (np.abs(points) < 300.0).all(1)
-        values = np.exp(np.where(inside[:, None], log_scale, self._log_unit))
-        for d, (prior, k) in enumerate(zip(self._families, self._component, strict=True)):
-            log_prior = log_prior + prior.component(k).log_density(values[:, d])
-        inside &= np.isfinite(log_prior)
-        out = np.full(len(points), -np.inf)
-        if inside.any():
-            # Far out a factor may overflow: such a point does not count.
-            with np.errstate(all="ignore"):
-                out[inside] = log_prior[inside] + self._log_likelihood(values[inside])
-        return np.where(np.isfinite(out), out, -np.inf)
-
-    def _log_likelihood(self, values: Array) -> Array:
-        step = fitting(len(self._equations.count), self._equations)
-        blocks = [values[first : first + step].T for first in range(0, len(values), step)]
-        return np.concatenate([_log_likelihood(self._equations, self._prior, b) for b in blocks])
-
-
-def _log_likelihood(equations: NormalEquations, prior: PriorRows, values: Array) -> Array:
-    """Log marginal likelihood at S points of the scales, shape (P + 1, S)."""
-    found: Array = marginal(equations, values[:-1], values[-1], prior).log_density
-    return found
-
-
-def _mode(target: _Target, rng: np.random.Generator) -> tuple[Array, Array]:
-    """The highest point found, and the inverse of the curvature there."""
-    size = len(target._log_unit)
-    coarse = rng.uniform(-REACH, REACH, size=(COARSE, size))
-    coarse[:, -1] /= REACH
-    found = target(coarse)
-    start = coarse[np.argmax(found)]
-    step = 1e-3
-    offsets = step * np.concatenate([np.zeros((1, size)), np.eye(size), -np.eye(size)])
-
-    def descend(point: Array) -> tuple[float, Array]:
-        # Finite, so that a step beyond a prior is turned back.
-        values = np.maximum(target(point + offsets), -1e300)
-        slope = (values[1 : size + 1] - values[size + 1 :]) / (2 * step)
-        return -values[0], -slope
-
-    best = optimize.minimize(descend, start, jac=True, method="BFGS", options={"maxiter": 100})
-    mode = best.x if np.isfinite(best.fun) and -best.fun >= found.max() else start
-    return mode, _inverse_curvature(target, mode)
-
-
-def _inverse_curvature(target: _Target, mode: Array) -> Array:
-    """Inverse of minus the Hessian by central differences, its eigenvalues within bounds."""
-    size, step = len(mode), 0.05
-    pairs = [(i, j) for i in range(size) for j in range(i + 1)]
-    signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
-    unit = step * np.eye(size)
-    points = [mode + a * unit[i] + b * unit[j] for i, j in pairs for a, b in signs]
-    values = target(np.array(points)).reshape(len(pairs), 4)
-    second = (values[:, 0] - values[:, 1] - values[:, 2] + values[:, 3]) / (4 * step**2)
-    hessian = np.zeros((size, size))
-    for (i, j), value in zip(pairs, np.nan_to_num(second, posinf=0.0, neginf=0.0), strict=True):
-        hessian[i, j] = hessian[j, i] = -value
-    curvature, axes = np.linalg.eigh(hessian)
-    # No narrower than a hundredth, no wider than a factor of e^1.5 in a scale.
-    variance = 1.0 / np.clip(curvature, 1.0 / 1.5**2, 1e4)
-    inverse: Array = (axes * variance) @ axes.T
-    return inverse
-
-
-def _draw(
-    rng: np.random.Generator, mean: Array, covariance: Array, size: int
-) -> tuple[Array, Array]:
-    """Points of the proposal, and its log density there up to a constant."""
-    dims = len(mean)
-    root = np.linalg.cholesky(covariance)
-    width = np.where(rng.random(size) < WIDE_SHARE, WIDE, 1.0)
-    chi = np.sqrt(rng.chisquare(FREEDOM, size) / FREEDOM)
-    z = rng.standard_normal((size, dims)) * (width / chi)[:, None]
-    distance = np.square(z).sum(1)
-
-    def log_t(scale: float) -> Array:
-        shape = -0.5 * (FREEDOM + dims) * np.log1p(distance / (FREEDOM * scale**2))
-        density: Array = shape - dims * np.log(scale)
-        return density
-
-    log_q = np.logaddexp(np.log(1 - WIDE_SHARE) + log_t(1.0), np.log(WIDE_SHARE) + log_t(WIDE))
-    return mean + z @ root.T, log_q - np.log(np.diagonal(root)).sum()
-
-
-def _adapted(points: Array, log_ratio: Array, least: float) -> tuple[Array, Array]:
-    """Mean and covariance under weights that are tempered until enough points count."""
-    power = 1.0
-    weights = special.softmax(log_ratio)
-    while 1.0 / np.square(weights).sum() < least and power > 1e-3:
-        power *= 0.7
-        weights = special.softmax(power * log_ratio)
-    mean = weights @ points
-    deviation = points - mean
-    covariance = (weights[:, None] * deviation).T @ deviation
-    return mean, covariance + 1e-6 * np.eye(len(mean))
+    equations = equations if of.by_group else equations.pooled()
+    density = ScaleDensity(by_design(equations), priors, of)
+    affordable = WORK // density.work
+    most = int(np.clip(1 << affordable.bit_length() - 1, LEAST_NODES, LAST_ROUND))
+    start = proposal_at_mode(density, COARSE if most == LAST_ROUND else FEW_COARSE, rng)
+    found = sample(
+        density.at_nodes,
+        start,
+        density.coordinates.positive,
+        ess=ess,
+        nodes=nodes,
+        most=most,
+        rng=rng,
+    )
+    log_evidence, error = found.log_integral()
+    endless = found.weights @ density.coordinates.endless(found.points) > ENDLESS_SHARE
+    kept = np.flatnonzero(np.isfinite(found.log_ratio))
+    population: Population = found.detail
+    size = len(found.log_ratio)
+    return ScalePosterior(
+        scales=density.scales(found.points[kept]),
+        population=Population(population.mean[:, kept], population.cholesky[..., kept]),
+        equations=equations,
+        weights=found.weights[kept],
+        shift=kept // (size // found.replicates),
+        num_shifts=found.replicates,
+        num_nodes=size,
+        ess=found.ess,
+        khat=np.inf if endless else found.khat,
+        log_evidence=log_evidence,
+        log_evidence_error=error,
+        model=model,
+    )

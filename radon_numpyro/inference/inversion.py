@@ -11,7 +11,7 @@ of the prior's range is left out. The coefficients are Normal given :math:`\epsi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,8 @@ from radon_numpyro.gaussian.predictive import (
     individual_prior,
     population_prior,
 )
+from radon_numpyro.gaussian.sites import population_sites
 from radon_numpyro.inference.run_control import ALL_DRAWS
-from radon_numpyro.inference.scales import population_sites
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.population_priors import population_priors
 from radon_numpyro.model.priors import Priors
@@ -54,15 +54,21 @@ class ExactResult:
     draws
         Draws of each site in its own (constrained) space, shape (chains, draws, ...). A chain is
         a batch of independent draws.
-    method
-        ``"marginal"``.
     seed
         Seed of the draws.
+    method
+        ``"marginal"``, or ``"integrate"`` where that was asked for.
+    stats, coefficients
+        Empty: no sampler was run, and all coefficients are drawn.
     """
 
     draws: Mapping[str, np.ndarray]
     seed: int
     method: str = "marginal"
+    stats: Mapping[str, np.ndarray] = field(default_factory=dict, init=False)
+    coefficients: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict, init=False
+    )
 
     def attributes(self) -> dict[str, Any]:
         """What a result records of how it was drawn."""

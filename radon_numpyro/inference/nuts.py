@@ -27,9 +27,10 @@ from radon_numpyro.inference import nuts_blocks as blocks
 from radon_numpyro.inference import nuts_draws as constraining
 from radon_numpyro.inference.advi import ADVIResult
 from radon_numpyro.inference.ess import EssTarget
+from radon_numpyro.inference.methods import choose_method
 from radon_numpyro.inference.nuts_chains import Drawn, run_chains
 from radon_numpyro.inference.nuts_draws import constrain, sampled
-from radon_numpyro.inference.parametrisation import choose_method, parametrisation
+from radon_numpyro.inference.parametrisation import parametrisation
 from radon_numpyro.inference.programs import precision, random_key, unlabelled
 from radon_numpyro.inference.progress_bars import progress
 from radon_numpyro.inference.rao_blackwell import posterior_moments

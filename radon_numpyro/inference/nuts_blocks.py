@@ -17,9 +17,9 @@ import numpy as np
 from numpyro.infer import NUTS
 from numpyro.infer.util import potential_energy
 
+from radon_numpyro.inference.devices import num_cores
 from radon_numpyro.inference.programs import (
     in_threads,
-    num_cores,
     program,
     strong_types,
     unraveller,

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from numpyro.infer.util import constrain_fn
 
+from radon_numpyro.inference.devices import num_cores
 from radon_numpyro.inference.parametrisation import Parametrisation
-from radon_numpyro.inference.programs import in_threads, num_cores, program, unraveller
+from radon_numpyro.inference.programs import in_threads, program, unraveller
 from radon_numpyro.model.priors import Priors
 
 # Numbers by group that a batch of draws may hold, of each array.

@@ -5,9 +5,12 @@ model takes them as independent of the slopes. Where 0 lies outside the data, as
 years, that is a strong assumption: lines that meet near the data have intercepts and slopes that
 depend on each other, and the spread of the slopes is estimated far too small. The same model with
 its columns centred does without it, so the two are compared, by integrating over the scales
-(``inference/integration.py``). Only slopes that vary matter, and only beside intercepts that vary
-about a mean: a column with one slope for all groups shifts that mean and nothing else. A zero at
-the edge of the data, as in years since the first, is a choice like any other: it is not asked.
+(``inference/integration.py``). Where slopes and intercepts correlate, their correlation makes up
+for a shift of the zero, and the answer changes only as far as the priors do; but far from zero the
+correlation is so close to 1 or -1 that it cannot be sampled. Only slopes that vary matter, and only
+beside intercepts that vary about a mean: a column with one slope for all groups shifts that mean
+and nothing else. A zero at the edge of the data, as in years since the first, is a choice like any
+other: it is not asked.
 """
 
 from __future__ import annotations
@@ -21,15 +24,15 @@ import numpy as np
 from radon_numpyro.data.audit_findings import FAR_FROM_ZERO
 from radon_numpyro.data.centers import zeros
 from radon_numpyro.data.checks import first_few
-from radon_numpyro.data.design import Design
+from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
-from radon_numpyro.inference.scales import HIERARCHICAL
 from radon_numpyro.model.location_priors import Flat, LocationPrior, Normal
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.population_priors import population_priors
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
@@ -128,9 +131,16 @@ def zero_dependence(
             names = names[:1]
     names = [name for name in design.slopes if name in names]
     one = len(names) == 1
+    correlated = any(INTERCEPT in block and names[0] in block for block in design.correlated)
+    model = (
+        "so far from the data intercepts and slopes correlate almost perfectly, which the prior of "
+        "their correlation takes to be unlikely"
+        if correlated
+        else "the model takes intercepts as independent of slopes"
+    )
     lies = (
         f"{first_few(names)} {'is' if one else 'are'} hardly ever near 0, but an intercept is the "
-        "height of a line at 0, and the model takes intercepts as independent of slopes"
+        f"height of a line at 0, and {model}"
     )
     center = names[0] if one else names
     advice = f"GroupedData.from_frame(..., center={center!r})"
@@ -172,7 +182,7 @@ def _moved(priors: Priors, mean: np.ndarray, design: Design) -> LocationPrior:
     Columns with one slope for all groups stay where they are. Slopes that vary about 0 have
     no mean.
     """
-    loc, scale = population_priors(priors, design, HIERARCHICAL)
+    loc, scale = population_priors(priors, design, Model.named("hierarchical"))
     at = [design.predictors.index(name) for name in design.means]
     # The intercept, mean slopes, and then what does not move.
     weight = np.append(1.0, mean[at])

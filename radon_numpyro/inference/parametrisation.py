@@ -21,11 +21,9 @@ import jax.numpy as jnp
 from numpyro import handlers
 from numpyro.infer.reparam import LocScaleReparam
 
-from radon_numpyro.data.design import Design
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.scales import draw_coefficients, mirrored_root, scales
-from radon_numpyro.model.models import MODELS, Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.regressions import (
     FUNCTIONS,
@@ -35,15 +33,6 @@ from radon_numpyro.model.regressions import (
 )
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# The first is the default.
-METHODS = {
-    name: ("marginal", "noncentered", "centered") if model.population else ("marginal", "centered")
-    for name, model in MODELS.items()
-}
-# A step of the marginal method takes time like the number of groups times the cube of the columns
-# that vary: on two cores a fit of 100 groups takes a minute with 20 slopes that vary. Columns
-# that do not vary cost little.
-MAX_MARGINAL_SLOPES = 20
 Sites = dict[str, Any]
 
 
@@ -73,66 +62,13 @@ class Parametrisation:
     from_sampler: Callable[[Any, Sites, Any, Priors], Sites]
 
 
-def choose_method(model: str, method: str | None, design: Design) -> tuple[str, str]:
-    """The method to sample by, and why, where it is not the model's default one.
-
-    Parameters
-    ----------
-    model
-        Name of the model.
-    method
-        As in ``METHODS``; None for the default.
-    design
-        Which columns vary by group, and which of them correlate.
-
-    Returns
-    -------
-    method, reason
-        The reason is empty where the method was asked for or is the model's default.
-
-    Raises
-    ------
-    ValueError
-        If there is no such model, the marginal method is asked for and too many slopes vary, or
-        another one and coefficients correlate.
-    """
-    num_slopes = len(design.slopes)
-    population = Model.named(model).population
-    default, *others = METHODS[model]
-    if population and design.correlated:
-        if num_slopes > MAX_MARGINAL_SLOPES:
-            raise ValueError(
-                f"Expected at most {MAX_MARGINAL_SLOPES} slopes that vary by group where "
-                f"coefficients correlate; got {num_slopes}. Write || for independent coefficients"
-            )
-        if method not in (None, default):
-            raise ValueError(
-                f"Expected method={default!r}, the only one for correlated coefficients; got "
-                f"method={method!r}"
-            )
-    if not population or num_slopes <= MAX_MARGINAL_SLOPES:
-        return default if method is None else method, ""
-    if method == "marginal":
-        raise ValueError(
-            f"Expected method={others[0]!r} for {num_slopes} slopes that vary by group, or at most "
-            f"{MAX_MARGINAL_SLOPES}, as many as the marginal method samples in reasonable time; "
-            "got method='marginal'"
-        )
-    if method is not None:
-        return method, ""
-    return others[0], (
-        f"the marginal method takes at most {MAX_MARGINAL_SLOPES} slopes that vary by group, here "
-        f"are {num_slopes}"
-    )
-
-
 def parametrisation(model: str, method: str) -> Parametrisation:
     """The parametrisation of a model by name.
 
     Parameters
     ----------
     model, method
-        As in ``METHODS``.
+        As in ``inference/methods.py``.
     """
     return _PARAMETRISATIONS[model, method]
 

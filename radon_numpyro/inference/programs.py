@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -23,6 +22,7 @@ from radon_numpyro.data.labels import Labels
 from radon_numpyro.inference import interrupts
 from radon_numpyro.inference.compilation import Compilation, compile_in_turn
 from radon_numpyro.inference.devices import current
+from radon_numpyro.inference.settings import check_dtype
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.regressions import ModelFunction
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -44,23 +44,6 @@ def precision(dtype: str) -> AbstractContextManager[Any]:
     check_dtype(dtype)
     context: AbstractContextManager[Any] = jax.enable_x64(dtype == "float64")
     return context
-
-
-def check_dtype(dtype: str) -> None:
-    """Refuse a precision that there is not.
-
-    Parameters
-    ----------
-    dtype
-        ``"float64"`` or ``"float32"``.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
-    if dtype not in ("float64", "float32"):
-        raise ValueError(f"Expected dtype to be 'float64' or 'float32'; got {dtype!r}")
 
 
 # These programs consist of loops of many small operations. On the CPU LLVM spends most of the time
@@ -214,13 +197,6 @@ def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Program]:
         Arguments that are constants of the program.
     """
     return lambda function: Program(function, static_argnames)
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def in_threads(function: Callable[..., Any], *arguments: Any, threads: int) -> list[Any]:

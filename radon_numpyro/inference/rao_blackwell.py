@@ -19,7 +19,8 @@ from radon_numpyro.gaussian.conditional import Population, group_terms, populati
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior, prediction
-from radon_numpyro.inference.programs import in_threads, num_cores, program
+from radon_numpyro.inference.devices import num_cores
+from radon_numpyro.inference.programs import in_threads, program
 from radon_numpyro.inference.scales import HIERARCHICAL
 from radon_numpyro.model.correlations import root_of_correlation
 from radon_numpyro.model.priors import Priors

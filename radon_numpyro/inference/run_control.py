@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from threadpoolctl import threadpool_limits
 
-from radon_numpyro.inference.array_files import Arrays
-from radon_numpyro.inference.checkpoint import Checkpoint
 from radon_numpyro.inference.interrupts import Interrupts, noted_interrupts
+
+if TYPE_CHECKING:
+    from radon_numpyro.inference.array_files import Arrays
+    from radon_numpyro.inference.checkpoint import Checkpoint
 
 ALL_DRAWS = "all draws taken"
 TARGET_ESS = "target_ess reached"

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from radon_numpyro.inference.advi_windows import WINDOW
-from radon_numpyro.inference.devices import DEVICES, current
-from radon_numpyro.inference.parametrisation import METHODS
-from radon_numpyro.inference.programs import check_dtype, num_cores
+from radon_numpyro.inference.devices import DEVICES, current, num_cores
+from radon_numpyro.inference.methods import INTEGRATE, METHODS
 from radon_numpyro.model.models import Model
 
+# Steps of ADVI that it takes, and averages, at a time.
+WINDOW = 500
 CHAIN_METHODS = ("sequential", "parallel", "vectorized")
 MAX_DRAWS_BYTES = 2**30
 MAX_ADVI_STEPS, MANY_COEFFICIENTS = 100_000, 2000
 FEW_GROUPS = 20
+# Of an integration: fewer nodes cannot pass its verdict.
+MIN_NODES = 256
 COEFFICIENTS = ("auto", "draws", "summary", "none")
 
 
@@ -76,10 +79,10 @@ class Settings:
                 f"Expected num_advi_steps to be 0 or at least {2 * WINDOW}; "
                 f"got {self.num_advi_steps}"
             )
-        integrated = population and self.method == "marginal"
+        integrated = population and self.method in ("marginal", INTEGRATE)
         if self.coefficients in ("summary", "none") and not integrated:
             raise ValueError(
-                "Expected method='marginal' of the hierarchical model for "
+                "Expected method='marginal' or 'integrate' of the hierarchical model for "
                 f"coefficients={self.coefficients!r}; got {self.method!r} of the {self.model} model"
             )
         accept = self.target_accept_prob
@@ -137,7 +140,48 @@ class Settings:
             return self.coefficients
         numbers = self.draws * self.chains * num_groups * num_varying
         too_many = numbers * np.dtype(self.dtype).itemsize > MAX_DRAWS_BYTES
-        return "summary" if self.method == "marginal" and too_many else "draws"
+        integrated = self.method in ("marginal", INTEGRATE)
+        return "summary" if integrated and too_many else "draws"
+
+
+def check_integration(settings: Settings, nodes: Any, checkpoint: Any, *, auto: bool) -> None:
+    """Refuse what the method has no use for.
+
+    Parameters
+    ----------
+    settings
+        Of the fit.
+    nodes, checkpoint
+        As in :func:`radon_numpyro.fit`.
+    auto
+        Whether another method goes on where integration is not reliable.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument.
+    """
+    if settings.method != INTEGRATE and not auto:
+        if nodes is not None:
+            raise ValueError(
+                f"Expected nodes with method='integrate' or 'auto' alone; got nodes={nodes!r} and "
+                f"method={settings.method!r}"
+            )
+        return
+    if nodes is not None and not (isinstance(nodes, int | np.integer) and nodes >= MIN_NODES):
+        raise ValueError(f"Expected nodes to be an integer of at least {MIN_NODES}; got {nodes!r}")
+    if auto:
+        return
+    if checkpoint is not None:
+        raise ValueError(
+            "Expected no checkpoint with method='integrate', which has no steps to keep; got "
+            f"checkpoint={os.fspath(checkpoint)!r}"
+        )
+    if settings.device == "gpu" or settings.dtype != "float64":
+        raise ValueError(
+            "Expected device='cpu' and dtype='float64' with method='integrate', which computes in "
+            f"NumPy; got device={settings.device!r} and dtype={settings.dtype!r}"
+        )
 
 
 def default_advi_steps(model: str, method: str | None, num_coefficients: int) -> int:
@@ -175,6 +219,23 @@ def default_chain_method(chains: int, device: str) -> str:
     if device != "cpu":
         return "vectorized"
     return "parallel" if min(chains, num_cores()) > 1 else "sequential"
+
+
+def check_dtype(dtype: str) -> None:
+    """Refuse a precision that there is not.
+
+    Parameters
+    ----------
+    dtype
+        ``"float64"`` or ``"float32"``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f"Expected dtype to be 'float64' or 'float32'; got {dtype!r}")
 
 
 def _check_one_of(name: str, value: Any, known: tuple[str, ...], owner: str = "") -> None:

@@ -102,11 +102,12 @@ def changed_sites(
     entries: dict[str, dict[int, PriorFamily]] = {}
     for name, prior in changes.items():
         if name not in targets:
+            correlation = ", correlation" if design.correlated else ""
             levels = [known for known in targets if known.startswith(f"{name}[")]
             hint = f"close: {first_few(levels)}" if levels else suggest(name, targets)
             raise ValueError(
-                "Expected the name of a coefficient, sd(...) of one that varies, correlation where "
-                f"some correlate, or eps; got {name!r} ({hint})"
+                f"Expected the name of a coefficient, sd(...) of one that varies{correlation}, or "
+                f"eps; got {name!r} ({hint})"
             )
         for site, k in targets[name]:
             entries.setdefault(site, {})[k] = _checked(name, prior, site)

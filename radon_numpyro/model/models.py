@@ -129,7 +129,7 @@ class Model:
         return sites
 
     def top_level(self, design: Design) -> list[str]:
-        """Sites whose prior depends on no other: locations, then scales.
+        """Sites whose prior depends on no other: locations, then scales and correlations.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class Model:
         """
         sites = self.sites(design)
         names = [name for name, site in sites.items() if site.is_top_level]
-        return sorted(names, key=lambda name: sites[name].is_scale)
+        return sorted(names, key=lambda n: sites[n].is_scale or COEFFICIENT in sites[n].dims)
 
     def check(self, design: Design) -> None:
         """Refuse a design that the model has no place for.

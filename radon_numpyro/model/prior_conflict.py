@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.design import INTERCEPT, Design
@@ -141,7 +141,7 @@ def _scale(
     bounded = np.isfinite(prior.upper)
     known = freedom > 0
     outside = np.zeros(len(squares))
-    outside[known] = stats.chi2.cdf(squares[known] / float(prior.far) ** 2, freedom[known])
+    outside[known] = special.chdtr(freedom[known], squares[known] / float(prior.far) ** 2)
     most = LEVEL if bounded else 1.0 - LEVEL / len(squares)
     conflicting = np.flatnonzero(outside > most)
     if not conflicting.size:

@@ -19,7 +19,7 @@ from xarray import DataTree
 
 from radon_numpyro.data.centers import zeros
 from radon_numpyro.data.design import INTERCEPT
-from radon_numpyro.inference.advi_windows import WINDOW
+from radon_numpyro.inference.settings import WINDOW
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.plots.styling import (
     BLUE,
@@ -55,7 +55,13 @@ def plot_elbo(tree: DataTree, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the fit was made without ADVI.
     """
+    _require(tree, "advi", "ADVI")
     advi, elbo = tree["advi"].attrs, tree["advi/trace"].to_dataset()["elbo"].to_series()
     steps, elbo = len(elbo), elbo[np.isfinite(elbo)]
     every = -(-steps // 400)
@@ -99,7 +105,13 @@ def plot_advi_vs_nuts(
     -------
     numpy.ndarray
         Axes, one for each site and predictor.
+
+    Raises
+    ------
+    ValueError
+        If the fit was made without ADVI.
     """
+    _require(tree, "advi", "ADVI")
     by_size = group_sizes(tree).sort_values(kind="stable").index
     wanted = by_size[[-1, len(by_size) // 2, 0]].unique() if groups is None else groups
     styles = dict(zip(check_labels(wanted, by_size), cycle(STYLES), strict=False))
@@ -155,7 +167,13 @@ def plot_trace(tree: DataTree, *, outcome: str | None = None, unit: str = "rows"
     -------
     numpy.ndarray
         Axes of shape (sites and predictors, 2).
+
+    Raises
+    ------
+    ValueError
+        If the draws are not those of chains.
     """
+    _require(tree, "sample_stats", "chains")
     sites, size = split_sites(tree, "posterior", outcome), group_sizes(tree).sort_values()
     diverging = tree["sample_stats"].to_dataset()["diverging"].values
     chains = sns.color_palette("colorblind", len(diverging))
@@ -288,6 +306,15 @@ def plot_group_lines(
         keys = axes[0].get_legend_handles_labels()[0]
         add_legend(axes[0].figure, handles=keys, **LEGEND)
     return axes
+
+
+def _require(tree: DataTree, group: str, what: str) -> None:
+    """Refuse a fit that was made without what a figure shows."""
+    if group not in tree.children:
+        raise ValueError(
+            f"Expected a fit with {what}, which the figure shows; got one by the method "
+            f"{tree.attrs['method']!r} of the {tree.attrs['model']} model"
+        )
 
 
 def _along(

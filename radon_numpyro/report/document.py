@@ -21,6 +21,7 @@ from radon_numpyro.report.html import Html, element, page, section, table
 from radon_numpyro.report.words import name, percent
 from radon_numpyro.results.diagnostics import Diagnosis, diagnose, drawn_again
 from radon_numpyro.results.estimates import Numbers
+from radon_numpyro.results.integration_checks import NODES, is_integrated, nodes_in_words
 
 
 def html_report(
@@ -106,11 +107,12 @@ def _check_comparison(tree: xr.DataTree, comparison: Comparison | None) -> None:
 def _verdict(diagnosis: Diagnosis, tree: xr.DataTree) -> Html:
     """Whether the numbers can be trusted, in words, and what to try if they cannot."""
     exact = "sample_stats" not in tree.children
+    sampler = diagnosis.nodes or "independent and exact"
     told = [
         f"{diagnosis.num_draws:,} draws",
-        f"largest R-hat {diagnosis.max_rhat:.4f}",
+        *([f"largest R-hat {diagnosis.max_rhat:.4f}"] if "r_hat" in diagnosis.table else []),
         f"smallest effective sample size {diagnosis.min_ess:,.0f}",
-        "independent and exact" if exact else plural(diagnosis.num_divergences, "divergence"),
+        sampler if exact else plural(diagnosis.num_divergences, "divergence"),
     ]
     spoiling = [finding for finding in diagnosis.findings if not finding.caution]
     cautions = [finding for finding in diagnosis.findings if finding.caution]
@@ -160,10 +162,10 @@ def _made(numbers: Numbers) -> Html:
     """What it takes to make the fit again."""
     attrs, tree = numbers.tree.attrs, numbers.tree
     why = attrs.get("method_reason")
-    sizes = tree["posterior"].sizes
     facts: dict[str, Any] = {
         "model, method": f"{attrs['model']}, {attrs['method']}{f' ({why})' if why else ''}",
-        "draws": f"{sizes['draw']} of each of {plural(sizes['chain'], 'chain')}",
+        "draws": _draws(tree),
+        "log evidence": _evidence(tree),
         "warm-up": attrs.get("num_warmup"),
         "target acceptance": attrs.get("target_accept_prob"),
         "earlier runs": drawn_again(tree),
@@ -186,6 +188,21 @@ def _made(numbers: Numbers) -> Html:
         commands,
         table("The run.", ["fact", "value"], rows, label="The run", words=[1]),
     )
+
+
+def _draws(tree: xr.DataTree) -> str:
+    sizes = tree["posterior"].sizes
+    if is_integrated(tree):
+        return f"{sizes['draw'] * sizes['chain']:,}, {nodes_in_words(tree)}"
+    return f"{sizes['draw']} of each of {plural(sizes['chain'], 'chain')}"
+
+
+def _evidence(tree: xr.DataTree) -> str | None:
+    """Log of the probability of the data, of a fit by integration."""
+    if NODES not in tree.children:
+        return None
+    about = tree[NODES].attrs
+    return f"{about['log_evidence']:,.3f} +- {about['log_evidence_error']:.3f} nats"
 
 
 def _pair(attrs: Any, first: str, second: str) -> str | None:

@@ -140,7 +140,7 @@ def model(numbers: Numbers) -> Html:
 def results(numbers: Numbers, diagnosis: Diagnosis) -> Html:
     """Parameters that groups share, and how well every kind of parameter was drawn."""
     content: list[Any] = []
-    checks = diagnosis.table
+    checks, chains = diagnosis.table, "r_hat" in diagnosis.table
     parameters = numbers.parameters()
     if parameters:
         rows = []
@@ -152,24 +152,28 @@ def results(numbers: Numbers, diagnosis: Diagnosis) -> Html:
                     middle(found),
                     number(found.sd, found.sd),
                     ends(found),
-                    f"{check['r_hat']:.4f}",
+                    *([f"{check['r_hat']:.4f}"] if chains else []),
                     f"{check['ess_bulk']:,.0f}",
                     f"{check['ess_tail']:,.0f}",
                 ]
             )
-        headings = ["parameter", "mean", "sd", f"{percent(numbers.prob)} interval", "R-hat"]
+        headings = ["parameter", "mean", "sd", f"{percent(numbers.prob)} interval"]
+        agree = "R-hat near 1 says that chains agree; an" if chains else "The"
         content.append(
             table(
-                "Parameters of all groups together. R-hat near 1 says that chains agree; an "
-                "effective sample size (ESS) says how many independent draws these are worth, for "
-                "the middle (bulk) and the ends (tail).",
-                [*headings, "ESS bulk", "ESS tail"],
+                f"Parameters of all groups together. {agree} effective sample size (ESS) says how "
+                "many independent draws these are worth, for the middle (bulk) and the ends "
+                "(tail).",
+                [*headings, *(["R-hat"] if chains else []), "ESS bulk", "ESS tail"],
                 rows,
                 label="Parameters",
             )
         )
     if any(x != INTERCEPT for x in numbers.labels.design.fixed):
         content.append(figures.shared(numbers))
+    if not chains:
+        # Of an integration it is the same for every parameter.
+        return section("results", "Results", content)
     kinds = checks.groupby(checks.index.str.partition("[").get_level_values(0), sort=False)
     worst: list[list[Any]] = [
         [
@@ -193,6 +197,8 @@ def results(numbers: Numbers, diagnosis: Diagnosis) -> Html:
 
 def advi(numbers: Numbers) -> Html | None:
     """The approximation beside the draws, if it was run."""
+    if "advi" not in numbers.tree.children:
+        return None
     about = numbers.tree["advi"].attrs
     if not about["num_steps"]:
         return None

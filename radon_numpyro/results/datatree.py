@@ -5,10 +5,13 @@ group                content
 ==================== ==========================================================================
 ``posterior``        draws of every site; dims chain, draw, the user's group column, predictor
                      (slopes that vary by group), fixed (columns that do not)
-``sample_stats``     what the sampler says of each draw, by ArviZ's names (absent when the draws are
-                     independent and exact)
+``sample_stats``     what the sampler says of each draw, by ArviZ's names (absent when no chain was
+                     run)
 ``coefficients/...`` ``means`` and ``sds`` of alpha and beta, when their draws were not kept
-``advi``             attributes converged, reason, verdict, khat, num_steps, ...
+``nodes``            of an integration: ``weight`` and the scales at each node; attributes ess,
+                     khat, reliable, verdict, log_evidence, log_evidence_error
+``advi``             attributes converged, reason, verdict, khat, num_steps, ... (absent, with the
+                     groups in it, where there was no guide)
 ``advi/trace``       ``elbo`` by step, in nats
 ``advi/means``       mean of each site under the guide, in the site's own units
 ``advi/sds``         standard deviation of each site under the guide
@@ -29,19 +32,14 @@ import json
 import platform
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import arviz_base
 import numpy as np
 import xarray as xr
 
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels, stored
-from radon_numpyro.inference.advi import ADVIResult
-from radon_numpyro.inference.devices import describe_current
 from radon_numpyro.inference.fit_identity import package_versions
-from radon_numpyro.inference.inversion import ExactResult
-from radon_numpyro.inference.nuts import NUTSResult
 from radon_numpyro.model.models import (
     COEFFICIENT,
     COEFFICIENT_OTHER,
@@ -54,6 +52,13 @@ from radon_numpyro.model.models import (
 )
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
+
+if TYPE_CHECKING:
+    from radon_numpyro.inference.advi import ADVIResult
+    from radon_numpyro.inference.integration import ScalePosterior
+    from radon_numpyro.inference.inversion import ExactResult
+    from radon_numpyro.inference.nuts import NUTSResult
+    from radon_numpyro.inference.resampling import IntegratedResult
 
 # Columns of all predictors, where some do not vary by group.
 COLUMN = "column"
@@ -117,9 +122,12 @@ def to_datatree(
     data: GroupedData | GroupStatistics,
     statistics: GroupStatistics,
     priors: Priors,
-    advi: ADVIResult,
-    drawn: NUTSResult | ExactResult,
+    model: str,
+    drawn: NUTSResult | ExactResult | IntegratedResult,
     attributes: Mapping[str, Any],
+    *,
+    advi: ADVIResult | None = None,
+    nodes: ScalePosterior | None = None,
 ) -> xr.DataTree:
     """Put a fit into a DataTree.
 
@@ -129,18 +137,28 @@ def to_datatree(
         What was fitted, and its sufficient statistics.
     priors
         The priors of the fit.
-    advi, drawn
-        Its two results.
+    model
+        Name of the model.
+    drawn
+        The draws.
     attributes
         Further attributes of the root.
+    advi
+        The guide, if there was one.
+    nodes
+        Nodes of the scales, if they were integrated.
 
     Returns
     -------
     xarray.DataTree
         As the table at the head of this module says.
     """
+    # Not before the numbers are there: it puts a JAX that is not loaded into ``sys.modules``, and
+    # SciPy would load it.
+    import arviz_base
+
     labels = statistics.labels
-    dims: dict[Any, Any] = dict(site_dims(advi.model, labels))
+    dims: dict[Any, Any] = dict(site_dims(model, labels))
     group, column = group_dim(labels), column_dim(labels)
     coords: dict[Any, Any] = {
         group: stored(labels.groups),
@@ -163,7 +181,7 @@ def to_datatree(
     contents: dict[str, dict[str, Any]] = {
         "posterior": {name: drawn.draws[name] for name in dims if name in drawn.draws},
     }
-    if isinstance(drawn, NUTSResult):
+    if drawn.stats:
         contents["sample_stats"] = dict(drawn.stats)
     if isinstance(data, GroupedData):
         contents["observed_data"] = {"y": data.y}
@@ -176,11 +194,23 @@ def to_datatree(
     if "observed_data" in tree.children:
         tree["observed_data"]["y"].attrs["long_name"] = labels.outcome
 
-    tree["advi"] = xr.DataTree(xr.Dataset(attrs=_advi_attributes(advi)))
-    trace = arviz_base.dict_to_dataset({"elbo": advi.elbo}, dims={"elbo": ["step"]}, sample_dims=[])
-    tree["advi/trace"] = xr.DataTree(trace)
-    moments = {"advi": (advi.means, advi.sds)}
-    if isinstance(drawn, NUTSResult) and drawn.coefficients:
+    moments = {}
+    if advi is not None:
+        tree["advi"] = xr.DataTree(xr.Dataset(attrs=_advi_attributes(advi)))
+        trace = {"elbo": advi.elbo}
+        dataset = arviz_base.dict_to_dataset(trace, dims={"elbo": ["step"]}, sample_dims=[])
+        tree["advi/trace"] = xr.DataTree(dataset)
+        moments["advi"] = (advi.means, advi.sds)
+    if nodes is not None:
+        weighted = {"weight": nodes.weights, **nodes.scales}
+        of_node: dict[Any, Any] = {n: ["node", *dims.get(n, [])] for n in weighted}
+        attrs = _node_attributes(nodes)
+        tree["nodes"] = xr.DataTree(
+            arviz_base.dict_to_dataset(
+                weighted, dims=of_node, coords=coords, sample_dims=[], attrs=attrs
+            )
+        )
+    if drawn.coefficients:
         means, sds = ({n: m[k] for n, m in drawn.coefficients.items()} for k in (0, 1))
         moments["coefficients"] = (means, sds)
     for parent, pair in moments.items():
@@ -188,7 +218,7 @@ def to_datatree(
             sites = {site: values[site] for site in dims if site in values}
             dataset = arviz_base.dict_to_dataset(sites, dims=dims, coords=coords, sample_dims=[])
             tree[f"{parent}/{name}"] = xr.DataTree(dataset)
-    tree.attrs.update(_provenance(data, labels, priors, advi), **drawn.attributes(), **attributes)
+    tree.attrs.update(_provenance(data, labels, priors, model), **drawn.attributes(), **attributes)
     return tree
 
 
@@ -210,6 +240,8 @@ def add_draws(
     **attributes
         Attributes of the group.
     """
+    import arviz_base
+
     dims: dict[Any, Any] = {**site_dims(tree.attrs["model"], labels), "y": ["row"]}
     arrays = {site: np.asarray(values[site]) for site in dims if site in values}
     # A matrix of correlations has one density.
@@ -252,6 +284,8 @@ def predictions_to_datatree(
     xarray.DataTree
         Groups ``predictions`` and ``predictions_constant_data``.
     """
+    import arviz_base
+
     posterior = tree["posterior"].to_dataset()
     sampled = {name: posterior[name].values for name in ("chain", "draw")}
     shape = tuple(len(values) for values in sampled.values())
@@ -311,11 +345,22 @@ def _advi_attributes(advi: ADVIResult) -> dict[str, Any]:
     }
 
 
+def _node_attributes(nodes: ScalePosterior) -> dict[str, Any]:
+    return {
+        "ess": nodes.ess,
+        "khat": nodes.khat,
+        "reliable": int(nodes.reliable),
+        "verdict": nodes.verdict,
+        "log_evidence": nodes.log_evidence,
+        "log_evidence_error": nodes.log_evidence_error,
+    }
+
+
 def _provenance(
-    data: GroupedData | GroupStatistics, labels: Labels, priors: Priors, advi: ADVIResult
+    data: GroupedData | GroupStatistics, labels: Labels, priors: Priors, model: str
 ) -> dict[str, Any]:
     attributes: dict[str, Any] = {
-        "model": advi.model,
+        "model": model,
         "outcome": labels.outcome,
         "predictors": json.dumps(labels.predictors),
         "design": json.dumps(asdict(labels.design)),
@@ -326,7 +371,6 @@ def _provenance(
         "formula": data.formula,
         "notes": json.dumps(data.notes),
         "priors": priors.to_json(),
-        "device": describe_current(),
         "versions": json.dumps({"python": platform.python_version(), **package_versions()}),
     }
     if isinstance(data, GroupedData):

@@ -15,20 +15,23 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
-import arviz_stats
 import numpy as np
 import pandas as pd
 import xarray as xr
-from arviz_base import dataset_to_dataframe
 
 from radon_numpyro.data.findings import Finding, from_json
-from radon_numpyro.inference.ess import TAILS
-from radon_numpyro.inference.parametrisation import MAX_MARGINAL_SLOPES
+from radon_numpyro.inference.methods import INTEGRATE, MAX_MARGINAL_SLOPES
 from radon_numpyro.inference.run_control import INTERRUPTED, MAX_SECONDS
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.results.contraction import prior_only
 from radon_numpyro.results.correlations import pairs_alone
 from radon_numpyro.results.fit_reader import read_design, read_model
+from radon_numpyro.results.integration_checks import (
+    effective_sizes,
+    is_integrated,
+    nodes_in_words,
+    unreliable,
+)
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
@@ -47,7 +50,8 @@ class Diagnosis:
         What was seen: of the data and the priors, then of the draws. Those that are a ``caution``
         leave the numbers as they are.
     table
-        ``r_hat``, ``ess_bulk`` and ``ess_tail`` of every parameter, a row each.
+        ``r_hat``, ``ess_bulk`` and ``ess_tail`` of every parameter, a row each; no ``r_hat`` of an
+        integration, which has no chains.
     num_draws
         Draws in all, over the chains.
     num_divergences
@@ -56,7 +60,9 @@ class Diagnosis:
         Smallest energy Bayesian fraction of missing information over the chains; infinite when
         the draws are exact and no chain was run.
     advi_verdict
-        What the guide is good for; it does not bear on the draws.
+        What the guide is good for; it does not bear on the draws. Empty where there was none.
+    nodes
+        Of an integration: how many nodes the draws are from, in words. Else empty.
     """
 
     findings: tuple[Finding, ...]
@@ -65,6 +71,7 @@ class Diagnosis:
     num_divergences: int
     min_bfmi: float
     advi_verdict: str
+    nodes: str = ""
 
     @property
     def ok(self) -> bool:
@@ -73,7 +80,9 @@ class Diagnosis:
 
     @property
     def max_rhat(self) -> float:
-        """Largest R-hat of any parameter; NaN if any is."""
+        """Largest R-hat of any parameter; NaN if any is, or there are no chains."""
+        if "r_hat" not in self.table:
+            return float("nan")
         return float(self.table["r_hat"].max(skipna=False))
 
     @property
@@ -81,10 +90,12 @@ class Diagnosis:
         """Smallest bulk or tail effective sample size of any parameter; NaN if any is."""
         return float(self.table[["ess_bulk", "ess_tail"]].min(skipna=False).min(skipna=False))
 
-    def _sampler(self) -> str:
+    def _checks(self) -> str:
+        rhat = f"largest R-hat {self.max_rhat:.4f}, " if "r_hat" in self.table else ""
+        sampler = f"{self.num_divergences} divergences, smallest E-BFMI {self.min_bfmi:.2f}"
         if np.isposinf(self.min_bfmi):
-            return "independent and exact"
-        return f"{self.num_divergences} divergences, smallest E-BFMI {self.min_bfmi:.2f}"
+            sampler = self.nodes or "independent and exact"
+        return f"  {self.num_draws} draws, {rhat}smallest ESS {self.min_ess:.0f}, {sampler}"
 
     def text(self, *, command: bool = False, again: bool = False) -> str:
         """The verdict, the checks behind it and the findings.
@@ -99,14 +110,11 @@ class Diagnosis:
         head = "Good: the draws can be trusted." if self.ok else "Do not trust these numbers yet."
         if self.ok and self.findings:
             head += " But read this first:"
-        lines = [
-            head,
-            f"  {self.num_draws} draws, largest R-hat {self.max_rhat:.4f}, smallest ESS "
-            f"{self.min_ess:.0f}, {self._sampler()}",
-        ]
+        lines = [head, self._checks()]
         for finding in self.findings:
             lines += finding.lines(command=command, again=again)
-        lines.append(f"  ADVI: {self.advi_verdict}")
+        if self.advi_verdict:
+            lines.append(f"  ADVI: {self.advi_verdict}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -129,18 +137,22 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     posterior = tree["posterior"].to_dataset()
     # R-hat and ESS go by ranks, to which infinity is a number like others.
     posterior = posterior.where(np.isfinite(posterior))
-    table = _table(pairs_alone(posterior, read_design(tree)))
-    posterior = tree["posterior"].to_dataset()
+    named, integrated = pairs_alone(posterior, read_design(tree)), is_integrated(tree)
+    table = effective_sizes(tree, named) if integrated else _table(named)
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
-    least = MIN_ESS_PER_CHAIN * chains
+    # Without chains the draws are worth what they are together.
+    least = MIN_ESS_PER_CHAIN * (1 if integrated else chains)
     run = _Run.of(tree, table, least)
     of_data = list(from_json(tree.attrs.get("findings", "[]")))
     of_draws = [
-        _rhat(table, run) if chains > 1 else None,
+        unreliable(tree) if integrated else None,
+        _rhat(table, run) if chains > 1 and not integrated else None,
         _ess(table, least, run),
     ]
     divergences, bfmi = 0, float("inf")
     if "sample_stats" in tree.children:
+        import arviz_stats
+
         stats = tree["sample_stats"].to_dataset()
         divergences = int(stats["diverging"].sum())
         bfmi = float(np.min(arviz_stats.bfmi(tree)["energy"].values))
@@ -154,7 +166,7 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     spoiled = not all(finding.caution for finding in of_data)
     findings = [
         *of_data,
-        *(f for f in (_incomplete(tree), _chains(chains)) if f is not None),
+        *(f for f in (_incomplete(tree), _chains(chains, tree)) if f is not None),
         # More draws do not mend data.
         *(_after_the_data(f) if spoiled else f for f in of_draws if f is not None),
     ]
@@ -164,7 +176,8 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
         num_draws=chains * draws,
         num_divergences=divergences,
         min_bfmi=bfmi,
-        advi_verdict=str(tree["advi"].attrs["verdict"]),
+        advi_verdict=str(tree["advi"].attrs["verdict"]) if "advi" in tree.children else "",
+        nodes=nodes_in_words(tree) if integrated else "",
     )
 
 
@@ -192,6 +205,11 @@ def drawn_again(tree: xr.DataTree) -> str | None:
 
 def _table(posterior: xr.Dataset) -> pd.DataFrame:
     """As ``arviz_stats.summary`` names the rows; its standard errors would take as long again."""
+    import arviz_stats
+    from arviz_base import dataset_to_dataframe
+
+    from radon_numpyro.inference.ess import TAILS
+
     with np.errstate(invalid="ignore"):
         columns = {
             "r_hat": arviz_stats.rhat(posterior),
@@ -225,7 +243,7 @@ class _Run:
             posterior.sizes["draw"],
             int(attrs.get("num_warmup", 500)),
             float(attrs.get("target_accept_prob", 0.8)),
-            method != "marginal" and not (many and read_model(tree).population),
+            method not in ("marginal", INTEGRATE) and not (many and read_model(tree).population),
             _enough(posterior.sizes["draw"], table[["ess_bulk", "ess_tail"]], least),
         )
 
@@ -268,8 +286,8 @@ def _incomplete(tree: xr.DataTree) -> Finding | None:
     )
 
 
-def _chains(chains: int) -> Finding | None:
-    if chains > 1:
+def _chains(chains: int, tree: xr.DataTree) -> Finding | None:
+    if chains > 1 or is_integrated(tree):
         return None
     return Finding.advising(
         "One chain: R-hat cannot see whether it missed a part of the posterior.",

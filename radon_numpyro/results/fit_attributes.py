@@ -12,7 +12,7 @@ from radon_numpyro.data.design import Design
 from radon_numpyro.data.findings import from_json
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.labels import Labels
-from radon_numpyro.inference.parametrisation import METHODS
+from radon_numpyro.inference.methods import INTEGRATE, METHODS
 from radon_numpyro.model.models import MODELS
 from radon_numpyro.results.fit_reader import read_design, read_model
 
@@ -49,8 +49,11 @@ def check_attributes(tree: xr.DataTree, name: str) -> Labels:
         Naming the attribute that is not as a fit has it.
     """
     texts = {"/": ["model", "outcome", "group", "predictors", "priors", "method"]}
-    texts["/advi"] = ["verdict", "reason"]
-    numbers = {"/": ["complete"], "/advi": ["converged"]}
+    numbers = {"/": ["complete"]}
+    if tree.attrs.get("method") != INTEGRATE:
+        texts["/advi"], numbers["/advi"] = ["verdict", "reason"], ["converged"]
+    if "/nodes" in tree.groups:
+        texts["/nodes"], numbers["/nodes"] = ["verdict"], ["reliable"]
     if "/sample_stats" in tree.groups:
         numbers["/"].append("max_tree_depth")
     if "/observed_data" in tree.groups:

@@ -18,6 +18,7 @@ import xarray as xr
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.whole_files import write_whole
+from radon_numpyro.inference.methods import INTEGRATE
 from radon_numpyro.model.coefficient_priors import columns_of_sites
 from radon_numpyro.model.models import Model, coordinates
 from radon_numpyro.results.datatree import column_dim, group_dim, site_dims
@@ -204,9 +205,15 @@ def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable
             "syy": Variable((group,)),
         },
     }
-    table["/advi/trace"] = {"elbo": Variable(("step",), least=None)}
+    integrated = tree.attrs["method"] == INTEGRATE
+    if not integrated:
+        table["/advi/trace"] = {"elbo": Variable(("step",), least=None)}
+    elif not Model.named(tree.attrs["model"]).eps_by_group:
+        scales = {s: Variable(("node", *sites[s]), least=least[s]) for s in least}
+        table["/nodes"] = {"weight": Variable(("node",), least=0.0), **scales}
     for part in _MOMENTS:
-        table[f"/advi/{part}"] = {s: Variable(d, least=None) for s, d in sites.items()}
+        if not integrated:
+            table[f"/advi/{part}"] = {s: Variable(d, least=None) for s, d in sites.items()}
         if f"/coefficients/{part}" in tree.groups:
             table[f"/coefficients/{part}"] = {
                 site: Variable(dims) for site, dims in sites.items() if site in optional
@@ -220,7 +227,7 @@ def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable
         constants["group_index"] = Variable(("row",), "iu", least=0)
         if labels.predictors:
             constants["x"] = Variable(("row", column))
-    if "/sample_stats" in tree.groups or tree.attrs["method"] != "marginal":
+    if "/sample_stats" in tree.groups or tree.attrs["method"] not in ("marginal", INTEGRATE):
         floats = ("lp", "energy", "acceptance_rate", "step_size")
         table["/sample_stats"] = {stat: Variable(chains, least=None) for stat in floats}
         table["/sample_stats"] |= {

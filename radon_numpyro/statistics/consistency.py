@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 
 from radon_numpyro.data.checks import first_few, plural
+from radon_numpyro.data.frames import known_frame
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.pytrees import loaded_jax
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # Of standard deviations: ratios of y to x, their squares and sums of these stay finite.
@@ -36,7 +38,7 @@ def check_statistics(statistics: GroupStatistics) -> None:
     names = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
     fields = {name: getattr(statistics, name) for name in names}
     # Nobody traces where JAX has not been imported.
-    jax = sys.modules.get("jax")
+    jax = loaded_jax()
     if jax and any(isinstance(value, jax.core.Tracer) for value in fields.values()):
         return
     labels = statistics.labels
@@ -133,3 +135,38 @@ def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
         )
     check_statistics(data)
     return data
+
+
+def data_of(data: Any, frame: Any) -> GroupedData | GroupStatistics:
+    """The data of a formula and a frame, or data as they are.
+
+    Parameters
+    ----------
+    data
+        Rows, statistics, or a formula.
+    frame
+        The data frame of a formula; None with others.
+
+    Raises
+    ------
+    TypeError
+        If it is not so.
+    """
+    if isinstance(frame, str):
+        raise TypeError(
+            f"Expected the second argument to be the data frame of a formula; got {frame!r}. Name "
+            f"the model: fit(data, model={frame!r})"
+        )
+    if not isinstance(data, str):
+        if frame is not None:
+            raise TypeError(
+                "Expected a formula before a data frame, fit(formula, frame); got "
+                f"{type(data).__name__}"
+            )
+        checked: GroupedData | GroupStatistics = data
+        return checked
+    if frame is None:
+        raise TypeError(f"Expected a data frame behind the formula {data!r}; got none")
+    if isinstance(known_frame(frame), nw.LazyFrame):
+        return GroupStatistics.from_formula(data, frame)
+    return GroupedData.from_formula(data, frame)

@@ -70,6 +70,26 @@ def nuts(lab, s):
                 lab.run(name, "nuts", "compiled", rows, **again)
 
 
+def integrate(lab, s):
+    """Integration over the scales, from a file to a checked posterior on disk, beside all others.
+
+    lme4 reads the same file, and writes its estimates; PyMC samples with nutpie.
+    """
+    rows, chains = radon(), {"draws": s.draws, "chains": s.chains}
+    for n in range(s.rounds):
+        # In pairs, so that a machine that changes its speed changes both.
+        for k in range(s.again):
+            lab.run(OURS, "integrate", "cold", rows, seed=s.again * n + k, **chains)
+            for name in lab.present(LME4):
+                lab.run(name, "nuts", "cold", rows, seed=n, limit=s.limit, **chains)
+        lab.run(OURS, "integrate", "compiled", rows, again=s.again, seed=100 * n, **chains)
+        for name in lab.present(PYMC):
+            lab.run(name, "nuts", "cold", rows, variant="noncentered", seed=n, **chains)
+            for form in ("noncentered", "mixed"):
+                again = {"again": s.again, "seed": 100 * n, "variant": form, **chains}
+                lab.run(name, "nuts", "compiled", rows, **again)
+
+
 def advi(lab, s):
     """ADVI of the model as written, at most so many steps."""
     rows, contestants = radon(), lab.present(OURS, PYMC, NUMPYRO)
@@ -174,5 +194,5 @@ def datasets(lab, s):
 
 CASES = {
     case.__name__: case
-    for case in (nuts, advi, tutorial, individual, rows, groups, predictors, datasets)
+    for case in (nuts, integrate, advi, tutorial, individual, rows, groups, predictors, datasets)
 }

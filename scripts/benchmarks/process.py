@@ -89,7 +89,7 @@ class Laboratory:
         task = {"action": action, "seed": 1, "again": 0, **task}
         (folder / "task.json").write_text(json.dumps(task))
         if drawn is not None:
-            _write_rows(folder, name, *drawn)
+            _write_rows(folder, name, action, *drawn)
         run = {"peer": name, "action": action, "temperature": temperature, "task": task}
         run["load_before"] = os.getloadavg()[0]
         command = [*self.peers[name].command, str(folder)]
@@ -131,8 +131,8 @@ class Laboratory:
                 subprocess.run(command, env=environment, capture_output=True, check=True)
 
 
-def _write_rows(folder, name, y, x, group):
-    if name in (LME4, RSTANARM):
+def _write_rows(folder, name, action, y, x, group):
+    if action == "integrate" or name in (LME4, RSTANARM):
         columns = {f"x{k + 1}": x[:, k] for k in range(x.shape[1])}
         pd.DataFrame({"y": y, **columns, "group": group}).to_csv(folder / "rows.csv", index=False)
     else:

@@ -8,6 +8,7 @@ from benchmarks.process import NUMPYRO, OURS, PYMC, RSTANARM
 
 TITLES = {
     "nuts": "NUTS alone, radon, from nothing to checked draws",
+    "integrate": "Integration over the scales, radon, from a file to a checked posterior on disk",
     "advi": "ADVI alone, radon, 100 000 steps at the most",
     "tutorial": "ADVI and NUTS, radon, as the tutorial goes",
     "individual": "A regression for each of 85 counties on its own",
@@ -51,6 +52,8 @@ COLUMNS = {
 SHOWN = {
     "nuts": "peer cold cached cpu_cold cpu_cached again sampling peak_mib; "
     "peer ess_bulk ess_tail ess_per_second r_hat diverging z mean_off sd_off good",
+    "integrate": "peer cold cpu_cold sampling ess_bulk ess_per_second r_hat z mean_off sd_off "
+    "good peak_mib",
     "advi": "peer cold first again steps steps_per_second bound mean_off sd_off peak_mib",
     "tutorial": "peer cold cached cpu_cold cpu_cached ess_bulk ess_tail r_hat diverging z good "
     "peak_mib",
@@ -91,7 +94,7 @@ def target_lines(rows):
     for row in rows:
         measured = "not run" if row["measured"] is None else _number(row["measured"])
         met = {None: "", True: "yes", False: "no"}[row["met"]]
-        target = f"{row['sense']} {_number(row['target'])}"
+        target = "" if row["target"] is None else f"{row['sense']} {_number(row['target'])}"
         lines.append(f"| {row['name']} | {measured} | {target} | {met} | {row['how']} |")
     return lines
 

@@ -6,15 +6,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.rows import Population
-from radon_numpyro import (
-    GroupedData,
-    GroupStatistics,
-    Priors,
-    diagnose,
-    fit,
-    fit_advi,
-    sample_nuts,
-)
+from radon_numpyro import GroupedData, GroupStatistics, Priors, diagnose, fit, save_fit
 
 CHUNK = 1_000_000
 PRIORS = Priors.tutorial()
@@ -35,9 +27,9 @@ def settings(work, seed):
     return {"priors": PRIORS, "seed": seed, "progress_bar": False, **given}
 
 
-def fitted(work, data, seed, model="hierarchical", steps=0):
+def fitted(work, data, seed, model="hierarchical", steps=0, **options):
     """Without steps of ADVI, NUTS starts from the closed form."""
-    return fit(data, model=model, num_advi_steps=steps, **settings(work, seed))
+    return fit(data, model=model, num_advi_steps=steps, **settings(work, seed), **options)
 
 
 def checked(*arguments, **options):
@@ -81,6 +73,8 @@ def nuts(work):
     for kind, seed in work.repeats():
         work.time(kind, lambda seed=seed: checked(work, data, seed), facts_of_checked)
     if work.task["again"]:
+        from radon_numpyro import fit_advi, sample_nuts
+
         statistics = GroupStatistics.from_data(data)
         guide = fit_advi(statistics, num_steps=0, priors=PRIORS, progress_bar=False)
         for kind, seed in work.repeats():
@@ -92,7 +86,40 @@ def nuts(work):
                 )
 
 
+def integrate(work):
+    """From a file to a checked posterior on disk; again, from statistics to draws."""
+
+    def read():
+        rows = pd.read_csv(work.folder / "rows.csv")
+        return GroupedData.from_frame(rows, y="y", x="x1", group="group")
+
+    def whole(seed):
+        tree, diagnosis = checked(work, read(), seed, method="integrate")
+        save_fit(tree, work.folder / "fit.nc")
+        return tree, diagnosis
+
+    def facts(tree, **more):
+        return facts_of(tree)[0], {"nodes_ess": float(tree["nodes"].attrs["ess"]), **more}
+
+    statistics = GroupStatistics.from_data(read()) if work.task["again"] else None
+    for kind, seed in work.repeats():
+        if kind == "first":
+            work.time(
+                kind,
+                lambda seed=seed: whole(seed),
+                lambda found: facts(found[0], trusted=found[1].ok),
+            )
+        else:
+            work.time(
+                "sampling",
+                lambda seed=seed: fitted(work, statistics, seed, method="integrate"),
+                facts,
+            )
+
+
 def advi(work):
+    from radon_numpyro import fit_advi
+
     data, steps = rows_of(work), work.task["steps"]
     for kind, seed in work.repeats():
         work.time(
@@ -164,9 +191,9 @@ def datasets(work):
 
 
 if __name__ == "__main__":
-    actions = (nuts, advi, tutorial, individual, groups, rows, datasets)
+    actions = (nuts, integrate, advi, tutorial, individual, groups, rows, datasets)
     serve(
         {action.__name__: action for action in actions},
         ["radon-numpyro", "jax", "numpyro", "arviz"],
-        uses_jax=True,
+        uses_jax=lambda action: action != "integrate",
     )

@@ -85,11 +85,11 @@ def peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def serve(actions, packages, *, uses_jax=False):
+def serve(actions, packages, *, uses_jax=lambda action: False):
     """Do the task: its action is one of ``actions``, functions of :class:`Work`."""
     imports = time.perf_counter() - STARTED
     work = Work(sys.argv[1])
-    if uses_jax:
+    if uses_jax(work.task["action"]):
         work.compilations = compilations()
     actions[work.task["action"]](work)
     result = {

@@ -253,7 +253,6 @@ FORMULAS = {
         r"a random part in brackets, such as .*; got 'ses \+ 1 \| school'",
     ),
     "no random part": ("score ~ ses", r"one random part such as \(1 \| group\); got none"),
-    "correlated coefficients": ("score ~ ses + (ses | school)", "write || for independent"),
     "two groupings": ("score ~ (1 | school) + (1 | sex)", "one grouping; got 2"),
     "a code of a column that is not used": (
         "score ~ ses + (1 | school)",

@@ -40,6 +40,24 @@ def test_jax_may_be_imported_after_the_data_are_made(module):
     assert json.loads(done.stdout) == [[3, 6], 107.0]
 
 
+def test_a_jax_that_is_not_loaded_stays_so():
+    """ArviZ puts a JAX into ``sys.modules`` that the first look at it would load, in a second."""
+    code = """
+import sys
+import arviz_base
+from radon_numpyro import GroupStatistics, Priors, load_radon
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+statistics = GroupStatistics.from_data(load_radon())
+NormalEquations.from_statistics(statistics)
+assert "jax" in sys.modules and "jax.numpy" not in sys.modules
+import jax
+print(len(jax.tree.leaves(statistics)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "6\n"
+
+
 def test_jax_that_cannot_be_imported_is_not_needed():
     code = "import sys; sys.modules['jax'] = None; from radon_numpyro import load_radon; "
     code += "print(load_radon().num_rows)"
@@ -56,5 +74,5 @@ def test_the_leaves_are_the_numbers():
     assert jax.tree.leaves(statistics)[0] is statistics.count
     for prior, numbers in ((Normal(1.0, 2.0), 2), (HalfNormal(1.0), 1), (Uniform(1.0), 1)):
         assert len(jax.tree.leaves(prior)) == numbers
-    assert len(jax.tree.leaves(Priors.tutorial())) == 13
+    assert len(jax.tree.leaves(Priors.tutorial())) == 14
     assert _FINDER not in sys.meta_path

@@ -12,7 +12,7 @@ from numpyro.infer import MCMC, NUTS
 from scipy import stats
 
 from radon_numpyro import LKJ, GroupedData, Priors, diagnose, fit, simulate
-from radon_numpyro.inference.parametrisation import choose_method
+from radon_numpyro.inference.methods import choose_method
 from radon_numpyro.model.regressions import hierarchical
 
 SLEEP = Path(__file__).parents[1] / "cases/sleepstudy.csv"
@@ -146,7 +146,9 @@ def test_the_guide_has_moments_of_the_matrix(sleepstudy):
 
 @pytest.mark.parametrize("method", ["centered", "noncentered"])
 def test_other_methods_are_refused(sleepstudy, method):
-    with pytest.raises(ValueError, match=f"method='marginal', the only one.*got method='{method}'"):
+    with pytest.raises(
+        ValueError, match=f"method='marginal' or 'integrate', the only ones.*got method='{method}'"
+    ):
         fit(FORMULA, sleepstudy, method=method)
 
 

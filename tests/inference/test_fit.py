@@ -174,7 +174,7 @@ def test_every_setting_is_handed_on(monkeypatch):
     def record(result):
         return lambda *args, **kwargs: calls.append((args, kwargs)) or result
 
-    module = sys.modules["radon_numpyro.pipeline"]
+    module = sys.modules["radon_numpyro.inference.sampling"]
     monkeypatch.setattr(module, "fit_guide", record(line_advi()))
     monkeypatch.setattr(module, "draw_nuts", record(line_nuts()))
     fit(line(), model="hierarchical", priors=TUTORIAL, progress_bar=False, **given)

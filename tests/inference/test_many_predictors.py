@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from radon_numpyro import compare, diagnose, fit, fit_advi, resume, sample_nuts, simulate
 from radon_numpyro.cli import app as cli
-from radon_numpyro.inference.parametrisation import MAX_MARGINAL_SLOPES, choose_method
+from radon_numpyro.data.design import Design
+from radon_numpyro.inference.methods import MAX_MARGINAL_SLOPES, choose_method
 from radon_numpyro.report.document import html_report
 from radon_numpyro.results.fit_files import load_fit, save_fit
 
@@ -66,6 +67,10 @@ def test_the_marginal_method_is_not_advised_where_it_is_refused(fitted):
     assert not any("marginal" in finding.advice for finding in diagnosis.findings)
 
 
+def design_of(number):
+    return Design.all_varying(tuple(f"x{k}" for k in range(number)))
+
+
 @pytest.mark.parametrize(
     ("model", "method", "number", "expected"),
     [
@@ -81,18 +86,22 @@ def test_the_marginal_method_is_not_advised_where_it_is_refused(fitted):
 )
 def test_the_method_goes_by_the_number_of_slopes(model, method, number, expected):
     assert MAX_MARGINAL_SLOPES == 20
-    assert choose_method(model, method, number) == expected
+    assert choose_method(model, method, design_of(number)) == expected
 
 
 def test_a_model_that_there_is_not_has_no_method():
     with pytest.raises(ValueError, match=r"^Expected model to be one of .*pooled; got 'nested'"):
-        choose_method("nested", None, 9)
+        choose_method("nested", None, design_of(9))
 
 
 def test_the_marginal_method_is_refused_before_any_work(monkeypatch):
     """Else the refusal would come after ADVI, or a run would last for hours."""
     guide = fit_advi(rows_of(21), num_steps=0, progress_bar=False)
-    for work in ("pipeline.choose_device", "pipeline.fit_guide", "inference.nuts.draw_nuts"):
+    for work in (
+        "inference.device_choice.choose_device",
+        "inference.sampling.fit_guide",
+        "inference.nuts.draw_nuts",
+    ):
         monkeypatch.setattr(f"radon_numpyro.{work}", None)
     with pytest.raises(ValueError, match=REFUSED):
         fit(rows_of(21), method="marginal", **FEW)

@@ -726,8 +726,11 @@ def test_a_start_that_is_not_finite_is_an_error(bad):
             {"coefficients": "all"},
             "Expected coefficients to be one of auto, draws, summary, none; got 'all",
         ),
-        ({"coefficients": "summary"}, "Expected method='marginal' of the hierarchical model for"),
-        ({"coefficients": "none"}, "Expected method='marginal' of the hierarchical model for"),
+        (
+            {"coefficients": "summary"},
+            "Expected method='marginal' or 'integrate' of the hierarchical",
+        ),
+        ({"coefficients": "none"}, "Expected method='marginal' or 'integrate' of the hierarchical"),
         ({"dtype": "double"}, "Expected dtype to be 'float64' or 'float32'; got 'double'"),
     ],
 )

@@ -257,3 +257,18 @@ def test_some_groups_are_a_data_set_of_their_own(monkeypatch):
     assert found["eps"][0] == pytest.approx(0.7, abs=0.06)
     # 100 groups of 5 rows, two coefficients each and three in common.
     assert found["eps"][1] == pytest.approx(0.7 / np.sqrt(2 * 300), rel=0.25)
+
+
+def test_correlated_coefficients_make_up_for_the_zero_but_for_their_prior():
+    """Where zero is only just outside the data nothing moves."""
+    frame = pd.read_csv(CASES / "uncentred_year.csv", dtype={"Subject": str})
+    data = of_formula("Reaction ~ age + (age | Subject)", frame)
+    finding = look(data)
+    as_written, centred = numbers_of(finding)
+    # Independent of the intercepts the slopes would seem alike: 0.54.
+    assert as_written == pytest.approx(5.4, abs=0.3)
+    assert centred == pytest.approx(6.3, abs=0.3)
+    assert "correlate almost perfectly" in finding.what
+    assert finding.advice == "center(age) for age in the formula"
+    near = of_formula("Reaction ~ I(Days + 6) + (I(Days + 6) | Subject)", frame)
+    assert look(near) is None

@@ -20,6 +20,9 @@ NAMES = [
     "nuts_process_cold",
     "nuts_process_cached",
     "ess_per_second",
+    "integrate_process_lme4",
+    "integrate_process_cold",
+    "integrate_ess_per_second",
     "advi_cold",
     "advi_compiled",
     "tutorial_process_cold",
@@ -184,12 +187,12 @@ def test_the_targets_are_those_set():
         assert found["how"].startswith("not run")
 
 
-@pytest.mark.parametrize(("seconds", "met"), [(5.9, True), (6.1, False)])
+@pytest.mark.parametrize(("seconds", "met"), [(3.9, True), (4.1, False)])
 def test_a_ratio_is_met_below_its_target(seconds, met):
     found = result({"cold": seconds, "cached": 1.0}, {"cold": 10.0, "cached": 9.0})
     cold = row("nuts_process_cold", found)
     assert cold["measured"] == pytest.approx(seconds / 10)
-    assert (cold["target"], cold["met"]) == (0.6, met)
+    assert (cold["target"], cold["met"]) == (0.4, met)
 
 
 def test_a_fast_wrong_answer_meets_nothing():
@@ -357,9 +360,8 @@ def test_the_figure_shows_every_peer_that_is_there_and_nothing_of_others(agg):
 
 
 @pytest.mark.skipif(not (ROOT / "figures/benchmark.md").exists(), reason="not measured yet")
-def test_the_readme_has_the_numbers_of_the_last_run():
-    readme = (ROOT / "README.md").read_text()
-    section = readme.partition("## Beside its peers\n")[2].partition("\n## ")[0]
+def test_the_page_has_the_numbers_of_the_last_run():
+    section = (ROOT / "docs/performance.md").read_text().partition("\n## ")[0]
     tables = [line for line in section.splitlines() if line.startswith("|")]
     assert len(tables) > len(NAMES)
     page = (ROOT / "figures/benchmark.md").read_text().splitlines()

@@ -93,9 +93,10 @@ def make_tree(data=None, model="hierarchical", statistics_only=False, results=No
         statistics if statistics_only else data,
         statistics,
         Priors.tutorial(),
-        advi,
+        model,
         nuts,
         {"timings": json.dumps({"advi": 1.5}), "call": "fit(data)"},
+        advi=advi,
     )
 
 
@@ -398,6 +399,8 @@ def test_float32_survives_too(tmp_path):
 def test_priors_by_predictor_are_written_out():
     priors = replace(Priors.tutorial(), mu_beta=Normal(np.array([0.0, 1.0]), np.array([2.0, 3.5])))
     data = make_data(2)
-    tree = to_datatree(data, GroupStatistics.from_data(data), priors, *make_results(k=2), {})
+    advi, nuts = make_results(k=2)
+    statistics = GroupStatistics.from_data(data)
+    tree = to_datatree(data, statistics, priors, "hierarchical", nuts, {}, advi=advi)
     expected = {"family": "Normal", "loc": [0.0, 1.0], "scale": [2.0, 3.5]}
     assert json.loads(tree.attrs["priors"])["mu_beta"] == expected

@@ -1,0 +1,202 @@
+r"""Coordinates of the scales in which their posterior is near Normal and has no edge.
+
+A standard deviation is :math:`v = c\sinh t`, linear through 0 and logarithmic in its tail, with c
+0.3 times the residual standard deviation over the root mean square of its column. Where its prior
+ends at h, as a uniform one does, it is :math:`s = v / \sqrt{1 + (v/h)^2}`, so that its bound lies
+at infinity. A partial correlation is :math:`z = \tanh t`. Negative t stand for signed standard
+deviations, in which the density is smooth (``gaussian/conditional.py``).
+
+Where hardly any scatter is seen within very many groups the data determine the sum of the variances
+much better than their parts. The coordinates are then
+
+.. math:: \lambda = \tfrac12\log\Big(\epsilon^2 + \sum_p v_p^2 r_p^2\Big), \qquad
+          v_p r_p / \epsilon = 0.3\sinh t_p
+
+with r the root mean square of each column.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from radon_numpyro.data.design import Design
+from radon_numpyro.data.identification import ROUNDING
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.model.priors import Priors
+
+# Where sinh turns from linear to logarithmic, in units of a scale.
+BEND = 0.3
+# Beyond these coordinates scales overflow, and 1 - z^2 is 0.
+FAR, FAR_CORRELATION = 300.0, 18.0
+# Powers of e, in units of a scale, that no proper posterior reaches with any mass.
+ENDLESS = 100.0
+# Coarse points: powers of e that scales reach beyond their units, and how far the residual one is
+# from where it is seen, either way; partial correlations.
+REACH, RESIDUAL_REACH, CORRELATION_REACH = 3.5, 1.0, 1.0
+# Share of the rows whose scatter is that within groups, below which it is hardly seen.
+HARDLY = 0.1
+# Rows beyond the population coefficients that determine the sum of the variances.
+ENOUGH_ROWS = 20
+
+
+class ScaleValues(NamedTuple):
+    """Scales at S points.
+
+    Attributes
+    ----------
+    scale
+        Signed standard deviations of the columns that vary, shape (P, S).
+    eps
+        Signed residual standard deviation, shape (S,).
+    partial
+        Partial correlations, shape (L, S).
+    log_gap
+        :math:`\\log(1 - z^2)` of them, shape (L, S).
+    log_jacobian
+        Logarithm of the derivative of all of these in the coordinates, shape (S,).
+    """
+
+    scale: np.ndarray
+    eps: np.ndarray
+    partial: np.ndarray
+    log_gap: np.ndarray
+    log_jacobian: np.ndarray
+
+
+class Coordinates:
+    """D coordinates: P of standard deviations, one of the residual one, L of correlations.
+
+    Parameters
+    ----------
+    equations
+        The data, which the units come from.
+    priors
+        Their bounds, and how large a scale can be under them.
+
+    Attributes
+    ----------
+    positive
+        Whether each coordinate is at least 0, shape (D,).
+    """
+
+    def __init__(self, equations: NormalEquations, priors: Priors) -> None:
+        self._num_scales, self._pairs = equations.size, pairs_of(equations)
+        rms, residual, total, seen = _plug_in(equations)
+        spare = equations.num_rows - equations.population.shape[1]
+        self._by_ratio = bool(equations.size) and not seen and spare >= ENOUGH_ROWS
+        families = scale_families(equations.design, priors, equations.size)
+        self._upper = np.array([family.upper for family in families], dtype=float)[:, None]
+        limit = np.array([family.start_limit for family in families], dtype=float)
+        self._rms, self._total = rms, total
+        self._bend = BEND * np.minimum(np.append(residual / rms, residual), limit)[:, None]
+        self._residual = min(residual, limit[-1])
+        self.positive = np.arange(self.size) <= self._num_scales
+        self.positive[self._num_scales] = not self._by_ratio
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates, D."""
+        return self._num_scales + 1 + len(self._pairs)
+
+    def values(self, points: np.ndarray) -> ScaleValues:
+        """Scales at points, shape (S, D)."""
+        t = np.clip(points[:, : self._num_scales + 1].T, -FAR, FAR)
+        v, log_jacobian = self._from_ratios(t) if self._by_ratio else self._from_sinh(t)
+        with np.errstate(over="ignore"):
+            log_bound = np.log1p(np.square(v / self._upper))
+            s = v * np.exp(-0.5 * log_bound)
+        angle = np.clip(points[:, self._num_scales + 1 :].T, -FAR_CORRELATION, FAR_CORRELATION)
+        log_gap = -2.0 * _log_cosh(angle)
+        log_jacobian = log_jacobian - 1.5 * log_bound.sum(0) + log_gap.sum(0)
+        return ScaleValues(s[:-1], s[-1], np.tanh(angle), log_gap, log_jacobian)
+
+    def endless(self, points: np.ndarray) -> np.ndarray:
+        """Which points are so far out that only an improper posterior has any there, shape (S,)."""
+        return (np.abs(points[:, : self._num_scales + 1]) > ENDLESS).any(1)
+
+    def inside(self, points: np.ndarray) -> np.ndarray:
+        """Which points are so near that their scales neither overflow nor vanish, shape (S,)."""
+        limit = np.full(self.size, FAR)
+        limit[self._num_scales + 1 :] = FAR_CORRELATION
+        return (np.abs(points) < limit).all(1)
+
+    def coarse(self, uniforms: np.ndarray) -> np.ndarray:
+        """Points all over the range of what is plausible, from uniform numbers of shape (S, D)."""
+        last = self._num_scales
+        points = CORRELATION_REACH * (2.0 * uniforms - 1.0)
+        points[:, :last] = uniforms[:, :last] * np.arcsinh(np.exp(REACH) / BEND)
+        around = RESIDUAL_REACH * (2.0 * uniforms[:, last] - 1.0)
+        if self._by_ratio:
+            points[:, last] = np.log(self._total) + around
+        else:
+            points[:, last] = np.arcsinh(self._residual / self._bend[-1] * np.exp(around))
+        return points
+
+    def mirrored(self, signs: np.ndarray) -> np.ndarray:
+        """Signs (D,) of all coordinates where those of the standard deviations change.
+
+        The density is the same at :math:`d_i s_i` and :math:`d_i d_j t_{ij}` for all signs d.
+        """
+        own = signs[: self._num_scales]
+        pairs = [own[i] * own[j] for i, j in self._pairs]
+        return np.concatenate([signs[: self._num_scales + 1], pairs])
+
+    def _from_sinh(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._bend * np.sinh(t), (np.log(self._bend) + _log_cosh(t)).sum(0)
+
+    def _from_ratios(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ratio = BEND * np.sinh(t[:-1])
+        with np.errstate(over="ignore"):
+            log_eps = t[-1] - 0.5 * np.log1p(np.square(ratio).sum(0))
+        v = np.concatenate([ratio * np.exp(log_eps) / self._rms[:, None], np.exp(log_eps)[None]])
+        log_jacobian = (np.log(BEND) + _log_cosh(t[:-1]) - np.log(self._rms)[:, None]).sum(0)
+        return v, log_jacobian + len(t) * log_eps
+
+
+def scale_families(design: Design, priors: Priors, num_scales: int) -> list:
+    """Priors of the standard deviations one by one, that of eps last.
+
+    Parameters
+    ----------
+    design
+        Which columns vary.
+    priors
+        Of the fit.
+    num_scales
+        How many standard deviations the model has: P, or 0 if its rows are pooled.
+    """
+    families = []
+    if num_scales:
+        families += [priors.sigma_alpha.component(0)] if design.intercept_varies else []
+        families += [priors.sigma_beta.component(k) for k in range(len(design.slopes))]
+    return [*families, priors.eps.component(0)]
+
+
+def pairs_of(equations: NormalEquations) -> tuple[tuple[int, int], ...]:
+    """Positions of the coefficients that correlate, L pairs; none where the rows are pooled."""
+    return equations.design.pairs if equations.size else ()
+
+
+def _plug_in(equations: NormalEquations) -> tuple[np.ndarray, float, float, bool]:
+    """Root mean squares of columns, residual and total standard deviation, is the former seen?"""
+    rows = float(equations.num_rows)
+    squares = np.einsum("c,rpc->p", equations.repeats, np.square(equations.root))
+    rms = np.sqrt(np.where(squares > 0, squares, rows) / rows)
+    mean_square, of_fit = equations.rss / rows, np.square(equations.basis @ equations.fit).sum()
+    # Where the pooled fit is exact there is no unit but the size of the outcomes.
+    exact = mean_square <= ROUNDING * of_fit
+    total = float(np.sqrt(of_fit if exact else mean_square)) or 1.0
+    # Rows of zeros are no degrees of freedom lost.
+    used = np.einsum("ppc->pc", equations.root) != 0
+    lost = (used * equations.repeats).sum() + (np.diagonal(equations.pooled_root) != 0).sum()
+    freedom = rows - lost
+    seen = freedom >= max(1.0, HARDLY * rows) and equations.remainder > 0
+    residual = float(np.sqrt(equations.remainder / freedom)) if seen else total
+    return rms, residual, total, seen
+
+
+def _log_cosh(t: np.ndarray) -> np.ndarray:
+    size = np.abs(t)
+    return size + np.log1p(np.exp(-2.0 * size)) - np.log(2.0)

@@ -1,0 +1,193 @@
+r"""Mixtures of t distributions, folded at 0, that importance sampling draws from.
+
+.. math:: q(x) = \sum_{d} \sum_k \pi_k\big[(1 - \omega)\,t_5(d \circ x; m_k, S_k)
+          + \omega\,t_5(d \circ x; m_k, 2.5^2 S_k)\big]
+
+The sum over d runs over all signs of the coordinates that are folded: a draw is replaced by its
+absolute value there, since the density lives on positive numbers and may be largest at 0. The wide
+parts, with the share :math:`\omega`, keep the weights bounded in the tails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy import special
+
+FREEDOM, WIDE = 5.0, 2.5
+# Standard deviations from 0 within which a coordinate is folded, and how many are at most.
+NEAR, MOST_FOLDED = 4.0, 6
+EM_STEPS = 20
+# Of the covariance of all points, added to that of each component.
+RIDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A folded mixture of K components in D coordinates.
+
+    Attributes
+    ----------
+    share
+        Of each component, shape (K,).
+    mean
+        Shape (K, D).
+    root
+        Lower triangular roots of the scale matrices, shape (K, D, D).
+    wide_share
+        Share of each component that is 2.5 times as wide.
+    folded
+        Positions of the coordinates that are folded.
+    """
+
+    share: np.ndarray
+    mean: np.ndarray
+    root: np.ndarray
+    wide_share: float
+    folded: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        share: np.ndarray,
+        mean: np.ndarray,
+        covariance: np.ndarray,
+        positive: np.ndarray,
+        wide_share: float,
+    ) -> Proposal:
+        """The mixture with the coordinates folded that lie near 0.
+
+        Parameters
+        ----------
+        share, mean, covariance
+            Of the components, shapes (K,), (K, D) and (K, D, D).
+        positive
+            Which coordinates are at least 0, shape (D,).
+        wide_share
+            As the attribute.
+        """
+        sd = np.sqrt(np.einsum("kdd->kd", covariance))
+        distance = np.where(positive, mean / sd, np.inf).min(0)
+        nearest = np.argsort(distance)[:MOST_FOLDED]
+        folded = tuple(sorted(int(d) for d in nearest if distance[d] < NEAR))
+        return cls(share, mean, np.linalg.cholesky(covariance), wide_share, folded)
+
+    def draw(self, uniforms: np.ndarray) -> np.ndarray:
+        """Points (S, D) from uniform numbers (S, D + 2)."""
+        dims = self.mean.shape[1]
+        widths = np.array([1.0 - self.wide_share, self.wide_share])
+        parts = np.cumsum((self.share[:, None] * widths).ravel())
+        part = np.minimum(np.searchsorted(parts, uniforms[:, -1]), 2 * len(self.share) - 1)
+        chi_square = 2.0 * special.gammaincinv(FREEDOM / 2.0, uniforms[:, -2])
+        stretch = np.where(part % 2, WIDE, 1.0) / np.sqrt(chi_square / FREEDOM)
+        z = special.ndtri(uniforms[:, :dims]) * stretch[:, None]
+        points = self.mean[part // 2]
+        for k in range(len(self.share)):
+            own = part // 2 == k
+            points[own] += z[own] @ self.root[k].T
+        points[:, self.folded] = np.abs(points[:, self.folded])
+        return points
+
+    def log_density(self, points: np.ndarray) -> np.ndarray:
+        """Log density at points (S, D) that are at least 0 in the coordinates that are folded."""
+        dims = points.shape[1]
+        density = np.zeros(len(points))
+        constant = special.gammaln((FREEDOM + dims) / 2.0) - special.gammaln(FREEDOM / 2.0)
+        constant -= 0.5 * dims * np.log(FREEDOM * np.pi)
+        highest = -np.log(np.einsum("kdd->kd", self.root)).sum(1).min()
+        for k in range(len(self.share)):
+            log_det = np.log(np.diagonal(self.root[k])).sum() + highest
+            distance = self._distances(points, k) / FREEDOM
+            for width, share in ((1.0, 1.0 - self.wide_share), (WIDE, self.wide_share)):
+                height = share * self.share[k] * np.exp(-log_det) / width**dims
+                kernel = (1.0 + distance / width**2) ** (-0.5 * (FREEDOM + dims))
+                density += height * kernel.sum(0)
+        with np.errstate(divide="ignore"):
+            return np.log(density) + constant + highest
+
+    def fitted(
+        self, points: np.ndarray, weights: np.ndarray, positive: np.ndarray, num: int, wide: float
+    ) -> Proposal:
+        """The mixture of ``num`` folded Normals of the largest weighted likelihood, by EM.
+
+        Parameters
+        ----------
+        points, weights
+            Weighted points, shapes (S, D) and (S,), the weights of sum 1.
+        positive
+            As in :meth:`of`.
+        num
+            Number of components; it starts from this mixture where it has as many.
+        wide
+            Share of the wide parts.
+        """
+        dims = points.shape[1]
+        counts = weights > 1e-12 * weights.max()
+        points, weights = points[counts], weights[counts]
+        images = _signs(dims, self.folded)[:, None] * points
+        current, steps = self, EM_STEPS if num > 1 or self.folded else 1
+        if len(self.share) != num:
+            current = _split(self, points, weights, num)
+        overall = _covariance(images, np.broadcast_to(weights / len(images), images.shape[:2]))[1]
+        ridge = RIDGE * overall + np.finfo(float).eps * np.eye(dims)
+        for _ in range(steps):
+            owner = current._responsibilities(images) * weights
+            share = owner.sum((1, 2))
+            some = share > 1e-6
+            found = [_covariance(images, own / s) for own, s in zip(owner[some], share[some])]
+            mean, covariance = (np.array(parts) for parts in zip(*found, strict=True))
+            current = Proposal.of(
+                share[some] / share[some].sum(), mean, covariance + ridge, positive, wide
+            )
+        return current
+
+    def _distances(self, points: np.ndarray, k: int) -> np.ndarray:
+        """Squared distances of the images of points from a component, shape (images, S)."""
+        inverse = np.linalg.inv(self.root[k])
+        signs = _signs(points.shape[1], self.folded)
+        # Of z = L^-1 (d x - m), that of the part that no sign changes comes once.
+        free = [d for d in range(points.shape[1]) if d not in self.folded]
+        fixed = points[:, free] @ inverse[:, free].T - inverse @ self.mean[k]
+        turned = (inverse[:, self.folded] * signs[:, None, self.folded]) @ points[:, self.folded].T
+        return np.square(fixed.T + turned).sum(1)
+
+    def _responsibilities(self, images: np.ndarray) -> np.ndarray:
+        """Probability of each component and image of a point, shape (K, images, S)."""
+        log = np.empty((len(self.share), *images.shape[:2]))
+        for k in range(len(self.share)):
+            z = (images - self.mean[k]) @ np.linalg.inv(self.root[k]).T
+            log_det = np.log(np.diagonal(self.root[k])).sum()
+            log[k] = np.log(self.share[k]) - log_det - 0.5 * np.square(z).sum(-1)
+        return np.exp(log - special.logsumexp(log, axis=(0, 1)))
+
+
+def _signs(dims: int, folded: tuple[int, ...]) -> np.ndarray:
+    """All combinations of signs of the coordinates that are folded, shape (images, D)."""
+    signs = np.ones((2 ** len(folded), dims))
+    signs[:, folded] = list(product((1.0, -1.0), repeat=len(folded)))
+    return signs
+
+
+def _covariance(images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of weighted images (images, S, D)."""
+    flat, each = images.reshape(-1, images.shape[-1]), weights.reshape(-1)
+    mean = each @ flat
+    off = flat - mean
+    return mean, (each[:, None] * off).T @ off
+
+
+def _split(proposal: Proposal, points: np.ndarray, weights: np.ndarray, num: int) -> Proposal:
+    """Components of equal weight along the longest axis of the points, to start from."""
+    mean, covariance = _covariance(points[None], weights[None])
+    along = (points - mean) @ np.linalg.eigh(covariance)[1][:, -1]
+    order = np.argsort(along)
+    slot = np.empty(len(points), dtype=int)
+    slot[order] = np.minimum(np.cumsum(weights[order]) * num, num - 1e-9).astype(int)
+    used = [k for k in range(num) if (slot == k).any()]
+    share = np.array([weights[slot == k].sum() for k in used])
+    centres = [weights[slot == k] @ points[slot == k] / s for k, s in zip(used, share, strict=True)]
+    spread = np.array([covariance / len(used)] * len(used))
+    roots = np.linalg.cholesky(spread + np.finfo(float).eps * np.eye(len(mean)))
+    return Proposal(share / share.sum(), np.array(centres), roots, 0.0, proposal.folded)

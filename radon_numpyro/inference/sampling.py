@@ -1,0 +1,152 @@
+"""ADVI and then draws, as a run that may be kept in a checkpoint.
+
+The guide starts and scales the chains (``inference/nuts.py``). The individual and the pooled model
+need no chain: their draws are exact (``inference/inversion.py``).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.inference import checkpoint as checkpoints
+from radon_numpyro.inference.advi import ADVIResult, fit_guide
+from radon_numpyro.inference.checkpoint import Checkpoint
+from radon_numpyro.inference.compilation import forget_line
+from radon_numpyro.inference.fit_identity import check_same, data_arrays, describe
+from radon_numpyro.inference.inversion import ExactResult, draw_exact
+from radon_numpyro.inference.nuts import NUTSResult, draw_nuts
+from radon_numpyro.inference.nuts_compilation import compile_nuts
+from radon_numpyro.inference.run_control import Run
+from radon_numpyro.inference.settings import Settings
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a run has found.
+
+    Attributes
+    ----------
+    advi
+        The guide.
+    drawn
+        The draws.
+    seconds
+        Time that each of the two took, by ``"advi"`` and ``"draws"``.
+    """
+
+    advi: ADVIResult
+    drawn: NUTSResult | ExactResult
+    seconds: dict[str, float]
+
+
+def sample(
+    statistics: GroupStatistics,
+    priors: Priors,
+    settings: Settings,
+    run: Run,
+    *,
+    progress_bar: bool,
+) -> Sampled:
+    """Fit the guide and draw from the posterior.
+
+    Parameters
+    ----------
+    statistics, priors, settings
+        What is fitted, and how.
+    run
+        What keeps the steps and may end them.
+    progress_bar
+        As in :func:`radon_numpyro.fit`.
+
+    Returns
+    -------
+    Sampled
+
+    Raises
+    ------
+    KeyboardInterrupt, TimeoutError
+        Before the first draw; if the run is kept, the message says how to go on.
+    """
+    drawn: NUTSResult | ExactResult
+    started = time.perf_counter()
+    try:
+        if not settings.is_exact:
+            compile_nuts(statistics, priors, settings)
+        advi = fit_guide(
+            statistics,
+            settings.model,
+            priors,
+            run,
+            num_steps=settings.num_advi_steps,
+            seed=settings.seed,
+            dtype=settings.dtype,
+            progress_bar=progress_bar,
+        )
+        advi_done = time.perf_counter()
+        if settings.is_exact:
+            # Soon drawn again, they need not be kept.
+            with run.at_once():
+                drawn = draw_exact(
+                    statistics,
+                    settings.model,
+                    priors=priors,
+                    draws=settings.draws,
+                    chains=settings.chains,
+                    seed=settings.seed,
+                )
+        else:
+            drawn = draw_nuts(statistics, advi, priors, settings, run, progress_bar=progress_bar)
+    except (KeyboardInterrupt, TimeoutError) as end:
+        forget_line()
+        if run.checkpoint is None:
+            raise
+        what = str(end) or "interrupted before the first draw"
+        raise type(end)(f"{what}; resume({str(run.checkpoint.path)!r}) goes on") from None
+    seconds = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
+    return Sampled(advi, drawn, seconds)
+
+
+def kept(
+    checkpoint: str | os.PathLike[str] | None,
+    data: GroupedData | GroupStatistics,
+    priors: Priors,
+    settings: Settings,
+    remarks: dict[str, str],
+) -> AbstractContextManager[Checkpoint | None]:
+    """The checkpoint asked for: none, a new one, or one of the same fit.
+
+    Parameters
+    ----------
+    checkpoint
+        Its folder.
+    data, priors, settings
+        What is fitted, and how.
+    remarks
+        As in :func:`radon_numpyro.inference.fit_identity.describe`.
+
+    Raises
+    ------
+    ValueError
+        If it is of another fit, damaged, or open in another process.
+    OSError
+        If it cannot be written.
+    """
+    if checkpoint is None:
+        return nullcontext()
+    description = describe(data, priors, settings, remarks)
+    if not checkpoints.exists(checkpoint):
+        return Checkpoint.create(checkpoint, description, data_arrays(data))
+    found = Checkpoint.open(checkpoint)
+    try:
+        check_same(found.path, found.header, description)
+    except ValueError:
+        found.close()
+        raise
+    found.header = description
+    return found
