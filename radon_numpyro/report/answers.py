@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,12 @@ def answer(numbers: Numbers) -> list[Html]:
     known, design = terms(numbers), numbers.labels.design
     told = [x for x in known if numbers.model.population or x in design.population]
     sentences = [element("p", _sentence(numbers, known, x)) for x in told[:MOST_NAMED]]
-    if (more := len(told) - MOST_NAMED) > 0:
-        sentences.append(element("p", f"The results have {plural(more, 'more predictor')}."))
+    if rest := told[MOST_NAMED:]:
+        products = sum(known[x].is_interaction for x in rest)
+        which = "all" if products == len(rest) else f"{products}"
+        more = f"The results have {plural(len(rest), 'more coefficient')}"
+        said = f"{more}, {which} of them of interactions." if products else f"{more}."
+        sentences.append(element("p", said))
     sentences.append(element("p", _level(numbers)))
     eps = Estimate.of(numbers.parameters()["eps"], numbers.prob)
     about = "of their group " if numbers.model.population else ""
@@ -128,7 +132,7 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     where = "In the average group, " if spread else alike
     verb = "goes with a difference of "
     if known[x].is_interaction:
-        said: list[Any] = [where, *_interaction(known, x)]
+        said: list[Any] = [where, *_interaction(numbers, known, x)]
         verb = "differs by "
     else:
         if known[x].of_groups and numbers.model.population and not spread:
@@ -146,7 +150,9 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
         said.append("The interval contains zero: the data do not settle the direction. ")
     if spread:
         said += [
-            "Groups differ: the model expects ",
+            "Groups differ in ",
+            _of_slope(known[x], known),
+            ": the model expects ",
             f"{prob} of groups like these between {ends(spread, 'and')}.",
         ]
     return said
@@ -157,6 +163,8 @@ def _step(term: Term) -> list[Any]:
     if term.category:
         against = [] if term.every_level else [" instead of ", *_against(term)]
         return [name(term.category), " ", name(term.level), *against]
+    if term.contrast:
+        return term.shown
     if term.binary:
         return [name(term.column), " 1 instead of 0"]
     same = ", which all rows of a group share" if term.of_groups else ""
@@ -169,40 +177,54 @@ def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     partners = list(dict.fromkeys(p for t in products for p in t.factors if p != x))
     own = {x, *partners, *(t.column for t in products)}
     # Other levels of a category are 0 where one is compared with the reference.
-    own |= {t.column for t in known.values() if t.category and t.category == known[x].category}
+    variable = known[x].variable
+    own |= {t.column for t in known.values() if t.of_levels and t.variable == variable}
     rest = [t for t in known if t not in own]
     said: list[Any] = [", where ", *at_zero(numbers, partners)] if partners else []
     said += [" and " if partners else ", ", "other predictors "] if rest else []
     said += ["are the same" if partners else "being the same"] if rest else []
-    shared = known[x].of_groups and not known[x].binary and not known[x].category
+    shared = known[x].of_groups and not known[x].binary and not known[x].of_levels
     return [*said, ","] if said or shared else []
 
 
 def _of_slope(term: Term, known: Mapping[str, Term]) -> list[Any]:
     if term.is_interaction:
-        return ["the interaction of ", *_product(known, term)]
-    return ["the difference of " if term.category else "the slope of ", *term.shown]
+        return ["the interaction of ", *_product([known[part] for part in term.factors])]
+    return ["the difference of " if term.of_levels else "the slope of ", *term.shown]
 
 
-def _product(known: Mapping[str, Term], term: Term) -> list[Any]:
-    shown = [known[part].shown for part in term.factors]
-    joint = [", "] * (len(shown) - 2) + [" and "]
-    return [shown[0], *(part for pair in zip(joint, shown[1:], strict=True) for part in pair)]
+def _product(parts: Sequence[Term]) -> list[Any]:
+    joint = [", "] * (len(parts) - 2) + [" and "]
+    rest = zip(joint, (part.shown for part in parts[1:]), strict=True)
+    return [parts[0].shown, *(one for pair in rest for one in pair)]
 
 
-def _interaction(known: Mapping[str, Term], x: str) -> list[Any]:
-    """The slope of one column, or the difference that a level makes, and what it differs with."""
-    parts = [known[part] for part in known[x].factors]
-    if len(parts) > 2:
-        return ["the interaction of ", *_product(known, known[x]), " is such that the line "]
-    first, second = sorted(parts, key=lambda term: bool(term.category or term.binary))
-    if second.category or second.binary:
-        where = ["where ", *_level_words(second), ", "]
+def _interaction(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
+    """The slope of one column, or the difference that a level makes, and what it differs with.
+
+    Of three columns or more: how the interaction of all but the last differs with it.
+    """
+    term = known[x]
+    parts = sorted((known[part] for part in term.factors), key=lambda t: t.of_levels or t.binary)
+    *first, last = parts
+    # A product of these and others tells of where the others are 0.
+    products = [t for t in known.values() if set(term.factors) < set(t.factors)]
+    others = dict.fromkeys(p for t in products for p in t.factors if p not in term.factors)
+    where: list[Any] = [*at_zero(numbers, others), " and "] if others else []
+    if last.contrast:
+        at = ["where ", *where[:-1], ", "] if others else []
+        where = [*at, "with ", *last.shown, ", "]
+    elif last.category or last.binary:
+        where = ["where ", *where, *_level_words(last), ", "]
     else:
-        where = ["for each unit more of ", name(second.column), ", "]
-    what: list[Any] = ["the slope of ", name(first.column)]
-    if first.category or first.binary:
-        what = ["what goes with ", *_step(first)]
+        at = [", where ", *where[:-1]] if others else []
+        where = ["for each unit more of ", name(last.column), *at, ", "]
+    if len(first) > 1:
+        return [*where, "the interaction of ", *_product(first), " "]
+    (only,) = first
+    what: list[Any] = ["the slope of ", name(only.column)]
+    if only.of_levels or only.binary:
+        what = ["what goes with ", *_step(only)]
     return [*where, *what, " "]
 
 

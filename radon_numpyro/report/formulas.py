@@ -48,6 +48,8 @@ def _fixed(numbers: Numbers, x: str, at: list[Any]) -> list[Any]:
         for k, factor in enumerate(term.factors):
             parts += [" by " if k else "", *known[factor].shown]
         return ["interaction, ", *parts, alike]
+    if term.contrast:
+        return [*term.shown, alike]
     if term.category:
         if term.every_level:
             return ["level of ", *term.shown, alike]

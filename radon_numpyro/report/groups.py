@@ -96,10 +96,11 @@ def predictions(numbers: Numbers) -> Html | None:
             cells.append([middle(one), " (", element("span", ends(one), class_="range"), ")"])
         rows.append(cells)
     prob = percent(numbers.prob)
-    caption = (
-        f"Predictions with {prob} intervals: of the line, which is the mean of many rows, and of "
-        "one new row."
-    )
+    caption = [
+        "Predictions of ",
+        name(numbers.labels.outcome),
+        f" with {prob} intervals: of the line, which is the mean of many rows, and of one new row.",
+    ]
     headings = ["group", *map(name, predictors), "line", "new row"]
     content: list[Any] = [table(caption, headings, rows, label="Predictions")]
     drawable = numbers.has_rows and numbers.has_draws and figures.axis_of_lines(numbers) is not None

@@ -299,4 +299,6 @@ def _role(term: Term) -> str:
         return "interaction"
     if term.category:
         return "level of a category"
+    if term.contrast:
+        return "contrast of levels"
     return "predictor of groups" if term.of_groups else "predictor"

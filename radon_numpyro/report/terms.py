@@ -29,6 +29,9 @@ class Term:
         Columns that it is the product of; itself if it is no interaction.
     category, level
         Variable and level, where it is 1 in the rows of a level and 0 in others; else empty.
+    contrast
+        Variable, code and kind, such as ``("C(c, contr.sum)", "S.a", "sum")``, where it codes
+        levels by contrasts other than treatment; else empty.
     reference
         Level that the others are compared with, where the fit says which; else empty.
     every_level
@@ -43,6 +46,7 @@ class Term:
     factors: tuple[str, ...]
     category: str
     level: str
+    contrast: tuple[str, ...]
     reference: str
     every_level: bool
     binary: bool
@@ -51,7 +55,12 @@ class Term:
     @property
     def variable(self) -> str:
         """What the user measured."""
-        return self.category or self.column
+        return self.category or (self.contrast[0] if self.contrast else self.column)
+
+    @property
+    def of_levels(self) -> bool:
+        """Whether it codes the levels of a category, by treatment coding or another."""
+        return bool(self.category or self.contrast)
 
     @property
     def is_interaction(self) -> bool:
@@ -65,7 +74,9 @@ class Term:
 
     @property
     def shown(self) -> list[Any]:
-        """Its name, a level behind its variable."""
+        """Its name, a level behind its variable; what is compared, of other contrasts."""
+        if self.contrast:
+            return _contrast_words(*self.contrast)
         return (
             [name(self.category), " ", name(self.level)] if self.category else [name(self.column)]
         )
@@ -100,12 +111,33 @@ def terms(numbers: Numbers) -> dict[str, Term]:
             parts,
             category if whole else "",
             of if whole else "",
+            () if whole or len(parts) > 1 else _contrast(notes, x),
             _reference(notes, category),
             whole and abs(shares[category] - 1.0) < 1e-9,
             bool(columns.loc[x, "binary"]),
             bool(same[k]),
         )
     return made
+
+
+def _contrast(notes: tuple[str, ...], column: str) -> tuple[str, ...]:
+    """Variable, code and kind, by a note such as ``C(c, contr.sum): sum contrasts of a, b``."""
+    variable, code = level(column) or ("", "")
+    for note in notes if variable else ():
+        kind = note.removeprefix(f"{variable}: ").partition(" contrasts of ")
+        if note.startswith(f"{variable}: ") and kind[1]:
+            return variable, code, kind[0]
+    return ()
+
+
+def _contrast_words(variable: str, code: str, kind: str) -> list[Any]:
+    """What a contrast compares."""
+    if kind == "poly":
+        degrees = {".L": "linear", ".Q": "quadratic", ".C": "cubic"}
+        shape = degrees.get(code, f"degree {code.removeprefix('^')}")
+        return [f"the {shape} trend over the levels of ", name(variable)]
+    against = "its levels" if kind == "sum" else "the levels before it"
+    return [name(variable), " ", name(code[2:]), f" against the mean of {against}"]
 
 
 def _reference(notes: tuple[str, ...], category: str) -> str:
@@ -141,7 +173,7 @@ def at_zero(numbers: Numbers, columns: Any) -> list[Any]:
     categories = list(dict.fromkeys(t.category for t in chosen if t.category))
     by_value: dict[float, list[str]] = {}
     for term in chosen:
-        if not term.category:
+        if not term.of_levels:
             by_value.setdefault(centers.get(term.column, 0.0), []).append(term.column)
     said: list[list[Any]] = []
     for value, names in by_value.items():
@@ -151,6 +183,9 @@ def at_zero(numbers: Numbers, columns: Any) -> list[Any]:
     if unnamed := [x for x in categories if not references[x]]:
         verb = "are at their reference levels" if len(unnamed) > 1 else "is at its reference level"
         said.append([joined(unnamed), f" {verb}"])
+    # All contrasts are 0 at the mean of the levels.
+    contrasts = dict.fromkeys(t.contrast[0] for t in chosen if t.contrast)
+    said += [[name(x), " is at the mean of its levels"] for x in contrasts]
     between = [" and " if k == len(said) - 1 else ", " for k in range(len(said))]
     return [part for k, one in enumerate(said) for part in ([between[k]] if k else []) + one]
 

@@ -18,14 +18,7 @@ def factors(column: str, columns: Collection[str]) -> tuple[str, ...]:
     columns
         Names of all columns.
     """
-    parts, depth = [""], 0
-    for letter in column:
-        depth += (letter in "[(") - (letter in "])")
-        if letter == ":" and not depth:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    found = tuple(parts)
+    found = _parts(column)
     return found if len(found) > 1 and set(found) <= set(columns) else (column,)
 
 
@@ -40,4 +33,17 @@ def level(column: str) -> tuple[str, str] | None:
         Name of a column.
     """
     found = re.fullmatch(r"(.+?)\[(.+)\]", column, re.DOTALL)
-    return (found[1], found[2]) if found else None
+    # A cell of a table, c[a]:Sex[Male], is a level of neither.
+    return (found[1], found[2]) if found and len(_parts(column)) == 1 else None
+
+
+def _parts(column: str) -> tuple[str, ...]:
+    """What stands between the colons outside of brackets."""
+    parts, depth = [""], 0
+    for letter in column:
+        depth += (letter in "[(") - (letter in "])")
+        if letter == ":" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return tuple(parts)

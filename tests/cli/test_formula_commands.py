@@ -115,6 +115,24 @@ def test_predict_reads_the_columns_that_the_formula_names(fitted, tmp_path):
     np.testing.assert_allclose(found["mean"], expected["mean"], rtol=1e-12)
 
 
+def test_the_header_says_of_what_predictions_are(schools, tmp_path):
+    """Whoever reads a mean in a file would take it for one of MathAch."""
+    made = run("fit", schools, "sqrt(abs(MathAch)) ~ SES + (1 | School)", *FEW, "--out", tmp_path)
+    assert made.exit_code in (0, 3), made.stderr
+    new = tmp_path / "new.csv"
+    new.write_text("School,SES\n,0.5\n")
+    admit = ("--new-groups", "population")
+    result = run("predict", tmp_path / "fit.nc", new, *admit, "--out", tmp_path / "p.csv")
+    found = pd.read_csv(tmp_path / "p.csv")
+    numbers = [f"{name} of sqrt(abs(MathAch))" for name in ("mean", "sd", "lower", "upper")]
+    assert list(found.columns) == ["School", "SES", *numbers, "new_group"]
+    assert found["new_group"].tolist() == [True]
+    assert (
+        "Predictions are of sqrt(abs(MathAch)), in its unit, as the fit has it.\n" in result.stderr
+    )
+    assert "1 row without a label of 'School': predicted as of new groups" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -10,6 +10,7 @@ import pytest
 from designs import priors_of, simulated
 
 from radon_numpyro import fit, html_report, plots
+from radon_numpyro.results.column_names import level
 
 BRIEF = {"draws": 200, "chains": 2, "num_warmup": 200, "num_advi_steps": 0, "progress_bar": False}
 DESIGNS = {
@@ -70,6 +71,57 @@ def test_each_kind_of_term_has_its_own_sentence(schools):
     ):
         assert sentence in text, text
     assert "There is no figure" not in text
+
+
+def test_contrasts_and_products_of_three_columns_have_sentences_too(monkeypatch):
+    """What is compared, at which level of what else, and what the interaction differs with."""
+    rng = np.random.default_rng(5)
+    size = 300
+    rows = pd.DataFrame(
+        {
+            "school": np.arange(size) % 10,
+            "ses": rng.normal(size=size),
+            "sex": rng.choice(["female", "male"], size),
+            "track": rng.choice(["p", "q", "r"], size),
+            "form": rng.choice(["1st", "2nd", "3rd"], size),
+            "town": rng.choice(["a", "b", "c"], size),
+            "score": rng.lognormal(size=size),
+        }
+    )
+    tree = fit(
+        "log(score) ~ ses * sex * C(track, contr.sum) + C(form, contr.poly)"
+        " + C(town, contr.helmert) + (1 + ses || school)",
+        rows,
+        **BRIEF,
+    )
+    text = text_of(html_report(tree))
+    assert "The results have 10 more coefficients, 7 of them of interactions." in text
+    assert "Predictions of log(score) with 90" in text
+    monkeypatch.setattr("radon_numpyro.report.answers.MOST_NAMED", 20)
+    text = text_of(html_report(tree))
+    sum_p = "C(track, contr.sum) p against the mean of its levels"
+    for sentence in (
+        "Groups differ in the slope of ses : the model expects 90",
+        "where sex is female and C(track, contr.sum) is at the mean of its levels and other "
+        "predictors are the same, goes with a difference of",
+        f"In every group alike, {sum_p}, where ses is 0 and sex is female and other predictors",
+        "In every group alike, the linear trend over the levels of C(form, contr.poly) , other",
+        "the quadratic trend over the levels of C(form, contr.poly) ",
+        "C(town, contr.helmert) c against the mean of the levels before it, other predictors",
+        "where C(track, contr.sum) is at the mean of its levels and sex is male instead of female "
+        ", the slope of ses differs by",
+        f"where sex is female , with {sum_p}, the slope of ses differs by",
+        f"with {sum_p}, the interaction of ses and sex male differs by",
+    ):
+        assert sentence in text, sentence
+    assert "S.p 1 instead" not in text
+    assert "more coefficient" not in text
+
+
+def test_the_cells_of_a_table_are_levels_of_neither_category():
+    assert level("c[a]:Sex[Male]") is None
+    assert level("c[a:b]") == ("c", "a:b")
+    assert level("Sex[Male]") == ("Sex", "Male")
 
 
 def test_the_forest_of_fixed_coefficients_shows_each(schools):
