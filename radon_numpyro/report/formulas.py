@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.report.html import Html, element
-from radon_numpyro.report.terms import at_zero, formula, terms
+from radon_numpyro.report.terms import Term, at_zero, formula, partners, terms
 from radon_numpyro.report.words import MOST_NAMED, listing, name, parameter, symbol
 from radon_numpyro.results.estimates import Numbers
 from radon_numpyro.results.fit_reader import read_centers
@@ -21,41 +22,58 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
         at += [" and " if at else ", where ", name(predictor), f" is {zero:.10g}"]
     if design.fixed and numbers.labels.predictors:
         at = [", where ", *at_zero(numbers, numbers.labels.predictors)]
+    coefficient: list[Any] = ["slope of ", name(x)]
+    spread: list[Any] = ["sd of the slopes of ", name(x)]
+    where: list[Any] = []
+    if x in numbers.labels.predictors:
+        known = terms(numbers)
+        coefficient, where = _coefficient(known, x), _where(numbers, known, x)
+        if not (known[x].is_measured and not known[x].category):
+            spread = ["sd of ", *coefficient, ","]
     group = "of a group" if design.has_mean_intercept or pooled else "of a group, about 0"
     words: dict[str, list[Any]] = {
         "mu_alpha": ["intercept of the average group", *at],
         "sigma_alpha": ["sd of the intercepts between groups"],
-        "mu_beta": ["slope of ", name(x), " in the average group"],
-        "sigma_beta": ["sd of the slopes of ", name(x), " between groups"],
+        "mu_beta": [*coefficient, " in the average group", *where],
+        "sigma_beta": [*spread, " between groups"],
         "alpha": ["intercept", "" if pooled else f" {group}", *at],
-        "beta": ["slope of ", name(x), "" if pooled else " in a group"],
+        "beta": [*coefficient, *([] if pooled else [" in a group"]), *where],
         "eps": ["residual sd: of single rows about their line"],
     }
-    return words[site] if site != "gamma" else _fixed(numbers, x, at)
-
-
-def _fixed(numbers: Numbers, x: str, at: list[Any]) -> list[Any]:
-    """What a coefficient is that all groups share."""
+    if site != "gamma":
+        return words[site]
     alike = "" if not numbers.model.by_group else ", the same in every group"
     if x == INTERCEPT:
         return ["intercept", alike, *at]
     if not x:
         return ["coefficient of a column", alike]
-    known = terms(numbers)
+    term = known[x]
+    if term.of_groups and term.is_measured and not term.category and numbers.model.by_group:
+        alike = ", a predictor of groups"
+    return [*coefficient, alike, *where]
+
+
+def _coefficient(known: Mapping[str, Term], x: str) -> list[Any]:
+    """What the coefficient of a column compares."""
     term = known[x]
     if term.is_interaction:
         parts: list[Any] = []
         for k, factor in enumerate(term.factors):
             parts += [" by " if k else "", *known[factor].shown]
-        return ["interaction, ", *parts, alike]
-    if term.contrast:
-        return [*term.shown, alike]
-    if term.category:
-        if term.every_level:
-            return ["level of ", *term.shown, alike]
-        return [*term.shown, f" instead of {term.against}", alike]
-    between = ", a predictor of groups" if term.of_groups and numbers.model.by_group else alike
-    return ["slope of ", name(x), between]
+        return ["interaction, ", *parts]
+    if term.curve:
+        return ["coefficient of ", name(x)]
+    if term.category and not term.every_level:
+        return [*term.shown, f" instead of {term.against}"]
+    if term.of_levels:
+        return ["level of ", *term.shown] if term.category else term.shown
+    return ["slope of ", name(x)]
+
+
+def _where(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
+    """Values of the columns that it differs with."""
+    others = partners(known, x)
+    return [", where ", *at_zero(numbers, others)] if others else []
 
 
 def description(numbers: Numbers) -> list[Any]:

@@ -84,7 +84,8 @@ def predictions(numbers: Numbers) -> Html | None:
         predict_at(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
         for kind in ("mean", "outcome")
     )
-    plain = [x for x, term in known.items() if not term.is_interaction]
+    # The first takes two values in these rows.
+    plain = [x for k, (x, term) in enumerate(known.items()) if term.is_measured or not k]
     predictors = plain[:SHOWN_PREDICTORS]
     rows, sds = [], numbers.columns["sd"]
     for i in range(len(frame)):
@@ -101,6 +102,8 @@ def predictions(numbers: Numbers) -> Html | None:
         name(numbers.labels.outcome),
         f" with {prob} intervals: of the line, which is the mean of many rows, and of one new row.",
     ]
+    if any(term.contrast or term.curve for term in known.values()):
+        caption.append(" Contrasts and curves are at the means of their columns.")
     headings = ["group", *map(name, predictors), "line", "new row"]
     content: list[Any] = [table(caption, headings, rows, label="Predictions")]
     drawable = numbers.has_rows and numbers.has_draws and figures.axis_of_lines(numbers) is not None
