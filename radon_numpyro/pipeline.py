@@ -216,7 +216,7 @@ def fit(
                     warnings.warn(DataWarning(failed), stacklevel=2)
                 return found
             settings = replace(settings, method=choose_method(model, None, design)[0])
-            remarks["method_reason"] = f"integration over the scales is not reliable: {found}"
+            remarks["method_reason"] = found[0].lower() + found[1:].rstrip(".")
         if num_advi_steps is None:
             size = statistics.num_groups * len(design.varying)
             settings = replace(
@@ -332,16 +332,20 @@ def _sampled(
     progress_bar: bool,
 ) -> xr.DataTree:
     """A fit by ADVI and draws."""
-    from radon_numpyro.inference.sampling import sample
+    from radon_numpyro.inference.sampling import sample, two_routes
 
     found = sample(statistics, priors, settings, run, progress_bar=progress_bar)
     drawn = found.drawn
     _check_finite(drawn)
-    attributes = {
-        **_common(settings, remarks, found.seconds),
-        "device": describe_current(),
-        "resumed": int(run.resumed),
-    }
+    seconds = dict(found.seconds)
+    attributes = {"device": describe_current(), "resumed": int(run.resumed)}
+    if not isinstance(drawn, ExactResult):
+        started = time.perf_counter()
+        with run.deferred():
+            routes = two_routes(statistics, priors, drawn, seconds=sum(seconds.values()))
+        attributes["two_routes"] = json.dumps(routes.record())
+        seconds["two routes"] = time.perf_counter() - started
+    attributes |= _common(settings, remarks, seconds)
     # What it takes to go on with a run that ended early.
     if not isinstance(drawn, ExactResult) and not drawn.complete:
         if settings.max_seconds is not None:

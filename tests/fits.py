@@ -4,6 +4,7 @@ from functools import cache
 
 import arviz as az
 import numpy as np
+import pandas as pd
 import xarray as xr
 from conftest import draw_unequal_data
 
@@ -99,6 +100,45 @@ def towns_fit(model="hierarchical", num_predictors=1, *, statistics_only=False, 
     data = GroupStatistics.from_data(data) if statistics_only else data
     options = {"draws": 400, "num_warmup": 200} | options
     return fit(data, model=model, num_advi_steps=0, progress_bar=False, **options)
+
+
+@cache
+def sites():
+    """Rows of sites whose coefficients correlate strongly, in two blocks, and a category."""
+    rng = np.random.default_rng(4)
+    site = np.repeat(np.arange(30), 8)
+    a, b, c = rng.normal(size=(3, len(site)))
+    level = rng.integers(0, 3, len(site))
+    normal = rng.multivariate_normal
+    intercept, slope = normal([10.0, 2.0], [[4.0, 1.6], [1.6, 1.0]], 30).T
+    of_b, of_c = normal([0.5, 0.0], [[1.0, -0.7], [-0.7, 1.0]], 30).T
+    of_level = normal([0.0, 1.0, 2.0], 0.3 * np.eye(3) + 0.5, 30)
+    y = intercept[site] + slope[site] * a + of_b[site] * b + of_c[site] * c
+    columns = {
+        "y": y + 0.8 * rng.normal(size=len(site)),
+        "z": of_level[site, level] + 0.5 * rng.normal(size=len(site)),
+        "a": a,
+        "b": b,
+        "c": c,
+        "level": np.array(["high", "low", "mid"])[level],
+        "site": [f"site {k}" for k in site],
+    }
+    return pd.DataFrame(columns)
+
+
+CORRELATED = {
+    "pair": "y ~ a + b + c + (1 + a | site)",
+    "blocks": "y ~ a + b + c + (1 + a | site) + (0 + b + c | site)",
+    "three": "y ~ a + b + c + (1 + a + b | site)",
+    "levels": "z ~ 0 + level + (0 + level | site)",
+}
+
+
+@cache
+def correlated_fit(name="blocks"):
+    """A fit of :func:`sites` whose coefficients correlate, with 800 draws."""
+    brief = {"draws": 400, "chains": 2, "num_warmup": 200, "num_advi_steps": 0}
+    return fit(CORRELATED[name], sites(), progress_bar=False, **brief)
 
 
 # What a column or a label may be, and markup, mathematics, another direction, or no letter at all.

@@ -298,6 +298,7 @@ def _in_words(names: Iterable[str], group: str) -> str:
         "mu": f"mu: mean over {group}",
         "gamma": f"gamma: the same in every {group}",
         "sigma": f"sigma: sd between {group}",
+        "correlation": f"correlation: of the coefficients of a {group}",
         "eps": f"eps: sd of rows within {group}",
     }
     shown = {name.partition("[")[0].partition("_")[0] for name in names}

@@ -90,8 +90,8 @@ Prior = Annotated[
         "--prior",
         metavar="NAME=FAMILY",
         help='The prior of one coefficient, in place of that of --priors, such as "SES=Normal(0, '
-        '2)", "Intercept=Normal(0, 10)", "sd(SES)=HalfNormal(1)" or "eps=Exponential(1)". May be '
-        "repeated.",
+        '2)", "Intercept=Normal(0, 10)", "sd(SES)=HalfNormal(1)", "eps=Exponential(1)" or '
+        '"correlation=LKJ(2)". May be repeated.',
     ),
 ]
 Draws = Annotated[int, typer.Option(min=4, help="Draws kept of each chain.")]

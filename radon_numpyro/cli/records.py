@@ -61,5 +61,6 @@ def diagnosis_record(diagnosis: Diagnosis) -> dict[str, Any]:
         "max_rhat": finite(diagnosis.max_rhat),
         "min_ess": finite(diagnosis.min_ess),
         "num_divergences": diagnosis.num_divergences,
-        "advi": diagnosis.advi_verdict,
+        "two_routes": diagnosis.routes or None,
+        "advi": diagnosis.advi_verdict or None,
     }

@@ -1,9 +1,9 @@
 """Refits without some of the rows, and predictions of these: K folds, or group by group.
 
 The scales come from their posterior given the training rows: exact quadrature for the individual
-and pooled models, NUTS for the hierarchical one, all folds by one compiled program. Given the
-scales the prediction of a row is Normal with known mean and variance (``gaussian/predictive.py``),
-so no noise of drawn coefficients enters.
+and pooled models, integration for the hierarchical one (``inference/integration.py``), and NUTS
+where that is not reliable. Given the scales the prediction of a row is Normal with known mean and
+variance (``gaussian/predictive.py``), so no noise of drawn coefficients enters.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from radon_numpyro.comparison.held_out import (
 from radon_numpyro.comparison.pooled import refit_pooled
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.advi import fit_advi
+from radon_numpyro.gaussian.predictive import Scales
+from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
 from radon_numpyro.inference.inversion import eps_quadrature, residual_freedom
-from radon_numpyro.inference.methods import choose_method
-from radon_numpyro.inference.nuts import sample_nuts
+from radon_numpyro.inference.methods import AUTO, INTEGRATE, choose_method
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
+# Effective nodes of each refit: the error of a log score from them is far below its own scatter.
+EFFECTIVE_NODES = 400.0
 # Predictive means, log scores and whether the line is identified, of the rows asked for.
 Refit = Callable[[GroupedData, GroupedData], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -56,9 +58,10 @@ def kfold(
     folds
         Number of folds, 2 to N.
     draws, chains
-        Draws of the scales of the hierarchical model for each fold, in each chain.
+        Draws of the scales of the hierarchical model for each fold, in each chain, where
+        integration is not reliable.
     seed
-        Seed of the folds and of the draws.
+        Seed of the folds, of the nodes and of the draws.
 
     Returns
     -------
@@ -140,7 +143,7 @@ def refitting(
     Parameters
     ----------
     data
-        All rows, from which the hierarchical model takes its starting points.
+        All rows, from which chains take their starting points.
     model, priors
         What to fit.
     draws, chains, seed
@@ -163,36 +166,74 @@ def refitting(
         return partial(refit_individual, priors=priors)
     if not of.by_group:
         return partial(refit_pooled, priors=priors)
-    # Every fold starts from the closed-form guide of all the data, which is near its own.
-    guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
-    method, _ = choose_method(model, None, design)
-    names = [name for name, site in of.sites(design).items() if site.is_scale]
-    sample = partial(
-        sample_nuts,
-        advi=guide,
-        method=method,
-        priors=priors,
-        draws=draws,
-        chains=chains,
-        num_warmup=300,
-        coefficients="none" if method == "marginal" else "draws",
-        seed=seed,
-        progress_bar=False,
-    )
+    by_nuts: Callable[[GroupStatistics], Scales] | None = None
 
     def refit(train: GroupedData, test: GroupedData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        nonlocal by_nuts
         statistics = GroupStatistics.from_data(train)
-        found = sample(statistics)
-        if not found.complete:
-            raise KeyboardInterrupt("a fold was interrupted")
-        drawn = {name: found.draws[name] for name in names}
-        scales = {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
         equations = NormalEquations.from_statistics(statistics)
-        log_weight = -np.log(len(scales["eps"]))
         known = population_identified(equations.pooled(), test.x)
+        if choose_method(model, AUTO, design)[0] == INTEGRATE:
+            found = integrate_scales(equations, priors, ess=EFFECTIVE_NODES, seed=seed)
+            if found.reliable:
+                return *_predict_from_nodes(found, equations, priors, test), known
+        if by_nuts is None:
+            by_nuts = _sampling(data, model, priors, draws, chains, seed)
+        scales = by_nuts(statistics)
+        log_weight = -np.log(len(scales["eps"]))
         return *predict_rows(model, equations, priors, scales, log_weight, test), known
 
     return refit
+
+
+def _predict_from_nodes(
+    found: ScalePosterior, equations: NormalEquations, priors: Priors, test: GroupedData
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predictive means and log scores of rows, over the weighted nodes of the scales."""
+    with np.errstate(divide="ignore"):
+        log_weight = np.log(found.weights)[:, None]
+    return predict_rows(
+        found.model,
+        equations,
+        priors,
+        found.scales,
+        np.broadcast_to(log_weight, (len(log_weight), test.num_rows)),
+        test,
+        population=found.population,
+    )
+
+
+def _sampling(
+    data: GroupedData, model: str, priors: Priors, draws: int, chains: int, seed: int
+) -> Callable[[GroupStatistics], Scales]:
+    """A function that draws the scales of the hierarchical model by NUTS."""
+    from radon_numpyro.inference.advi import fit_advi
+    from radon_numpyro.inference.nuts import sample_nuts
+
+    # Every fold starts from the closed-form guide of all the data, which is near its own.
+    guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
+    method, _ = choose_method(model, None, data.labels.design)
+    names = Model.named(model).scales(data.labels.design)
+
+    def sample(statistics: GroupStatistics) -> Scales:
+        found = sample_nuts(
+            statistics,
+            guide,
+            method=method,
+            priors=priors,
+            draws=draws,
+            chains=chains,
+            num_warmup=300,
+            coefficients="none" if method == "marginal" else "draws",
+            seed=seed,
+            progress_bar=False,
+        )
+        if not found.complete:
+            raise KeyboardInterrupt("a fold was interrupted")
+        drawn = {name: found.draws[name] for name in names}
+        return {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
+
+    return sample
 
 
 def refit_individual(

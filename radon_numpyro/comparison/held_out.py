@@ -10,6 +10,7 @@ import numpy as np
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import COLLINEAR
 from radon_numpyro.gaussian import mixtures as mixture
+from radon_numpyro.gaussian.conditional import Population
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import Scales, line_blocks, residual_variance
 from radon_numpyro.inference.inversion import about_the_means, residual_freedom
@@ -193,6 +194,8 @@ def predict_rows(
     scales: Scales,
     log_weight: Any,
     rows: GroupedData,
+    *,
+    population: Population | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predictive means and log scores of rows, averaged over weighted points of the scales.
 
@@ -204,6 +207,8 @@ def predict_rows(
         Logarithms of the weights of the points: one for all, or shape (S, R).
     rows
         What to predict, R rows of the same groups.
+    population
+        As in :func:`radon_numpyro.gaussian.predictive.line`.
 
     Returns
     -------
@@ -212,7 +217,10 @@ def predict_rows(
     """
     # Some rows at a time: with many predictors the terms of all groups would not fit in memory.
     parts = []
-    for some, mean, variance in line_blocks(model, equations, priors, scales, rows.x, rows.group):
+    blocks = line_blocks(
+        model, equations, priors, scales, rows.x, rows.group, population=population
+    )
+    for some, mean, variance in blocks:
         total = variance + residual_variance(model, scales, rows.group[some])
         weight = log_weight[:, some] if np.ndim(log_weight) else log_weight
         parts.append(mixture.score(rows.y[some], mean, total, weight))

@@ -46,7 +46,14 @@ from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import line_blocks, residual_variance
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.results.fit_reader import read_data, read_model, read_priors, read_scales
+from radon_numpyro.results.correlations import pairs_alone
+from radon_numpyro.results.fit_reader import (
+    read_data,
+    read_design,
+    read_model,
+    read_priors,
+    read_scales,
+)
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 GOOD_K = 0.7
@@ -234,7 +241,9 @@ def _psis(tree: xr.DataTree, log_likelihood: np.ndarray, scales: list[str]) -> E
     """ArviZ's ``loo`` of an integrated log likelihood, shape (chain, draw, row)."""
     contents = {"log_likelihood": {"y": log_likelihood}}
     integrated = arviz_base.from_dict(contents, dims={"y": ["row"]})
-    integrated["posterior"] = xr.DataTree(tree["posterior"].to_dataset()[scales])
+    # The constants of a matrix of correlations would pass for draws that are independent.
+    posterior = pairs_alone(tree["posterior"].to_dataset()[scales], read_design(tree))
+    integrated["posterior"] = xr.DataTree(posterior)
     # Its warning of large Pareto shapes is acted upon: these rows are refitted.
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         return arviz_stats.loo(integrated, pointwise=True)

@@ -13,6 +13,7 @@ import xarray as xr
 from arviz_stats.utils import ELPDDataLOO
 
 from radon_numpyro.comparison.cross_validation import kfold, leave_one_group_out
+from radon_numpyro.comparison.evidence import evidence_columns
 from radon_numpyro.comparison.held_out import HeldOut
 from radon_numpyro.comparison.leave_one_out import GOOD_K, LeaveOneOut, leave_one_out
 from radon_numpyro.comparison.rmsd import has_coefficients, rmsd_in_sample, rmsd_per_draw
@@ -42,6 +43,10 @@ DEFINITIONS = {
     "first of a new group",
     "elpd_logo_diff": "elpd_logo less that of the best model, paired by group",
     "rmsd_logo": "root mean square of y_i less its mean given all other groups",
+    "log_evidence": "log p(y): of all rows under the model and its priors, in nats; none where a "
+    "prior is improper",
+    "log_bayes_factor": "log_evidence less that of the best model; depends on the priors, and "
+    "there is none where the models have different priors of what they share",
     "rmsd_in_sample": "root mean square of y_i less the posterior mean of its line, all rows; the "
     "fit saw them",
     "rmsd_per_draw": "root mean square of y_i less its line in one draw, all rows; mean over draws",
@@ -75,6 +80,8 @@ class Comparison:
         without its group; the last two are empty if not asked for.
     fits
         The fits that were compared.
+    evidence
+        What to know of the log evidence, or why there are no Bayes factors, in a sentence.
     """
 
     table: pd.DataFrame
@@ -82,6 +89,7 @@ class Comparison:
     kfold: Mapping[str, HeldOut]
     logo: Mapping[str, HeldOut]
     fits: Mapping[str, xr.DataTree]
+    evidence: str = ""
 
     @property
     def definitions(self) -> dict[str, str]:
@@ -99,8 +107,12 @@ class Comparison:
         for name in ("rmsd_kfold", "rmsd_loo", "rmsd_in_sample"):
             if name in self.table:
                 shown[name] = self._with_se(name)
+        for name in ("log_evidence", "log_bayes_factor"):
+            if name in self.table and self.table[name].notna().any():
+                shown[name] = [f"{value:,.2f}" for value in self.table[name]]
         rows = self.table[["rows_loo", "rows_from_prior"]].astype(int)
-        return shown.join(rows).to_string()
+        text = shown.join(rows).to_string()
+        return f"{text}\n{self.evidence}" if self.evidence else text
 
     def _with_se(self, name: str) -> list[str]:
         rows = self.table[[name, f"{name}_se"]].to_dict(orient="records")
@@ -140,8 +152,9 @@ def compare_pooling(
     folds, leave_group_out
         As in :func:`compare`.
     draws, chains, seed, progress_bar
-        As in :func:`radon_numpyro.fit`. ADVI stays at its closed-form start, from which NUTS
-        by the marginal method does as well.
+        As in :func:`radon_numpyro.fit`. The models are fitted by integration, and by NUTS where
+        that is not reliable; ADVI then stays at its closed-form start, from which NUTS by the
+        marginal method does as well.
 
     Returns
     -------
@@ -155,6 +168,7 @@ def compare_pooling(
             draws=draws,
             chains=chains,
             seed=seed,
+            method="auto",
             num_advi_steps=0,
             progress_bar=progress_bar,
         )
@@ -222,9 +236,9 @@ def compare(
         .join(_held_out_columns(logo, "logo"))
         .join(table)
     )
-    return Comparison(
-        table.sort_values("elpd_loo", ascending=False), loo, refitted, logo, dict(fits)
-    )
+    evidence, said = evidence_columns(fits, seed=seed)
+    table = table.join(evidence).sort_values("elpd_loo", ascending=False)
+    return Comparison(table, loo, refitted, logo, dict(fits), said)
 
 
 def _rows_of(fits: Mapping[str, xr.DataTree], data: GroupedData | None) -> dict[str, GroupedData]:

@@ -160,6 +160,22 @@ class Design:
         return tuple(sorted(found))
 
     @property
+    def pair_names(self) -> tuple[str, ...]:
+        """Names of `pairs`, such as ``"Intercept, Days"``."""
+        return tuple(f"{self.varying[i]}, {self.varying[j]}" for i, j in self.pairs)
+
+    def block_size(self, pair: tuple[int, int]) -> int:
+        """How many coefficients correlate with the two of a pair, these included.
+
+        Parameters
+        ----------
+        pair
+            One of `pairs`.
+        """
+        (block,) = (block for block in self.correlated if self.varying[pair[0]] in block)
+        return len(block)
+
+    @property
     def intercept_varies(self) -> bool:
         """Whether each group has an intercept of its own."""
         return INTERCEPT in self.varying

@@ -131,12 +131,14 @@ def line_blocks(
     scales: Scales,
     x: np.ndarray,
     group: np.ndarray,
+    *,
+    population: Population | None = None,
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """:func:`line` for any number of rows and groups, some rows at a time.
 
     Parameters
     ----------
-    model, equations, priors, scales, x, group
+    model, equations, priors, scales, x, group, population
         As in :func:`line`.
 
     Yields
@@ -144,10 +146,10 @@ def line_blocks(
     rows, mean, variance
         A slice of the rows, in order, and their line, shapes (S, rows of the slice).
     """
-    of, population = Model.named(model), None
+    of = Model.named(model)
     if not of.by_group:
         equations = equations.pooled()
-    if not of.eps_by_group:
+    if population is None and not of.eps_by_group:
         population = population_coefficients(model, equations, priors, scales)
     step = fitting(len(scales["eps"]), equations)
     for start in range(0, len(x), step):

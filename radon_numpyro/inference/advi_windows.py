@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import optax
 from jax.flatten_util import ravel_pytree
+from numpyro import distributions as dist
 from numpyro.distributions.transforms import IdentityTransform
 from numpyro.infer import SVI, init_to_value
 from numpyro.infer.autoguide import AutoNormal

@@ -42,18 +42,18 @@ ENOUGH_ROWS = 20
 
 
 class ScaleValues(NamedTuple):
-    """Scales at S points.
+    r"""Scales at S points.
 
     Attributes
     ----------
     scale
         Signed standard deviations of the columns that vary, shape (P, S).
     eps
-        Signed residual standard deviation, shape (S,).
+        Residual standard deviation, shape (S,).
     partial
         Partial correlations, shape (L, S).
     log_gap
-        :math:`\\log(1 - z^2)` of them, shape (L, S).
+        :math:`\log(1 - z^2)` of them, shape (L, S).
     log_jacobian
         Logarithm of the derivative of all of these in the coordinates, shape (S,).
     """
@@ -106,11 +106,12 @@ class Coordinates:
         v, log_jacobian = self._from_ratios(t) if self._by_ratio else self._from_sinh(t)
         with np.errstate(over="ignore"):
             log_bound = np.log1p(np.square(v / self._upper))
-            s = v * np.exp(-0.5 * log_bound)
+            # Not beyond the bound by rounding.
+            s = np.clip(v * np.exp(-0.5 * log_bound), -self._upper, self._upper)
         angle = np.clip(points[:, self._num_scales + 1 :].T, -FAR_CORRELATION, FAR_CORRELATION)
         log_gap = -2.0 * _log_cosh(angle)
         log_jacobian = log_jacobian - 1.5 * log_bound.sum(0) + log_gap.sum(0)
-        return ScaleValues(s[:-1], s[-1], np.tanh(angle), log_gap, log_jacobian)
+        return ScaleValues(s[:-1], np.abs(s[-1]), np.tanh(angle), log_gap, log_jacobian)
 
     def endless(self, points: np.ndarray) -> np.ndarray:
         """Which points are so far out that only an improper posterior has any there, shape (S,)."""

@@ -14,8 +14,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.infer import NUTS
-from numpyro.infer.util import potential_energy
+from numpyro import infer
 
 from radon_numpyro.inference.devices import num_cores
 from radon_numpyro.inference.programs import (
@@ -273,7 +272,7 @@ def _kernel(
     model: ModelFunction,
     target_accept_prob: float,
     max_tree_depth: int,
-) -> NUTS:
+) -> infer.NUTS:
     """NUTS on a flat vector of coordinates in units of the guide's standard deviations.
 
     An identity mass matrix in these units is a diagonal one of the guide's variances without
@@ -285,9 +284,9 @@ def _kernel(
     unravel = unraveller(model, target, priors)
 
     def potential(position: Any) -> Any:
-        return potential_energy(model, (target, priors), {}, unravel(unit * position))
+        return infer.util.potential_energy(model, (target, priors), {}, unravel(unit * position))
 
-    return NUTS(
+    return infer.NUTS(
         potential_fn=potential,
         target_accept_prob=target_accept_prob,
         max_tree_depth=max_tree_depth,

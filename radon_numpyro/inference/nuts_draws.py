@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpyro.infer.util import constrain_fn
+from numpyro import infer
 
 from radon_numpyro.inference.devices import num_cores
 from radon_numpyro.inference.parametrisation import Parametrisation
@@ -181,7 +181,7 @@ def _over_draws(
 
     def of_draw(draw: Any) -> Mapping[str, Any]:
         key, position = draw
-        values = constrain_fn(
+        values = infer.util.constrain_fn(
             model, (target, priors), {}, unravel(position), return_deterministic=True
         )
         return sites(key, values)

@@ -34,7 +34,7 @@ def pareto_shape(log_weights: np.ndarray) -> float:
     Pareto smoothed importance sampling, JMLR 25(72), appendix C.
     """
     total = len(log_weights)
-    num_tail = int(np.ceil(min(total / 5.0, 3.0 * np.sqrt(total))))
+    num_tail = int(min(total / 5.0, 3.0 * np.sqrt(total)))
     if num_tail < 5:
         return np.inf
     ordered = np.sort(log_weights)[-num_tail - 1 :]

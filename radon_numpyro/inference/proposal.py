@@ -136,7 +136,7 @@ class Proposal:
             owner = current._responsibilities(images) * weights
             share = owner.sum((1, 2))
             some = share > 1e-6
-            found = [_covariance(images, own / s) for own, s in zip(owner[some], share[some])]
+            found = [_covariance(images, own / own.sum()) for own in owner[some]]
             mean, covariance = (np.array(parts) for parts in zip(*found, strict=True))
             current = Proposal.of(
                 share[some] / share[some].sum(), mean, covariance + ridge, positive, wide

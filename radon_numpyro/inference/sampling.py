@@ -22,8 +22,12 @@ from radon_numpyro.inference.nuts import NUTSResult, draw_nuts
 from radon_numpyro.inference.nuts_compilation import compile_nuts
 from radon_numpyro.inference.run_control import Run
 from radon_numpyro.inference.settings import Settings
+from radon_numpyro.inference.two_routes import TwoRoutes, compare_routes
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+# Their errors are not known where there are fewer.
+FEW_DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,33 @@ def sample(
         raise type(end)(f"{what}; resume({str(run.checkpoint.path)!r}) goes on") from None
     seconds = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
     return Sampled(advi, drawn, seconds)
+
+
+def two_routes(
+    statistics: GroupStatistics,
+    priors: Priors,
+    drawn: NUTSResult,
+    *,
+    seconds: float,
+) -> TwoRoutes:
+    """Compare draws by NUTS with integration, unless they are too few to say anything.
+
+    Parameters
+    ----------
+    statistics, priors
+        What was fitted.
+    drawn
+        The draws.
+    seconds
+        Time that the run took.
+    """
+    if drawn.draws.keys().isdisjoint(("sigma_alpha", "sigma_beta")):
+        return TwoRoutes(skipped="the model has no spreads between groups to integrate over")
+    if not drawn.complete:
+        return TwoRoutes(skipped="the run is incomplete")
+    if min(drawn.draws["eps"].shape) < 2 or drawn.draws["eps"].size < FEW_DRAWS:
+        return TwoRoutes(skipped=f"fewer than {FEW_DRAWS} draws, or one chain")
+    return compare_routes(statistics, priors, drawn.draws, seconds=seconds, seed=drawn.seed)
 
 
 def kept(

@@ -152,8 +152,8 @@ class ScaleDensity:
     def _log_prior(self, values: ScaleValues) -> np.ndarray:
         """Of the scales, the Jacobian included."""
         log_prior = values.log_jacobian
-        for family, scale in zip(self._families, [*values.scale, values.eps], strict=True):
-            log_prior = log_prior + family.log_density(np.abs(scale))
+        for family, scale in zip(self._families, [*np.abs(values.scale), values.eps], strict=True):
+            log_prior = log_prior + family.log_density(scale)
         # 1 + z is twice a Beta(b, b) variable.
         normaliser = (2.0 * self._beta - 1.0) * np.log(2.0) + special.betaln(self._beta, self._beta)
         return log_prior + ((self._beta - 1.0) * values.log_gap - normaliser).sum(0)

@@ -23,6 +23,7 @@ extended onion method, doi:10.1016/j.jmva.2009.04.008.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, override
 
@@ -59,21 +60,29 @@ class LKJ(PriorFamily):
         size
             Coefficients that correlate, at least 2.
         """
-        return PairPrior(float(self.concentration) - 1.0 + size / 2)
+        return PairPrior(float(self.concentration), size)
 
 
 @dataclass(frozen=True)
 class PairPrior(PriorFamily):
-    """Prior of a correlation r under LKJ: (1 + r) / 2 is Beta(b, b).
+    r"""Prior of a correlation r under LKJ: (1 + r) / 2 is Beta(b, b), :math:`b = \eta - 1 + P/2`.
 
     Attributes
     ----------
-    b
-        Positive.
+    concentration
+        :math:`\eta`, positive.
+    size
+        Coefficients that correlate, P.
     """
 
-    b: float
+    concentration: float
+    size: int
     lower: ClassVar[float] = -1.0
+
+    @property
+    def b(self) -> float:
+        """Both parameters of the Beta distribution."""
+        return self.concentration - 1.0 + self.size / 2
 
     @property
     def upper(self) -> Any:
@@ -84,6 +93,10 @@ class PairPrior(PriorFamily):
     def sd(self) -> Any:
         """Standard deviation."""
         return 1.0 / np.sqrt(2.0 * self.b + 1.0)
+
+    @override
+    def text(self, number: Callable[[float], str]) -> str:
+        return LKJ(self.concentration).text(number)
 
     @override
     def log_density(self, value: Any) -> np.ndarray:

@@ -119,7 +119,7 @@ class PriorFamily:
 
     def distribution(self) -> Distribution:
         """The NumPyro distribution; an improper one cannot be drawn from."""
-        import numpyro.distributions as dist
+        from numpyro import distributions as dist
 
         return self._distribution(dist)
 

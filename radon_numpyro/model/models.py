@@ -140,6 +140,17 @@ class Model:
         names = [name for name, site in sites.items() if site.is_top_level]
         return sorted(names, key=lambda n: sites[n].is_scale or COEFFICIENT in sites[n].dims)
 
+    def scales(self, design: Design) -> list[str]:
+        """Sites given which the coefficients are integrated out: scales and correlations.
+
+        Parameters
+        ----------
+        design
+            Which columns vary by group, and which do not.
+        """
+        sites = self.sites(design)
+        return [name for name, s in sites.items() if s.is_scale or COEFFICIENT in s.dims]
+
     def check(self, design: Design) -> None:
         """Refuse a design that the model has no place for.
 

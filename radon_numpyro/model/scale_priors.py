@@ -57,7 +57,7 @@ class _Scale(PriorFamily):
 
     def signed(self) -> Distribution:
         """NumPyro distribution symmetric about 0 whose absolute value has this prior."""
-        import numpyro.distributions as dist
+        from numpyro import distributions as dist
 
         return self._signed(dist)
 

@@ -8,6 +8,7 @@ from matplotlib.patches import Patch
 from xarray import DataArray, DataTree
 
 from radon_numpyro.data.digits import number
+from radon_numpyro.model.coefficient_priors import parameter_priors
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.plots.styling import (
     INTERVALS,
@@ -24,7 +25,7 @@ from radon_numpyro.plots.styling import (
     size_axis,
     split_sites,
 )
-from radon_numpyro.results.fit_reader import read_priors
+from radon_numpyro.results.fit_reader import read_design, read_model, read_priors
 
 MOST_BINS, WIDE = 50, 20
 GREY = "0.75"
@@ -154,7 +155,8 @@ def plot_prior_posterior(
     """Plot what the data added to the priors of the population and of the residual sd.
 
     The axis follows the posterior: a wide prior is a line near the floor, and the title says how
-    wide it is. Where the two are alike, the data say nothing.
+    wide it is. That of a correlation goes from -1 to 1; its prior is the part of the matrix's that
+    concerns this pair. Where the two are alike, the data say nothing.
 
     Parameters
     ----------
@@ -180,17 +182,17 @@ def plot_prior_posterior(
     if not sites:
         raise ValueError(f"Expected a hierarchical or pooled fit; got {tree.attrs['model']!r}")
     priors = read_priors(tree) if priors is None else priors
+    of_parameter = parameter_priors(read_model(tree), read_design(tree), priors)
     axes = new_axes(len(sites), 2, 1.85)
     for ax, (name, site) in zip(axes, sites.items(), strict=True):
-        known = tree["posterior"].to_dataset().indexes
-        own = [dim for dim in site.coords if dim in known and site[dim].ndim == 0]
-        k = known[own[0]].get_loc(site[own[0]].item()) if own else 0
-        prior = getattr(priors, name.partition("[")[0]).component(k)
+        prior = of_parameter[name].prior
         draws = site.values.ravel()
         low, high = np.quantile(draws, (0.002, 0.998))
         heights, edges = np.histogram(draws, 40, (low, high))
         ax.stairs(heights / len(draws) / np.diff(edges), edges, color=GREY, fill=True, lw=0)
-        around = (1.1 * low - 0.1 * high, 1.1 * high - 0.1 * low)
+        # Of a correlation all that is possible, of others what is near the posterior.
+        correlation = name.startswith("correlation")
+        around = (-1.0, 1.0) if correlation else (1.1 * low - 0.1 * high, 1.1 * high - 0.1 * low)
         left, right = np.clip(around, prior.lower, prior.upper)
         x = np.linspace(left, right, 201)
         if prior.proper:
@@ -213,8 +215,7 @@ def _outcomes(tree: DataTree, group: str) -> tuple[DataArray, DataArray]:
     if "observed_data" not in tree.children:
         raise ValueError("Expected a fit with rows; got one of statistics only")
     if group not in tree.children:
-        name = {"prior_predictive": "prior"}.get(group, group)
-        how = f"with_groups(tree, {name!r}) adds it"
+        how = f"with_groups(tree, {group!r}) adds it"
         raise ValueError(f"Expected a fit with the group {group!r}; got none ({how})")
     drawn = tree[group].to_dataset()["y"].transpose("chain", "draw", "row")
     return tree["observed_data"].to_dataset()["y"], drawn

@@ -126,6 +126,8 @@ def plot_advi_vs_nuts(
         low, high = np.quantile(draws, (0.002, 0.998), axis=1)
         floor = 0.0 if low.min() > 0 else -np.inf
         least, most = (mean - 4 * sd).clip(floor, low), np.maximum(high, mean + 4 * sd)
+        if name.startswith("correlation"):
+            least, most = np.maximum(least, -1.0), np.minimum(most, 1.0)
         shown, limits, note = on_scale(least, most, labels)
         for c in sorted(shown, key=lambda c: labels[c] in styles):
             named = labels[c] in styles
@@ -199,7 +201,7 @@ def plot_trace(tree: DataTree, *, outcome: str | None = None, unit: str = "rows"
         right.plot(marks, 0.0 * marks, "k|", ms=5, transform=right.get_xaxis_transform())
         left.set(ylim=(0, None), yticks=[])
         dress(left, f"{name}, {note}".strip(", "), site.attrs["long_name"], "density")
-        dress(right, "", "draw" if right is axes[-1, 1] else "", name)
+        dress(right, name, "draw" if right is axes[-1, 1] else "", "")
         right.tick_params(labelbottom=right is axes[-1, 1])
     figure, grouped = axes[0, 0].figure, np.array([site.ndim == 3 for site in sites.values()])
     keys = [Line2D([], [], color=c, lw=1.5, label=f"chain {k}") for k, c in enumerate(chains)]

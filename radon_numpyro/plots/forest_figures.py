@@ -1,4 +1,4 @@
-"""Figure of every group's coefficient."""
+"""Figure of every group's coefficient, or of the parameters that groups share."""
 
 import textwrap
 from typing import Any
@@ -24,7 +24,6 @@ from radon_numpyro.plots.styling import (
     slope_name,
     split_sites,
 )
-from radon_numpyro.results.fit_reader import read_design
 
 EXTREMES, COLUMN = 50, 30
 
@@ -41,8 +40,9 @@ def plot_forest(
 ) -> np.ndarray:
     """Plot every group's coefficient: posterior mean and interval, the highest on top.
 
-    Or, for ``"gamma"``, the coefficients that all groups share, in the order of the model, but the
-    intercept, whose unit is another; the line is at 0.
+    Or, in the order of the model and with a line at 0: for ``"gamma"`` the coefficients that all
+    groups share, but the intercept, whose unit is another; for ``"correlation"`` the correlations
+    of coefficients between groups, on an axis from -1 to 1.
 
     The number behind a group is its size. The band is the interval of the population mean. Of more
     than 100 groups the 50 highest and the 50 lowest are shown. A group 10 times as wide as those
@@ -53,7 +53,8 @@ def plot_forest(
     tree
         A fit with a coefficient for each group.
     site
-        ``"alpha"``, ``"beta"``, ``"gamma"`` or, of the individual model, ``"eps"``.
+        ``"alpha"``, ``"beta"``, ``"gamma"``, ``"correlation"`` or, of the individual model,
+        ``"eps"``.
     predictor
         The predictor of the slope; default the first.
     ci_prob, ci_kind
@@ -72,8 +73,8 @@ def plot_forest(
         If the fit has no draws of such a site, a predictor is unknown, or `ci_prob` or `ci_kind`
         is no such thing.
     """
-    if site == "gamma":
-        return _plot_shared(tree, ci_prob, ci_kind, outcome)
+    if site in ("gamma", "correlation"):
+        return _plot_shared(tree, site, ci_prob, ci_kind, outcome)
     sites, sizes = split_sites(tree, "posterior", outcome), group_sizes(tree)
     name = slope_name(tree, predictor) if site == "beta" else site
     grouped = [key for key, draws in sites.items() if sizes.index.name in draws.dims]
@@ -118,12 +119,22 @@ def plot_forest(
     return axes
 
 
-def _plot_shared(tree: DataTree, ci_prob: float, ci_kind: str, outcome: str | None) -> np.ndarray:
-    """The coefficients that all groups share, a row each."""
+def _plot_shared(
+    tree: DataTree, site: str, ci_prob: float, ci_kind: str, outcome: str | None
+) -> np.ndarray:
+    """Parameters of a site that all groups share, a row each."""
     sites = split_sites(tree, "posterior", outcome)
-    draws = {x: sites[f"gamma[{x}]"] for x in read_design(tree).fixed if x != INTERCEPT}
+    draws = {
+        key[len(site) + 1 : -1]: values
+        for key, values in sites.items()
+        if key.startswith(f"{site}[") and key != f"{site}[{INTERCEPT}]"
+    }
     if not draws:
-        raise ValueError("Expected predictors with one coefficient for all groups; got none")
+        what = {
+            "gamma": "predictors with one coefficient for all groups",
+            "correlation": "coefficients that correlate, as in (x | group)",
+        }
+        raise ValueError(f"Expected {what[site]}; got none")
     ends = np.array([interval(one, ci_prob, ci_kind) for one in draws.values()]).reshape(-1, 2)
     colour = MODEL_STYLES[tree.attrs["model"]][0]
     axes = new_axes(1, 1, max(1.4, 0.7 + 0.2 * len(draws)))
@@ -136,9 +147,15 @@ def _plot_shared(tree: DataTree, ci_prob: float, ci_kind: str, outcome: str | No
     ax.set_yticks(rows, [shorten(x) for x in draws], parse_math=False)
     ax.set_ylim(len(draws) - 0.4, -0.6)
     y = outcome or tree.attrs["outcome"]
-    dress(ax, "gamma", textwrap.fill(f"coefficient, {y} per unit of the column", 34), "")
+    words = {
+        "gamma": f"coefficient, {y} per unit of the column",
+        "correlation": f"correlation between groups ({tree.attrs['group']})",
+    }
+    if site == "correlation":
+        ax.set(xlim=(-1.0, 1.0), xticks=np.linspace(-1.0, 1.0, 5))
+    dress(ax, site, textwrap.fill(words[site], 34), "")
     ax.tick_params(axis="y", length=0)
-    words = f"posterior mean, {100 * ci_prob:g} % {INTERVALS[ci_kind]} interval"
-    key = Line2D([], [], color=colour, marker="o", ms=3, lw=1, label=words)
+    text = f"posterior mean, {100 * ci_prob:g} % {INTERVALS[ci_kind]} interval"
+    key = Line2D([], [], color=colour, marker="o", ms=3, lw=1, label=text)
     ax.figure.legend(handles=[key], **LEGEND)
     return axes

@@ -14,6 +14,7 @@ from scipy.stats import chi2, norm
 from xarray import DataArray, DataTree
 
 from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.identification import identified_coefficients
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.plots.styling import (
@@ -43,14 +44,20 @@ TICK: Look = {"color": BLUE, "marker": "|", "ls": "", "ms": 7}
 class _Pull(NamedTuple):
     """Estimates of the groups and of their population; a column a coefficient.
 
-    `alone` has a gap where a group's own rows do not identify the coefficient.
+    `alone` has a gap where a group's own rows do not identify the coefficient. `covariance` is that
+    of the population.
     """
 
     alone: pd.DataFrame
     shared: pd.DataFrame
     mean: pd.Series
-    sd: pd.Series
+    covariance: pd.DataFrame
     pooled: pd.Series | None
+
+    @property
+    def sd(self) -> pd.Series:
+        """Standard deviation of each coefficient between groups."""
+        return pd.Series(np.sqrt(np.diag(self.covariance)), index=self.covariance.index)
 
 
 def plot_shrinkage(
@@ -66,7 +73,8 @@ def plot_shrinkage(
     Left the plane of intercept and slope, right the intercept by the size of the group. A line
     leads from the individual estimate to the hierarchical one. Both are posterior medians: alone,
     the tails of a small group are so long that the mean of its draws is mostly noise. Shades hold
-    50 and 95 % of the population's groups, at the posterior means of its parameters.
+    50 and 95 % of the population's groups, at the posterior means of their mean and covariance:
+    where the coefficients correlate, the ellipse is tilted.
 
     Where its own rows do not identify a group's slope, no line is drawn: a tick on the axis marks
     the individual intercept, if that is identified. An axis covers the population, the
@@ -111,11 +119,8 @@ def plot_shrinkage(
     pull = _Pull(
         _estimates(individual).where(_identified(individual))[names],
         _estimates(hierarchical)[names],
-        # Coefficients may vary about 0.
-        pd.Series(
-            {n: float(sites[f"mu_{n}"].mean()) if f"mu_{n}" in sites else 0.0 for n in names}
-        ),
-        pd.Series({name: float(sites[f"sigma_{name}"].mean()) for name in names}),
+        pd.Series({name: _mean(sites, name) for name in names}),
+        _covariance(sites, names),
         _estimates(trees["pooled"])[names].iloc[0] if "pooled" in trees else None,
     )
     axes = new_axes(len(names), len(names), 3.1)
@@ -131,8 +136,11 @@ def plot_shrinkage(
 def _draw_plane(ax: Axes, pull: _Pull, wanted: Groups | None) -> str:
     """Intercepts and slopes; what is not on the plane."""
     note, lost = _limit(ax, "xy", pull), pull.alone.iloc[:, 1].isna()
+    variances, axes = np.linalg.eigh(pull.covariance)
+    angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
     for p in COVERAGE:
-        ax.add_patch(Ellipse(tuple(pull.mean), *2 * chi2.ppf(p, 2) ** 0.5 * pull.sd, **SHADE))
+        size = 2 * np.sqrt(chi2.ppf(p, 2) * np.maximum(variances, 0.0))
+        ax.add_patch(Ellipse(tuple(pull.mean), *size, angle=angle, **SHADE))
     ax.plot(*pull.mean, "k+", ms=7, zorder=5)
     if pull.pooled is not None:
         ax.plot(*pull.pooled, "x", color=VERMILION, ms=5, zorder=5)
@@ -259,6 +267,18 @@ def _estimates(tree: DataTree) -> pd.DataFrame:
     sites = {name: site for name, site in sites.items() if name.startswith(("alpha", "beta"))}
     values = {n: (s.median(("chain", "draw")) if kept else s).values for n, s in sites.items()}
     return pd.DataFrame(values, index=group_sizes(tree).index)
+
+
+def _covariance(sites: Mapping[str, DataArray], names: list[str]) -> pd.DataFrame:
+    """Posterior mean of the covariance of coefficients between groups."""
+    found = pd.DataFrame(0.0, index=names, columns=names)
+    for name in names:
+        found.loc[name, name] = float((sites[f"sigma_{name}"] ** 2).mean())
+    if len(names) == 2 and (pair := f"correlation[{INTERCEPT}, {names[1][5:-1]}]") in sites:
+        first, second = (sites[f"sigma_{name}"] for name in names)
+        both = float((first * sites[pair] * second).mean())
+        found.loc[names[0], names[1]] = found.loc[names[1], names[0]] = both
+    return found
 
 
 def _mean(sites: Mapping[str, DataArray], name: str) -> float:

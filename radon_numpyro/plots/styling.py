@@ -21,8 +21,15 @@ from matplotlib.legend import Legend
 from xarray import DataArray, DataTree
 
 from radon_numpyro.data.checks import first_few, suggest
-from radon_numpyro.data.design import INTERCEPT
-from radon_numpyro.model.models import FIXED, GROUP, PREDICTOR, coordinates
+from radon_numpyro.data.design import INTERCEPT, Design
+from radon_numpyro.model.models import (
+    COEFFICIENT,
+    COEFFICIENT_OTHER,
+    FIXED,
+    GROUP,
+    PREDICTOR,
+    coordinates,
+)
 from radon_numpyro.results.fit_reader import read_design, read_model
 
 Groups = Iterable[Hashable]
@@ -64,18 +71,34 @@ def check_labels(wanted: Any, known: pd.Index) -> list[Any]:
 
 
 def split_sites(tree: DataTree, of: str, outcome: str | None) -> dict[str, DataArray]:
-    """Sites in the order of the model, one for each column: ``beta[floor]``."""
-    sites, y, dataset = {}, outcome or tree.attrs["outcome"], tree[of].to_dataset()
+    """Sites in the order of the model, one for each column or pair of columns: ``beta[floor]``."""
+    sites: dict[str, DataArray] = {}
+    y, dataset = outcome or tree.attrs["outcome"], tree[of].to_dataset()
     design = read_design(tree)
     of_model, columns = read_model(tree).sites(design), coordinates(design)
     for name in filter(dataset.data_vars.__contains__, of_model):
         whole = dataset[name]
+        if name == "correlation":
+            sites |= _split_pairs(whole, design)
+            continue
         dim = next((d for d in of_model[name].dims if d != GROUP), None)
         for x in [None] if dim is None else columns[dim]:
             one = whole if x is None else whole.sel({dim: x})
             words = _words(of_model[name].words, dim, x).format(y=y, x=x)
             sites[name if x is None else f"{name}[{x}]"] = one.assign_attrs(long_name=words)
     return sites
+
+
+def _split_pairs(matrix: DataArray, design: Design) -> dict[str, DataArray]:
+    """The correlation of each pair of coefficients: ``correlation[Intercept, Days]``."""
+    pairs = {}
+    for name, places in zip(design.pair_names, design.pairs, strict=True):
+        first, second = (design.varying[place] for place in places)
+        both = "intercepts and slopes of" if first == INTERCEPT else f"slopes of {first} and of"
+        one = matrix.isel(dict(zip((COEFFICIENT, COEFFICIENT_OTHER), places, strict=True)))
+        words = f"correlation of {both} {second}"
+        pairs[f"correlation[{name}]"] = one.assign_attrs(long_name=words)
+    return pairs
 
 
 def _words(words: str, dim: str | None, x: str | None) -> str:

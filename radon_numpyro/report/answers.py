@@ -11,9 +11,16 @@ import numpy as np
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.formula import ModelFormula
-from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.report.html import Html, element
-from radon_numpyro.report.terms import Term, at_zero, partners, terms, variables
+from radon_numpyro.report.terms import (
+    Term,
+    at_zero,
+    coefficients,
+    partners,
+    product,
+    terms,
+    variables,
+)
 from radon_numpyro.report.words import (
     MOST_NAMED,
     ends,
@@ -75,6 +82,7 @@ def answer(numbers: Numbers) -> list[Html]:
         more = f"The results have {plural(len(rest), 'more coefficient')}{of}: "
         sentences.append(element("p", more, listing(rest), "."))
     sentences.append(element("p", _level(numbers)))
+    sentences += [element("p", said) for said in _correlations(numbers, known)]
     eps = Estimate.of(numbers.parameters()["eps"], numbers.prob)
     about = "of their group " if numbers.model.population else ""
     sentences.append(
@@ -100,39 +108,12 @@ def _of_transformed(numbers: Numbers) -> list[Html]:
     return [element("p", said, ".")]
 
 
-def combination(numbers: Numbers, weights: Mapping[str, float]) -> tuple[Estimate, Estimate | None]:
-    """A combination of coefficients: in the average group, and in groups not seen.
-
-    Parameters
-    ----------
-    numbers
-        A fit, not of the individual model.
-    weights
-        Of columns of the design, the constant included; 0 of those left out.
-
-    Returns
-    -------
-    average, spread
-        The second is None where groups do not differ in it.
-    """
-    design, draws = numbers.labels.design, numbers.parameters()
-    mu = "mu_" if numbers.model.population else ""
-    total, variance = np.zeros(len(draws["eps"])), np.zeros(len(draws["eps"]))
-    for column, weight in weights.items():
-        site = "alpha" if column == INTERCEPT else "beta"
-        key = site if column == INTERCEPT else f"{site}[{column}]"
-        if column in design.population:
-            fixed = column not in design.varying
-            total += weight * draws[f"gamma[{column}]" if fixed else f"{mu}{key}"]
-        if numbers.model.population and column in design.varying:
-            variance += (weight * draws[f"sigma_{key}"]) ** 2
-    average = Estimate.of(total, numbers.prob)
-    if not variance.any():
-        return average, None
-    mean, variance = total[:, None], variance[:, None]
-    low, high = mixture.interval(mean, variance, numbers.prob, "eti")
-    moments = mixture.moments(mean, variance)
-    return average, Estimate(*(value[0] for value in (*moments, low, high)))
+def _combination(
+    numbers: Numbers, weights: Mapping[str, float]
+) -> tuple[Estimate, Estimate | None]:
+    """A combination of coefficients by column: in the average group, and in groups not seen."""
+    columns = (INTERCEPT, *numbers.labels.predictors)
+    return numbers.of_population(np.array([weights.get(x, 0.0) for x in columns]))
 
 
 def _told(numbers: Numbers, known: Mapping[str, Term], columns: Sequence[str]) -> list[Any]:
@@ -150,7 +131,7 @@ def _told(numbers: Numbers, known: Mapping[str, Term], columns: Sequence[str]) -
             said = ["A curve, ", name(curves[0].curve), ", is 0 on average", read]
     else:
         others = [part for part in parts if part is not curves[0]]
-        with_others = _product(others) if len(others) > 1 else others[0].shown
+        with_others = product(others) if len(others) > 1 else others[0].shown
         said = ["The curve ", name(curves[0].curve), " differs with ", *with_others, read]
     if numbers.model.population and set(columns) & set(design.varying):
         said.append("Groups differ in it.")
@@ -160,7 +141,7 @@ def _told(numbers: Numbers, known: Mapping[str, Term], columns: Sequence[str]) -
 def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     """What a column goes with, and how that differs between groups."""
     design, prob = numbers.labels.design, percent(numbers.prob)
-    average, spread = combination(numbers, {x: 1.0})
+    average, spread = _combination(numbers, {x: 1.0})
     y = name(numbers.labels.outcome)
     if x not in design.population:
         assert spread is not None
@@ -230,18 +211,12 @@ def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
 
 def _of_slope(term: Term, known: Mapping[str, Term]) -> list[Any]:
     if term.is_interaction:
-        return ["the interaction of ", *_product([known[part] for part in term.factors])]
+        return ["the interaction of ", *product([known[part] for part in term.factors])]
     if term.category and not term.every_level:
         return ["the difference between ", *term.shown, " and ", *_against(term)]
     if term.contrast and term.contrast[2] == "poly":
         return term.shown
     return ["the difference of " if term.of_levels else "the slope of ", *term.shown]
-
-
-def _product(parts: Sequence[Term]) -> list[Any]:
-    joint = [", "] * (len(parts) - 2) + [" and "]
-    rest = zip(joint, (part.shown for part in parts[1:]), strict=True)
-    return [parts[0].shown, *(one for pair in rest for one in pair)]
 
 
 def _interaction(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
@@ -263,7 +238,7 @@ def _interaction(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[An
         at = [", where ", *where[:-1]] if others else []
         where = ["for each unit more of ", name(last.column), *at, ", "]
     if len(first) > 1:
-        return [*where, "the interaction of ", *_product(first), " "]
+        return [*where, "the interaction of ", *product(first), " "]
     (only,) = first
     what: list[Any] = ["the slope of ", name(only.column)]
     if only.of_levels or only.binary:
@@ -289,7 +264,7 @@ def _level(numbers: Numbers) -> list[Any]:
     """How high the line is at the means of the predictors."""
     predictors, columns = numbers.labels.predictors, numbers.columns
     means = columns["mean"].iloc[:-1] - numbers.zeros
-    average, spread = combination(numbers, {INTERCEPT: 1.0, **means.to_dict()})
+    average, spread = _combination(numbers, {INTERCEPT: 1.0, **means.to_dict()})
     at: list[Any] = ["With every predictor at its mean, "]
     if any(term.category or term.is_interaction for term in terms(numbers).values()):
         at = ["For rows as they are on average, every column of the model at its mean, "]
@@ -309,6 +284,36 @@ def _level(numbers: Numbers) -> list[Any]:
         said.append(f"; the model expects {prob} of groups like these between ")
         said.append(ends(spread, "and"))
     return [*said, "."]
+
+
+def _correlations(numbers: Numbers, known: Mapping[str, Term]) -> list[list[Any]]:
+    """Whether groups that are high in one coefficient are high in another."""
+    design, draws = numbers.labels.design, numbers.parameters()
+    if not numbers.model.population or not design.pairs:
+        return []
+    pairs = list(zip(design.pair_names, design.pairs, strict=True))
+    said: list[list[Any]] = []
+    for key, places in pairs[:MOST_NAMED]:
+        first, second = (coefficients(known, design.varying[place]) for place in places)
+        found = Estimate.of(draws[f"correlation[{key}]"], numbers.prob)
+        told: list[Any] = ["Between groups, the ", *first, " and the ", *second, " correlate by "]
+        told += [element("strong", middle(found))]
+        told += [f" ({percent(numbers.prob)} interval {ends(found)}): "]
+        if found.low <= 0 <= found.high:
+            told += ["the data do not settle of which sign."]
+        else:
+            more = "higher" if found.low > 0 else "lower"
+            told += ["where the ", *first, " are higher, the ", *second, f" tend to be {more}."]
+        said.append(told)
+    if (more_pairs := len(pairs) - MOST_NAMED) > 0:
+        said.append([f"The results have {plural(more_pairs, 'more correlation')}."])
+    if slopes := [design.varying[j] for i, j in design.pairs if design.varying[i] == INTERCEPT]:
+        where: list[Any] = [
+            " Intercepts are the levels of groups where ",
+            *at_zero(numbers, slopes),
+        ]
+        said[-1] += [*where, "; at other values the levels correlate otherwise with the slopes."]
+    return said
 
 
 def _capital(words: list[Any]) -> list[Any]:

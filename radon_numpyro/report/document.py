@@ -138,6 +138,8 @@ def _verdict(diagnosis: Diagnosis, tree: xr.DataTree) -> Html:
             element("p", "Read the numbers with this in mind:"),
             report_sections.findings(cautions, command=command),
         ]
+    if diagnosis.routes:
+        said.append(element("p", diagnosis.routes))
     body = [*said, element("p", f"{', '.join(told)}.", class_="soft")]
     kind = "good" if diagnosis.ok else "bad"
     return element(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.report.html import Html, element
-from radon_numpyro.report.terms import Term, at_zero, formula, partners, terms
-from radon_numpyro.report.words import MOST_NAMED, listing, name, parameter, symbol
+from radon_numpyro.report.terms import Term, at_zero, coefficients, formula, partners, terms
+from radon_numpyro.report.words import CAPITAL_SIGMA, MOST_NAMED, listing, name, parameter, symbol
 from radon_numpyro.results.estimates import Numbers
 from radon_numpyro.results.fit_reader import read_centers
 
@@ -23,19 +23,19 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     if design.fixed and numbers.labels.predictors:
         at = [", where ", *at_zero(numbers, numbers.labels.predictors)]
     coefficient: list[Any] = ["slope of ", name(x)]
-    spread: list[Any] = ["sd of the slopes of ", name(x)]
     where: list[Any] = []
     if x in numbers.labels.predictors:
         known = terms(numbers)
         coefficient, where = _coefficient(known, x), _where(numbers, known, x)
-        if not (known[x].is_measured and not known[x].category):
-            spread = ["sd of ", *coefficient, ","]
     group = "of a group" if design.has_mean_intercept or pooled else "of a group, about 0"
+    if site == "sigma_beta":
+        return ["sd of the ", *coefficients(terms(numbers), x), " between groups"]
+    if site == "correlation":
+        return ["correlation of ", *_pair(numbers, x), " between groups"]
     words: dict[str, list[Any]] = {
         "mu_alpha": ["intercept of the average group", *at],
         "sigma_alpha": ["sd of the intercepts between groups"],
         "mu_beta": [*coefficient, " in the average group", *where],
-        "sigma_beta": [*spread, " between groups"],
         "alpha": ["intercept", "" if pooled else f" {group}", *at],
         "beta": [*coefficient, *([] if pooled else [" in a group"]), *where],
         "eps": ["residual sd: of single rows about their line"],
@@ -51,6 +51,14 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     if term.of_groups and term.is_measured and not term.category and numbers.model.by_group:
         alike = ", a predictor of groups"
     return [*coefficient, alike, *where]
+
+
+def _pair(numbers: Numbers, pair: str) -> list[Any]:
+    """The two coefficients of a pair, in words."""
+    design, known = numbers.labels.design, terms(numbers)
+    places = dict(zip(design.pair_names, design.pairs, strict=True)).get(pair, ())
+    first, second = (coefficients(known, design.varying[place]) for place in places)
+    return [*first, " and ", *second]
 
 
 def _coefficient(known: Mapping[str, Term], x: str) -> list[Any]:
@@ -96,9 +104,13 @@ def description(numbers: Numbers) -> list[Any]:
             f"Every group has its own {own}, and its own scatter, and learns nothing from the "
             "others (no pooling)."
         ]
+    every = all(x in design.population for x in design.varying)
+    parts = ["mean"] * every + ["spread"]
+    parts += [f"correlation{'s' if len(design.pairs) > 1 else ''}"] * bool(design.pairs)
+    estimated = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
     if design.varies_throughout:
         return [
-            f"Every group has its own {own}, drawn from one population, whose mean and spread are "
+            f"Every group has its own {own}, drawn from one population, whose {estimated} are "
             "estimated too. So groups of few rows lean on the others (partial pooling)."
         ]
     said: list[Any] = []
@@ -108,8 +120,7 @@ def description(numbers: Numbers) -> list[Any]:
         said += [" and " if design.intercept_varies and design.slopes else ""]
         said += [slope, listing(design.slopes)] if design.slopes else []
         said += [", drawn from one population, whose "]
-        every = all(x in design.population for x in design.varying)
-        said += ["mean and spread are" if every else "spread is"]
+        said += [f"{estimated} {'are' if len(parts) > 1 else 'is'}"]
         said += [" estimated too. So groups of few rows lean on the others (partial pooling)."]
         zero = [x for x in design.varying if x not in design.population]
         if zero:
@@ -152,22 +163,67 @@ def formulas(numbers: Numbers) -> list[Html]:
     eps = symbol("eps", c if numbers.model.eps_by_group else "")
     lines: list[Any] = [[name(labels.outcome), " ~ Normal(", total or "0", ", ", eps, ")"]]
     if numbers.model.population:
-        if design.intercept_varies:
-            mean = symbol("mu_alpha") if design.has_mean_intercept else "0"
-            lines.append([symbol("alpha", c), " ~ Normal(", mean, ", ", symbol("sigma_alpha"), ")"])
-        normal = [" ~ Normal(", symbol("mu_beta"), ", ", symbol("sigma_beta"), ")"]
-        about_zero = [" ~ Normal(0, ", symbol("sigma_beta"), ")"]
-        if design.slopes == design.means and design.slopes:
-            of_each = " for each predictor" if len(design.slopes) > 1 else ""
-            lines.append([symbol("beta", c), normal, of_each])
-        else:
-            for x in design.slopes[:MOST_NAMED]:
-                of = normal if x in design.means else about_zero
-                lines.append([symbol("beta", [c, " ", name(x)]), of])
-    # The formula says nothing that is not plain where everything varies.
+        lines += _population(design, c)
+    # The formula says nothing that is not plain where everything varies independently.
     notation = []
-    if not numbers.model.eps_by_group and not design.varies_throughout:
-        notation = [element("p", formula(numbers), class_="formula")]
-        about = "In the notation of lme4, where || says that coefficients vary independently:"
-        notation.insert(0, element("p", about))
+    plain = design.varies_throughout and not design.correlated
+    if not numbers.model.eps_by_group and not plain:
+        bars = {bar for columns, bar in design.parts if len(columns) > 1}
+        told = {
+            "|": "| says that the coefficients of a group are correlated",
+            "||": "|| says that coefficients vary independently",
+        }
+        said = " and ".join(told[bar] for bar in told if bar in bars and numbers.model.by_group)
+        about = f"In the notation of lme4{', where ' if said else ''}{said}:"
+        notation = [element("p", about), element("p", formula(numbers), class_="formula")]
     return [*(element("p", one, class_="formula") for one in lines), *notation]
+
+
+def _population(design: Design, c: Any) -> list[Any]:
+    """The distributions that the coefficients of a group are drawn from, a line each."""
+    lines: list[Any] = []
+    for number, block in enumerate(design.correlated, start=1):
+        lines += _joint(design, block, c, str(number) if len(design.correlated) > 1 else "")
+    together = {x for block in design.correlated for x in block}
+    if design.intercept_varies and INTERCEPT not in together:
+        mean = symbol("mu_alpha") if design.has_mean_intercept else "0"
+        lines.append([symbol("alpha", c), " ~ Normal(", mean, ", ", symbol("sigma_alpha"), ")"])
+    normal = [" ~ Normal(", symbol("mu_beta"), ", ", symbol("sigma_beta"), ")"]
+    about_zero = [" ~ Normal(0, ", symbol("sigma_beta"), ")"]
+    alone = [x for x in design.slopes if x not in together]
+    if alone and tuple(alone) == design.means == design.slopes:
+        of_each = " for each predictor" if len(alone) > 1 else ""
+        lines.append([symbol("beta", c), normal, of_each])
+    else:
+        for x in alone[:MOST_NAMED]:
+            of = normal if x in design.means else about_zero
+            lines.append([symbol("beta", [c, " ", name(x)]), of])
+    return lines
+
+
+def _joint(design: Design, block: tuple[str, ...], c: Any, number: str) -> list[Any]:
+    """The joint distribution of coefficients that correlate, and its covariance."""
+
+    def listed(intercept: str, slope: str, below: tuple[Any, ...] = ()) -> list[Any]:
+        """One symbol for each coefficient, with commas."""
+        each: list[Any] = []
+        for x in block[:MOST_NAMED]:
+            if slope == "mu_beta" and x not in design.population:
+                one: Any = "0"
+            elif x == INTERCEPT:
+                one = symbol(intercept, below)
+            else:
+                one = symbol(slope, [*below, " " if below else "", name(x)])
+            each += [", " if each else "", one]
+        return [*each, ", \N{HORIZONTAL ELLIPSIS}" if len(block) > MOST_NAMED else ""]
+
+    covariance = element("span", CAPITAL_SIGMA, element("sub", number) if number else None)
+    pair = len(block) == 2
+    of = name(", ".join(block)) if pair and len(design.pairs) > 1 else ""
+    drawn, means = listed("alpha", "beta", (c,)), listed("mu_alpha", "mu_beta")
+    sds, correlations = listed("sigma_alpha", "sigma_beta"), symbol("correlation", of)
+    words = "correlation " if pair else "correlations "
+    return [
+        ["(", drawn, ") ~ Normal((", means, "), ", covariance, ")"],
+        [covariance, ": standard deviations ", sds, "; ", words, correlations],
+    ]

@@ -13,7 +13,7 @@ from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding, from_json
-from radon_numpyro.model.models import GROUP, coordinates
+from radon_numpyro.model.coefficient_priors import parameter_priors
 from radon_numpyro.plots.styling import split_sites
 from radon_numpyro.report import figures
 from radon_numpyro.report.formulas import description, formulas, meaning
@@ -112,15 +112,11 @@ def data(numbers: Numbers) -> Html:
 
 def model(numbers: Numbers) -> Html:
     """The model in formulas and its priors in words."""
-    rows = []
-    design = numbers.labels.design
-    columns, sites = coordinates(design), numbers.model.sites(design)
-    for site in numbers.top_level:
-        dim = next((d for d in sites[site].dims if d != GROUP), None)
-        for k, x in enumerate([None] if dim is None else columns[dim]):
-            prior, means = prior_words(getattr(numbers.priors, site), k, numbers.prob)
-            key = site if x is None else f"{site}[{x}]"
-            rows.append([_parameter(numbers, key), prior, means])
+    priors = parameter_priors(numbers.model, numbers.labels.design, numbers.priors)
+    rows = [
+        [_parameter(numbers, key), *prior_words(one.prior, numbers.prob)]
+        for key, one in priors.items()
+    ]
     content = [
         element("p", description(numbers)),
         formulas(numbers),

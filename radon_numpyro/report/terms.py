@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,6 +177,43 @@ def _contrast_words(variable: str, code: str, kind: str, divisor: int) -> list[A
     return [name(variable), " ", name(code[2:]), f" against the mean of {against}{share}"]
 
 
+def coefficients(known: Mapping[str, Term], x: str) -> list[Any]:
+    """The coefficients of a column, of many groups, in words: "slopes of Days".
+
+    Parameters
+    ----------
+    known
+        From :func:`terms`.
+    x
+        Name of a column, or ``"Intercept"``.
+    """
+    if x == INTERCEPT:
+        return ["intercepts"]
+    term = known[x]
+    if term.is_interaction:
+        return ["interactions of ", *product([known[part] for part in term.factors])]
+    if term.curve:
+        return ["coefficients of ", name(x)]
+    if term.contrast:
+        return ["differences of ", *term.shown]
+    if term.category:
+        return ["levels of " if term.every_level else "differences of ", *term.shown]
+    return ["slopes of ", *term.shown]
+
+
+def product(parts: Sequence[Term]) -> list[Any]:
+    """The columns of an interaction with commas and a last "and".
+
+    Parameters
+    ----------
+    parts
+        Two terms or more.
+    """
+    joint = [", "] * (len(parts) - 2) + [" and "]
+    rest = zip(joint, (part.shown for part in parts[1:]), strict=True)
+    return [parts[0].shown, *(one for pair in rest for one in pair)]
+
+
 def _reference(notes: tuple[str, ...], category: str) -> str:
     """Reference level of a category, from a note such as ``Sex: Male against Female``."""
     of = [note for note in notes if note.startswith(f"{category}: ") and " against " in note]
@@ -239,8 +276,9 @@ def at_zero(numbers: Numbers, columns: Any) -> list[Any]:
     # All contrasts are 0 at the mean of the levels.
     contrasts = dict.fromkeys(t.contrast[0] for t in chosen if t.contrast)
     if contrasts:
-        verb = "are at the means of their levels" if len(contrasts) > 1 else None
-        said.append([joined(list(contrasts)), f" {verb or 'is at the mean of its levels'}"])
+        several = len(contrasts) > 1
+        verb = " are at the means of their levels" if several else " is at the mean of its levels"
+        said.append([joined(list(contrasts)), verb])
     said += [["the columns of ", name(x), " are 0"] for x in curves]
     between = [" and " if k == len(said) - 1 else ", " for k in range(len(said))]
     return [part for k, one in enumerate(said) for part in ([between[k]] if k else []) + one]

@@ -9,18 +9,19 @@ import numpy as np
 
 from radon_numpyro.data import digits
 from radon_numpyro.data.checks import plural
-from radon_numpyro.model.location_priors import LocationPrior
-from radon_numpyro.model.scale_priors import ScalePrior
+from radon_numpyro.model.location_priors import PriorFamily
 from radon_numpyro.report.html import Html, element
 from radon_numpyro.results.estimates import Estimate, Numbers
 
 MOST_NAMED, LONGEST = 5, 60
 ALPHA, BETA, EPSILON = "\N{GREEK SMALL LETTER ALPHA}", "β", "ε"
-GAMMA, MU, SIGMA = (
+GAMMA, MU, RHO, SIGMA = (
     "\N{GREEK SMALL LETTER GAMMA}",
     "\N{GREEK SMALL LETTER MU}",
+    "\N{GREEK SMALL LETTER RHO}",
     "\N{GREEK SMALL LETTER SIGMA}",
 )
+CAPITAL_SIGMA = "\N{GREEK CAPITAL LETTER SIGMA}"
 SYMBOLS = {
     "mu_alpha": (MU, ALPHA),
     "sigma_alpha": (SIGMA, ALPHA),
@@ -29,6 +30,7 @@ SYMBOLS = {
     "alpha": (ALPHA, ""),
     "beta": (BETA, ""),
     "gamma": (GAMMA, ""),
+    "correlation": (RHO, ""),
     "eps": (EPSILON, ""),
 }
 
@@ -99,15 +101,14 @@ def parameter(key: str) -> tuple[str, str]:
     return site, rest.removesuffix("]")
 
 
-def prior_words(prior: LocationPrior | ScalePrior, k: int, prob: float) -> tuple[str, str]:
+def prior_words(one: PriorFamily, prob: float) -> tuple[str, str]:
     """A prior of one parameter, with its numbers, and what it holds possible."""
-    one = prior.component(k)
     text = _typeset(one.text(digits.short))
     if not one.proper:
         return text, "any value above 0, all alike" if one.lower == 0 else "any value, all alike"
-    if np.isfinite(one.upper):
+    if one.lower == 0 and np.isfinite(one.upper):
         return text, f"anything up to {short(one.upper)}, and nothing above"
-    if np.isfinite(one.lower):
+    if one.lower == 0:
         end = one.quantile(prob)
         return text, f"{percent(prob)} below {number(end, end)}"
     low, high = (number(one.quantile(0.5 + s * prob / 2), one.sd) for s in (-1, 1))

@@ -32,8 +32,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import numpyro.distributions as dist
 import xarray as xr
+from numpyro import distributions as dist
 from numpyro import handlers
 from numpyro.infer import Predictive, log_likelihood
 

@@ -12,13 +12,12 @@ import xarray as xr
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding
-from radon_numpyro.model.coefficient_priors import columns_of_sites
+from radon_numpyro.model.coefficient_priors import parameter_priors
 from radon_numpyro.model.location_priors import PriorFamily
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.results.correlations import pair_names
+from radon_numpyro.results.estimates import Numbers
 from radon_numpyro.results.fit_reader import (
-    read_draws,
-    read_labels,
+    read_design,
     read_model,
     read_priors,
     read_statistics,
@@ -33,17 +32,14 @@ NARROW = 0.2
 
 
 class _Parameter(NamedTuple):
-    """A parameter: its site and column, draws (S,), its prior, and the one it has by default."""
+    """A parameter: name, site, column, draws (S,), its prior, and the one it has by default."""
 
+    name: str
     site: str
     column: str | None
     draws: np.ndarray
     prior: PriorFamily
     default: PriorFamily
-
-    @property
-    def name(self) -> str:
-        return self.site if self.column is None else f"{self.site}[{self.column}]"
 
     @property
     def narrow(self) -> bool:
@@ -78,17 +74,17 @@ def prior_only(
         ``ess_bulk`` by parameter.
     explained
         What was found of the data: slopes of predictors that these name need no second finding,
-        nor do the spreads of one group.
+        nor do spreads and correlations where there is one group.
     """
     if read_model(tree).eps_by_group:
         return ()
     found: list[_Parameter] = []
     named = " ".join(finding.what for finding in explained if not finding.caution)
     one_group = int((tree["constant_data"]["count"] > 0).sum()) == 1
-    for parameter in _parameters(tree, read_priors(tree)):
+    for parameter in _parameters(tree):
         name, site = parameter.name, parameter.site
         explained_already = repr(parameter.column) in named or (
-            one_group and site.startswith("sigma")
+            one_group and (site.startswith("sigma") or site == "correlation")
         )
         # No posterior is an improper prior.
         if explained_already or not parameter.prior.proper:
@@ -139,20 +135,10 @@ def _nothing_said(found: list[_Parameter], by_formula: bool) -> Finding:
     return Finding(what, "more data, or priors that say what you know: they are the answer here")
 
 
-def _parameters(tree: xr.DataTree, priors: Priors) -> Iterator[_Parameter]:
-    design = read_labels(tree).design
-    columns, top_level = columns_of_sites(design), read_model(tree).top_level(design)
+def _parameters(tree: xr.DataTree) -> Iterator[_Parameter]:
+    model, design = read_model(tree), read_design(tree)
+    draws = Numbers(tree, 0.9).parameters()
     defaults = Priors.weakly_informative(read_statistics(tree))
-    for site, draws in read_draws(tree, top_level).items():
-        prior, default = getattr(priors, site), getattr(defaults, site)
-        if draws.ndim == 1:
-            yield _Parameter(site, None, draws, prior.component(0), default.component(0))
-        elif site == "correlation":
-            for name, (i, j) in zip(pair_names(design), design.pairs, strict=True):
-                (block,) = (b for b in design.correlated if design.varying[i] in b)
-                of_pair = (p.of_pair(len(block)) for p in (prior, default))
-                yield _Parameter(site, name, draws[:, i, j], *of_pair)
-        else:
-            for k, name in enumerate(columns[site]):
-                own = (p.component(k) for p in (prior, default))
-                yield _Parameter(site, name, draws[:, k], *own)
+    usual = parameter_priors(model, design, defaults)
+    for name, own in parameter_priors(model, design, read_priors(tree)).items():
+        yield _Parameter(name, own.site, own.column, draws[name], own.prior, usual[name].prior)

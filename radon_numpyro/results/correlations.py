@@ -8,17 +8,6 @@ import xarray as xr
 from radon_numpyro.data.design import Design
 
 
-def pair_names(design: Design) -> list[str]:
-    """Names of the pairs of coefficients that correlate, such as ``"Intercept, Days"``.
-
-    Parameters
-    ----------
-    design
-        Which coefficients vary, and which of them correlate.
-    """
-    return [f"{design.varying[i]}, {design.varying[j]}" for i, j in design.pairs]
-
-
 def correlations(design: Design, draws: np.ndarray) -> dict[str, np.ndarray]:
     """Draws (S,) of each correlation by its name, ``correlation[Intercept, Days]``.
 
@@ -29,10 +18,9 @@ def correlations(design: Design, draws: np.ndarray) -> dict[str, np.ndarray]:
     draws
         Correlation matrices, shape (S, P, P).
     """
-    names = pair_names(design)
     return {
         f"correlation[{name}]": draws[:, i, j]
-        for name, (i, j) in zip(names, design.pairs, strict=True)
+        for name, (i, j) in zip(design.pair_names, design.pairs, strict=True)
     }
 
 
@@ -53,7 +41,7 @@ def pairs_alone(posterior: xr.Dataset, design: Design) -> xr.Dataset:
     pairs = xr.DataArray(
         values[..., rows, columns],
         dims=("chain", "draw", "pair"),
-        coords={"pair": pair_names(design)},
+        coords={"pair": list(design.pair_names)},
     )
     others = posterior.drop_vars(["correlation"])
     unused = [dim for dim in posterior["correlation"].dims if dim not in others.dims]

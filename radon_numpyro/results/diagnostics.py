@@ -32,6 +32,7 @@ from radon_numpyro.results.integration_checks import (
     nodes_in_words,
     unreliable,
 )
+from radon_numpyro.results.route_checks import routes_differ, routes_in_words
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
@@ -63,6 +64,9 @@ class Diagnosis:
         What the guide is good for; it does not bear on the draws. Empty where there was none.
     nodes
         Of an integration: how many nodes the draws are from, in words. Else empty.
+    routes
+        How far draws by NUTS are from an integration, or why that was not asked, in a sentence.
+        Empty where there is nothing to compare.
     """
 
     findings: tuple[Finding, ...]
@@ -72,6 +76,7 @@ class Diagnosis:
     min_bfmi: float
     advi_verdict: str
     nodes: str = ""
+    routes: str = ""
 
     @property
     def ok(self) -> bool:
@@ -113,6 +118,8 @@ class Diagnosis:
         lines = [head, self._checks()]
         for finding in self.findings:
             lines += finding.lines(command=command, again=again)
+        if self.routes:
+            lines.append(f"  {self.routes}")
         if self.advi_verdict:
             lines.append(f"  ADVI: {self.advi_verdict}")
         return "\n".join(lines)
@@ -137,7 +144,9 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     posterior = tree["posterior"].to_dataset()
     # R-hat and ESS go by ranks, to which infinity is a number like others.
     posterior = posterior.where(np.isfinite(posterior))
-    named, integrated = pairs_alone(posterior, read_design(tree)), is_integrated(tree)
+    named, integrated = posterior, is_integrated(tree)
+    if "correlation" in posterior:
+        named = pairs_alone(posterior, read_design(tree))
     table = effective_sizes(tree, named) if integrated else _table(named)
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
     # Without chains the draws are worth what they are together.
@@ -161,6 +170,7 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
             _saturated(stats["n_steps"].values, int(tree.attrs["max_tree_depth"])),
             _energy(bfmi, run),
         ]
+    of_draws.append(routes_differ(tree))
     if "priors" in tree.attrs:
         of_data += prior_only(tree, table, of_data)
     spoiled = not all(finding.caution for finding in of_data)
@@ -178,6 +188,7 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
         min_bfmi=bfmi,
         advi_verdict=str(tree["advi"].attrs["verdict"]) if "advi" in tree.children else "",
         nodes=nodes_in_words(tree) if integrated else "",
+        routes=routes_in_words(tree),
     )
 
 

@@ -181,8 +181,10 @@ class Numbers:
                     found[f"{site}[{x}]"] = draws[:, k]
         return found
 
-    def of_population(self, weights: np.ndarray) -> tuple[Estimate, Estimate]:
+    def of_population(self, weights: np.ndarray) -> tuple[Estimate, Estimate | None]:
         """The line at a row: in the average group, and in a group not seen.
+
+        The second is None where groups do not differ in it.
 
         Parameters
         ----------
@@ -195,6 +197,8 @@ class Numbers:
         population = [of_column[name] for name in population_columns(design)]
         own = np.array([of_column[name] for name in design.varying])
         mu = read_population(self.tree) @ population
+        if not self.model.population or not own.any():
+            return Estimate.of(mu, self.prob), None
         mean, variance = mu[:, None], variance_at(read_scales(self.tree), own)[:, None]
         low, high = mixture.interval(mean, variance, self.prob, "eti")
         moments = mixture.moments(mean, variance)

@@ -15,6 +15,7 @@ from radon_numpyro.data.labels import Labels
 from radon_numpyro.inference.methods import INTEGRATE, METHODS
 from radon_numpyro.model.models import MODELS
 from radon_numpyro.results.fit_reader import read_design, read_model
+from radon_numpyro.results.route_checks import ATTRIBUTE, check_routes
 
 _JSON = (
     "predictors",
@@ -110,6 +111,13 @@ def check_attributes(tree: xr.DataTree, name: str) -> Labels:
         from_json(str(tree.attrs.get("findings", "[]")))
     except ValueError as error:
         raise ValueError(f"Expected attribute findings of {name}; {error}") from error
+    if ATTRIBUTE in tree.attrs:
+        try:
+            check_routes(_parsed(tree, name, ATTRIBUTE))
+        except ValueError as error:
+            raise ValueError(
+                f"Expected attribute {ATTRIBUTE} of {name} to fit it; {error}"
+            ) from None
     notes = _parsed(tree, name, "notes") if "notes" in tree.attrs else []
     if not _is_list_of(notes, str):
         raise ValueError(f"Expected attribute notes of {name} to list texts; got {notes!r}")
@@ -142,7 +150,7 @@ def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -
     ):
         raise ValueError(
             f"Expected attribute design of {name} to list different columns of population and "
-            f"varying; got {columns!r}"
+            f"varying, and blocks of columns that correlate; got {tree.attrs['design']}"
         )
     try:
         design = read_design(tree)

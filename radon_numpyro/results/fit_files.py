@@ -16,11 +16,12 @@ import numpy as np
 import xarray as xr
 
 from radon_numpyro.data.checks import first_few
+from radon_numpyro.data.design import Design
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.whole_files import write_whole
 from radon_numpyro.inference.methods import INTEGRATE
 from radon_numpyro.model.coefficient_priors import columns_of_sites
-from radon_numpyro.model.models import Model, coordinates
+from radon_numpyro.model.models import COEFFICIENT, COEFFICIENT_OTHER, Model, coordinates
 from radon_numpyro.results.datatree import column_dim, group_dim, site_dims
 from radon_numpyro.results.fit_attributes import check_attributes, check_group
 from radon_numpyro.results.fit_reader import (
@@ -32,6 +33,8 @@ from radon_numpyro.statistics.consistency import as_statistics
 
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
 _MOMENTS = ("means", "sds")
+# Largest error of an entry of a correlation matrix, in draws of single precision.
+ROUNDING = 1e-4
 
 
 class Variable(NamedTuple):
@@ -145,6 +148,7 @@ def check_fit(tree: xr.DataTree, name: str) -> None:
                 _check_variable(dataset[variable], where, wanted)
             elif wanted.required:
                 raise ValueError(f"Expected {name} to be a fit; got no {variable} in {path}")
+    _check_correlation(tree, name, labels.design)
     _check_numbers(tree, name, labels)
 
 
@@ -254,6 +258,31 @@ def _check_variable(array: xr.DataArray, where: str, wanted: Variable) -> None:
                 f"Expected {where} to be finite{least}; got {int(wrong.sum())} of {wrong.size} "
                 f"others: {first_few(values[wrong].tolist())}"
             )
+
+
+def _check_correlation(tree: xr.DataTree, name: str, design: Design) -> None:
+    """Refuse draws that are no correlation matrices of the coefficients that correlate."""
+    posterior = tree["posterior"].to_dataset()
+    if "correlation" not in posterior:
+        return
+    where = f"/posterior/correlation of {name}"
+    if not design.correlated:
+        raise ValueError(f"Expected no {where}: its design has no correlated coefficients; got one")
+    dims = "chain", "draw", COEFFICIENT, COEFFICIENT_OTHER
+    draws = posterior["correlation"].transpose(*dims).to_numpy().astype(np.float64)
+    size = draws.shape[-1]
+    free = np.zeros((size, size), dtype=bool)
+    free[tuple(np.array(design.pairs).T)] = True
+    others = ~(free | free.T)
+    wrong = (np.abs(draws - np.swapaxes(draws, -1, -2)) > ROUNDING).any(axis=(-2, -1))
+    wrong |= (np.abs(draws - np.eye(size))[..., others] > ROUNDING).any(axis=-1)
+    wrong |= np.linalg.eigvalsh(draws)[..., 0] < -ROUNDING
+    if wrong.any():
+        raise ValueError(
+            f"Expected {where} to have correlation matrices: symmetric, positive semidefinite, "
+            "with ones on the diagonal and zeros for coefficients that are independent; got "
+            f"{int(wrong.sum())} of {wrong.size} draws that are not"
+        )
 
 
 def _check_numbers(tree: xr.DataTree, name: str, labels: Labels) -> None:

@@ -160,10 +160,7 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     TypeError, ValueError
         If it is something else.
     """
-    labels = read_labels(tree)
-    sites = read_model(tree).sites(labels.design)
-    names = [name for name, site in sites.items() if site.is_scale or name == "correlation"]
-    return read_draws(tree, names)
+    return read_draws(tree, read_model(tree).scales(read_design(tree)))
 
 
 def read_draws(tree: xr.DataTree, sites: Iterable[str]) -> dict[str, np.ndarray]:

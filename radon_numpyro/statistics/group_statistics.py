@@ -271,9 +271,8 @@ class GroupStatistics:
         Codes for missing values and predictors far from zero show in the rows alone; see
         :meth:`GroupedData.audit`.
         """
-        s = self._sums()
-        moments = (s.count, s.means, s.products)
-        return audit_moments(*moments, self.labels, self.lost_groups, self.formula)
+        s, of = self._sums(), (self.labels, self.lost_groups, self.formula)
+        return audit_moments(s.count, s.means, s.products, *of)
 
     def sum_of_squares(self, alpha: Any, beta: Any) -> Any:
         """Residual sum of squares of each group about a line.
@@ -394,8 +393,7 @@ class GroupStatistics:
         if isinstance(rows, GroupStatistics):
             return self.merge(rows)
         if self.formula:
-            stored = ModelFormula.from_json(self.formula)
-            return self.merge(self.from_formula(stored, rows))
+            return self.merge(self.from_formula(ModelFormula.from_json(self.formula), rows))
         names = self.labels
         return self.merge(
             self.from_frame(rows, y=names.outcome, x=names.predictors, group=names.group)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -160,6 +161,24 @@ def test_statistics_go_on(folder, end_after):
     tree = resume(folder, progress_bar=False)
     assert "observed_data" not in tree.children
     assert_same_tree(tree, uninterrupted(data=statistics))
+
+
+@pytest.mark.slow
+def test_correlated_coefficients_go_on(folder, end_after):
+    labels = towns().labels
+    design = replace(labels.design, correlated=(labels.design.varying,))
+    data = replace(towns(), labels=replace(labels, design=design))
+    expected = uninterrupted(data=data)
+    assert expected["posterior"]["correlation"].std() > 0.1
+    for moment in (2, 3):
+        end_after(moment)
+        try:
+            tree = fit(data, checkpoint=folder, **SETTINGS)
+        except KeyboardInterrupt:
+            assert moment == 2
+    assert tree["posterior"].sizes["draw"] == 20
+    end_after(2)
+    assert_same_tree(resume(folder, progress_bar=False), expected)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dense import equations_of, make_priors
+from dense import HIERARCHICAL, equations_of, make_priors
 from fits import towns
 from scipy import stats
 
@@ -17,7 +17,8 @@ from radon_numpyro import (
     fit,
 )
 from radon_numpyro.inference.advi_start import mean_field_start
-from radon_numpyro.inference.integration import _Target, integrate_scales
+from radon_numpyro.inference.integration import integrate_scales
+from radon_numpyro.inference.scale_density import ScaleDensity
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
@@ -31,8 +32,8 @@ def test_integration_weights_points_by_the_prior_of_each_scale(unequal_data):
         sigma_beta=HalfStudentT(3.0, [0.5, 2.0]),
         eps=Exponential(1.5),
     )
-    points = np.random.default_rng(0).normal(0.0, 1.0, (20, 4))
-    target = _Target(equations, flat)
+    points = np.random.default_rng(0).uniform(0.1, 2.0, (20, 4))
+    target = ScaleDensity(equations, flat, HIERARCHICAL)
     scales = target.scales(points)
     log_prior = (
         stats.halfcauchy(0, 0.7).logpdf(scales["sigma_alpha"])
@@ -42,7 +43,16 @@ def test_integration_weights_points_by_the_prior_of_each_scale(unequal_data):
         )
         + stats.expon(0, 1 / 1.5).logpdf(scales["eps"])
     )
-    found = _Target(equations, others)(points) - target(points)
+    density = ScaleDensity(equations, others, HIERARCHICAL)
+    # The coordinates have other units under other priors.
+    unit = density.coordinates.values(np.full((1, 4), np.arcsinh(1.0)))
+    values = target.coordinates.values(points)
+    moved = np.arcsinh(np.vstack([values.scale, values.eps]) / np.vstack([unit.scale, unit.eps])).T
+
+    def without_jacobian(density, points):
+        return density.at_nodes(points)[0] - density.coordinates.values(points).log_jacobian
+
+    found = without_jacobian(density, moved) - without_jacobian(target, points)
     np.testing.assert_allclose(found, log_prior, rtol=1e-8, atol=1e-8)
 
 

@@ -235,7 +235,7 @@ def test_trace_of_a_single_parameter_has_a_line_for_each_chain():
         np.testing.assert_allclose(left.lines[chain].get_ydata(), density)
         assert line.get_color() == left.lines[chain].get_color()
     assert len(lines) == len(left.lines) == CHAINS
-    assert left.get_title(loc="left") == right.get_ylabel() == "mu_beta[age]"
+    assert left.get_title(loc="left") == right.get_title(loc="left") == "mu_beta[age]"
     assert left.get_xlabel() == "mean slope, log_radon per unit of age"
     assert axes[-1, 1].get_xlabel() == "draw"
     assert legend_texts(left.figure.legends[0]) == ["chain 0", "chain 1"]

@@ -89,19 +89,24 @@ def test_a_slope_not_identified_alone_leaves_only_its_intercept_and_the_axis_alo
     assert legend_texts(plane.figure.legends[0]) == names
 
 
+def assert_shares_inside(plane, mean, covariance):
+    """Two ellipses hold half and 95 % of a bivariate Normal distribution."""
+    inner, outer = (p for p in plane.patches if isinstance(p, Ellipse))
+    sample = np.random.default_rng(0).multivariate_normal(mean, covariance, size=100_000)
+    for ellipse, share in ((inner, 0.5), (outer, 0.95)):
+        assert ellipse.center == pytest.approx(mean)
+        to_unit_circle = ellipse.get_patch_transform().inverted().transform
+        inside = (to_unit_circle(sample) ** 2).sum(1) <= 1
+        assert inside.mean() == pytest.approx(share, abs=0.005)
+
+
 def test_ellipses_hold_half_and_95_percent_of_the_population():
     trees = make_trees(predictors=("floor", "age"))
     plane, _ = plot_shrinkage(trees, predictor="age")
-    draws = trees["hierarchical"]["posterior"].to_dataset().sel(predictor="age").mean()
-    mean = float(draws["mu_alpha"]), float(draws["mu_beta"])
-    sd = np.array((float(draws["sigma_alpha"]), float(draws["sigma_beta"])))
-    inner, outer = (p for p in plane.patches if isinstance(p, Ellipse))
-    sample = np.random.default_rng(0).normal(size=(100_000, 2))
-    for ellipse, share in ((inner, 0.5), (outer, 0.95)):
-        assert ellipse.center == pytest.approx(mean)
-        radii = np.array((ellipse.width, ellipse.height)) / 2
-        inside = (((sample * sd) / radii) ** 2).sum(1) <= 1
-        assert inside.mean() == pytest.approx(share, abs=0.005)
+    draws = trees["hierarchical"]["posterior"].to_dataset().sel(predictor="age")
+    mean = float(draws["mu_alpha"].mean()), float(draws["mu_beta"].mean())
+    variance = [float((draws[site] ** 2).mean()) for site in ("sigma_alpha", "sigma_beta")]
+    assert_shares_inside(plane, mean, np.diag(variance))
     np.testing.assert_allclose(markers(plane, "#000000", marker="+"), [mean])
     assert plane.get_ylabel() == "slope, log_radon per unit of age"
 

@@ -27,7 +27,7 @@ from radon_numpyro.report.words import prior_words
     ],
 )
 def test_a_prior_is_written_with_what_it_holds_possible(prior, k, text, means):
-    written, words = prior_words(prior, k, 0.9)
+    written, words = prior_words(prior.component(k), 0.9)
     assert written == text
     assert words.replace("\N{NO-BREAK SPACE}", " ") == means
 
@@ -42,6 +42,6 @@ def test_a_prior_is_written_with_what_it_holds_possible(prior, k, text, means):
 )
 def test_the_end_of_the_interval_is_that_of_scipy(prior, reference, text):
     """Else a reader would be told a wrong reach of the prior."""
-    written, words = prior_words(prior, 0, 0.9)
+    written, words = prior_words(prior.component(0), 0.9)
     assert written == text
     assert float(words.split("below ")[1]) == pytest.approx(reference.ppf(0.95), rel=0.05)

@@ -113,7 +113,8 @@ def test_contrasts_and_products_of_three_columns_have_sentences_too(monkeypatch)
         "where sex is female and C(track, contr.sum) is at the mean of its levels and other "
         "predictors are the same, goes with a difference of",
         f"In every group alike, {sum_p}, where ses is 0 and sex is female and other predictors",
-        "In every group alike, one unit of the linear trend over the levels of C(form, contr.poly) , other",
+        "In every group alike, one unit of the linear trend over the levels of C(form, contr.poly) "
+        ", other predictors being the same, goes with a difference of",
         "the quadratic trend over the levels of C(form, contr.poly) ",
         "C(town, contr.helmert) c against the mean of the levels before it (their difference "
         "divided by 3), other predictors being the same, goes with",
@@ -148,7 +149,7 @@ def test_the_columns_of_a_curve_are_told_together(curves):
     """One by one they say nothing: none of them differs while the others stay the same."""
     text = text_of(html_report(curves))
     for sentence in (
-        "How does I(score^2) vary with poly(age, 2) , sex and ns(age, 3) , and",
+        "How does I(score^2) vary with sex , poly(age, 2) and ns(age, 3) , and",
         "I(score^2) follows a curve, ns(age, 3) : the 3 coefficients of it in the results say "
         "little one by one.",
         "The curve ns(age, 3) differs with sex male : the 3 coefficients",
@@ -156,7 +157,7 @@ def test_the_columns_of_a_curve_are_told_together(curves):
         "little one by one. Groups differ in it.",
         "Groups differ in the difference between sex male and female : the model expects",
         "sex male instead of female in the average group, where the columns of ns(age, 3) are 0",
-        "sd of sex male instead of female, between groups",
+        "sd of the differences of sex male between groups",
         "All of this is of I(score^2) , the outcome of the formula.",
         "I(score^2) ~ 1 + sex + ns(age, 3) + ns(age, 3):sex + (1 + sex + poly(age, 2) || school )",
         "Contrasts and curves are at the means of their columns.",

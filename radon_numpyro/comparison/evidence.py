@@ -1,0 +1,165 @@
+r"""How probable are the outcomes under a model and its priors? Log evidence, and Bayes factors.
+
+.. math:: \log p(y) = \log \int p(y \mid \theta)\, p(\theta)\, d\theta
+
+The coefficients are integrated out in closed form and the scales numerically, with a standard
+error (``inference/integration.py``). In the individual model each group has one scale, and at any
+:math:`\epsilon` the evidence of a group is :math:`p(y_c \mid \epsilon)\, p(\epsilon) / p(\epsilon
+\mid y_c)`, whose denominator is known on a grid (Chib 1995).
+
+The difference of two log evidences is the logarithm of a Bayes factor. Unlike a score of rows left
+out it depends on the priors, however many rows there are: a prior that is ten times as wide on a
+coefficient that only one of the models has costs that model about log 10. So it is given only where
+the fits have the same priors on what they share, and none where a prior is improper.
+
+References
+----------
+Chib (1995), Marginal likelihood from the Gibbs output, doi:10.1080/01621459.1995.10476635. Kass and
+Raftery (1995), Bayes factors, doi:10.1080/01621459.1995.10476572.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from radon_numpyro.comparison.held_out import Score
+from radon_numpyro.gaussian.marginal import individual_log_density
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import individual_prior
+from radon_numpyro.inference.integration import integrate_scales
+from radon_numpyro.inference.inversion import eps_quadrature
+from radon_numpyro.model.coefficient_priors import columns_of_sites
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.results.fit_reader import read_design, read_model, read_priors, read_statistics
+from radon_numpyro.results.integration_checks import NODES
+
+WARNING = (
+    "A log evidence depends on the priors, also where the estimates do not: before you rely on a "
+    "difference, see whether it stands with priors twice and half as wide."
+)
+UNKNOWN = Score(float("nan"), float("nan"))
+
+
+def evidence_columns(fits: Mapping[str, xr.DataTree], *, seed: int = 0) -> tuple[pd.DataFrame, str]:
+    """Log evidence and Bayes factors of fits of the same outcome, and what to know of them.
+
+    Parameters
+    ----------
+    fits
+        Fits by label.
+    seed
+        Seed of the nodes.
+
+    Returns
+    -------
+    table, words
+        A row a fit; a warning, or why there are no Bayes factors.
+    """
+    scores = {label: log_evidence(tree, seed=seed) for label, tree in fits.items()}
+    table = pd.DataFrame(
+        {
+            "log_evidence": [score.value for score in scores.values()],
+            "log_evidence_se": [score.se for score in scores.values()],
+        },
+        index=list(scores),
+    )
+    if table["log_evidence"].isna().all():
+        return table, ""
+    different = without_bayes_factors(fits)
+    if different:
+        return table, different
+    best = table["log_evidence"].idxmax()
+    difference = table["log_evidence"] - table.loc[best, "log_evidence"]
+    error = np.hypot(table["log_evidence_se"], table.loc[best, "log_evidence_se"])
+    table = table.assign(
+        log_bayes_factor=difference,
+        log_bayes_factor_se=error.where(table.index != best, 0.0),
+    )
+    return table, WARNING
+
+
+def log_evidence(tree: xr.DataTree, *, seed: int = 0) -> Score:
+    """Log evidence of the model of a fit, in nats, and its standard error.
+
+    Parameters
+    ----------
+    tree
+        A fit, by whatever method.
+    seed
+        Seed of the nodes, where the fit has none.
+
+    Returns
+    -------
+    Score
+        NaN where a prior is improper or the integration is not reliable.
+    """
+    model, priors = read_model(tree), read_priors(tree)
+    if not all(getattr(priors, site).proper for site in _sites(tree)):
+        return UNKNOWN
+    if NODES in tree.children:
+        about = tree[NODES].attrs
+        if not about["reliable"]:
+            return UNKNOWN
+        return Score(float(about["log_evidence"]), float(about["log_evidence_error"]))
+    equations = NormalEquations.from_statistics(read_statistics(tree))
+    if model.eps_by_group:
+        return Score(_of_individual(equations, priors), 0.0)
+    found = integrate_scales(equations, priors, model=model.name, seed=seed)
+    return Score(found.log_evidence, found.log_evidence_error) if found.reliable else UNKNOWN
+
+
+def _of_individual(equations: NormalEquations, priors: Priors) -> float:
+    """Log evidence of the individual model: that of its groups, each at its densest node."""
+    eps, log_weight = eps_quadrature(equations, priors)
+    groups = np.arange(eps.shape[1])
+    best = 1 + log_weight[1:-1].argmax(0)
+    log_eps = np.log(eps)
+    step = 0.5 * (log_eps[best + 1, groups] - log_eps[best - 1, groups])
+    posterior = log_weight[best, groups] - np.log(step)
+    at = eps[best, groups]
+    likelihood = individual_log_density(equations, at, *individual_prior(equations, priors))
+    joint = likelihood + priors.eps.log_density(at) + log_eps[best, groups]
+    return float((joint - posterior).sum())
+
+
+def without_bayes_factors(fits: Mapping[str, xr.DataTree]) -> str:
+    """Why fits of the same outcome have no Bayes factors, as a sentence; empty if they have.
+
+    Parameters
+    ----------
+    fits
+        Fits by label.
+    """
+    (first, reference), *others = ((label, _prior_texts(tree)) for label, tree in fits.items())
+    for label, own in others:
+        for name in reference.keys() & own.keys():
+            if reference[name] != own[name]:
+                return (
+                    f"No Bayes factors: {first!r} and {label!r} have different priors of {name}, "
+                    f"{reference[name]} and {own[name]}. Give both fits the same priors."
+                )
+    return ""
+
+
+def _prior_texts(tree: xr.DataTree) -> dict[str, str]:
+    """The prior of each parameter, by site and column."""
+    priors, columns = read_priors(tree), columns_of_sites(read_design(tree))
+    found = {}
+    for site in _sites(tree):
+        prior = getattr(priors, site)
+        if site not in columns:
+            found[site] = str(prior)
+        else:
+            for k, column in enumerate(columns[site]):
+                found[f"{site}[{column}]"] = str(prior.component(k))
+    return found
+
+
+def _sites(tree: xr.DataTree) -> list[str]:
+    """Sites with a prior of their own, those of correlations aside, which are always proper."""
+    names = read_model(tree).top_level(read_design(tree))
+    return [name for name in names if name != "correlation"]

@@ -1,0 +1,221 @@
+r"""Do two routes lead to one posterior? Draws by NUTS beside integration over the scales.
+
+The two share the algebra of the density and little else, so that a chain that has not found a part
+of the posterior, or a proposal that does not cover it, shows as a difference. For each parameter of
+all groups together
+
+.. math:: z = \frac{|\bar x_\mathrm{NUTS} - \bar x_\mathrm{nodes}|}
+                   {\sqrt{e_\mathrm{NUTS}^2 + e_\mathrm{nodes}^2}}
+
+with the Monte Carlo standard error of the draws and the scatter of the independent shifts of the
+nodes. Standard deviations are compared as :math:`\sinh^{-1}(\sigma/c)` with c the median,
+correlations as :math:`\tanh^{-1} r`, eps as its logarithm: where there are few groups, means of
+standard deviations themselves hang on a few draws far out. Of some dozens of parameters of one
+posterior the largest z is about 2 to 3.
+
+References
+----------
+Geyer (1992), Practical Markov chain Monte Carlo, doi:10.1214/ss/1177011137, for the standard error
+of the draws.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.data.design import Design
+from radon_numpyro.gaussian.designs import by_design
+from radon_numpyro.gaussian.marginal import marginal
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import population_prior, scale_vector
+from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
+from radon_numpyro.inference.methods import MAX_MARGINAL_SLOPES
+from radon_numpyro.model.correlations import root_of_correlation
+from radon_numpyro.model.models import COEFFICIENT, Model, coordinates
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+# Largest part of a run that the check may take, unless it takes less than so many seconds.
+SHARE, FREE_SECONDS = 0.1, 0.5
+# Evaluations of the density that an integration takes, about.
+EVALUATIONS = 6000
+# Points at which the density is timed; seconds at one point after which no more are timed.
+TIMED, LONG = 64, 0.005
+
+Draws = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TwoRoutes:
+    """What came of the comparison.
+
+    Attributes
+    ----------
+    largest
+        Largest difference of any parameter, in standard errors of both.
+    parameter
+        That parameter.
+    skipped
+        Why the routes were not compared; then the others are 0 and empty.
+    """
+
+    largest: float = 0.0
+    parameter: str = ""
+    skipped: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As an attribute of a result has it, in JSON."""
+        if self.skipped:
+            return {"skipped": self.skipped}
+        return {"largest": float(self.largest), "parameter": self.parameter}
+
+
+def compare_routes(
+    statistics: GroupStatistics, priors: Priors, draws: Draws, *, seconds: float, seed: int = 0
+) -> TwoRoutes:
+    """Integrate over the scales and compare with draws by NUTS.
+
+    Parameters
+    ----------
+    statistics, priors
+        What was fitted.
+    draws
+        Draws of the sites of the hierarchical model, shape (chains, draws, ...).
+    seconds
+        Time that the run took so far. The check may take a tenth of it, or half a second.
+    seed
+        Seed of the nodes.
+
+    Returns
+    -------
+    TwoRoutes
+    """
+    equations = by_design(NormalEquations.from_statistics(statistics))
+    if len(equations.design.slopes) > MAX_MARGINAL_SLOPES:
+        return TwoRoutes(skipped="too many slopes vary to integrate over their spreads")
+    expected = EVALUATIONS * seconds_an_evaluation(equations, priors, draws)
+    if expected > max(SHARE * seconds, FREE_SECONDS):
+        return TwoRoutes(
+            skipped=f"integration would take about {expected:.0f} s, over a tenth of the run"
+        )
+    posterior = integrate_scales(equations, priors, seed=seed)
+    if not posterior.reliable:
+        verdict = posterior.verdict.rstrip(".")
+        return TwoRoutes(skipped=verdict[0].lower() + verdict[1:])
+    found = differences(posterior, draws)
+    parameter = max(found, key=found.__getitem__)
+    return TwoRoutes(found[parameter], parameter)
+
+
+def differences(posterior: ScalePosterior, draws: Draws) -> dict[str, float]:
+    """Differences of the means in standard errors of both, by parameter.
+
+    Parameters
+    ----------
+    posterior
+        Nodes of the scales.
+    draws
+        Draws of the sites of the hierarchical model, shape (chains, draws, ...).
+    """
+    design = posterior.equations.design
+    sites = Model.named("hierarchical").sites(design)
+    moments, errors = posterior.moments(), posterior.errors()
+    found: dict[str, float] = {}
+    for name, site in sites.items():
+        if not site.is_top_level:
+            continue
+        drawn = np.asarray(draws[name], dtype=float)
+        if name in posterior.scales:
+            nodes = posterior.scales[name]
+            drawn, nodes = _coordinates(name, drawn, nodes, posterior.weights, design)
+            mean, error = _mean_and_error(posterior, nodes)
+        else:
+            mean, error = np.ravel(moments[name][0]), np.ravel(errors[name])
+        drawn = drawn.reshape(*drawn.shape[:2], -1)
+        both = np.hypot(error, _monte_carlo_error(drawn))
+        z = np.abs(drawn.mean((0, 1)) - mean) / np.where(both > 0, both, np.inf)
+        found |= dict(zip(_names(name, site.dims, design), z.tolist(), strict=True))
+    return found
+
+
+def seconds_an_evaluation(equations: NormalEquations, priors: Priors, draws: Draws) -> float:
+    """Time that the density of the scales takes at one point, measured at some draws.
+
+    Parameters
+    ----------
+    equations, priors
+        What was fitted.
+    draws
+        Draws of the scales, shape (chains, draws, ...).
+    """
+    names = [n for n in ("sigma_alpha", "sigma_beta", "correlation", "eps") if n in draws]
+    some = {n: np.asarray(draws[n], dtype=float) for n in names}
+    some = {n: v.reshape(-1, *v.shape[2:])[:TIMED] for n, v in some.items()}
+    root = root_of_correlation(some["correlation"]) if "correlation" in some else None
+    prior = population_prior(equations, priors, Model.named("hierarchical"))
+
+    def seconds_of(size: int) -> float:
+        # Of this thread: others may keep the machine busy.
+        started = time.thread_time()
+        of_size = None if root is None else root[..., :size]
+        marginal(equations, scale_vector(some)[:, :size], some["eps"][:size], prior, of_size)
+        return time.thread_time() - started
+
+    alone = min(seconds_of(1) for _ in range(2))
+    # Where one point takes that long, a call costs next to nothing beside it.
+    if alone > LONG:
+        return alone
+    size = len(some["eps"])
+    return min(seconds_of(size) for _ in range(2)) / size
+
+
+def _coordinates(
+    name: str, drawn: np.ndarray, nodes: np.ndarray, weights: np.ndarray, design: Design
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws and nodes of a site where their means are stable."""
+    if name == "correlation":
+        rows, columns = np.array(design.pairs).T
+        near = 1.0 - 1e-12
+        return tuple(
+            np.arctanh(np.clip(v[..., rows, columns], -near, near)) for v in (drawn, nodes)
+        )
+    if name == "eps":
+        return np.log(drawn), np.log(nodes)
+    nodes = nodes.reshape(len(nodes), -1)
+    order = np.argsort(nodes, axis=0)
+    middle = (np.cumsum(weights[order], axis=0) < 0.5).sum(0)
+    unit = np.take_along_axis(nodes, np.take_along_axis(order, middle[None], 0), 0)[0]
+    unit = np.where(unit > 0, unit, 1.0)
+    return np.arcsinh(drawn.reshape(*drawn.shape[:2], -1) / unit), np.arcsinh(nodes / unit)
+
+
+def _mean_and_error(posterior: ScalePosterior, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean of values (S, ...), and its error by the scatter over the shifts."""
+    values = values.reshape(len(values), -1)
+    mean, count = posterior.weights @ values, posterior.num_shifts
+    parts = np.zeros((count, values.shape[1]))
+    np.add.at(parts, posterior.shift, posterior.weights[:, None] * (values - mean))
+    return mean, np.sqrt(count / (count - 1) * np.square(parts).sum(0))
+
+
+def _monte_carlo_error(drawn: np.ndarray) -> np.ndarray:
+    """Standard error of the means of draws, shape (chains, draws, n)."""
+    from arviz_stats.base.array import array_stats
+
+    ess = array_stats.ess(drawn, chain_axis=0, draw_axis=1, method="mean")
+    return np.asarray(drawn.std((0, 1)) / np.sqrt(ess))
+
+
+def _names(site: str, dims: tuple[str, ...], design: Design) -> list[str]:
+    """Names of the entries of a site."""
+    if not dims:
+        return [site]
+    if dims[0] == COEFFICIENT:
+        varying = design.varying
+        return [f"{site}[{varying[i]}, {varying[j]}]" for i, j in design.pairs]
+    return [f"{site}[{column}]" for column in coordinates(design)[dims[0]]]

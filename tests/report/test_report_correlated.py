@@ -1,0 +1,86 @@
+"""Pages about correlated coefficients: their joint distribution, priors and answers in words."""
+
+import pytest
+from fits import CORRELATED, correlated_fit
+from scipy import stats
+from test_report_designs import text_of
+
+from radon_numpyro import html_report
+
+pytestmark = pytest.mark.usefixtures("agg")
+
+
+LETTERS = {
+    "\N{GREEK SMALL LETTER ALPHA}": "alpha",
+    "\N{GREEK SMALL LETTER BETA}": "beta",
+    "\N{GREEK SMALL LETTER MU}": "mu",
+    "\N{GREEK SMALL LETTER RHO}": "rho",
+    "\N{GREEK SMALL LETTER SIGMA}": "sigma",
+    "\N{GREEK CAPITAL LETTER SIGMA}": "Sigma",
+    "\N{NO-BREAK SPACE}": " ",
+    "\N{MINUS SIGN}": "-",
+}
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """What a reader sees, Greek letters by their names."""
+    pages = {name: text_of(html_report(correlated_fit(name))) for name in CORRELATED}
+    return {name: text.translate(str.maketrans(LETTERS)) for name, text in pages.items()}
+
+
+SENTENCES = {
+    "pair": (
+        "whose mean, spread and correlation are estimated too",
+        "( alpha site , beta site a ) ~ Normal(( mu alpha , mu beta a ), Sigma )",
+        "Sigma : standard deviations sigma alpha , sigma beta a ; correlation rho",
+        "| says that the coefficients of a group are correlated:",
+        "y ~ 1 + a + b + c + (1 + a | site )",
+        "rho Intercept, a : correlation of intercepts and slopes of a between groups LKJ(2)",
+        "Between groups, the intercepts and the slopes of a correlate by 0.",
+        "where the intercepts are higher, the slopes of a tend to be higher.",
+        "Intercepts are the levels of groups where a is 0;",
+    ),
+    "blocks": (
+        "whose mean, spread and correlations are estimated too",
+        "( alpha site , beta site a ) ~ Normal(( mu alpha , mu beta a ), Sigma 1 )",
+        "( beta site b , beta site c ) ~ Normal(( mu beta b , mu beta c ), Sigma 2 )",
+        "Sigma 2 : standard deviations sigma beta b , sigma beta c ; correlation rho b, c",
+        "y ~ 1 + a + b + c + (1 + a | site ) + (0 + b + c | site )",
+        "the slopes of b and the slopes of c correlate by -0.",
+        "where the slopes of b are higher, the slopes of c tend to be lower.",
+    ),
+    "three": (
+        "( alpha site , beta site a , beta site b ) ~ Normal(( mu alpha ,",
+        "standard deviations sigma alpha , sigma beta a , sigma beta b ; correlations rho",
+        "the slopes of a and the slopes of b correlate by",
+        "All groups share the coefficients of c .",
+        "y ~ 1 + a + b + c + (1 + a + b | site )",
+    ),
+    "levels": (
+        "z ~ 0 + level + (0 + level | site )",
+        "the levels of level high and the levels of level low correlate by",
+        "sd of the levels of level mid between groups",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_the_page_says_how_coefficients_vary_together(texts, name):
+    """A reader who knows no notation learns what correlates, and in which direction."""
+    for sentence in SENTENCES[name]:
+        assert sentence in texts[name], texts[name]
+    assert "There is no figure" not in texts[name]
+    size = 2 if name in ("pair", "blocks") else 3
+    within = f"{2 * stats.beta(1 + size / 2, 1 + size / 2).ppf(0.95) - 1:.2f}"
+    assert f"LKJ(2) 90 % between -{within} and {within}" in texts[name]
+
+
+def test_a_correlation_whose_sign_is_open_is_said_to_be(texts):
+    """Nobody may read a direction out of an interval that holds both."""
+    open_signs = texts["three"].count("the data do not settle of which sign")
+    tree = correlated_fit("three")
+    matrix = tree["posterior"]["correlation"]
+    ends = matrix.quantile((0.05, 0.95), dim=("chain", "draw")).values
+    expected = sum(ends[0, i, j] <= 0 <= ends[1, i, j] for i, j in ((0, 1), (0, 2), (1, 2)))
+    assert 0 < expected == open_signs
