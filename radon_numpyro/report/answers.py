@@ -53,11 +53,15 @@ def question(numbers: Numbers) -> Html:
         if not design.varies_throughout:
             differ: list[list[Any]] = [["its level"]] if design.intercept_varies else []
             if design.slopes:
-                slopes = "the slopes of " if len(design.slopes) > 1 else "the slope of "
-                differ.append([slopes, listing(design.slopes)])
+                known = terms(numbers)
+                measured = dict.fromkeys(known[x].variable for x in design.slopes)
+                numeric = all(known[x].is_measured and not known[x].category for x in design.slopes)
+                what = "slope" if numeric else "coefficient"
+                slopes = f"the {what}{'s' if len(design.slopes) > 1 else ''} of "
+                differ.append([slopes, listing(list(measured))])
             verb = "do" if len(differ) > 1 or len(design.slopes) > 1 else "does"
-            what = [part for k, one in enumerate(differ) for part in [" and "][: k > 0] + one]
-            end = [f", and how much {verb} ", what, " differ between ", many]
+            told = [part for k, one in enumerate(differ) for part in [" and "][: k > 0] + one]
+            end = [f", and how much {verb} ", told, " differ between ", many]
     elif numbers.model.by_group:
         end = [" in each of ", many, ", every group taken on its own"]
     return element("p", asked, end, "?", class_="question")

@@ -7,7 +7,15 @@ from typing import Any
 
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.report.html import Html, element
-from radon_numpyro.report.terms import Term, at_zero, coefficients, formula, partners, terms
+from radon_numpyro.report.terms import (
+    Term,
+    at_zero,
+    coefficient,
+    coefficients,
+    formula,
+    partners,
+    terms,
+)
 from radon_numpyro.report.words import CAPITAL_SIGMA, MOST_NAMED, listing, name, parameter, symbol
 from radon_numpyro.results.estimates import Numbers
 from radon_numpyro.results.fit_reader import read_centers
@@ -22,11 +30,11 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
         at += [" and " if at else ", where ", name(predictor), f" is {zero:.10g}"]
     if design.fixed and numbers.labels.predictors:
         at = [", where ", *at_zero(numbers, numbers.labels.predictors)]
-    coefficient: list[Any] = ["slope of ", name(x)]
+    one: list[Any] = ["slope of ", name(x)]
     where: list[Any] = []
     if x in numbers.labels.predictors:
         known = terms(numbers)
-        coefficient, where = _coefficient(known, x), _where(numbers, known, x)
+        one, where = coefficient(known, x), _where(numbers, known, x)
     group = "of a group" if design.has_mean_intercept or pooled else "of a group, about 0"
     if site == "sigma_beta":
         return ["sd of the ", *coefficients(terms(numbers), x), " between groups"]
@@ -35,9 +43,9 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     words: dict[str, list[Any]] = {
         "mu_alpha": ["intercept of the average group", *at],
         "sigma_alpha": ["sd of the intercepts between groups"],
-        "mu_beta": [*coefficient, " in the average group", *where],
+        "mu_beta": [*one, " in the average group", *where],
         "alpha": ["intercept", "" if pooled else f" {group}", *at],
-        "beta": [*coefficient, *([] if pooled else [" in a group"]), *where],
+        "beta": [*one, *([] if pooled else [" in a group"]), *where],
         "eps": ["residual sd: of single rows about their line"],
     }
     if site != "gamma":
@@ -50,7 +58,7 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     term = known[x]
     if term.of_groups and term.is_measured and not term.category and numbers.model.by_group:
         alike = ", a predictor of groups"
-    return [*coefficient, alike, *where]
+    return [*one, alike, *where]
 
 
 def _pair(numbers: Numbers, pair: str) -> list[Any]:
@@ -59,23 +67,6 @@ def _pair(numbers: Numbers, pair: str) -> list[Any]:
     places = dict(zip(design.pair_names, design.pairs, strict=True)).get(pair, ())
     first, second = (coefficients(known, design.varying[place]) for place in places)
     return [*first, " and ", *second]
-
-
-def _coefficient(known: Mapping[str, Term], x: str) -> list[Any]:
-    """What the coefficient of a column compares."""
-    term = known[x]
-    if term.is_interaction:
-        parts: list[Any] = []
-        for k, factor in enumerate(term.factors):
-            parts += [" by " if k else "", *known[factor].shown]
-        return ["interaction, ", *parts]
-    if term.curve:
-        return ["coefficient of ", name(x)]
-    if term.category and not term.every_level:
-        return [*term.shown, f" instead of {term.against}"]
-    if term.of_levels:
-        return ["level of ", *term.shown] if term.category else term.shown
-    return ["slope of ", name(x)]
 
 
 def _where(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:

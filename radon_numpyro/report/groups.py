@@ -11,7 +11,7 @@ import pandas as pd
 from radon_numpyro.data.checks import plural
 from radon_numpyro.report import figures
 from radon_numpyro.report.html import Html, element, section, table
-from radon_numpyro.report.terms import Term, terms
+from radon_numpyro.report.terms import Term, coefficient, terms
 from radon_numpyro.report.words import ends, middle, name, percent, stated
 from radon_numpyro.results.estimates import Estimate, Numbers
 from radon_numpyro.results.prediction import predict_at
@@ -56,7 +56,8 @@ def groups(numbers: Numbers) -> Html | None:
     if not numbers.has_draws:
         caption.append(" The fit kept means and sds of these; the intervals are those of Normals.")
     intercept = ["intercept"] if design.intercept_varies else []
-    headings = ["group", "rows", *intercept, *(["slope of ", name(x)] for x in predictors)]
+    slopes = [coefficient(terms(numbers), x) for x in predictors]
+    headings = ["group", "rows", *intercept, *slopes]
     content: list[Any] = []
     if numbers.model.population and figures.has_shrinkage(numbers):
         content.append(_shrinkage(numbers))

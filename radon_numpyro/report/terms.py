@@ -177,6 +177,31 @@ def _contrast_words(variable: str, code: str, kind: str, divisor: int) -> list[A
     return [name(variable), " ", name(code[2:]), f" against the mean of {against}{share}"]
 
 
+def coefficient(known: Mapping[str, Term], x: str) -> list[Any]:
+    """What the coefficient of a column compares.
+
+    Parameters
+    ----------
+    known
+        From :func:`terms`.
+    x
+        Name of a column.
+    """
+    term = known[x]
+    if term.is_interaction:
+        parts: list[Any] = []
+        for k, factor in enumerate(term.factors):
+            parts += [" by " if k else "", *known[factor].shown]
+        return ["interaction, ", *parts]
+    if term.curve:
+        return ["coefficient of ", name(x)]
+    if term.category and not term.every_level:
+        return [*term.shown, f" instead of {term.against}"]
+    if term.of_levels:
+        return ["level of ", *term.shown] if term.category else term.shown
+    return ["slope of ", name(x)]
+
+
 def coefficients(known: Mapping[str, Term], x: str) -> list[Any]:
     """The coefficients of a column, of many groups, in words: "slopes of Days".
 

@@ -149,7 +149,9 @@ def test_the_columns_of_a_curve_are_told_together(curves):
     """One by one they say nothing: none of them differs while the others stay the same."""
     text = text_of(html_report(curves))
     for sentence in (
-        "How does I(score^2) vary with sex , poly(age, 2) and ns(age, 3) , and",
+        "How does I(score^2) vary with sex , poly(age, 2) and ns(age, 3) , and how much do "
+        "its level and the coefficients of sex and poly(age, 2) differ between 10 groups",
+        "group rows intercept sex male instead of female coefficient of poly(age, 2)[1]",
         "I(score^2) follows a curve, ns(age, 3) : the 3 coefficients of it in the results say "
         "little one by one.",
         "The curve ns(age, 3) differs with sex male : the 3 coefficients",
