@@ -1,11 +1,15 @@
 """Where does the integration over the scales fail? 1344 designs, from easy ones to hopeless ones.
 
-    python scripts/stress_integration.py [--fraction 0.1] [--workers 2] [--seed 0]
+    python scripts/stress_integration.py [--fraction 0.1] [--check 100] [--workers 2] [--seed 0]
 
 One to four varying coefficients, independent or correlated; 2 to 1000 groups of 1 to 50 rows; true
 standard deviations of 0 to 10 times the residual one; the uniform priors of the tutorial and the
 half-normal ones of a fit by default. A design fails if Pareto k-hat is 0.5 or more, or fewer than a
-tenth of the nodes are effective. 4096 nodes are taken, more only where these are not enough.
+tenth of the nodes are effective. More nodes than 4096 are taken only where these are not enough.
+
+--check compares some of those that pass, drawn at random, with an ensemble of Markov chains that
+starts all over the range of the scales and knows nothing of the integration but the density, whose
+every term the tests hold against dense Normals.
 """
 
 import argparse
@@ -23,6 +27,8 @@ from radon_numpyro.data.labels import Labels
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.importance_sampling import MAX_KHAT
 from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
+from radon_numpyro.inference.scale_density import ScaleDensity
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -31,6 +37,9 @@ KINDS = [(size, correlated) for size in (1, 2, 3, 4) for correlated in (False, T
 KINDS.remove((1, True))
 # With the residual standard deviation 1.
 CORRELATION, NODES, LEAST_SHARE = 0.5, 4096, 0.1
+# Of the chains that some are compared with; standard errors that they may be off.
+WALKERS, STEPS, BATCHES, ALLOWED = 64, 3000, 20, 5.0
+HIERARCHICAL = Model.named("hierarchical")
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Case:
             word += f", {'<= 5' if self.groups <= 5 else '>= 10'} groups"
         return f"P = {self.size} {word}"
 
-    def equations(self, rng):
+    def simulated(self, rng):
         group = np.repeat(np.arange(self.groups), self.rows).astype(np.int32)
         x = rng.normal(size=(len(group), self.size - 1))
         names = tuple(f"x{k + 1}" for k in range(self.size - 1))
@@ -90,11 +99,16 @@ def cases():
     return [Case(*kind, *others) for kind, *others in every]
 
 
+def data_of(case, seed):
+    """Statistics of simulated rows, and the priors."""
+    statistics = case.simulated(np.random.default_rng([seed, cases().index(case)]))
+    priors = Priors.tutorial() if case.uniform else Priors.weakly_informative(statistics)
+    return statistics, priors
+
+
 def integrated(case: Case, seed: int) -> ScalePosterior:
     """The posterior with more nodes where 4096 are not enough."""
-    number = cases().index(case)
-    statistics = case.equations(np.random.default_rng([seed, number]))
-    priors = Priors.tutorial() if case.uniform else Priors.weakly_informative(statistics)
+    statistics, priors = data_of(case, seed)
     return integrate_scales(
         NormalEquations.from_statistics(statistics), priors, ess=LEAST_SHARE * NODES, seed=seed
     )
@@ -108,6 +122,71 @@ def outcome(case, seed):
     except (FloatingPointError, np.linalg.LinAlgError):
         khat, share, nodes = np.inf, 0.0, 0
     return Outcome(case, khat, share, nodes, time.perf_counter() - begin)
+
+
+def stretched(log_density, walkers, steps, rng):
+    """Positions of an ensemble of chains, (steps, walkers, D) (Goodman and Weare 2010)."""
+    num, dims = walkers.shape
+    value, kept = log_density(walkers), []
+    for _ in range(steps):
+        for half in (slice(0, num // 2), slice(num // 2, num)):
+            other = walkers[num // 2 :] if half.start == 0 else walkers[: num // 2]
+            z = (1.0 + rng.random(num // 2)) ** 2 / 2.0
+            from_ = other[rng.permutation(num // 2)]
+            proposed = from_ + z[:, None] * (walkers[half] - from_)
+            changed = log_density(proposed)
+            ratio = (dims - 1) * np.log(z) + changed - value[half]
+            accepted = np.log(rng.random(num // 2)) < ratio
+            walkers[half] = np.where(accepted[:, None], proposed, walkers[half])
+            value[half] = np.where(accepted, changed, value[half])
+        kept.append(walkers.copy())
+    return np.array(kept)
+
+
+def features(scales):
+    """Functions of the scales whose means are stable, by name: (S, any number)."""
+    found = {
+        name: np.arcsinh(values.reshape(len(values), -1) / 0.3)
+        for name, values in scales.items()
+        if name != "correlation"
+    }
+    if "correlation" in scales:
+        above = np.triu_indices(scales["correlation"].shape[1], 1)
+        found["correlation"] = scales["correlation"][:, *above]
+    return found
+
+
+def disagreement(case, seed):
+    """Largest difference of a mean between both ways, in standard errors and in posterior sds."""
+    found = integrated(case, seed)
+    statistics, priors = data_of(case, seed)
+    density = ScaleDensity(NormalEquations.from_statistics(statistics), priors, HIERARCHICAL)
+    coordinates, rng = density.coordinates, np.random.default_rng([seed, 1])
+
+    def log_density(points):
+        # Continued evenly below 0, as if of absolute values.
+        return density.at_nodes(np.where(coordinates.positive, np.abs(points), points))[0]
+
+    every = coordinates.coarse(rng.random((4096, coordinates.size)))
+    best = np.argsort(log_density(every))[-WALKERS:]
+    steps = STEPS if case.groups <= 100 else STEPS // 3
+    chains = stretched(log_density, every[rng.permutation(best)], steps, rng)[steps // 3 :]
+    points = np.where(coordinates.positive, np.abs(chains), chains).reshape(-1, coordinates.size)
+    drawn = features(density.scales(points))
+    worst = (0.0, 0.0, "")
+    for name, values in features(found.scales).items():
+        mean = found.weights @ values
+        sd = np.sqrt(found.weights @ (values - mean) ** 2)
+        parts = np.zeros((found.num_shifts, values.shape[1]))
+        np.add.at(parts, found.shift, found.weights[:, None] * (values - mean))
+        error = np.square(parts).sum(0)
+        # Batches of steps, over all chains.
+        batch = np.array([b.mean(0) for b in np.array_split(drawn[name], BATCHES)])
+        error = np.sqrt(error + batch.var(0, ddof=1) / BATCHES)
+        off = np.abs(batch.mean(0) - mean)
+        k = int(np.argmax(off / error))
+        worst = max(worst, (off[k] / error[k], off[k] / sd[k], name))
+    return worst
 
 
 def table(outcomes):
@@ -129,6 +208,7 @@ def table(outcomes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fraction", type=float, default=1.0, help="share of the designs")
+    parser.add_argument("--check", type=int, default=0, help="designs to compare with chains")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -138,11 +218,23 @@ def main():
     chosen = [chosen[k] for k in sorted(order)]
     with ProcessPoolExecutor(options.workers) as pool:
         outcomes = list(pool.map(outcome, chosen, [options.seed] * len(chosen), chunksize=4))
+        passed = [found.case for found in outcomes if not found.failed]
+        order = np.random.default_rng(options.seed + 1).permutation(len(passed))[: options.check]
+        some = [passed[k] for k in order]
+        worst = list(pool.map(disagreement, some, [options.seed] * len(some)))
     print("\n".join(table(outcomes)))
     print("\nFailed:")
     for found in outcomes:
         if found.failed:
             print(f"  {found.case}: k-hat {found.khat:.2f}, ESS {found.share:.3f} of {found.nodes}")
+    if some:
+        wrong = [(case, *found) for case, found in zip(some, worst, strict=True)]
+        wrong = [found for found in wrong if found[1] > ALLOWED]
+        largest = max(worst)
+        print(f"\nCompared with chains: {len(some)}, of which {len(wrong)} differ by more than")
+        print(f"{ALLOWED} standard errors; the largest difference is {largest[0]:.1f} of them.")
+        for case, errors, sds, name in wrong:
+            print(f"  {case}: {name} by {errors:.1f} standard errors, {sds:.3f} posterior sds")
 
 
 if __name__ == "__main__":

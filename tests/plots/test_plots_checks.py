@@ -199,7 +199,7 @@ def test_fits_without_rows_or_draws_are_refused():
     for plot in (plot_ppc, plot_prior_predictive):
         with pytest.raises(ValueError, match=r"Expected a fit with rows; got one of statistics"):
             plot(make_tree(rows=False))
-    match = r"'prior_predictive'; got none \(with_groups\(tree, 'prior'\) adds it\)"
+    match = r"'prior_predictive'; got none \(with_groups\(tree, 'prior_predictive'\) adds it\)"
     with pytest.raises(ValueError, match=match):
         plot_prior_predictive(make_tree())
     with pytest.raises(ValueError, match=r"Expected ci_prob between 0 and 1; got 1.5"):

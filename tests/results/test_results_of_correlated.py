@@ -21,6 +21,11 @@ PAIRS = {
     "three": ["Intercept, a", "Intercept, b", "a, b"],
     "levels": ["level[high], level[low]", "level[high], level[mid]", "level[low], level[mid]"],
 }
+# Each fit is compiled, which takes seconds.
+NAMES = [
+    name if name in ("blocks", "levels") else pytest.param(name, marks=pytest.mark.slow)
+    for name in CORRELATED
+]
 
 
 def draws_of(tree):
@@ -37,7 +42,7 @@ def covariances(tree):
     return sd[:, :, None] * draws["correlation"] * sd[:, None, :]
 
 
-@pytest.mark.parametrize("name", CORRELATED)
+@pytest.mark.parametrize("name", NAMES)
 def test_tables_have_each_correlation_once(name):
     """A matrix has each twice, and ones, of which R-hat is not a number."""
     tree = correlated_fit(name)
@@ -55,13 +60,12 @@ def test_tables_have_each_correlation_once(name):
         row = table.loc[f"correlation[{pair}]"]
         expected = [draws.mean(), draws.std(), *np.quantile(draws, (0.05, 0.95))]
         np.testing.assert_allclose(row[["mean", "sd", "lower", "upper"]], expected, rtol=1e-10)
-    groups = group_table(tree, 0.9)
-    assert list(groups["coefficient"].unique()) == [
-        "intercept" if x == INTERCEPT else x for x in design.varying
-    ] or list(groups["coefficient"].unique()) == list(design.varying)
+    assert tuple(group_table(tree, 0.9)["coefficient"].unique()) == tuple(
+        "intercept" if name == INTERCEPT else name for name in design.varying
+    )
 
 
-@pytest.mark.parametrize("name", CORRELATED)
+@pytest.mark.parametrize("name", NAMES)
 def test_lines_of_a_group_not_seen_covary_as_the_formula_says(name):
     """Drawn one coefficient at a time, its lines would be too narrow or too wide everywhere."""
     tree = correlated_fit(name)
@@ -86,14 +90,14 @@ def test_lines_of_a_group_not_seen_covary_as_the_formula_says(name):
     variances = np.einsum("spp->sp", covariance)
     independent = np.einsum("pi,sp,pj->sij", z, variances, z)
     assert (np.abs((products - independent).mean(0)) > 5 * error).any()
-    # The table has the same in closed form, of the mean and the spread of both rows.
+    # The table has the spread of the deviations in closed form, and the means integrated out.
     table = predict(tree, frame, kind="mean", new_groups="population")
-    variance = np.einsum("sii->si", expected).mean(0) + mean.var(0)
-    np.testing.assert_allclose(table["mean"], mean.mean(0), rtol=1e-9)
-    np.testing.assert_allclose(table["sd"], np.sqrt(variance), rtol=1e-9)
+    between, of_mean = np.einsum("sii->si", expected).mean(0), mean.var(0)
+    assert (np.abs(table["mean"] - mean.mean(0)) < 4 * np.sqrt(of_mean / len(mean))).all()
+    assert (np.abs(table["sd"] ** 2 - between - of_mean) < 6 * of_mean / len(mean) ** 0.5).all()
 
 
-@pytest.mark.parametrize("name", ["blocks", "three"])
+@pytest.mark.parametrize("name", ["blocks", pytest.param("three", marks=pytest.mark.slow)])
 def test_a_combination_of_coefficients_in_groups_not_seen(name):
     """The report's sentence of the line at the means has the covariance in it."""
     tree = correlated_fit(name)
@@ -115,14 +119,13 @@ def test_a_combination_of_coefficients_in_groups_not_seen(name):
 
 
 def test_further_groups_are_those_of_the_sites():
-    tree = correlated_fit("three")
+    tree = correlated_fit("levels")
     names = ("prior", "prior_predictive", "posterior_predictive", "log_likelihood", "log_prior")
     more = with_groups(tree, *names, seed=2)
     draws, data, design = draws_of(tree), read_data(tree), read_design(tree)
-    line = draws["alpha"][:, data.group]
+    line = np.zeros((800, data.num_rows))
     for k, x in enumerate(design.slopes):
-        line = line + draws["beta"][:, data.group, k] * data.x[:, design.predictors.index(x)]
-    line = line + draws["gamma"] @ data.x[:, len(design.slopes) :].T
+        line += draws["beta"][:, data.group, k] * data.x[:, design.predictors.index(x)]
     expected = stats.norm.logpdf(data.y, line, draws["eps"][:, None])
     found = more["log_likelihood"]["y"].values.reshape(expected.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
@@ -138,12 +141,11 @@ def test_further_groups_are_those_of_the_sites():
 
 
 def test_a_correlation_of_which_the_data_say_nothing_is_found():
-    """Two draws from the prior stand in for a posterior that has learnt nothing."""
-    tree = correlated_fit("pair").copy(deep=True)
+    """Quantiles of the prior stand in for a posterior that has learnt nothing."""
+    tree = correlated_fit("blocks").copy(deep=True)
     checks = diagnose(tree).table
     assert prior_only(tree, checks) is None
-    shape = tree["posterior"]["eps"].shape
-    prior = 2 * stats.beta(2, 2).rvs(shape, random_state=np.random.default_rng(0)) - 1
+    prior = (2 * stats.beta(2, 2).ppf((np.arange(800) + 0.5) / 800) - 1).reshape(2, 400)
     for first, second in ((0, 1), (1, 0)):
         tree["posterior"]["correlation"][..., first, second] = prior
     found = prior_only(tree, checks)
@@ -152,7 +154,7 @@ def test_a_correlation_of_which_the_data_say_nothing_is_found():
 
 
 def test_a_fit_comes_back_from_its_file(tmp_path):
-    for name in CORRELATED:
+    for name in ("blocks", "levels"):
         tree = correlated_fit(name)
         assert load_fit(save_fit(tree, tmp_path / f"{name}.nc")).identical(tree)
 
@@ -194,15 +196,11 @@ def spoil_design(**changes):
         ),
         (spoil_design(correlated="Intercept"), r"blocks of columns that correlate; got"),
         (spoil_design(correlated=[]), r"no correlated coefficients; got one"),
-        (lambda tree: tree["posterior"].to_dataset(), None),
     ],
-    ids=["nan", "lopsided", "beyond 1", "diagonal", "across", "unknown", "text", "none", "whole"],
+    ids=["nan", "lopsided", "beyond 1", "diagonal", "across", "unknown", "text", "none"],
 )
 def test_damaged_correlations_are_refused(tmp_path, spoil, message):
     tree = correlated_fit("blocks").copy(deep=True)
     spoil(tree)
-    if message is None:
-        save_fit(tree, tmp_path / "fit.nc")
-        return
     with pytest.raises(ValueError, match=message):
         save_fit(tree, tmp_path / "fit.nc")
