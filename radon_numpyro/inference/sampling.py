@@ -18,8 +18,9 @@ from radon_numpyro.inference.checkpoint import Checkpoint
 from radon_numpyro.inference.compilation import forget_line
 from radon_numpyro.inference.fit_identity import check_same, data_arrays, describe
 from radon_numpyro.inference.inversion import ExactResult, draw_exact
-from radon_numpyro.inference.nuts import NUTSResult, draw_nuts
+from radon_numpyro.inference.nuts import draw_nuts
 from radon_numpyro.inference.nuts_compilation import compile_nuts
+from radon_numpyro.inference.nuts_result import NUTSResult
 from radon_numpyro.inference.run_control import Run
 from radon_numpyro.inference.settings import Settings
 from radon_numpyro.inference.two_routes import TwoRoutes, compare_routes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.model.correlations import LKJ
 from radon_numpyro.model.location_priors import Flat, LocationPrior, PriorFamily
-from radon_numpyro.model.models import Model
 from radon_numpyro.model.scale_priors import FAMILIES, HalfFlat, ScalePrior
 
 LONGEST = 200
@@ -77,55 +76,6 @@ def check_sizes(priors: Any, design: Design) -> None:
                     f"({len(columns)},), an entry for each of {_listed(columns) or 'no columns'}; "
                     f"got shape {np.shape(value)}"
                 )
-
-
-class ParameterPrior(NamedTuple):
-    """The prior of one parameter.
-
-    Attributes
-    ----------
-    site
-        Its site.
-    column
-        Its column, or its pair of columns, ``"Intercept, Days"``; None if the site has one only.
-    prior
-        Of this parameter alone; of a correlation its marginal prior.
-    """
-
-    site: str
-    column: str | None
-    prior: PriorFamily
-
-
-def parameter_priors(model: Model, design: Design, priors: Any) -> dict[str, ParameterPrior]:
-    """The prior of each parameter whose prior depends on no other, by its name in tables.
-
-    Locations come first, then scales and correlations, as ``mu_alpha``, ``mu_beta[Days]``,
-    ``correlation[Intercept, Days]``.
-
-    Parameters
-    ----------
-    model
-        Whose parameters.
-    design
-        Which columns vary by group, and which do not.
-    priors
-        A ``Priors``.
-    """
-    found: dict[str, ParameterPrior] = {}
-    columns = columns_of_sites(design)
-    for site in model.top_level(design):
-        prior = getattr(priors, site)
-        if site == "correlation":
-            for name, pair in zip(design.pair_names, design.pairs, strict=True):
-                of_pair = prior.of_pair(design.block_size(pair))
-                found[f"{site}[{name}]"] = ParameterPrior(site, name, of_pair)
-        elif site in columns:
-            for k, name in enumerate(columns[site]):
-                found[f"{site}[{name}]"] = ParameterPrior(site, name, prior.component(k))
-        else:
-            found[site] = ParameterPrior(site, None, prior.component(0))
-    return found
 
 
 def changed_sites(

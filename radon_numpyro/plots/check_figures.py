@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 from xarray import DataArray, DataTree
 
 from radon_numpyro.data.digits import number
-from radon_numpyro.model.coefficient_priors import parameter_priors
+from radon_numpyro.model.parameter_priors import parameter_priors
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.plots.styling import (
     INTERVALS,

@@ -13,7 +13,7 @@ from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding, from_json
-from radon_numpyro.model.coefficient_priors import parameter_priors
+from radon_numpyro.model.parameter_priors import parameter_priors
 from radon_numpyro.plots.styling import split_sites
 from radon_numpyro.report import figures
 from radon_numpyro.report.formulas import description, formulas, meaning

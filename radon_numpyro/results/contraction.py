@@ -12,8 +12,8 @@ import xarray as xr
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding
-from radon_numpyro.model.coefficient_priors import parameter_priors
 from radon_numpyro.model.location_priors import PriorFamily
+from radon_numpyro.model.parameter_priors import parameter_priors
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.estimates import Numbers
 from radon_numpyro.results.fit_reader import (

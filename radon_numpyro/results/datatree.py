@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from radon_numpyro.inference.advi import ADVIResult
     from radon_numpyro.inference.integration import ScalePosterior
     from radon_numpyro.inference.inversion import ExactResult
-    from radon_numpyro.inference.nuts import NUTSResult
+    from radon_numpyro.inference.nuts_result import NUTSResult
     from radon_numpyro.inference.resampling import IntegratedResult
 
 # Columns of all predictors, where some do not vary by group.

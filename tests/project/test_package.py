@@ -27,7 +27,7 @@ FIGURES |= {module for module in MODULES if module.split(".")[0] == "plots"}
 
 
 def test_public_names_resolve_and_are_few():
-    assert len(radon_numpyro.__all__) <= 28
+    assert len(radon_numpyro.__all__) <= 29
     assert len(set(radon_numpyro.__all__)) == len(radon_numpyro.__all__)
     for name in radon_numpyro.__all__:
         assert getattr(radon_numpyro, name).__doc__, name

@@ -112,9 +112,7 @@ def formulas():
 def test_the_fits_of_the_examples_are_what_the_page_says(formulas, heading, tree):
     """Within a fifth of a posterior sd, for draws differ between processors."""
     (section,) = re.findall(rf"^## {heading}\n(.*?)^## ", FORMULAS, flags=re.M | re.S)
-    rows = re.findall(
-        r"^\| `(\S.*)` \| (\S+) \| (\S+) \| (\S+) to (\S+) \|", section, flags=re.M
-    )
+    rows = re.findall(r"^\| `(\S.*)` \| (\S+) \| (\S+) \| (\S+) to (\S+) \|", section, flags=re.M)
     parameters = Numbers(formulas[tree], 0.9).parameters()
     assert {name for name, *_ in rows} == set(parameters)
     for name, *printed in rows:
