@@ -126,8 +126,8 @@ def _told(numbers: Numbers, known: Mapping[str, Term], columns: Sequence[str]) -
     curves = [part for part in parts if part.curve]
     if not curves:
         return _sentence(numbers, known, columns[0])
-    count = f"{plural(len(columns), 'coefficient')} of it in the results"
-    read = f": the {count} say little one by one. "
+    count = plural(len(columns), "coefficient")
+    read = f": predictions at several values show it, and its {count} say little one by one. "
     y = name(numbers.labels.outcome)
     if len(parts) == 1:
         said: list[Any] = [y, " follows a curve, ", name(curves[0].curve), read]

@@ -153,11 +153,11 @@ def test_the_columns_of_a_curve_are_told_together(curves):
         "How does I(score^2) vary with sex , poly(age, 2) and ns(age, 3) , and how much do "
         "its level and the coefficients of sex and poly(age, 2) differ between 10 groups",
         "group rows intercept sex male instead of female coefficient of poly(age, 2)[1]",
-        "I(score^2) follows a curve, ns(age, 3) : the 3 coefficients of it in the results say "
-        "little one by one.",
-        "The curve ns(age, 3) differs with sex male : the 3 coefficients",
-        "A curve, poly(age, 2) , is 0 on average: the 2 coefficients of it in the results say "
-        "little one by one. Groups differ in it.",
+        "I(score^2) follows a curve, ns(age, 3) : predictions at several values show it, and its 3 "
+        "coefficients say little one by one.",
+        "The curve ns(age, 3) differs with sex male : predictions at several values show it",
+        "A curve, poly(age, 2) , is 0 on average: predictions at several values show it, and its 2 "
+        "coefficients say little one by one. Groups differ in it.",
         "Groups differ in the difference between sex male and female : the model expects",
         "sex male instead of female in the average group, where the columns of ns(age, 3) are 0",
         "sd of the differences of sex male between groups",
