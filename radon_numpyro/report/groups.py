@@ -69,7 +69,8 @@ def groups(numbers: Numbers) -> Html | None:
 
 def predictions(numbers: Numbers) -> Html | None:
     """New rows of a group not seen, and of a few known ones."""
-    known, at = terms(numbers), numbers.typical_rows()
+    known = terms(numbers)
+    at = _of_a_level(numbers, known, numbers.typical_rows())
     new = "a new group" if numbers.model.by_group else "any group"
     codes = numbers.examples() if numbers.model.by_group else []
     given = [(new, None)] if not numbers.model.eps_by_group else []
@@ -116,6 +117,22 @@ def predictions(numbers: Numbers) -> Html | None:
     ):
         content.append(figures.lines(numbers))
     return section("predictions", "Predictions", content)
+
+
+def _of_a_level(numbers: Numbers, known: Mapping[str, Term], at: pd.DataFrame) -> pd.DataFrame:
+    """Give rows a level of each category that has a column for every level.
+
+    The level that they have already, else the most frequent one that they are free to have.
+    """
+    mean, first = numbers.columns["mean"], next(iter(known), "")
+    for category in dict.fromkeys(t.category for t in known.values() if t.every_level):
+        columns = [t.column for t in known.values() if t.category == category]
+        frequent = sorted((x for x in columns if x != first), key=lambda x: -mean[x])
+        for i in at.index:
+            present = [x for x in (first, *frequent) if x in columns and at.loc[i, x] == 1]
+            at.loc[i, columns] = 0.0
+            at.loc[i, (present or frequent)[0]] = 1.0
+    return at
 
 
 def _follow(

@@ -169,6 +169,18 @@ def test_the_columns_of_a_curve_are_told_together(curves):
     assert "one unit more of" not in text
 
 
+def test_predictions_are_for_rows_of_one_level_each():
+    """No row is of no level, for which such a model would predict 0 without any doubt."""
+    rng = np.random.default_rng(8)
+    rows = pd.DataFrame({"school": np.arange(120) % 8, "form": rng.choice(list("abb"), 120)})
+    rows["score"] = 5.0 + (rows["form"] == "b") + rng.normal(size=120)
+    tree = fit("score ~ 0 + form + (0 + form || school)", rows, method="integrate", draws=200)
+    text = text_of(html_report(tree))
+    found = re.search(r"form\[a\] form\[b\] line new row a new group 0 1 (\S+)", text)
+    assert float(found[1]) == pytest.approx(6.0, abs=0.6)
+    assert float(re.search(r"a new group 1 0 (\S+)", text)[1]) == pytest.approx(5.0, abs=0.6)
+
+
 def test_the_cells_of_a_table_are_levels_of_neither_category():
     assert level("c[a]:Sex[Male]") is None
     assert level("c[a:b]") == ("c", "a:b")
