@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radon_numpyro.cli.options import (
+    SE,
     AsJSON,
     CenterOption,
     Chains,
@@ -22,6 +23,7 @@ from radon_numpyro.cli.options import (
     PriorsName,
     Quiet,
     Seed,
+    Weights,
     X,
     Y,
     columns,
@@ -62,6 +64,8 @@ def compare_command(
     ] = None,
     missing: Missing = None,
     drop_missing: DropMissing = False,
+    weights: Weights = None,
+    se: SE = None,
     quiet: Quiet = False,
     as_json: AsJSON = False,
 ) -> None:
@@ -79,7 +83,7 @@ def compare_command(
     with refusals():
         if out is not None:
             check_writable(out)
-        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
         given = given_priors(prior)
         data = load_rows(terminal, file, used, reduce=False)
         chosen = priors_of(priors, given, data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -70,11 +70,17 @@ def predict_command(
 
         tree = load_fit(Path(fit_file))
         labels = read_labels(tree)
-        used: Columns | FormulaColumns = Columns(None, labels.predictors, labels.group, {}, False)
+        design, weights = labels.design, dict[str, Any]()
+        # Of the line alone no scatter is asked for.
+        if kind == "outcome":
+            weights = {"weights": design.weights or None, "se": design.se or None}
+        used: Columns | FormulaColumns = Columns(
+            None, labels.predictors, labels.group, {}, False, **weights
+        )
         transformed = False
         if formula := tree.attrs.get("formula"):
             stored = ModelFormula.from_json(formula)
-            used, transformed = FormulaColumns(stored), stored.is_transformed
+            used, transformed = FormulaColumns(stored, **weights), stored.is_transformed
         frame, _ = read_table(file, used)
         predictions = predict(
             tree, frame, kind=kind, new_groups=new_groups, ci_prob=ci_prob, ci_kind=ci_kind

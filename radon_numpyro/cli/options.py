@@ -49,6 +49,23 @@ Fixed = Annotated[
     ),
 ]
 Group = Annotated[str | None, typer.Option("--group", metavar="COLUMN", help="The groups.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="COLUMN",
+        help="Precision weights w of the rows, as lme4 has them: the residual sd of a row is "
+        "eps / sqrt(w).",
+    ),
+]
+SE = Annotated[
+    str | None,
+    typer.Option(
+        "--se",
+        metavar="COLUMN",
+        help="Known standard errors of the outcomes, as in a meta-analysis: there is no eps then.",
+    ),
+]
 CenterOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -140,12 +157,14 @@ def columns(
     center: list[str] | None,
     missing: list[str] | None,
     drop_missing: bool,
+    weights: str | None = None,
+    se: str | None = None,
 ) -> Columns | FormulaColumns:
     """The columns that a formula, or options in its place, name.
 
     Parameters
     ----------
-    formula, y, x, fixed, group, center, missing, drop_missing
+    formula, y, x, fixed, group, center, missing, drop_missing, weights, se
         The argument and the options.
 
     Raises
@@ -171,14 +190,22 @@ def columns(
                 f"Expected a formula, or {', '.join(options)}; got {formula!r} and "
                 f"{', '.join(named)}: {_IN_FORMULA}"
             )
-        return FormulaColumns(parse_terms(formula), codes, drop_missing)
+        return FormulaColumns(parse_terms(formula), codes, drop_missing, weights, se)
     if y is None or group is None:
         raise ValueError(
             f'Expected a formula such as "y ~ x + (1 + x || g)", or --y and --group; got '
             f"{' and '.join(named) or 'neither'}"
         )
     return Columns(
-        y, tuple(x or ()), group, codes, drop_missing, tuple(center or ()), tuple(fixed or ())
+        y,
+        tuple(x or ()),
+        group,
+        codes,
+        drop_missing,
+        tuple(center or ()),
+        tuple(fixed or ()),
+        weights,
+        se,
     )
 
 
@@ -215,10 +242,12 @@ def load_rows(
     data = load(file, used, reduce=reduce)
     reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
     rows, groups = _counted(data.num_rows, "row"), _counted(data.num_groups, "group")
+    single_rows = single_rows or data.labels.design.known_errors
     if data.num_groups >= data.num_rows and not single_rows:
         raise ValueError(
             f"Expected fewer groups than rows; got {groups} of {used.group!r} in {rows}, which "
-            "cannot tell differences between groups from scatter within them"
+            "cannot tell differences between groups from scatter within them unless standard "
+            "errors are known: --se COLUMN"
         )
     terminal.note(f"{rows} in {groups}{reduced}.")
     for reason, count in data.left_out:

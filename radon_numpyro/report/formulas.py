@@ -46,7 +46,7 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
         "mu_beta": [*one, " in the average group", *where],
         "alpha": ["intercept", "" if pooled else f" {group}", *at],
         "beta": [*one, *([] if pooled else [" in a group"]), *where],
-        "eps": ["residual sd: of single rows about their line"],
+        "eps": ["residual sd: of single rows", *_of_weight(design), " about their line"],
     }
     if site != "gamma":
         return words[site]
@@ -67,6 +67,11 @@ def _pair(numbers: Numbers, pair: str) -> list[Any]:
     places = dict(zip(design.pair_names, design.pairs, strict=True)).get(pair, ())
     first, second = (coefficients(known, design.varying[place]) for place in places)
     return [*first, " and ", *second]
+
+
+def _of_weight(design: Design) -> list[Any]:
+    """That rows are of weight 1, where rows have weights."""
+    return [" of weight 1 (", name(design.weights), ")"] if design.weights else []
 
 
 def _where(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
@@ -151,8 +156,12 @@ def formulas(numbers: Numbers) -> list[Html]:
     if len(shown) > most:
         line.append(["\N{HORIZONTAL ELLIPSIS}"])
     total = [part for k, one in enumerate(line) for part in ([" + "] if k else []) + one]
-    eps = symbol("eps", c if numbers.model.eps_by_group else "")
-    lines: list[Any] = [[name(labels.outcome), " ~ Normal(", total or "0", ", ", eps, ")"]]
+    eps: list[Any] = [symbol("eps", c if numbers.model.eps_by_group else "")]
+    if design.weights:
+        eps += [" / \N{SQUARE ROOT}", name(design.weights)]
+    elif design.known_errors:
+        eps = [name(design.se)]
+    lines: list[Any] = [[name(labels.outcome), " ~ Normal(", total or "0", ", ", *eps, ")"]]
     if numbers.model.population:
         lines += _population(design, c)
     # The formula says nothing that is not plain where everything varies independently.

@@ -12,7 +12,7 @@ from radon_numpyro.data.checks import plural
 from radon_numpyro.report import figures
 from radon_numpyro.report.html import Html, element, section, table
 from radon_numpyro.report.terms import Term, coefficient, terms
-from radon_numpyro.report.words import ends, middle, name, percent, stated
+from radon_numpyro.report.words import ends, middle, name, percent, short, stated
 from radon_numpyro.results.estimates import Estimate, Numbers
 from radon_numpyro.results.prediction import predict_at
 
@@ -67,10 +67,22 @@ def groups(numbers: Numbers) -> Html | None:
     return section("groups", "The groups", content)
 
 
+def _typical_weight(numbers: Numbers, frame: pd.DataFrame) -> list[Any]:
+    """Give rows the mean weight, or the standard error of that weight, and say so."""
+    design, statistics = numbers.labels.design, numbers.statistics
+    if not design.weighted:
+        return []
+    weight = float(np.sum(statistics.total_weight)) / statistics.num_rows
+    column, value = (design.se, weight**-0.5) if design.se else (design.weights, weight)
+    if column not in frame:
+        frame[column] = value
+        return [" with ", name(column), f" = {short(value)}"]
+    return []
+
+
 def predictions(numbers: Numbers) -> Html | None:
     """New rows of a group not seen, and of a few known ones."""
-    known = terms(numbers)
-    at = _of_a_level(numbers, known, numbers.typical_rows())
+    known, at = terms(numbers), numbers.typical_rows()
     new = "a new group" if numbers.model.by_group else "any group"
     codes = numbers.examples() if numbers.model.by_group else []
     given = [(new, None)] if not numbers.model.eps_by_group else []
@@ -82,6 +94,7 @@ def predictions(numbers: Numbers) -> Html | None:
     frame[group] = pd.Series([label for _, label in shown for _ in at.index], dtype=object)
     _follow(numbers, known, frame, [c for _, c in shown for _ in at.index])
     admit = {} if numbers.model.eps_by_group else {"new_groups": "population"}
+    of_row = _typical_weight(numbers, frame)
     line, row = (
         predict_at(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
         for kind in ("mean", "outcome")
@@ -102,7 +115,9 @@ def predictions(numbers: Numbers) -> Html | None:
     caption = [
         "Predictions of ",
         name(numbers.labels.outcome),
-        f" with {prob} intervals: of the line, which is the mean of many rows, and of one new row.",
+        f" with {prob} intervals: of the line, which is the mean of many rows, and of one new row",
+        *of_row,
+        ".",
     ]
     if any(term.contrast or term.curve for term in known.values()):
         caption.append(" Contrasts and curves are at the means of their columns.")
@@ -119,22 +134,6 @@ def predictions(numbers: Numbers) -> Html | None:
     return section("predictions", "Predictions", content)
 
 
-def _of_a_level(numbers: Numbers, known: Mapping[str, Term], at: pd.DataFrame) -> pd.DataFrame:
-    """Give rows a level of each category that has a column for every level.
-
-    The level that they have already, else the most frequent one that they are free to have.
-    """
-    mean, first = numbers.columns["mean"], next(iter(known), "")
-    for category in dict.fromkeys(t.category for t in known.values() if t.every_level):
-        columns = [t.column for t in known.values() if t.category == category]
-        frequent = sorted((x for x in columns if x != first), key=lambda x: -mean[x])
-        for i in at.index:
-            present = [x for x in (first, *frequent) if x in columns and at.loc[i, x] == 1]
-            at.loc[i, columns] = 0.0
-            at.loc[i, (present or frequent)[0]] = 1.0
-    return at
-
-
 def _follow(
     numbers: Numbers, known: Mapping[str, Term], frame: pd.DataFrame, labels: Sequence[Any]
 ) -> None:
@@ -147,9 +146,22 @@ def _follow(
             frame[x] = [
                 v if g is None else means[code[g], k] for v, g in zip(frame[x], labels, strict=True)
             ]
+    _choose_levels(numbers, known, frame)
     for x, term in known.items():
         if term.is_interaction:
             frame[x] = frame[list(term.factors)].prod(axis=1)
+
+
+def _choose_levels(numbers: Numbers, known: Mapping[str, Term], frame: pd.DataFrame) -> None:
+    """Give each row one level of a category of which each level has a column, a frequent one."""
+    first, share = next(iter(known), None), numbers.columns["mean"]
+    whole = [t for t in known.values() if t.every_level or t.every_level_by_group]
+    for category in dict.fromkeys(term.category for term in whole):
+        columns = [term.column for term in whole if term.category == category]
+        others = [column for column in columns if column != first]
+        usual = frame[first] == 0 if first in columns else pd.Series(True, frame.index)
+        frame[others] = 0.0
+        frame.loc[usual, share[others].idxmax()] = 1.0
 
 
 def _shrinkage(numbers: Numbers) -> Html:

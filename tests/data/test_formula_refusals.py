@@ -162,8 +162,10 @@ def test_a_category_with_too_many_levels_or_cells_is_refused():
         ("cbind(y, x) ~ (1 | g)", "one outcome is fitted at a time"),
         ("mvbind(y, x) ~ (1 | g)", "one outcome is fitted at a time"),
         ("Surv(y, floor) ~ (1 | g)", "censored outcomes"),
-        ("y | se(x) ~ (1 | g)", "leave out | se(x)"),
-        ("y | weights(x) ~ (1 | g)", "leave out | weights(x)"),
+        ("y | se(x + 1) ~ (1 | g)", "se() to name one column"),
+        ("y | se(x, sigma = TRUE) ~ (1 | g)", "se() to name one column"),
+        ("y | se(x) + cens(c) ~ (1 | g)", "leave out | se(x) + cens(c)"),
+        ("y | weights(x) ~ (1 | g)", "by weights= or --weights"),
         ("~ x + (1 | g)", "Expected an outcome left of ~; got none in '~ x + (1 | g)'"),
         ("y ~ ", "Expected terms right of ~; got none in 'y ~'"),
         (
