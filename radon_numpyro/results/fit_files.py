@@ -213,7 +213,8 @@ def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable
     if not integrated:
         table["/advi/trace"] = {"elbo": Variable(("step",), least=None)}
     elif not Model.named(tree.attrs["model"]).eps_by_group:
-        scales = {s: Variable(("node", *sites[s]), least=least[s]) for s in least}
+        names = [*least, *("correlation",) * ("correlation" in sites)]
+        scales = {s: Variable(("node", *sites[s]), least=least.get(s, -np.inf)) for s in names}
         table["/nodes"] = {"weight": Variable(("node",), least=0.0), **scales}
     for part in _MOMENTS:
         if not integrated:
