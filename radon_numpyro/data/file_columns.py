@@ -10,11 +10,13 @@ import pandas as pd
 
 from radon_numpyro.data.checks import check_columns, suggest
 from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formula_frames import named_weights
 from radon_numpyro.data.formula_rows import names_used
 from radon_numpyro.data.formula_terms import Terms
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.data.number_texts import ERRORS, PLAIN, Notation
+from radon_numpyro.data.row_weights import weight_columns
 
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
@@ -35,6 +37,8 @@ class Columns:
         Predictors to count from their mean.
     fixed
         Predictors with one slope for all groups.
+    weights, se
+        Column of the weights or of the known standard errors of the rows, if there is one.
     """
 
     y: str | None
@@ -44,11 +48,14 @@ class Columns:
     drop_missing: bool
     center: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    weights: str | None = None
+    se: str | None = None
 
     @property
     def kinds(self) -> dict[str, str]:
         """What the columns hold, other than labels of groups: numbers."""
-        predictors = (*self.x, *self.fixed)
+        weights = (name for name in (self.weights, self.se) if name is not None)
+        predictors = (*self.x, *self.fixed, *weights)
         return dict.fromkeys(predictors if self.y is None else (self.y, *predictors), NUMBER)
 
     def among(self, known: Sequence[str]) -> list[str]:
@@ -60,6 +67,7 @@ class Columns:
             Names of the columns of the table.
         """
         check_columns(known, self.y, self.x, self.group, self.fixed)
+        weight_columns(known, self.weights, self.se)
         return [*self.kinds, self.group]
 
 
@@ -72,13 +80,23 @@ class FormulaColumns:
     formula
         The formula, for rows to be fitted; or one that a fit has learnt, for rows to be predicted,
         of which only predictors and group are taken.
-    missing, drop_missing
+    missing, drop_missing, weights, se
         As in `Columns`.
     """
 
     formula: Terms | ModelFormula
     missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
     drop_missing: bool = False
+    weights: str | None = None
+    se: str | None = None
+
+    @property
+    def weighed_by(self) -> dict[str, str]:
+        """The column of the weights or of the standard errors, by the name of the argument."""
+        names = self.weights, self.se
+        if isinstance(self.formula, Terms):
+            names = named_weights(self.formula, *names, None)
+        return {n: v for n, v in zip(("weights", "se"), names, strict=True) if v is not None}
 
     @property
     def group(self) -> str:
@@ -88,10 +106,12 @@ class FormulaColumns:
     @property
     def kinds(self) -> dict[str, str]:
         """What columns hold, where it is known before the file is read."""
+        weights = dict.fromkeys(self.weighed_by.values(), NUMBER)
         if isinstance(self.formula, Terms):
-            return dict.fromkeys(self.formula.response_named(), NUMBER)
+            return dict.fromkeys(self.formula.response_named(), NUMBER) | weights
         used = self.formula.predictors_used
-        return {kind.name: kind.kind for kind in self.formula.kinds if kind.name in used}
+        kinds = {kind.name: kind.kind for kind in self.formula.kinds if kind.name in used}
+        return weights | kinds
 
     def among(self, known: Sequence[str]) -> list[str]:
         """The columns in use, after refusing names that a table does not have once.
@@ -101,10 +121,11 @@ class FormulaColumns:
         known
             Names of the columns of the table.
         """
+        weights = weight_columns(known, **{"weights": None, "se": None} | self.weighed_by).values()
         if isinstance(self.formula, Terms):
             response, right = names_used(self.formula, list(known))
-            return list(dict.fromkeys((*response, *right, self.group)))
-        used = list(dict.fromkeys((*self.formula.predictors_used, self.group)))
+            return list(dict.fromkeys((*response, *right, *weights, self.group)))
+        used = list(dict.fromkeys((*self.formula.predictors_used, *weights, self.group)))
         for name in used:
             if list(known).count(name) != 1:
                 raise ValueError(

@@ -54,7 +54,8 @@ class Labels:
             return " + ".join(["1" if INTERCEPT in columns else "0", *named])
 
         bars = [f"({terms(columns)} {bar} {self.group})" for columns, bar in self.design.parts]
-        return f"{self.outcome} ~ {' + '.join([terms(self.design.population), *bars])}"
+        known = f" | se({self.design.se})" if self.design.se else ""
+        return f"{self.outcome}{known} ~ {' + '.join([terms(self.design.population), *bars])}"
 
 
 def as_index(labels: Sequence[Hashable], name: str | None = None) -> pd.Index:
@@ -105,6 +106,8 @@ def fingerprint(
         names += (labels.design.population, labels.design.varying)
     if labels.design.correlated:
         names += (labels.design.correlated,)
+    if labels.design.weighted:
+        names += (("weights", labels.design.weights), ("se", labels.design.se))
     digest = hashlib.sha256(ascii((names, shape, *([centers] if centers else []))).encode())
     for array in arrays:
         digest.update(array.tobytes())

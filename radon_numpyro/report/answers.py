@@ -65,17 +65,26 @@ def answer(numbers: Numbers) -> list[Html]:
         sentences.append(element("p", said))
     sentences.append(element("p", _level(numbers)))
     sentences += [element("p", said) for said in _correlations(numbers, known)]
-    eps = Estimate.of(numbers.parameters()["eps"], numbers.prob)
+    return [*sentences, element("p", _scatter(numbers))]
+
+
+def _scatter(numbers: Numbers) -> list[Any]:
+    """How single rows scatter about their line."""
     about = "of their group " if numbers.model.population else ""
-    sentences.append(
-        element(
-            "p",
-            f"Single rows scatter about the line {about}with a standard deviation of ",
-            element("strong", middle(eps)),
-            f" ({ends(eps)}).",
-        )
-    )
-    return sentences
+    design = numbers.labels.design
+    if design.known_errors:
+        se = name(design.se)
+        return [f"Single rows scatter about the line {about}with known standard errors, ", se, "."]
+    eps = Estimate.of(numbers.parameters()["eps"], numbers.prob)
+    rows: list[Any] = ["Single rows"]
+    if design.weights:
+        rows = ["Single rows of weight 1 (", name(design.weights), ")"]
+    return [
+        *rows,
+        f" scatter about the line {about}with a standard deviation of ",
+        element("strong", middle(eps)),
+        f" ({ends(eps)}).",
+    ]
 
 
 def _combination(
@@ -89,13 +98,22 @@ def _combination(
 def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     """What a column goes with, and how that differs between groups."""
     design, prob = numbers.labels.design, percent(numbers.prob)
-    average, spread = _combination(numbers, {x: 1.0})
+    average, spread = _combination(numbers, _contrast(known, x))
     y = name(numbers.labels.outcome)
     if x not in design.population:
         assert spread is not None
+        if known[x].every_level_by_group and INTERCEPT in design.population:
+            return [
+                "Groups differ in the level of ",
+                *known[x].shown,
+                f". From that of the average group the model expects {prob} of groups like these ",
+                "to differ by ",
+                element("strong", ends(spread)),
+                ".",
+            ]
         return [
             "Groups differ in ",
-            _of_slope(known[x], known),
+            _of_slope(known[x], known, known[x].every_level_by_group),
             ", which is 0 on average, as the model assumes: it expects ",
             f"{prob} of groups like these between ",
             element("strong", ends(spread, "and")),
@@ -124,11 +142,23 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     if spread:
         said += [
             "Groups differ in ",
-            _of_slope(known[x], known),
+            _of_slope(known[x], known, known[x].every_level),
             ": the model expects ",
             f"{prob} of groups like these between {ends(spread, 'and')}.",
         ]
     return said
+
+
+def _contrast(known: Mapping[str, Term], x: str) -> dict[str, float]:
+    """The difference that a column makes: of a level, to a reference that has its own deviations.
+
+    In ``c + (0 + c | g)`` the reference level has a coefficient by group, and none of all groups.
+    """
+    term = known[x]
+    reference = f"{term.category}[{term.reference}]"
+    if term.every_level or not term.category or reference not in known or reference == x:
+        return {x: 1.0}
+    return {x: 1.0, reference: -1.0}
 
 
 def _step(term: Term) -> list[Any]:
@@ -160,9 +190,12 @@ def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     return [*said, ","] if said or shared else []
 
 
-def _of_slope(term: Term, known: Mapping[str, Term]) -> list[Any]:
+def _of_slope(term: Term, known: Mapping[str, Term], every_level: bool) -> list[Any]:
+    """What a coefficient is; of a category that has one for every level, a level."""
     if term.is_interaction:
         return ["the interaction of ", *product([known[part] for part in term.factors])]
+    if every_level:
+        return ["the level of ", *term.shown]
     return ["the difference of " if term.of_levels else "the slope of ", *term.shown]
 
 

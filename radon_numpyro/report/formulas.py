@@ -24,6 +24,8 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     group = "of a group" if design.has_mean_intercept or pooled else "of a group, about 0"
     if site == "gamma":
         return _fixed(numbers, x, at)
+    if site == "mu_beta":
+        return [*_of_column(numbers, x), " in the average group"]
     if site == "sigma_beta":
         return ["sd of the ", *coefficients(terms(numbers), x), " between groups"]
     if site == "correlation":
@@ -31,10 +33,9 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     words: dict[str, list[Any]] = {
         "mu_alpha": ["intercept of the average group", *at],
         "sigma_alpha": ["sd of the intercepts between groups"],
-        "mu_beta": ["slope of ", name(x), " in the average group"],
         "alpha": ["intercept", "" if pooled else f" {group}", *at],
         "beta": ["slope of ", name(x), "" if pooled else " in a group"],
-        "eps": ["residual sd: of single rows about their line"],
+        "eps": ["residual sd: of single rows", *_of_weight(design), " about their line"],
     }
     return words[site]
 
@@ -47,6 +48,11 @@ def _pair(numbers: Numbers, pair: str) -> list[Any]:
     return [*first, " and ", *second]
 
 
+def _of_weight(design: Design) -> list[Any]:
+    """That rows are of weight 1, where rows have weights."""
+    return [" of weight 1 (", name(design.weights), ")"] if design.weights else []
+
+
 def _fixed(numbers: Numbers, x: str, at: list[Any]) -> list[Any]:
     """What a coefficient is that all groups share."""
     alike = "" if not numbers.model.by_group else ", the same in every group"
@@ -54,21 +60,27 @@ def _fixed(numbers: Numbers, x: str, at: list[Any]) -> list[Any]:
         return ["intercept", alike, *at]
     if not x:
         return ["coefficient of a column", alike]
+    term = terms(numbers)[x]
+    plain = not (term.is_interaction or term.of_levels)
+    if plain and term.of_groups and numbers.model.by_group:
+        alike = ", a predictor of groups"
+    return [*_of_column(numbers, x), alike]
+
+
+def _of_column(numbers: Numbers, x: str) -> list[Any]:
+    """What the coefficient of a column is."""
     known = terms(numbers)
     term = known[x]
     if term.is_interaction:
         parts: list[Any] = []
         for k, factor in enumerate(term.factors):
             parts += [" by " if k else "", *known[factor].shown]
-        return ["interaction, ", *parts, alike]
+        return ["interaction, ", *parts]
     if term.contrast:
-        return [*term.shown, alike]
-    if term.category:
-        if term.every_level:
-            return ["level of ", *term.shown, alike]
-        return [*term.shown, f" instead of {term.against}", alike]
-    between = ", a predictor of groups" if term.of_groups and numbers.model.by_group else alike
-    return ["slope of ", name(x), between]
+        return term.shown
+    if term.category and term.every_level:
+        return ["level of ", *term.shown]
+    return [*term.shown, f" instead of {term.against}"] if term.category else ["slope of ", name(x)]
 
 
 def description(numbers: Numbers) -> list[Any]:
@@ -147,8 +159,12 @@ def formulas(numbers: Numbers) -> list[Html]:
     if len(shown) > most:
         line.append(["\N{HORIZONTAL ELLIPSIS}"])
     total = [part for k, one in enumerate(line) for part in ([" + "] if k else []) + one]
-    eps = symbol("eps", c if numbers.model.eps_by_group else "")
-    lines: list[Any] = [[name(labels.outcome), " ~ Normal(", total or "0", ", ", eps, ")"]]
+    eps: list[Any] = [symbol("eps", c if numbers.model.eps_by_group else "")]
+    if design.weights:
+        eps += [" / \N{SQUARE ROOT}", name(design.weights)]
+    elif design.known_errors:
+        eps = [name(design.se)]
+    lines: list[Any] = [[name(labels.outcome), " ~ Normal(", total or "0", ", ", *eps, ")"]]
     if numbers.model.population:
         lines += _population(design, c)
     # The formula says nothing that is not plain where everything varies independently.

@@ -35,8 +35,9 @@ class Term:
         levels by contrasts other than treatment; else empty.
     reference
         Level that the others are compared with, where the fit says which; else empty.
-    every_level
-        Whether each level of the category has a column, so that none is the reference.
+    every_level, every_level_by_group
+        Whether each level of the category has a coefficient for all groups, and one by group, so
+        that none is the reference.
     binary
         Whether its values are 0 and 1.
     of_groups
@@ -50,6 +51,7 @@ class Term:
     contrast: tuple[str, ...]
     reference: str
     every_level: bool
+    every_level_by_group: bool
     binary: bool
     of_groups: bool
 
@@ -95,13 +97,13 @@ def terms(numbers: Numbers) -> dict[str, Term]:
     s = numbers.statistics
     # A group of one row tells nothing of what is the same in all rows of a group.
     several, sd = np.asarray(s.count) > 1, columns["sd"].to_numpy()[:-1]
-    within = np.sqrt(np.einsum("ckk->ck", np.asarray(s.sxx))[several] / s.count[several, None])
+    weight = s.total_weight[several, None]
+    within = np.sqrt(np.einsum("ckk->ck", np.asarray(s.sxx))[several] / weight)
     same = (within <= SAME * sd).all(0) & (sd > 0) & several.any()
     levels = {x: level(x) if columns.loc[x, "binary"] else None for x in names}
-    shares: dict[str, float] = {}
-    for x, found in levels.items():
-        if found:
-            shares[found[0]] = shares.get(found[0], 0.0) + float(columns.loc[x, "mean"])
+    design = numbers.labels.design
+    population = _complete(levels, columns["mean"], design.population)
+    by_group = _complete(levels, columns["mean"], design.varying)
     notes = numbers.statistics.notes
     made = {}
     for k, x in enumerate(names):
@@ -114,11 +116,23 @@ def terms(numbers: Numbers) -> dict[str, Term]:
             of if whole else "",
             () if whole or len(parts) > 1 else _contrast(notes, x),
             _reference(notes, category),
-            whole and abs(shares[category] - 1.0) < 1e-9,
+            whole and category in population,
+            whole and category in by_group,
             bool(columns.loc[x, "binary"]),
             bool(same[k]),
         )
     return made
+
+
+def _complete(
+    levels: Mapping[str, tuple[str, str] | None], means: Any, columns: tuple[str, ...]
+) -> set[str]:
+    """Categories of which each level is among the columns: every row has one of them."""
+    shares: dict[str, float] = {}
+    for x in columns:
+        if found := levels.get(x):
+            shares[found[0]] = shares.get(found[0], 0.0) + float(means[x])
+    return {category for category, share in shares.items() if abs(share - 1.0) < 1e-9}
 
 
 def _contrast(notes: tuple[str, ...], column: str) -> tuple[str, ...]:
@@ -159,7 +173,7 @@ def coefficients(known: Mapping[str, Term], x: str) -> list[Any]:
     if term.contrast:
         return ["differences of ", *term.shown]
     if term.category:
-        return ["levels of " if term.every_level else "differences of ", *term.shown]
+        return ["levels of " if term.every_level_by_group else "differences of ", *term.shown]
     return ["slopes of ", *term.shown]
 
 

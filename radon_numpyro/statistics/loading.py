@@ -104,6 +104,7 @@ def _made[Data: (GroupedData, GroupStatistics)](
         name: [_code(name, code, kinds.get(name, CATEGORY)) for code in codes]
         for name, codes in columns.missing.items()
     }
+    weights: dict[str, Any] = {"weights": columns.weights, "se": columns.se}
     if isinstance(columns, Columns):
         return of.from_frame(
             frame,
@@ -114,9 +115,10 @@ def _made[Data: (GroupedData, GroupStatistics)](
             missing=missing,
             drop_missing=columns.drop_missing,
             center=columns.center,
+            **weights,
         )
-    text = columns.formula.text
-    return of.from_formula(text, frame, missing=missing, drop_missing=columns.drop_missing)
+    text, drop_missing = columns.formula.text, columns.drop_missing
+    return of.from_formula(text, frame, missing=missing, drop_missing=drop_missing, **weights)
 
 
 def _kind(column: pd.Series) -> str:

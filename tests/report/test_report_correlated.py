@@ -1,5 +1,8 @@
 """Pages about correlated coefficients: their joint distribution, priors and answers in words."""
 
+import re
+
+import numpy as np
 import pytest
 from fits import CORRELATED, correlated_fit
 from scipy import stats
@@ -62,6 +65,13 @@ SENTENCES = {
         "the levels of level high and the levels of level low correlate by",
         "sd of the levels of level mid between groups",
     ),
+    "reference": (
+        "z ~ 1 + level + (0 + level | site )",
+        "Groups differ in the level of level high . From that of the average group the model",
+        "In the average group, level low instead of high goes with a difference of +",
+        "mu beta level[low] : level low instead of high in the average group",
+        "sd of the levels of level high between groups",
+    ),
 }
 
 
@@ -84,3 +94,21 @@ def test_a_correlation_whose_sign_is_open_is_said_to_be(texts):
     ends = matrix.quantile((0.05, 0.95), dim=("chain", "draw")).values
     expected = sum(ends[0, i, j] <= 0 <= ends[1, i, j] for i, j in ((0, 1), (0, 2), (1, 2)))
     assert 0 < expected == open_signs
+
+
+def test_two_levels_of_a_group_differ_with_the_deviations_of_both(texts):
+    """Half of what the model expects of the difference would come from the reference level."""
+    tree = correlated_fit("reference")
+    posterior = tree["posterior"].to_dataset()
+    sd = posterior["sigma_beta"].sel(predictor=["level[high]", "level[low]"])
+    r = posterior["correlation"].sel(coefficient="level[high]", coefficient_other="level[low]")
+    high, low = (sd.isel(predictor=k).values.ravel() for k in (0, 1))
+    variance = high**2 + low**2 - 2 * high * low * r.values.ravel()
+    mean = posterior["mu_beta"].sel(mean_slope="level[low]").values.ravel()
+    pattern = (
+        r"level low instead of high goes .*? Groups differ in the difference of level low : the "
+        r"model expects 90 % of groups like these between (\S+) and (\S+)\."
+    )
+    ends = [float(end) for end in re.search(pattern, texts["reference"]).groups()]
+    below = [stats.norm.cdf((end - mean) / np.sqrt(variance)).mean() for end in ends]
+    np.testing.assert_allclose(below, [0.05, 0.95], atol=0.01)
