@@ -29,6 +29,9 @@ _JSON = (
 )
 
 
+_IN_DESIGN = {"population", "varying", "correlated", "weights", "se"}
+
+
 def check_attributes(tree: xr.DataTree, name: str) -> Labels:
     """Check the attributes that the package reads.
 
@@ -51,15 +54,22 @@ def check_attributes(tree: xr.DataTree, name: str) -> Labels:
     """
     texts = {"/": ["model", "outcome", "group", "predictors", "priors", "method"]}
     numbers = {"/": ["complete"]}
+    floats: dict[str, list[str]] = {}
     if tree.attrs.get("method") != INTEGRATE:
         texts["/advi"], numbers["/advi"] = ["verdict", "reason"], ["converged"]
     if "/nodes" in tree.groups:
         texts["/nodes"], numbers["/nodes"] = ["verdict"], ["reliable"]
+        floats["/nodes"] = ["ess", "khat", "log_evidence", "log_evidence_error"]
     if "/sample_stats" in tree.groups:
         numbers["/"].append("max_tree_depth")
     if "/observed_data" in tree.groups:
         texts["/"] += ["left_out", "data_fingerprint"]
-    for attributes, types, kind in ((texts, str, "text"), (numbers, int | np.integer, "a number")):
+    wanted: list[tuple[dict[str, list[str]], Any, str]] = [
+        (texts, str, "text"),
+        (numbers, int | np.integer, "a number"),
+        (floats, float, "a real number"),
+    ]
+    for attributes, types, kind in wanted:
         for path, keys in attributes.items():
             check_group(tree, name, path)
             for key in keys:
@@ -142,7 +152,8 @@ def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -
     columns = _parsed(tree, name, "design") if "design" in tree.attrs else None
     if columns is not None and (
         not isinstance(columns, dict)
-        or not {"population", "varying"} <= set(columns) <= {"population", "varying", "correlated"}
+        or not {"population", "varying"} <= set(columns) <= _IN_DESIGN
+        or not all(isinstance(columns.pop(key, ""), str) for key in ("weights", "se"))
         or not _is_list_of(blocks := columns.pop("correlated", []), list)
         or not all(_is_list_of(v, str) for v in (*columns.values(), *blocks))
         or not all(len(set(v)) == len(v) for v in columns.values())
