@@ -45,6 +45,8 @@ def fit(
     data: GroupedData | GroupStatistics | str,
     frame: Any = None,
     *,
+    weights: str | None = None,
+    se: str | None = None,
     model: str = "hierarchical",
     method: str | None = None,
     priors: Priors | Mapping[str, Any] | None = None,
@@ -73,8 +75,8 @@ def fit(
         Rows or statistics; or a formula such as ``"y ~ x * c + (1 + x || group)"``, short for
         :meth:`GroupedData.from_formula` with ``frame``, or, of a frame that an engine holds, for
         :meth:`GroupStatistics.from_formula`.
-    frame
-        The data frame of a formula.
+    frame, weights, se
+        The data frame of a formula, and columns that weigh its rows, as there.
     model
         ``"hierarchical"`` (partial pooling), ``"individual"`` (each group on its own; every
         coefficient must vary) or ``"pooled"`` (the formula without its random part).
@@ -177,7 +179,7 @@ def fit(
     --------
     >>> tree = fit(load_radon(), priors=Priors.tutorial())  # doctest: +SKIP
     """
-    data = data_of(data, frame)
+    data = data_of(data, frame, weights=weights, se=se)
     statistics = as_statistics(data)
     design = statistics.labels.design
     auto = method == AUTO

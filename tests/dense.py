@@ -89,7 +89,10 @@ class Dense:
         same[:, len(means) :] = columns_of(data, design.fixed)
         self.rows = np.hstack([same, own.reshape(data.num_rows, -1)])
         self.y_mean = self.rows @ self.mean
-        self.y_cov = self.rows @ self.cov @ self.rows.T + eps**2 * np.eye(data.num_rows)
+        # What each row weighs: as given, or one over the squared standard error.
+        weight = np.ones(data.num_rows) if data.weights is None else data.weights
+        noise = eps**2 / weight if data.se is None else data.se**2
+        self.y_cov = self.rows @ self.cov @ self.rows.T + np.diag(noise)
 
     def log_density(self, y):
         return stats.multivariate_normal(self.y_mean, self.y_cov).logpdf(y)

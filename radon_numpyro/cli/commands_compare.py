@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from radon_numpyro.cli.file_options import (
+    Decimal,
+    Delimiter,
+    Encoding,
+    SkipRows,
+    Thousands,
+    text_options,
+)
 from radon_numpyro.cli.options import (
+    SE,
     AsJSON,
     CenterOption,
     Chains,
@@ -22,6 +31,7 @@ from radon_numpyro.cli.options import (
     PriorsName,
     Quiet,
     Seed,
+    Weights,
     X,
     Y,
     columns,
@@ -62,6 +72,13 @@ def compare_command(
     ] = None,
     missing: Missing = None,
     drop_missing: DropMissing = False,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    encoding: Encoding = None,
+    skip_rows: SkipRows = None,
+    weights: Weights = None,
+    se: SE = None,
     quiet: Quiet = False,
     as_json: AsJSON = False,
 ) -> None:
@@ -79,9 +96,10 @@ def compare_command(
     with refusals():
         if out is not None:
             check_writable(out)
-        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
         given = given_priors(prior)
-        data = load_rows(terminal, file, used, reduce=False)
+        data = load_rows(terminal, file, used, text=text, reduce=False)
         chosen = priors_of(priors, given, data)
         from radon_numpyro.data.grouped_data import GroupedData
         from radon_numpyro.results.diagnostics import diagnose

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from radon_numpyro.cli.file_options import (
+    Decimal,
+    Delimiter,
+    Encoding,
+    SkipRows,
+    Thousands,
+    text_options,
+)
 from radon_numpyro.cli.options import (
+    SE,
     AsJSON,
     CenterOption,
     Chains,
@@ -33,6 +42,7 @@ from radon_numpyro.cli.options import (
     Seed,
     TargetAcceptProb,
     TargetESS,
+    Weights,
     X,
     Y,
     columns,
@@ -56,6 +66,8 @@ from radon_numpyro.data.whole_files import check_writable, write_whole
 if TYPE_CHECKING:
     from xarray import DataTree
 
+    from radon_numpyro.data.labels import Labels
+
 
 def audit_command(
     file: File,
@@ -67,6 +79,13 @@ def audit_command(
     center: CenterOption = None,
     missing: Missing = None,
     drop_missing: DropMissing = False,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    encoding: Encoding = None,
+    skip_rows: SkipRows = None,
+    weights: Weights = None,
+    se: SE = None,
     quiet: Quiet = False,
     as_json: AsJSON = False,
 ) -> None:
@@ -81,8 +100,9 @@ def audit_command(
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
-        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
-        data = load_rows(terminal, file, used, reduce=False, single_rows=True)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
+        data = load_rows(terminal, file, used, text=text, reduce=False, single_rows=True)
     found = data.audit()
     terminal.show(found.text(command=True))
     record = {
@@ -141,6 +161,13 @@ def fit_command(
     ci_prob: Probability = 0.9,
     missing: Missing = None,
     drop_missing: DropMissing = False,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    encoding: Encoding = None,
+    skip_rows: SkipRows = None,
+    weights: Weights = None,
+    se: SE = None,
     reduce: Reduce = None,
     quiet: Quiet = False,
     as_json: AsJSON = False,
@@ -161,9 +188,12 @@ def fit_command(
     terminal = Terminal(quiet, as_json)
     with refusals():
         check_writable(out / "fit.nc")
-        used = columns(formula, y, x, fixed, group, center, missing, drop_missing)
+        used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
         given = given_priors(prior)
-        data = load_rows(terminal, file, used, reduce=reduce, single_rows=model == "pooled")
+        data = load_rows(
+            terminal, file, used, text=text, reduce=reduce, single_rows=model == "pooled"
+        )
         chosen = priors_of(priors, given, data)
         if checkpoint is not None and method != "integrate":
             note_folder(checkpoint, out)
@@ -273,7 +303,7 @@ def _deliver(
         if "r_hat" in parameters:
             shown = shown.assign(r_hat=parameters["r_hat"].map("{:.3f}".format))
         terminal.show(table(title, shown.assign(ess=ess)))
-        if words := _in_words(parameters.index, statistics.labels.group):
+        if words := _in_words(parameters.index, statistics.labels):
             terminal.show(words)
     for note in statistics.notes:
         terminal.show(f"{note}.")
@@ -292,14 +322,16 @@ def _deliver(
     terminal.finish(record, good=diagnosis.ok)
 
 
-def _in_words(names: Iterable[str], group: str) -> str:
+def _in_words(names: Iterable[str], labels: Labels) -> str:
     """What the parameters of the hierarchical model are, those that a table shows."""
+    group, weights = labels.group, labels.design.weights
+    of_weight = f" of weight 1 ({weights})" if weights else ""
     words = {
         "mu": f"mu: mean over {group}",
         "gamma": f"gamma: the same in every {group}",
         "sigma": f"sigma: sd between {group}",
         "correlation": f"correlation: of the coefficients of a {group}",
-        "eps": f"eps: sd of rows within {group}",
+        "eps": f"eps: sd of rows{of_weight} within {group}",
     }
     shown = {name.partition("[")[0].partition("_")[0] for name in names}
     if "sigma" not in shown:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from radon_numpyro.cli.terminal import Terminal
     from radon_numpyro.data.file_columns import Columns, FormulaColumns
     from radon_numpyro.data.grouped_data import GroupedData
+    from radon_numpyro.data.text_layout import TextOptions
     from radon_numpyro.model.location_priors import PriorFamily
     from radon_numpyro.model.priors import Priors
     from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -49,6 +50,23 @@ Fixed = Annotated[
     ),
 ]
 Group = Annotated[str | None, typer.Option("--group", metavar="COLUMN", help="The groups.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="COLUMN",
+        help="Precision weights w of the rows, as lme4 has them: the residual sd of a row is "
+        "eps / sqrt(w).",
+    ),
+]
+SE = Annotated[
+    str | None,
+    typer.Option(
+        "--se",
+        metavar="COLUMN",
+        help="Known standard errors of the outcomes, as in a meta-analysis: there is no eps then.",
+    ),
+]
 CenterOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -140,12 +158,14 @@ def columns(
     center: list[str] | None,
     missing: list[str] | None,
     drop_missing: bool,
+    weights: str | None = None,
+    se: str | None = None,
 ) -> Columns | FormulaColumns:
     """The columns that a formula, or options in its place, name.
 
     Parameters
     ----------
-    formula, y, x, fixed, group, center, missing, drop_missing
+    formula, y, x, fixed, group, center, missing, drop_missing, weights, se
         The argument and the options.
 
     Raises
@@ -171,14 +191,22 @@ def columns(
                 f"Expected a formula, or {', '.join(options)}; got {formula!r} and "
                 f"{', '.join(named)}: {_IN_FORMULA}"
             )
-        return FormulaColumns(parse_terms(formula), codes, drop_missing)
+        return FormulaColumns(parse_terms(formula), codes, drop_missing, weights, se)
     if y is None or group is None:
         raise ValueError(
             f'Expected a formula such as "y ~ x + (1 + x || g)", or --y and --group; got '
             f"{' and '.join(named) or 'neither'}"
         )
     return Columns(
-        y, tuple(x or ()), group, codes, drop_missing, tuple(center or ()), tuple(fixed or ())
+        y,
+        tuple(x or ()),
+        group,
+        codes,
+        drop_missing,
+        tuple(center or ()),
+        tuple(fixed or ()),
+        weights,
+        se,
     )
 
 
@@ -192,6 +220,7 @@ def load_rows(
     *,
     reduce: bool | None,
     single_rows: bool = False,
+    text: TextOptions | None = None,
 ) -> GroupedData | GroupStatistics:
     """Load a file and say what came of it.
 
@@ -203,6 +232,8 @@ def load_rows(
         As in :func:`radon_numpyro.statistics.loading.load`.
     single_rows
         Whether every row may be a group of its own.
+    text
+        What is said about a table of text.
 
     Raises
     ------
@@ -212,13 +243,15 @@ def load_rows(
     from radon_numpyro.statistics.group_statistics import GroupStatistics
     from radon_numpyro.statistics.loading import load
 
-    data = load(file, used, reduce=reduce)
+    data = load(file, used, reduce=reduce, options=text)
     reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
     rows, groups = _counted(data.num_rows, "row"), _counted(data.num_groups, "group")
+    single_rows = single_rows or data.labels.design.known_errors
     if data.num_groups >= data.num_rows and not single_rows:
         raise ValueError(
             f"Expected fewer groups than rows; got {groups} of {used.group!r} in {rows}, which "
-            "cannot tell differences between groups from scatter within them"
+            "cannot tell differences between groups from scatter within them unless standard "
+            "errors are known: --se COLUMN"
         )
     terminal.note(f"{rows} in {groups}{reduced}.")
     for reason, count in data.left_out:

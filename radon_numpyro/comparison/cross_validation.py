@@ -231,7 +231,10 @@ def _sampling(
         if not found.complete:
             raise KeyboardInterrupt("a fold was interrupted")
         drawn = {name: found.draws[name] for name in names}
-        return {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
+        scales = {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
+        # Where the standard errors of the rows are known, eps is 1.
+        scales.setdefault("eps", np.ones(len(next(iter(scales.values())))))
+        return scales
 
     return sample
 
@@ -258,7 +261,7 @@ def refit_individual(
     freedom, rss = residual_freedom(equations)
     # Without a proper posterior of eps the mean stands (it does not depend on eps beyond the
     # prior's weight), but there is no score.
-    proper = (freedom <= 0) | (rss > 0)
+    proper = (freedom <= 0) | (rss > 0) | equations.design.known_errors
     nodes, weights = eps_quadrature(equations.take(proper), priors)
     eps = np.ones((len(nodes), len(proper)))
     log_weight = np.full(eps.shape, -np.log(len(nodes)))

@@ -27,12 +27,13 @@ import pandas as pd
 import xarray as xr
 
 from radon_numpyro.comparison.held_out import Score
-from radon_numpyro.gaussian.marginal import individual_log_density
+from radon_numpyro.gaussian.marginal import individual_log_density, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import individual_prior
+from radon_numpyro.gaussian.predictive import individual_prior, population_prior
 from radon_numpyro.inference.integration import integrate_scales
 from radon_numpyro.inference.inversion import eps_quadrature
 from radon_numpyro.model.coefficient_priors import columns_of_sites
+from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.fit_reader import read_design, read_model, read_priors, read_statistics
 from radon_numpyro.results.integration_checks import NODES
@@ -106,10 +107,22 @@ def log_evidence(tree: xr.DataTree, *, seed: int = 0) -> Score:
             return UNKNOWN
         return Score(float(about["log_evidence"]), float(about["log_evidence_error"]))
     equations = NormalEquations.from_statistics(read_statistics(tree))
+    if equations.design.known_errors and not model.population:
+        return Score(_given_errors(equations, priors, model), 0.0)
     if model.eps_by_group:
         return Score(_of_individual(equations, priors), 0.0)
     found = integrate_scales(equations, priors, model=model.name, seed=seed)
     return Score(found.log_evidence, found.log_evidence_error) if found.reliable else UNKNOWN
+
+
+def _given_errors(equations: NormalEquations, priors: Priors, of: Model) -> float:
+    """Log evidence in closed form, where known standard errors leave no scale to integrate."""
+    if of.by_group:
+        eps, prior = np.ones(equations.num_groups), individual_prior(equations, priors)
+        return float(individual_log_density(equations, eps, *prior).sum())
+    equations = equations.pooled()
+    prior_of_rows = population_prior(equations, priors, of)
+    return float(marginal(equations, np.empty(0), np.ones(()), prior_of_rows).log_density)
 
 
 def _of_individual(equations: NormalEquations, priors: Priors) -> float:

@@ -147,14 +147,14 @@ def identified(equations: NormalEquations, x: np.ndarray, group: np.ndarray) -> 
     mean, scatter, _, _ = about_the_means(equations)
     # In units of the spread of each predictor over all rows, seen and new.
     everywhere = np.concatenate([mean[equations.count > 0], x])
-    spread = np.sqrt(np.einsum("ckk->k", scatter) / equations.count.sum() + everywhere.var(0))
+    spread = np.sqrt(np.einsum("ckk->k", scatter) / equations.total_weight + everywhere.var(0))
     unit = np.where(spread > 0, spread, 1.0)
     values, vectors = np.linalg.eigh(scatter / (unit[:, None] * unit))
     distance = np.einsum("rkj,rk->rj", vectors[group], (x - mean[group]) / unit)
     missed = np.where(values[group] > COLLINEAR, 0.0, distance)
     known = (np.abs(missed) < SAME).all(axis=1) & (equations.count > 0)[group]
     scattered: np.ndarray = ((freedom > 0) & (rss > 0))[group]
-    return known & scattered
+    return known & (scattered | equations.design.known_errors)
 
 
 def population_identified(equations: NormalEquations, x: np.ndarray) -> np.ndarray:
@@ -221,9 +221,10 @@ def predict_rows(
         model, equations, priors, scales, rows.x, rows.group, population=population
     )
     for some, mean, variance in blocks:
-        total = variance + residual_variance(model, scales, rows.group[some])
-        weight = log_weight[:, some] if np.ndim(log_weight) else log_weight
-        parts.append(mixture.score(rows.y[some], mean, total, weight))
+        weight = None if rows.precision is None else rows.precision[some]
+        total = variance + residual_variance(model, scales, rows.group[some], weight)
+        of_points = log_weight[:, some] if np.ndim(log_weight) else log_weight
+        parts.append(mixture.score(rows.y[some], mean, total, of_points))
     mean, score = (np.concatenate(part) for part in zip(*parts, strict=True))
     return mean, score
 

@@ -135,7 +135,7 @@ def exact_leave_one_out(data: GroupedData, priors: Priors) -> LeaveOneOut:
         block = rows[start : start + ROWS_AT_ONCE]
         # Each row as a group of its own, which has learnt from the others of its group.
         here = np.arange(len(block), dtype=np.int32)
-        test = replace(data, y=data.y[block], x=data.x[block], group=here)
+        test = replace(data.take(block), group=here)
         seen = refit_individual(_of_rows(data, block), test, priors=priors)[1]
         blocks.append((*refit_individual(without_each(data, block), test, priors=priors), seen))
     mean, score, known, seen = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
@@ -163,7 +163,9 @@ def without_each(data: GroupedData, rows: np.ndarray) -> GroupStatistics:
     """
     whole = _of_rows(data, rows)
     rest = whole.count - 1.0
-    share = 1.0 / np.maximum(rest, 1.0)
+    own = np.ones(len(rows)) if data.precision is None else data.precision[rows]
+    weight = np.where(rest > 0, whole.total_weight - own, 0.0)
+    share = own / np.where(weight > 0, weight, 1.0)
     means = np.column_stack([whole.mean_x, whole.mean_y])
     removed = np.column_stack([data.x[rows], data.y[rows]]) - means
     # What the means and the differences are off by, in each column.
@@ -172,12 +174,16 @@ def without_each(data: GroupedData, rows: np.ndarray) -> GroupStatistics:
     def left(before: np.ndarray, i: Any, j: Any) -> np.ndarray:
         """Sums of products of columns i and j; what may be rounding alone is zero."""
         a, b, da, db = removed[:, i], removed[:, j], rounding[:, i], rounding[:, j]
-        scale = (whole.count * share).reshape(-1, *[1] * (before.ndim - 1))
+        scale = (whole.total_weight * share).reshape(-1, *[1] * (before.ndim - 1))
         after = before - scale * a * b
         return np.where(np.abs(after) > scale * (np.abs(a) * db + np.abs(b) * da), after, 0.0)
 
     k = np.arange(data.num_predictors)
     means = np.where(rest[:, None] == 0, 0.0, means - removed * share[:, None])
+    weights: dict[str, Any] = {}
+    if whole.weight is not None:
+        log_weight = np.where(rest > 0, whole.log_weight - np.log(own), 0.0)
+        weights = {"weight": weight, "log_weight": log_weight}
     return GroupStatistics(
         count=rest,
         mean_x=means[:, :-1],
@@ -186,21 +192,15 @@ def without_each(data: GroupedData, rows: np.ndarray) -> GroupStatistics:
         sxy=left(whole.sxy, k, [-1]),
         syy=left(whole.syy, -1, -1),
         labels=whole.labels,
+        **weights,
     )
 
 
 def _of_rows(data: GroupedData, rows: np.ndarray) -> GroupStatistics:
     """Statistics of the group of each row."""
     whole, group = GroupStatistics.from_data(data), data.group[rows]
-    return GroupStatistics(
-        count=whole.count[group],
-        mean_x=whole.mean_x[group],
-        mean_y=whole.mean_y[group],
-        sxx=whole.sxx[group],
-        sxy=whole.sxy[group],
-        syy=whole.syy[group],
-        labels=replace(data.labels, groups=tuple(rows.tolist())),
-    )
+    labels = replace(data.labels, groups=tuple(rows.tolist()))
+    return GroupStatistics(**{n: a[group] for n, a in whole.arrays.items()}, labels=labels)
 
 
 def _importance_sampled(
@@ -215,14 +215,16 @@ def _importance_sampled(
     for rows, mean, variance in line_blocks(
         "hierarchical", equations, priors, scales, data.x, data.group
     ):
-        y, eps_squared = data.y[rows], residual_variance("hierarchical", scales, data.group[rows])
+        y, weight = data.y[rows], None if data.precision is None else data.precision[rows]
+        eps_squared = residual_variance("hierarchical", scales, data.group[rows], weight)
         seen = mixture.score(y, mean, variance + eps_squared, equal)[1]
         location, variance = left_out(y, mean, variance, eps_squared)
         density = log_density(y, location, variance)
         # A flat prior of a coefficient that only this row determines: there is no prediction.
         proper = np.isfinite(density).all(0)
         density = np.where(proper, density, 0.0)
-        found = _psis(tree, density.reshape(chains, -1, len(y)), list(scales))
+        drawn = [name for name in scales if name in tree["posterior"]]
+        found = _psis(tree, density.reshape(chains, -1, len(y)), drawn)
         log_weight = found.log_weights.transpose("chain", "draw", "row").values
         log_weight = log_weight.reshape(num_draws, -1)
         held = mixture.score(y, location, variance, log_weight)[0]

@@ -29,7 +29,7 @@ from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import COLLINEAR, EXACT, ROUNDING
 from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import line_blocks, population_prior
+from radon_numpyro.gaussian.predictive import line_blocks, population_prior, residual_variance
 from radon_numpyro.inference.inversion import eps_quadrature
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
@@ -71,6 +71,8 @@ def refit_pooled(
     # Fitted exactly, eps has no proper posterior: there is the mean at a small eps, but no score.
     nodes = np.full((1, 1), 1e-6 * (np.sqrt(total / train.num_rows) or 1.0))
     log_weight = np.zeros((1, 1))
+    if equations.design.known_errors:
+        freedom, scattered = 1, True
     if scattered or freedom <= 0:
         nodes, log_weight = eps_quadrature(equations, priors)
     scales = {"eps": nodes[:, 0]}
@@ -97,26 +99,31 @@ def pooled_leave_one_out(data: GroupedData, priors: Priors) -> tuple[Array, Arra
     """
     equations = NormalEquations.from_statistics(GroupStatistics.from_data(data)).pooled()
     nodes, log_weight = eps_quadrature(equations, priors)
-    noise, scales = nodes**2, {"eps": nodes[:, 0]}
+    scales, known_errors = {"eps": nodes[:, 0]}, equations.design.known_errors
     bounded = nodes[-1, 0] > (1.0 - 1e-6) * priors.eps.upper
     blocks = []
     for rows, mean, variance in line_blocks(
         POOLED.name, equations, priors, scales, data.x, data.group
     ):
-        y = data.y[rows]
+        y, weight = data.y[rows], None if data.precision is None else data.precision[rows]
+        noise = residual_variance(POOLED.name, scales, data.group[rows], weight)
         seen = mixture.score(y, mean, variance + noise, log_weight)[1]
         location, variance = left_out(y, mean, variance, noise)
         log_ratio = log_weight - log_density(y, location, variance)
         log_total = logsumexp(log_ratio, axis=0)
-        weight = np.exp(log_ratio - log_total)
-        covered = (weight[0] < AT_ENDS) & ((weight[-1] < AT_ENDS) | bounded)
-        covered &= (weight**2).sum(0) < 1.0 / NODES
-        blocks.append(((weight * location).sum(0), -log_total, seen, covered))
+        of_node = np.exp(log_ratio - log_total)
+        covered = (of_node[0] < AT_ENDS) & ((of_node[-1] < AT_ENDS) | bounded)
+        covered &= (of_node**2).sum(0) < 1.0 / NODES
+        # A single node, 1, is all there is where the standard errors of the rows are known.
+        covered |= known_errors
+        blocks.append(((of_node * location).sum(0), -log_total, seen, covered))
     mean, score, seen, covered = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     leverage, residual = leverages(equations, data)
     free = np.maximum(1.0 - leverage, COLLINEAR)
     scattered = equations.remainder - residual**2 / free > EXACT * equations.remainder
-    known = identified_without_each(equations, data) & (_freedom(equations) > 1)
+    known = identified_without_each(equations, data)
+    known = known & ((_freedom(equations) > 1) | known_errors)
+    scattered = scattered | known_errors
     each = np.arange(data.num_rows)
     # Where there is no density at any eps (a flat prior), a refit has none either.
     for i in np.flatnonzero(~(covered & scattered) & np.isfinite(score)):
@@ -148,6 +155,8 @@ def identified_without_each(equations: NormalEquations, data: GroupedData) -> Ar
 def leverages(equations: NormalEquations, data: GroupedData) -> tuple[Array, Array]:
     r"""Leverage :math:`x_i'(X'X)^{-1}x_i` of each row in least squares on all, and its residual.
 
+    Rows that have weights are multiplied by their roots, in both.
+
     Parameters
     ----------
     equations, data
@@ -160,8 +169,9 @@ def leverages(equations: NormalEquations, data: GroupedData) -> tuple[Array, Arr
     """
     determined = (equations.pooled_root != 0).any(1)
     _, row, fitted = equations.rows(data.x)
-    leverage = (row[determined] ** 2).sum(0) / equations.num_rows
-    return leverage, data.y - fitted
+    weight = 1.0 if data.precision is None else data.precision
+    leverage = weight * (row[determined] ** 2).sum(0) / equations.total_weight
+    return leverage, np.sqrt(weight) * (data.y - fitted)
 
 
 def _freedom(equations: NormalEquations) -> int:
@@ -174,5 +184,5 @@ def _proper(equations: NormalEquations, priors: Priors) -> bool:
     root = population_prior(equations, priors, POOLED).root
     size = np.linalg.norm(root, axis=1, keepdims=True)
     unit = np.divide(root, size, out=np.zeros_like(root), where=size > 0)
-    together = np.vstack([equations.pooled_root / np.sqrt(equations.num_rows), unit])
+    together = np.vstack([equations.pooled_root / np.sqrt(equations.total_weight), unit])
     return not together.size or np.linalg.matrix_rank(together) == together.shape[1]

@@ -43,7 +43,13 @@ from radon_numpyro.data.identification import (
     varies_by_moments,
 )
 from radon_numpyro.data.labels import Labels, as_index
-from radon_numpyro.data.miscoding import look_alike_labels, missing_code, missing_label
+from radon_numpyro.data.miscoding import (
+    look_alike_labels,
+    missing_code,
+    missing_label,
+    thousands_as_decimals,
+    total_label,
+)
 from radon_numpyro.data.moments import group_moments, overall_moments
 
 
@@ -158,7 +164,12 @@ def audit(
     columns = {labels.outcome: y, **dict(zip(labels.predictors, x.T, strict=True))}
     of_rows = [
         *with_bearing(
-            (missing_code(name, column) for name, column in columns.items()), CAUTION_FOR_ALL
+            (
+                find(name, column)
+                for name, column in columns.items()
+                for find in (missing_code, thousands_as_decimals)
+            ),
+            CAUTION_FOR_ALL,
         ),
         *with_bearing(
             (far_from_zero(name, columns[name]) for name in design.slopes)
@@ -173,6 +184,7 @@ def audit(
 
 def audit_moments(
     count: Array,
+    weight: Array,
     means: Array,
     products: Array,
     labels: Labels,
@@ -183,9 +195,9 @@ def audit_moments(
 
     Parameters
     ----------
-    count, means, products
-        Moments of the predictors and, last, of the outcome in each group, shapes (C,), (C, M) and
-        (C, M, M).
+    count, weight, means, products
+        Rows of each group and their total weight, shape (C,), and moments of the predictors and,
+        last, of the outcome, shapes (C, M) and (C, M, M).
     labels, lost, formula
         As in :func:`audit`.
 
@@ -193,10 +205,11 @@ def audit_moments(
     -------
     Audit
     """
-    moments = (count, means, products)
+    moments = (weight, means, products)
     together, design = overall_moments(*moments), labels.design
-    by_group = _of_moments(*moments, _slopes(labels), design.intercept_varies)
-    over_all = _of_moments(*together, _population(labels), _has_constant(labels))
+    by_group = _of_moments(count, *moments, _slopes(labels), design.intercept_varies)
+    total = count.sum(keepdims=True)
+    over_all = _of_moments(total, *together, _population(labels), _has_constant(labels))
     varies = varies_by_moments(*moments)[:, len(design.slopes) : -1].any(0).tolist()
     level = float(together[1][0, -1])
     seen = _missing_labels(labels, formula)
@@ -204,9 +217,11 @@ def audit_moments(
 
 
 def _missing_labels(labels: Labels, formula: str) -> list[Seen]:
-    """Labels of groups and levels of categories that look like missing values."""
+    """Labels of groups and levels of categories that look like missing values, totals or slips."""
     found = [missing_label(labels.group, labels.groups, "group")]
-    found += [missing_label(name, given, "level") for name, given in levels_of(formula).items()]
+    found.append(total_label(labels.group, labels.groups))
+    for name, given in levels_of(formula).items():
+        found += [missing_label(name, given, "level"), look_alike_labels(name, given)]
     return list(with_bearing(found, CAUTION_FOR_ALL))
 
 
@@ -231,20 +246,25 @@ def _of_rows(
     """What rows identify, of columns beside a constant or without one."""
     if constant:
         return identify(y, x, group, num_groups)
-    moments = group_moments(np.column_stack([x, y]), group, num_groups)
-    return _of_moments(*moments, list(range(x.shape[1])), constant)
+    count, means, products = group_moments(np.column_stack([x, y]), group, num_groups)
+    return _of_moments(count, count, means, products, list(range(x.shape[1])), constant)
 
 
 def _of_moments(
-    count: Array, means: Array, products: Array, columns: list[int], constant: bool
+    count: Array,
+    weight: Array,
+    means: Array,
+    products: Array,
+    columns: list[int],
+    constant: bool,
 ) -> Identification:
     """The same from moments, the outcome last."""
     chosen = [*columns, means.shape[1] - 1]
     means, products = means[:, chosen], products[:, chosen][:, :, chosen]
     if constant:
-        return identify_moments(count, products, varies_by_moments(count, means, products))
+        return identify_moments(count, products, varies_by_moments(weight, means, products))
     # About zero, and no coefficient is taken by a mean.
-    products = products + count[:, None, None] * means[:, :, None] * means[:, None, :]
+    products = products + weight[:, None, None] * means[:, :, None] * means[:, None, :]
     return identify_moments(count + (count > 0), products, np.einsum("cmm->cm", products) > 0)
 
 
@@ -343,7 +363,8 @@ def _summary(
             f"In {share_of_groups(collinear, total)} predictors vary only together: "
             "alone, such a group cannot tell their slopes apart"
         )
-    if design.varies_throughout and (prior := int((present.freedom <= 0).sum())):
+    estimated = design.varies_throughout and not design.known_errors
+    if estimated and (prior := int((present.freedom <= 0).sum())):
         sentences.append(
             f"In {share_of_groups(prior, total)} rows are so few that the residual "
             "sd of the individual model is its prior"

@@ -48,7 +48,7 @@ def share_of_groups(count: int, total: int) -> str:
 
 
 def few_groups(rows: NDArray[np.int64], labels: Labels) -> Iterator[Seen]:
-    """Find a single group, or groups of one row each."""
+    """Find a single group, or groups of one row each whose scatter is not known."""
     present = np.flatnonzero(rows)
     if len(present) == 1:
         yield (
@@ -60,7 +60,7 @@ def few_groups(rows: NDArray[np.int64], labels: Labels) -> Iterator[Seen]:
             ),
             SPOILS_SPREAD,
         )
-    elif rows.max() == 1:
+    elif rows.max() == 1 and not labels.design.known_errors:
         yield (
             Finding.advising(
                 f"Every group of {labels.group!r} has a single row: the spread of the groups and "
@@ -247,6 +247,9 @@ def exact_fit(
     level: float, by_group: Identification, over_all: Identification, labels: Labels
 ) -> Finding | None:
     """Find outcomes that a line fits without a residual."""
+    if labels.design.known_errors:
+        # No eps is estimated from residuals.
+        return None
     exact = by_group.exact
     if over_all.exact[0] and not over_all.outcome_varies[0]:
         return Finding(

@@ -27,13 +27,24 @@ class Design:
     correlated
         Blocks of two or more columns of ``varying`` whose coefficients correlate within a group;
         all others vary independently.
+    weights
+        Column of the precision weights of the rows; empty if all weigh the same.
+    se
+        Column of the known standard errors of the outcomes; empty if their scatter is estimated.
     """
 
     population: tuple[str, ...]
     varying: tuple[str, ...]
     correlated: tuple[tuple[str, ...], ...] = ()
+    weights: str = ""
+    se: str = ""
 
     def __post_init__(self) -> None:
+        if self.weights and self.se:
+            raise ValueError(
+                "Expected weights or se, not both: a known standard error says what a row weighs; "
+                f"got weights {self.weights!r} and se {self.se!r}"
+            )
         for columns in (self.population, self.varying):
             if INTERCEPT in columns[1:]:
                 raise ValueError(f"Expected {INTERCEPT} to be the first column; got {columns}")
@@ -63,7 +74,8 @@ class Design:
         shared = [name for name in self.varying if name in self.population]
         population = tuple(sorted((*shared, *self.fixed), key=INTERCEPT.__ne__))
         names = {name: f"x{j + 1}" for j, name in enumerate(self.predictors)}
-        return replace(self, population=population).renamed(names)
+        weights, se = "weights" if self.weights else "", "se" if self.se else ""
+        return replace(self, population=population, weights=weights, se=se).renamed(names)
 
     def renamed(self, names: Mapping[str, str]) -> Design:
         """The same design with other names of the predictors.
@@ -78,8 +90,12 @@ class Design:
         def changed(columns: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(new[name] for name in columns)
 
-        blocks = tuple(map(changed, self.correlated))
-        return Design(changed(self.population), changed(self.varying), blocks)
+        return replace(
+            self,
+            population=changed(self.population),
+            varying=changed(self.varying),
+            correlated=tuple(map(changed, self.correlated)),
+        )
 
     @classmethod
     def from_dict(cls, columns: Mapping[str, Any]) -> Design:
@@ -88,7 +104,7 @@ class Design:
         Parameters
         ----------
         columns
-            Lists by name; older ones have no ``correlated``.
+            Lists by name; older ones have no ``correlated``, ``weights`` or ``se``.
 
         Raises
         ------
@@ -96,11 +112,18 @@ class Design:
             If it is something else.
         """
         blocks = tuple(tuple(block) for block in columns.get("correlated", ()))
-        return cls(tuple(columns["population"]), tuple(columns["varying"]), blocks)
+        rows = {name: columns[name] for name in ("weights", "se") if name in columns}
+        return cls(tuple(columns["population"]), tuple(columns["varying"]), blocks, **rows)
 
     @classmethod
     def with_fixed(
-        cls, predictors: tuple[str, ...], fixed: tuple[str, ...], *, correlated: bool = False
+        cls,
+        predictors: tuple[str, ...],
+        fixed: tuple[str, ...],
+        *,
+        correlated: bool = False,
+        weights: str = "",
+        se: str = "",
     ) -> Design:
         """The design in which the intercept and some slopes vary about a mean, and others do not.
 
@@ -112,10 +135,22 @@ class Design:
             Names of those with one slope for all groups.
         correlated
             Whether the intercept and the slopes that vary correlate.
+        weights, se
+            Columns of the weights or of the known standard errors of the rows.
         """
         varying = (INTERCEPT, *predictors)
         blocks = (varying,) if correlated and predictors else ()
-        return cls((*varying, *fixed), varying, blocks)
+        return cls((*varying, *fixed), varying, blocks, weights, se)
+
+    @property
+    def known_errors(self) -> bool:
+        """Whether the standard error of each outcome is known, so that there is no ``eps``."""
+        return bool(self.se)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows weigh differently: by weights, or by known standard errors."""
+        return bool(self.weights or self.se)
 
     @property
     def predictors(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,10 +10,13 @@ import pandas as pd
 
 from radon_numpyro.data.checks import check_columns, suggest
 from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formula_frames import named_weights
 from radon_numpyro.data.formula_rows import names_used
 from radon_numpyro.data.formula_terms import Terms
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.missing import BLANKS
+from radon_numpyro.data.number_texts import ERRORS, PLAIN, Notation
+from radon_numpyro.data.row_weights import weight_columns
 
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
@@ -33,6 +37,8 @@ class Columns:
         Predictors to count from their mean.
     fixed
         Predictors with one slope for all groups.
+    weights, se
+        Column of the weights or of the known standard errors of the rows, if there is one.
     """
 
     y: str | None
@@ -42,11 +48,14 @@ class Columns:
     drop_missing: bool
     center: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    weights: str | None = None
+    se: str | None = None
 
     @property
     def kinds(self) -> dict[str, str]:
         """What the columns hold, other than labels of groups: numbers."""
-        predictors = (*self.x, *self.fixed)
+        weights = (name for name in (self.weights, self.se) if name is not None)
+        predictors = (*self.x, *self.fixed, *weights)
         return dict.fromkeys(predictors if self.y is None else (self.y, *predictors), NUMBER)
 
     def among(self, known: Sequence[str]) -> list[str]:
@@ -58,6 +67,7 @@ class Columns:
             Names of the columns of the table.
         """
         check_columns(known, self.y, self.x, self.group, self.fixed)
+        weight_columns(known, self.weights, self.se)
         return [*self.kinds, self.group]
 
 
@@ -70,13 +80,23 @@ class FormulaColumns:
     formula
         The formula, for rows to be fitted; or one that a fit has learnt, for rows to be predicted,
         of which only predictors and group are taken.
-    missing, drop_missing
+    missing, drop_missing, weights, se
         As in `Columns`.
     """
 
     formula: Terms | ModelFormula
     missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
     drop_missing: bool = False
+    weights: str | None = None
+    se: str | None = None
+
+    @property
+    def weighed_by(self) -> dict[str, str]:
+        """The column of the weights or of the standard errors, by the name of the argument."""
+        names = self.weights, self.se
+        if isinstance(self.formula, Terms):
+            names = named_weights(self.formula, *names, None)
+        return {n: v for n, v in zip(("weights", "se"), names, strict=True) if v is not None}
 
     @property
     def group(self) -> str:
@@ -86,10 +106,12 @@ class FormulaColumns:
     @property
     def kinds(self) -> dict[str, str]:
         """What columns hold, where it is known before the file is read."""
+        weights = dict.fromkeys(self.weighed_by.values(), NUMBER)
         if isinstance(self.formula, Terms):
-            return dict.fromkeys(self.formula.response_named(), NUMBER)
+            return dict.fromkeys(self.formula.response_named(), NUMBER) | weights
         used = self.formula.predictors_used
-        return {kind.name: kind.kind for kind in self.formula.kinds if kind.name in used}
+        kinds = {kind.name: kind.kind for kind in self.formula.kinds if kind.name in used}
+        return weights | kinds
 
     def among(self, known: Sequence[str]) -> list[str]:
         """The columns in use, after refusing names that a table does not have once.
@@ -99,10 +121,11 @@ class FormulaColumns:
         known
             Names of the columns of the table.
         """
+        weights = weight_columns(known, **{"weights": None, "se": None} | self.weighed_by).values()
         if isinstance(self.formula, Terms):
             response, right = names_used(self.formula, list(known))
-            return list(dict.fromkeys((*response, *right, self.group)))
-        used = list(dict.fromkeys((*self.formula.predictors_used, self.group)))
+            return list(dict.fromkeys((*response, *right, *weights, self.group)))
+        used = list(dict.fromkeys((*self.formula.predictors_used, *weights, self.group)))
         for name in used:
             if list(known).count(name) != 1:
                 raise ValueError(
@@ -161,6 +184,11 @@ def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str,
     if numbers == values or 2 * numbers <= values:
         return ()
     are = "is" if values - numbers == 1 else "are"
+    if example in ERRORS:
+        raise ValueError(
+            f"Expected column {name!r} to hold numbers; got {example!r}, the mark of a spreadsheet "
+            "for what it cannot compute: correct the file, or leave such fields empty"
+        )
     if 20 * (values - numbers) <= values:
         raise ValueError(
             f"Expected column {name!r} to hold numbers; got {values - numbers} of {values} values "
@@ -174,7 +202,7 @@ def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str,
 
 
 def read_texts(
-    column: pd.Series, kind: str | None, codes: Sequence[str]
+    column: pd.Series, kind: str | None, codes: Sequence[str], notation: Notation = PLAIN
 ) -> tuple[pd.Series, tuple[str, ...]]:
     """Turn the fields of a column of text into what they hold.
 
@@ -186,6 +214,8 @@ def read_texts(
         What they hold; None to find out.
     codes
         Codes for missing values, which do not count for what the column holds.
+    notation
+        How numbers are written.
 
     Returns
     -------
@@ -194,9 +224,8 @@ def read_texts(
         that do not fit a given kind stays text, to be refused where its rows are checked.
     """
     filled = column.mask(column.isin(BLANKS))
-    numbers = pd.to_numeric(filled, errors="coerce")
+    numbers, notes = notation.read(filled)
     truths = filled.isin((*TRUE, *FALSE))
-    notes: tuple[str, ...] = ()
     if kind is None:
         coded = filled.isin(codes)
         present = filled.notna() & ~coded
@@ -206,11 +235,34 @@ def read_texts(
             notes = kind_notes(
                 str(column.name), values, number, filled[present & numbers.isna()].min()
             )
+            notes += date_notes(str(column.name), filled[present])
     elif kind == NUMBER and (numbers.isna() & filled.notna()).any():
-        return filled, notes
+        return filled, ()
     if kind == NUMBER:
         return numbers.astype("float64") if numbers.dtype == object else numbers, notes
     if kind == BOOLEAN and (truths | filled.isna()).all():
         truth = filled.isin(TRUE)
         return truth if truths.all() else truth.astype("boolean").mask(filled.isna()), notes
-    return column, notes
+    return column, notes if kind == CATEGORY else ()
+
+
+def date_notes(name: str, texts: pd.Series) -> tuple[str, ...]:
+    """Say that a column of categories holds dates.
+
+    Parameters
+    ----------
+    name
+        Name of the column.
+    texts
+        Its fields that are there.
+    """
+    distinct = texts.unique()
+    if len(distinct) == 0 or not all(_DATE.match(text) for text in distinct):
+        return ()
+    return (
+        f"{name}: read as categories, one for each date, such as {distinct[0]!r}: for a number, "
+        "count days or years from some date",
+    )
+
+
+_DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))\b")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -96,6 +96,16 @@ class ModelFormula:
         """Columns of the frame from which the outcome, less its offsets, is made."""
         named = (*self.terms.response_named(), *self.terms.offsets_named())
         return tuple(kind.name for kind in self.kinds if kind.name in named)
+
+    def weighted_by(self, weights: str = "", se: str = "") -> ModelFormula:
+        """The same formula of rows that columns weigh.
+
+        Parameters
+        ----------
+        weights, se
+            Columns of precision weights or of known standard errors.
+        """
+        return replace(self, design=replace(self.design, weights=weights, se=se))
 
     def columns_of(self, frame: Any) -> NDArray[np.float64]:
         """Predictors of new rows, by the levels, means and knots of the fit.
@@ -236,7 +246,7 @@ class ModelFormula:
                 for name, kind, levels in content["columns"]
             )
             design = Design.from_dict(content)
-            for name in (*design.population, *design.varying):
+            for name in (*design.population, *design.varying, design.weights, design.se):
                 _text(name)
             state = content["state"]
         except (ValueError, KeyError, TypeError) as error:

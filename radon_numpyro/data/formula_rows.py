@@ -11,7 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radon_numpyro.data.categories import Categories
-from radon_numpyro.data.checks import first_few, plural, storable, suggest
+from radon_numpyro.data.checks import (
+    first_few,
+    plural,
+    storable,
+    suggest,
+)
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.formula_columns import (

@@ -88,6 +88,8 @@ class Terms:
         Name of the grouping column.
     offsets
         Expressions to be subtracted from the response.
+    se
+        Column of the known standard errors of the outcomes, ``y | se(s) ~ ...``; empty without.
     factors
         Trees of the factors by their spelling, in order of appearance.
     names_intercept
@@ -102,6 +104,7 @@ class Terms:
     offsets: tuple[Node, ...]
     factors: dict[str, Node]
     names_intercept: bool
+    se: str = ""
 
     @property
     def measured(self) -> str:
@@ -149,7 +152,8 @@ def parse_terms(text: str) -> Terms:
         It is no formula, or it asks for what this edition does not fit; the message says what to
         write instead.
     """
-    response, right = parse(text)
+    left, right = parse(text)
+    response, se = _known_errors(left)
     _check_response(response)
     for node in walk(right):
         if isinstance(node, Call):
@@ -179,6 +183,7 @@ def parse_terms(text: str) -> Terms:
         offsets=tuple(common.offsets),
         factors=common.factors,
         names_intercept=common.names_intercept,
+        se=se,
     )
 
 
@@ -186,13 +191,30 @@ def _bracketed(bar: Operation) -> str:
     return f"({spelled(bar)})"
 
 
-def _check_response(response: Node) -> None:
-    if isinstance(response, Operation) and response.operator in ("|", "||"):
-        what = response.operands[1]
+def _known_errors(left: Node) -> tuple[Node, str]:
+    """The outcome, and the column of its standard errors in ``y | se(s)``, as brms writes it."""
+    if not isinstance(left, Operation) or left.operator not in ("|", "||"):
+        return left, ""
+    response, what = left.operands
+    if left.operator == "|" and isinstance(what, Call) and what.function == "se":
+        arguments = [node for _, node in what.arguments]
+        if len(arguments) == 1 and isinstance(arguments[0], Name):
+            return response, arguments[0].value
         raise ValueError(
-            f"Expected an outcome left of ~; got {spelled(response)!r}: weights, known errors and "
-            f"censoring are not in this edition; leave out | {spelled(what)}"
+            f"Expected se() to name one column of known standard errors; got {spelled(what)!r}"
         )
+    if isinstance(what, Call) and what.function == "weights":
+        raise ValueError(
+            f"Expected an outcome left of ~; got {spelled(left)!r}, which in brms multiplies log "
+            "likelihoods: name precision weights, as in lme4, by weights= or --weights"
+        )
+    raise ValueError(
+        f"Expected an outcome left of ~, or y | se(s) with known errors; got {spelled(left)!r}: "
+        f"censoring and the like are not in this edition; leave out | {spelled(what)}"
+    )
+
+
+def _check_response(response: Node) -> None:
     for node in walk(response):
         if isinstance(node, Call):
             _refuse_what_is_missing(node)

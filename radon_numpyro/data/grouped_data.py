@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from radon_numpyro.data.array_frames import frame_of_arrays, frame_of_rows
 from radon_numpyro.data.audit import Audit, audit
 from radon_numpyro.data.centers import Center, Centers, resolve_centers, zeros
 from radon_numpyro.data.checks import (
-    as_series,
     check_columns,
     group_codes,
     numeric_column,
@@ -27,11 +27,14 @@ from radon_numpyro.data.checks import (
 from radon_numpyro.data.complete_rows import complete_rows, in_memory
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formula import ModelFormula, text_of
-from radon_numpyro.data.formula_rows import apply, learn, names_used
-from radon_numpyro.data.formula_terms import parse_terms
-from radon_numpyro.data.labels import Labels, as_index, find_groups, fingerprint
+from radon_numpyro.data.formula_frames import rows_by_formula
+from radon_numpyro.data.labels import Labels, find_groups, fingerprint
 from radon_numpyro.data.missing import LeftOut
 from radon_numpyro.data.pytrees import pytree
+from radon_numpyro.data.row_weights import precision, read_weights, weight_columns
+
+# Numbers of the rows, in the order of the fingerprint.
+ROWS = ("y", "x", "group", "weights", "se")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,6 +67,9 @@ class GroupedData:
         `ModelFormula.from_json` reads; empty if there was none.
     notes
         How categories are coded and which columns are left out, in words.
+    weights, se
+        Precision weights of the rows, or known standard errors of the outcomes, shape (N,); None
+        where there are none.
     """
 
     y: NDArray[np.float64]
@@ -75,6 +81,8 @@ class GroupedData:
     centers: Centers = ()
     formula: str = ""
     notes: tuple[str, ...] = ()
+    weights: NDArray[np.float64] | None = None
+    se: NDArray[np.float64] | None = None
 
     @classmethod
     def from_frame(
@@ -89,6 +97,8 @@ class GroupedData:
         missing: Mapping[str, Any] | None = None,
         drop_missing: bool = False,
         center: Center = (),
+        weights: str | None = None,
+        se: str | None = None,
     ) -> Self:
         """Take the columns of a data frame, which is left as it is.
 
@@ -120,6 +130,11 @@ class GroupedData:
             Predictors to count from their mean over the rows kept, one name or a sequence of
             names, or from given values: ``{"year": 2015}``. The values are recorded in `centers`
             and in every result; `predict` subtracts them from new rows.
+        weights
+            Column of precision weights w: the residual standard deviation of a row is
+            eps / sqrt(w), as in lme4. A row of weight 2 is not a row that counts twice.
+        se
+            Column of known standard errors of the outcomes, in place of eps, as in a meta-analysis.
 
         Returns
         -------
@@ -132,18 +147,22 @@ class GroupedData:
             group label is not hashable.
         ValueError
             A column is missing, ambiguous or used twice, there are no rows, values are missing
-            or infinite, or `center` names no predictor.
+            or infinite, weights or standard errors are not above 0, both are given, or `center`
+            names no predictor.
         """
         known = in_memory(frame, "from_frame")
         predictors, others = check_columns(list(known.columns), y, x, group, fixed)
+        given = weight_columns(list(known.columns), weights, se)
         names = (*predictors, *others)
-        rows = complete_rows(known, (y,), names, group, missing=missing, drop_missing=drop_missing)
+        used = (*names, *given.values())
+        rows = complete_rows(known, (y,), used, group, missing=missing, drop_missing=drop_missing)
         columns = [numeric_column(rows.frame[name], "x") for name in names]
         outcome = numeric_column(rows.frame[y], "y")
         codes, groups = group_codes(rows.frame[group])
         x_values = np.column_stack([np.empty((len(codes), 0)), *columns])
         centers = resolve_centers(center, names, x_values.mean(0))
-        design = Design.with_fixed(predictors, others, correlated=correlated)
+        design = Design.with_fixed(predictors, others, correlated=correlated, **given)
+        row_weights = read_weights(rows.frame, given)
         return cls(
             y=read_only(outcome),
             x=read_only(x_values - zeros(centers, names)),
@@ -152,6 +171,7 @@ class GroupedData:
             left_out=rows.left_out,
             lost_groups=rows.lost_groups,
             centers=centers,
+            **row_weights,
         )
 
     @classmethod
@@ -162,6 +182,8 @@ class GroupedData:
         *,
         missing: Mapping[str, Any] | None = None,
         drop_missing: bool = False,
+        weights: str | None = None,
+        se: str | None = None,
     ) -> Self:
         """Take the columns that a formula in lme4's notation makes of a data frame.
 
@@ -180,6 +202,8 @@ class GroupedData:
             As in `from_frame`.
         missing, drop_missing
             As in `from_frame`; rows are left out before anything is computed from the others.
+        weights, se
+            As in `from_frame`; a formula ``y | se(s) ~ ...`` names the standard errors itself.
 
         Returns
         -------
@@ -193,32 +217,10 @@ class GroupedData:
             The formula is none, or asks for what is not fitted here: the message says what to write
             instead; or a column is missing, has gaps or a single level.
         """
-        known = in_memory(frame, "from_formula")
-        stored = formula if isinstance(formula, ModelFormula) else None
-        terms = formula.terms if isinstance(formula, ModelFormula) else parse_terms(formula)
-        response, right = names_used(terms, list(known.columns))
-        kept = complete_rows(
-            known,
-            response,
-            right,
-            terms.group,
-            missing=missing,
-            drop_missing=drop_missing,
-            booleans=True,
+        of_rows = rows_by_formula(
+            formula, frame, missing=missing, drop_missing=drop_missing, weights=weights, se=se
         )
-        rows = learn(terms, kept.frame) if stored is None else apply(stored, kept.frame)
-        codes, groups = group_codes(kept.frame[terms.group])
-        design = rows.formula.design
-        return cls(
-            y=read_only(rows.y),
-            x=read_only(rows.x),
-            group=read_only(codes),
-            labels=Labels(terms.outcome, design.predictors, terms.group, groups, design),
-            left_out=kept.left_out,
-            lost_groups=kept.lost_groups,
-            formula=rows.formula.to_json(),
-            notes=rows.notes,
-        )
+        return cls(**of_rows)
 
     @classmethod
     def from_arrays(
@@ -231,6 +233,8 @@ class GroupedData:
         predictors: str | Sequence[str] | None = None,
         group_name: str = "group",
         center: Center = (),
+        weights: ArrayLike | None = None,
+        se: ArrayLike | None = None,
     ) -> Self:
         """Take plain arrays, with the checks of `from_frame`; rows are named by position.
 
@@ -250,6 +254,8 @@ class GroupedData:
             Name of the grouping.
         center
             As in `from_frame`.
+        weights, se
+            Precision weights or known standard errors of the rows, shape (N,).
 
         Returns
         -------
@@ -262,24 +268,11 @@ class GroupedData:
         ValueError
             As `from_frame`, or shapes or the number of names do not fit.
         """
-        # Column by column, so that a list or a Series keeps its own type.
-        columns: list[Any] = [] if x is None else [x] if np.ndim(x) < 2 else [*np.asarray(x).T]
-        if predictors is None:
-            names = tuple(f"x{k + 1}" for k in range(len(columns)))
-        else:
-            names = (predictors,) if isinstance(predictors, str) else tuple(predictors)
-        if len(names) != len(columns):
-            raise ValueError(
-                f"Expected predictors to have one name for each of the {len(columns)} columns of "
-                f"x; got {len(names)} names"
-            )
-        arrays = {"y": as_series(y, "y"), "group": as_series(group, "group")}
-        arrays |= {f"x[:, {k}]": as_series(column, "x") for k, column in enumerate(columns)}
-        if len({len(series) for series in arrays.values()}) > 1:
-            lengths = ", ".join(f"{name} {len(series)}" for name, series in arrays.items())
-            raise ValueError(f"Expected y, x and group to have the same length; got {lengths}")
-        frame = pd.DataFrame(dict(zip((outcome, group_name, *names), arrays.values(), strict=True)))
-        return cls.from_frame(frame, y=outcome, x=names, group=group_name, center=center)
+        every = {"weights": weights, "se": se}
+        given: dict[str, Any] = {name: v for name, v in every.items() if v is not None}
+        frame, names = frame_of_arrays({outcome: y, group_name: group}, x, predictors, given)
+        options: dict[str, Any] = {"center": center, **dict(zip(given, given, strict=True))}
+        return cls.from_frame(frame, y=outcome, x=names, group=group_name, **options)
 
     @property
     def num_rows(self) -> int:
@@ -290,6 +283,17 @@ class GroupedData:
     def num_groups(self) -> int:
         """Number of groups, C, those without rows included."""
         return len(self.labels.groups)
+
+    @property
+    def precision(self) -> NDArray[np.float64] | None:
+        """Weight of each row, 1 / se^2 of known standard errors; None where all weigh the same."""
+        return precision(self.weights, self.se)
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The numbers of the rows by name: y, x, group, and weights or se if there are any."""
+        every = {name: getattr(self, name) for name in ROWS}
+        return {name: array for name, array in every.items() if array is not None}
 
     @property
     def num_predictors(self) -> int:
@@ -347,8 +351,9 @@ class GroupedData:
             A mask of another shape, positions out of range, or no row left.
         """
         chosen = row_positions(rows, self.num_rows)
-        y, x, group = (read_only(np.asarray(a)[chosen]) for a in (self.y, self.x, self.group))
-        return replace(self, y=y, x=x, group=group)
+        taken = {name: np.asarray(values)[chosen] for name, values in self.arrays.items()}
+        kept: dict[str, Any] = {name: read_only(values) for name, values in taken.items()}
+        return replace(self, **kept)
 
     def audit(self) -> Audit:
         """What each group says on its own, and what looks wrong: to be read before a fit."""
@@ -358,14 +363,14 @@ class GroupedData:
     def fingerprint(self) -> str:
         """Hash names, labels and numbers: the same in every process and on every platform.
 
-        A label counts by its type and its ``repr``.
-
         Returns
         -------
         SHA-256 of the data as 64 hexadecimal digits.
         """
-        numbers = ((self.y, "<f8"), (self.x, "<f8"), (self.group, "<i4"))
-        arrays = (np.asarray(array, dtype=dtype) for array, dtype in numbers)
+        arrays = (
+            np.asarray(array, dtype="<i4" if name == "group" else "<f8")
+            for name, array in self.arrays.items()
+        )
         return fingerprint(self.labels, self.x.shape, self.centers, arrays)
 
     def to_frame(self) -> pd.DataFrame:
@@ -373,26 +378,23 @@ class GroupedData:
 
         Returns
         -------
-        A new frame of N rows and K + 2 columns, centred predictors in their own units again. With
-        ``center=dict(data.centers)`` `from_frame` makes these data of it again.
+        A new frame of N rows and K + 2 columns, centred predictors in their own units again, and
+        one of weights or standard errors if there are any. With ``center=dict(data.centers)``
+        `from_frame` makes these data of it again.
         """
-        categories = as_index(self.labels.groups)
-        group = pd.Categorical.from_codes(np.asarray(self.group), categories=categories)
-        x = np.asarray(self.x) + zeros(self.centers, self.labels.predictors)
-        columns = dict(zip(self.labels.predictors, x.T, strict=True))
-        outcome = {self.labels.outcome: np.asarray(self.y)}
-        return pd.DataFrame(outcome | columns | {self.labels.group: group})
+        return frame_of_rows(self.arrays, self.labels, self.centers)
 
     def __repr__(self) -> str:
         counts = f"{plural(self.num_rows, 'row')}, {plural(self.num_groups, 'group')}"
         formula = text_of(self.formula) if self.formula else self.labels.formula
         centers = "".join(f"; {name} from {value:.6g}" for name, value in self.centers)
+        weights = f"; weights {self.labels.design.weights}" if self.labels.design.weights else ""
         left_out = "".join(f"; left out {count}: {reason}" for reason, count in self.left_out)
-        return f"GroupedData({counts}; {formula}{centers}{left_out})"
+        return f"GroupedData({counts}; {formula}{weights}{centers}{left_out})"
 
 
 pytree(
     GroupedData,
-    data_fields=["x", "y", "group"],
+    data_fields=["x", "y", "group", "weights", "se"],
     meta_fields=["labels", "left_out", "lost_groups", "centers", "formula", "notes"],
 )

@@ -107,7 +107,7 @@ def identify_moments(count: Array, products: Array, varies: Mask) -> Identificat
     return Identification(varies[:, :-1], varies[:, -1], slopes, freedom, exact)
 
 
-def identified_coefficients(count: Array, mean_x: Array, sxx: Array) -> Mask:
+def identified_coefficients(total: Array, mean_x: Array, sxx: Array) -> Mask:
     """Whether a group's own rows determine its intercept and each of its slopes.
 
     They determine a slope unless some change of it, with others, moves no row away from the line:
@@ -115,35 +115,36 @@ def identified_coefficients(count: Array, mean_x: Array, sxx: Array) -> Mask:
 
     Parameters
     ----------
-    count, mean_x, sxx
-        Rows, means and centred sums of products of the predictors by group, shapes (C,), (C, K)
-        and (C, K, K).
+    total, mean_x, sxx
+        Rows or their total weight, means and centred sums of products of the predictors by group,
+        shapes (C,), (C, K) and (C, K, K).
 
     Returns
     -------
     array
         Shape (C, K + 1), intercept first.
     """
-    _, _, products = overall_moments(count, mean_x, sxx)
+    _, _, products = overall_moments(total, mean_x, sxx)
     squares = np.einsum("ckk->ck", products)[0]
-    unit = np.sqrt(np.where(squares > 0, squares, 1.0) / count.sum())
+    unit = np.sqrt(np.where(squares > 0, squares, 1.0) / total.sum())
     values, vectors = np.linalg.eigh(sxx / unit[:, None] / unit)
     free = (vectors * (values <= COLLINEAR)[:, None]) @ vectors.transpose(0, 2, 1)
     slopes = (np.abs(free) < 1e-6).all(axis=2)
     shift = np.einsum("cjk,ck->cj", free, mean_x / unit)
-    intercept = (count > 0) & (np.abs(shift) < 1e-6).all(axis=1)
+    intercept = (total > 0) & (np.abs(shift) < 1e-6).all(axis=1)
     return np.column_stack([intercept, slopes])
 
 
-def varies_by_moments(count: Array, means: Array, products: Array) -> Mask:
+def varies_by_moments(total: Array, means: Array, products: Array) -> Mask:
     """Whether each column varies within each group by more than rounding, from moments alone.
 
     Parameters
     ----------
-    count, means, products
+    total, means, products
         As from :func:`group_moments`.
     """
-    sd = np.sqrt(np.einsum("cmm->cm", products) / np.maximum(count, 1.0)[:, None])
+    positive = np.where(total > 0, total, 1.0)
+    sd = np.sqrt(np.einsum("cmm->cm", products) / positive[:, None])
     varies: Mask = sd > ROUNDING * np.abs(means)
     return varies
 

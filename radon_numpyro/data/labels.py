@@ -1,6 +1,8 @@
 """Names of the columns and of the groups, and what becomes of them in a file."""
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +54,8 @@ class Labels:
             return " + ".join(["1" if INTERCEPT in columns else "0", *named])
 
         bars = [f"({terms(columns)} {bar} {self.group})" for columns, bar in self.design.parts]
-        return f"{self.outcome} ~ {' + '.join([terms(self.design.population), *bars])}"
+        known = f" | se({self.design.se})" if self.design.se else ""
+        return f"{self.outcome}{known} ~ {' + '.join([terms(self.design.population), *bars])}"
 
 
 def as_index(labels: Sequence[Hashable], name: str | None = None) -> pd.Index:
@@ -103,6 +106,8 @@ def fingerprint(
         names += (labels.design.population, labels.design.varying)
     if labels.design.correlated:
         names += (labels.design.correlated,)
+    if labels.design.weighted:
+        names += (("weights", labels.design.weights), ("se", labels.design.se))
     digest = hashlib.sha256(ascii((names, shape, *([centers] if centers else []))).encode())
     for array in arrays:
         digest.update(array.tobytes())
@@ -170,7 +175,8 @@ def match(labels: Iterable[Hashable], groups: Sequence[Hashable]) -> NDArray[np.
     """Find labels among groups whose own labels may have become text since.
 
     They are compared as text, so that 27 is "27", and whole numbers of any type are equal, so
-    that 27 is 27.0: an integer column with a gap in it is one of floats in pandas.
+    that 27 is 27.0 and "27.0": an integer column with a gap in it is one of floats in pandas, and
+    is written so. "027" is another label.
 
     Parameters
     ----------
@@ -211,3 +217,34 @@ def _spellings(label: Hashable) -> Iterator[str]:
         yield str(int(label))
     elif isinstance(label, int):
         yield str(float(label))
+    elif isinstance(label, str) and (whole := _WHOLE.fullmatch(label)):
+        # A table that had a blank among whole numbers was written with 1.0 for 1.
+        yield whole[1]
+        yield f"{whole[1]}.0"
+
+
+_WHOLE = re.compile(r"(0|-?[1-9]\d*)(?:\.0)?")
+
+
+def folded(label: Hashable) -> str:
+    """A label without case, white space, invisible characters and Unicode form.
+
+    A number is written in the shortest way: ``1`` for ``01`` and ``1.0``.
+
+    Parameters
+    ----------
+    label
+        The label.
+    """
+    text = unicodedata.normalize("NFKC", str(label)).casefold()
+    text = unicodedata.normalize("NFKC", text)
+    text = "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cf")
+    if not _NUMBER.fullmatch(text):
+        return text
+    whole, _, decimals = text.removeprefix("+").partition(".")
+    sign = "-" * whole.startswith("-")
+    shortest = f"{whole.removeprefix('-').lstrip('0') or '0'}.{decimals.rstrip('0')}".rstrip(".")
+    return "0" if shortest == "0" else sign + shortest
+
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")

@@ -7,7 +7,10 @@ Array = NDArray[np.float64]
 
 
 def group_moments(
-    columns: Array, group: NDArray[np.integer], num_groups: int
+    columns: Array,
+    group: NDArray[np.integer],
+    num_groups: int,
+    weights: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """Reduce rows by two centred passes, in float64.
 
@@ -19,19 +22,23 @@ def group_moments(
         Group codes 0..C-1, shape (N,).
     num_groups
         Number of groups, C; a group may be empty.
+    weights
+        Weight of each row, shape (N,), above 0; default 1.
 
     Returns
     -------
-    count, means, products
-        Shapes (C,), (C, M) and (C, M, M); 0 for an empty group.
+    total, means, products
+        Shapes (C,), (C, M) and (C, M, M); 0 for an empty group. The total of the weights is the
+        number of rows where there are none.
     """
     num_columns = columns.shape[1]
 
     def group_sums(values: Array) -> Array:
+        values = values if weights is None else weights * values
         return np.bincount(group, weights=values, minlength=num_groups)
 
-    count = np.bincount(group, minlength=num_groups).astype(np.float64)
-    divisor = np.maximum(count, 1.0)
+    total = np.bincount(group, weights=weights, minlength=num_groups).astype(np.float64)
+    divisor = np.where(total > 0, total, 1.0)
     # The second pass removes the rounding error of the first, which matters for a column
     # whose mean is large beside its standard deviation.
     means = np.zeros((num_groups, num_columns))
@@ -45,26 +52,26 @@ def group_moments(
         for j in range(i + 1):
             products[:, i, j] = group_sums(deviations[:, i] * deviations[:, j])
             products[:, j, i] = products[:, i, j]
-    return count, means, products
+    return total, means, products
 
 
-def overall_moments(count: Array, means: Array, products: Array) -> tuple[Array, Array, Array]:
+def overall_moments(total: Array, means: Array, products: Array) -> tuple[Array, Array, Array]:
     r"""Moments of all rows from those of the groups.
 
-    .. math:: S = \sum_c S_c + \sum_c n_c (m_c - m)(m_c - m)'
+    .. math:: S = \sum_c S_c + \sum_c w_c (m_c - m)(m_c - m)'
 
     Parameters
     ----------
-    count, means, products
+    total, means, products
         From :func:`group_moments`.
 
     Returns
     -------
-    count, means, products
+    total, means, products
         Shapes (1,), (1, M) and (1, M, M).
     """
-    total = count.sum()
-    mean = (count / max(total, 1.0)) @ means
+    overall = total.sum()
+    mean = (total / (overall if overall > 0 else 1.0)) @ means
     between = means - mean
-    scatter = np.einsum("c,cm,ck->mk", count, between, between)
-    return np.array([total]), mean[None], (products.sum(0) + scatter)[None]
+    scatter = np.einsum("c,cm,ck->mk", total, between, between)
+    return np.array([overall]), mean[None], (products.sum(0) + scatter)[None]

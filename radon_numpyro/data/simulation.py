@@ -68,13 +68,15 @@ def simulate(
     gamma: Mapping[str, float] | None = None,
     group_level: str | Sequence[str] = (),
     correlation: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
 ) -> Simulation:
     """Draw data from the hierarchical model, with known truth.
 
     alpha_c ~ Normal(mu_alpha, sigma_alpha), beta_ck ~ Normal(mu_beta_k, sigma_beta_k), which
     correlate within a group if a correlation is given,
     y_i ~ Normal(alpha_c(i) + x_i . beta_c(i) + v_i . gamma, eps). The first predictor is 0 or 1
-    with equal probability, like a floor; the others are standard normal.
+    with equal probability, like a floor; the others are standard normal. A row of weight w has the
+    residual standard deviation eps / sqrt(w).
 
     Parameters
     ----------
@@ -101,6 +103,8 @@ def simulate(
     correlation
         Correlation matrix of intercept and slopes, shape (1 + K, 1 + K); with one predictor a
         number will do. The design of the data then has correlated coefficients.
+    weights
+        Precision weights of the rows, shape (N,), group after group. They change the scatter alone.
 
     Returns
     -------
@@ -112,8 +116,8 @@ def simulate(
     TypeError
         A number or a count of another type.
     ValueError
-        A negative standard deviation or seed, no groups, no rows, lengths that do not fit, or a
-        matrix that is no correlation matrix.
+        A negative standard deviation or seed, no groups, no rows, lengths that do not fit, a
+        weight that is not above 0, or a matrix that is no correlation matrix.
     """
     num_groups = _count("num_groups", num_groups, at_least=1)
     seed = _count("seed", seed, at_least=0)
@@ -148,16 +152,18 @@ def simulate(
     fixed = {name: _reals(f"gamma of {name!r}", v, 1)[0] for name, v in (gamma or {}).items()}
     v = _fixed_columns(np.random.default_rng([seed, 1]), tuple(fixed), group, group_level)
     line = alpha[group] + (x * beta[group]).sum(axis=1)
+    w = None if weights is None else _weights(weights, len(group))
+    sd_of_row = sd_y if w is None else sd_y / np.sqrt(w)
     y = (
-        rng.normal(line + v @ np.array([*fixed.values()]), sd_y)
+        rng.normal(line + v @ np.array([*fixed.values()]), sd_of_row)
         if fixed
-        else rng.normal(line, sd_y)
+        else rng.normal(line, sd_of_row)
     )
     width = len(str(num_groups - 1))
     groups = [f"g{c:0{width}}" for c in range(num_groups)]
     labels = pd.Categorical.from_codes(group, groups)
     return Simulation(
-        data=_data(y, np.column_stack([x, v]), labels, names, tuple(fixed), matrix is not None),
+        data=_data(y, np.column_stack([x, v]), labels, names, tuple(fixed), matrix is not None, w),
         alpha=read_only(alpha),
         beta=read_only(beta),
         mu_alpha=float(mean_a[0]),
@@ -197,13 +203,24 @@ def _data(
     predictors: Sequence[str] | None,
     fixed: tuple[str, ...],
     correlated: bool,
+    weights: NDArray[np.float64] | None,
 ) -> GroupedData:
     """Rows of predictors whose slopes vary, then of columns that do not."""
     num_slopes = x.shape[1] - len(fixed)
     names = predictors if predictors is not None else [f"x{k + 1}" for k in range(num_slopes)]
-    data = GroupedData.from_arrays(y, x, group, predictors=[*names, *fixed])
-    design = Design.with_fixed(tuple(names), fixed, correlated=correlated)
+    data = GroupedData.from_arrays(y, x, group, predictors=[*names, *fixed], weights=weights)
+    design = Design.with_fixed(
+        tuple(names), fixed, correlated=correlated, weights=data.labels.design.weights
+    )
     return replace(data, labels=replace(data.labels, design=design))
+
+
+def _weights(value: ArrayLike, num_rows: int) -> NDArray[np.float64]:
+    """Read a weight above 0 for each row."""
+    array = _reals("weights", value, num_rows, at_least=0)
+    if not array.all():
+        raise ValueError(f"Expected weights to be above 0; got {int((array == 0).sum())} of 0")
+    return array
 
 
 def _correlation(value: ArrayLike, size: int) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 r"""Groups of one design put together: very many groups cost what their designs cost.
 
-The design of a group is its triangle :math:`R_c`: of the columns that vary alone. All groups of a
+The design of a group is its triangle :math:`R_c`, of the columns that vary alone, with the number
+and the total weight of its rows. All groups of a
 size share it where only the intercept varies, many where a predictor takes few values. Their
 covariance given the scales is the same, so the density depends on :math:`G_c`, the columns of
 :math:`K_c` that differ and :math:`z_c`, only through their mean and their scatter about it,
@@ -70,13 +71,18 @@ def by_design(equations: NormalEquations) -> NormalEquations:
     def padded(values: np.ndarray) -> np.ndarray:
         return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
 
+    def summed(values: np.ndarray) -> np.ndarray:
+        return padded(np.where(once, np.bincount(design, values)[owner], 0.0))
+
     return replace(
         equations,
         root=padded(equations.root[..., order[first]][..., owner]),
         population=padded(columns[:, :-1]),
         target=padded(columns[:, -1]),
         rest=np.zeros(len(owner) + missing),
-        count=padded(np.where(once, np.bincount(design, equations.count)[owner], 0.0)),
+        count=summed(equations.count),
+        weight=summed(equations.weight),
+        log_weight=summed(equations.log_weight),
         repeats=padded(np.where(once, repeats[owner], 0.0)),
         stand_for_many=True,
     )
@@ -85,17 +91,19 @@ def by_design(equations: NormalEquations) -> NormalEquations:
 def _numbered(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray]:
     """The design of each group, and how many groups each design has."""
     size, num_groups = equations.target.shape
-    count = equations.count
+    count, weight, total = equations.count, equations.weight, equations.total_weight
     upper = np.triu_indices(size)
-    entries = equations.root[upper] / np.sqrt(np.maximum(count, 1.0))
+    positive = np.where(weight > 0, weight, 1.0)
+    entries = equations.root[upper] / np.sqrt(positive)
     about_mean = equations.root.copy()
     if equations.design.intercept_varies:
-        means = about_mean[0] @ np.sqrt(count) / max(count.sum(), 1.0)
-        about_mean[0] -= means[:, None] * np.sqrt(count)
-    spread = np.sqrt((about_mean**2).sum(axis=(0, 2)) / max(count.sum(), 1.0))[upper[1]]
+        means = about_mean[0] @ np.sqrt(weight) / total
+        about_mean[0] -= means[:, None] * np.sqrt(weight)
+    spread = np.sqrt((about_mean**2).sum(axis=(0, 2)) / total)[upper[1]]
     unit = SAME * np.where(spread > 0, spread, 1.0)
     # Adding 0 makes -0 of rounding equal to 0.
-    keys = np.concatenate([count[None], np.rint(entries / unit[:, None]) + 0.0])
+    of_weight = np.rint(np.log(positive) / SAME)
+    keys = np.concatenate([count[None], of_weight[None], np.rint(entries / unit[:, None]) + 0.0])
     order = np.lexsort(keys)
     differs = (np.diff(keys[:, order]) != 0).any(axis=0)
     number = np.empty(num_groups, dtype=int)

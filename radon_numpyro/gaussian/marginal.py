@@ -5,7 +5,7 @@ In the notation of ``gaussian/conditional.py``. With :math:`\rho_c = w_c - W_c m
 
 .. math:: \log p(y\mid\sigma,\epsilon) = -N\log(\epsilon\sqrt{2\pi})
           - \sum_c\log|C_c| - \log|L| - \log|B| - \tfrac12\log|S_0|
-          - \tfrac12\Big(\mathrm{misfit} + |f - Fm|^2\Big), \qquad
+          - \tfrac12\Big(\mathrm{misfit} + |f - Fm|^2\Big) + \tfrac12\sum_i\log w_i, \qquad
           \mathrm{misfit} = \sum_c|\rho_c|^2
           + \frac{|z_0 - R_0m|^2 + \mathrm{remainder}}{\epsilon^2}
 
@@ -126,7 +126,7 @@ def marginal(
     squares = squares + (squared_norm(pooled) + equations.remainder) * per_eps**2
     num_rows = equations.num_rows
     log_density = num_rows * (xp.log(per_eps) - 0.5 * np.log(2.0 * np.pi)) - prior.log_scale
-    log_density = log_density - 0.5 * (squares + squared_norm(pull))
+    log_density = log_density - 0.5 * (squares + squared_norm(pull) - equations.log_weight.sum())
     for pivot in diagonal(population.cholesky):
         log_density = log_density - xp.log(pivot)
     if equations.size:
@@ -216,6 +216,7 @@ def individual_log_density(equations: NormalEquations, eps: Any, loc: Any, scale
 
     .. math:: \log p(y_c\mid\epsilon_c) = -n_c\log(\epsilon_c\sqrt{2\pi}) - \log|C_c|
               - \tfrac12\Big(\tfrac{\mathrm{rest}_c}{\epsilon_c^2} + |w_c - W_c\tilde b_0|^2\Big)
+              + \tfrac12\sum_{i \in c}\log w_i
 
     with the prior's standard deviations as D, and its means as the population coefficients.
 
@@ -239,7 +240,8 @@ def individual_log_density(equations: NormalEquations, eps: Any, loc: Any, scale
     rho = misfit(terms, with_axes(equations.from_model(np.asarray(loc)), batch))
     log_det = sum(xp.log(pivot) for pivot in diagonal(terms.cholesky))
     normaliser = equations.count * (xp.log(eps) + 0.5 * np.log(2.0 * np.pi))
-    return -normaliser - log_det - 0.5 * (equations.rest / eps**2 + squared_norm(rho))
+    squares = equations.rest / eps**2 + squared_norm(rho)
+    return 0.5 * (equations.log_weight - squares) - normaliser - log_det
 
 
 def with_axes(vector: Any, batch: int) -> Any:

@@ -24,12 +24,14 @@ class NormalEquations:
     them: those of Z that have one come first). With r the residuals about the pooled least-squares
     fit :math:`\hat b`, and B the triangle of X,
 
-    .. math:: X / \sqrt N = \mathrm{Q} B, \qquad \tilde X = X B^{-1}, \qquad
+    .. math:: X / \sqrt W = \mathrm{Q} B, \qquad \tilde X = X B^{-1}, \qquad
               \tilde b = B (b - \hat b),
 
-    an orthogonal transform of the rows of group c makes of :math:`[Z_c, \tilde X_c, r_c]` the P
-    rows :math:`[R_c, K_c, z_c]` with :math:`R_c` a triangle, and rows in which Z is zero. These are
-    taken together over all groups, and made a triangle :math:`[R_0, z_0]` too:
+    with W the number of rows; or, of rows with weights w, which are multiplied by :math:`\sqrt w`,
+    the sum of the weights. An orthogonal transform of the rows of group c makes of
+    :math:`[Z_c, \tilde X_c, r_c]` the P rows :math:`[R_c, K_c, z_c]` with :math:`R_c` a triangle,
+    and rows in which Z is zero. These are taken together over all groups, and made a triangle
+    :math:`[R_0, z_0]` too:
 
     .. math:: |y - Xb - Zu|^2 = \sum_c |z_c - K_c\tilde b - R_c u_c|^2
               + |z_0 - R_0\tilde b|^2 + \mathrm{remainder}
@@ -42,7 +44,7 @@ class NormalEquations:
     ----------
     root
         :math:`R_c`, upper triangular, shape (P, P, C); where the intercept varies its first row is
-        :math:`\sqrt{n_c}\,(1, \bar x_c)`.
+        :math:`\sqrt{w_c}\,(1, \bar x_c)`.
     population
         :math:`K_c`, shape (P, Q, C).
     target
@@ -51,6 +53,9 @@ class NormalEquations:
         Residual sum of squares about the least-squares fit on Z in the group alone, shape (C,).
     count
         Rows in each group, shape (C,).
+    weight, log_weight
+        Sums of the weights of the rows and of their logarithms, shape (C,): the count and 0 where
+        all rows weigh the same.
     repeats
         How many groups each stands for, shape (C,): one, but after ``gaussian/designs.py``.
     stand_for_many
@@ -75,6 +80,8 @@ class NormalEquations:
     target: Any
     rest: Any
     count: Any
+    weight: Any
+    log_weight: Any
     repeats: Any
     pooled_root: Any
     pooled_target: Any
@@ -110,6 +117,10 @@ class NormalEquations:
             target=target,
             rest=rest,
             count=statistics.count,
+            weight=statistics.total_weight,
+            log_weight=(
+                np.zeros(len(rest)) if statistics.log_weight is None else statistics.log_weight
+            ),
             repeats=np.ones(len(rest)),
             pooled_root=factor[:num_fixed, :num_fixed] @ inverse[columns.fixed],
             pooled_target=factor[:num_fixed, num_fixed],
@@ -129,8 +140,8 @@ class NormalEquations:
         # them.
         gram = np.einsum("pqc,prc->qr", self.population, self.population)
         gram += self.pooled_root.T @ self.pooled_root
-        pooled_root = np.sqrt(self.count.sum()) * np.eye(num_columns)
-        pooled_root *= (np.diagonal(gram) > ROUNDING * self.count.sum())[:, None]
+        pooled_root = np.sqrt(self.total_weight) * np.eye(num_columns)
+        pooled_root *= (np.diagonal(gram) > ROUNDING * self.total_weight)[:, None]
         return replace(
             self,
             root=np.zeros((0, 0, 0)),
@@ -138,6 +149,8 @@ class NormalEquations:
             target=np.zeros((0, 0)),
             rest=np.zeros(0),
             count=self.count.sum(keepdims=True),
+            weight=self.weight.sum(keepdims=True),
+            log_weight=self.log_weight.sum(keepdims=True),
             repeats=np.zeros(0),
             pooled_root=pooled_root,
             pooled_target=np.zeros(num_columns),
@@ -153,6 +166,8 @@ class NormalEquations:
             target=self.target[..., groups],
             rest=self.rest[groups],
             count=self.count[groups],
+            weight=self.weight[groups],
+            log_weight=self.log_weight[groups],
             repeats=self.repeats[groups],
         )
 
@@ -170,6 +185,11 @@ class NormalEquations:
     def num_rows(self) -> Any:
         """Number of rows, N."""
         return self.count.sum()
+
+    @property
+    def total_weight(self) -> Any:
+        """Sum of the weights of all rows: N where all weigh the same."""
+        return self.weight.sum()
 
     @property
     def rss(self) -> Any:

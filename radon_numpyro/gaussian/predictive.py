@@ -20,8 +20,8 @@ eps           (S,)                     (S, C)              (S,)
 correlation   (S, P, P)
 ============  =======================  ==================  =============
 
-What does not vary in the hierarchical model is absent. Everything here runs on the host, with
-NumPy.
+What does not vary in the hierarchical model is absent. Where the standard errors of the rows are
+known ``eps`` is 1 in every draw. Everything here runs on the host, with NumPy.
 """
 
 from __future__ import annotations
@@ -287,21 +287,26 @@ def prediction(
     return mean, variance
 
 
-def residual_variance(model: str, scales: Scales, group: np.ndarray) -> np.ndarray:
-    r"""Variance :math:`\epsilon^2` of the outcome about the line, which ``line`` leaves out.
+def residual_variance(
+    model: str, scales: Scales, group: np.ndarray, precision: np.ndarray | None = None
+) -> np.ndarray:
+    r"""Variance :math:`\epsilon^2 / w` of the outcome about the line, which ``line`` leaves out.
 
     Parameters
     ----------
     model, scales, group
         As in :func:`line`; no -1 for the individual model, whose eps belong to the groups.
+    precision
+        Weights of the rows, shape (R,), or None where all weigh the same.
 
     Returns
     -------
     array
-        Shape (S, R) for the individual model, else (S, 1); in the squared unit of y.
+        Shape (S, R), or (S, 1) where it is the same for all rows; in the squared unit of y.
     """
     eps = scales["eps"]
-    return np.square(eps[:, group] if Model.named(model).eps_by_group else eps[:, None])
+    variance = np.square(eps[:, group] if Model.named(model).eps_by_group else eps[:, None])
+    return variance if precision is None else variance / precision
 
 
 def population_prior(equations: NormalEquations, priors: Priors, of: Model) -> Any:
@@ -340,6 +345,8 @@ def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations
         target=taken.target * seen,
         rest=taken.rest * seen,
         count=taken.count * seen,
+        weight=taken.weight * seen,
+        log_weight=taken.log_weight * seen,
     )
 
 
@@ -357,7 +364,7 @@ def scale_vector(scales: Scales) -> np.ndarray:
 
 
 def variance_at(scales: Scales, z: np.ndarray) -> np.ndarray:
-    """Variance between groups of the regression line at a row, for each draw of the scales.
+    """Variance between groups of the regression line at a row, for each draw of the scales, (S,).
 
     Parameters
     ----------
@@ -366,10 +373,6 @@ def variance_at(scales: Scales, z: np.ndarray) -> np.ndarray:
     z
         Values of the columns that vary, shape (P,).
 
-    Returns
-    -------
-    array
-        Shape (S,).
     """
     reach = scale_vector(scales) * z[:, None]
     if "correlation" not in scales:

@@ -43,7 +43,11 @@ class TriangularColumns:
         if INTERCEPT not in design.population:
             self._mean, self._mean_y = np.zeros_like(self._mean), 0.0
         # About the means the constant is orthogonal to the other columns.
-        n, off, off_y = rows.count[0], rows.mean_x[0] - self._mean, rows.mean_y[0] - self._mean_y
+        n, off, off_y = (
+            rows.total_weight[0],
+            rows.mean_x[0] - self._mean,
+            rows.mean_y[0] - self._mean_y,
+        )
         self._gram = np.zeros((1 + len(off),) * 2)
         self._gram[0, 0], self._gram[1:, 1:] = n, rows.sxx[0] + n * off[:, None] * off
         self._gram[0, 1:] = self._gram[1:, 0] = n * off
@@ -88,7 +92,7 @@ class TriangularColumns:
         coefficient = np.zeros(len(self._gram))
         coefficient[self.population] = self.fit
         slope = coefficient[1:]
-        root_n = np.sqrt(s.count)
+        root_n = np.sqrt(s.total_weight)
         num_groups, num_columns = s.mean_x.shape
         # Products within groups of [x, r] about the means of each group.
         explained = (s.sxx * slope).sum(-1)

@@ -91,7 +91,8 @@ def _population(equations: NormalEquations, priors: Priors, of: Model) -> dict[s
         )
     )
     starts = {name: Start(mean, sds[name].reshape(np.shape(mean))) for name, mean in means.items()}
-    starts["eps"] = _scale_start(eps, equations.num_rows - 1)
+    if not design.known_errors:
+        starts["eps"] = _scale_start(eps, equations.num_rows - 1)
     if not of.by_group:
         return {name.removeprefix("mu_"): start for name, start in starts.items()}
     off = deviations(terms, misfit(terms, relative))
@@ -120,6 +121,8 @@ def _plug_in_scales(equations: NormalEquations, priors: Priors, of: Model) -> tu
     upper += [_upper(priors.sigma_beta, k) for k in range(len(design.slopes))]
     most = np.array([*upper[: equations.size], _upper(priors.eps, 0)])
     least = 1e-3 * np.array([*unit, lowest])
+    if design.known_errors:
+        most[-1] = least[-1] = 1.0
     num_means = int(design.has_mean_intercept) + len(design.means)
     has_mean = [name in design.population for name in design.varying[: equations.size]]
 
@@ -153,7 +156,7 @@ def _plug_in_scales(equations: NormalEquations, priors: Priors, of: Model) -> tu
 def _columns_of_all(equations: NormalEquations) -> Any:
     """Sums of squares over all rows of the population columns, shape (Q,)."""
     squares: Any = (equations.basis**2).sum(0) + equations.centre**2
-    return equations.num_rows * squares
+    return equations.total_weight * squares
 
 
 def _most_updates(equations: NormalEquations) -> int:
@@ -198,7 +201,8 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
     sum_of_squares = _sum_of_squares(equations)
     loc, prior_scale = individual_prior(equations, priors)
     relative = equations.from_model(loc)
-    upper = _upper(priors.eps, 0)
+    known = equations.design.known_errors
+    upper = 1.0 if known else _upper(priors.eps, 0)
     pooled = _residual_scale(equations, priors)
     if not np.isfinite(upper):
         # Of a group of one row neither the data nor a flat prior limits eps.
@@ -214,12 +218,15 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
         residual = (left**2).sum(0) + equations.rest + (sum_of_squares * variance).sum(0)
         squared = np.where(freedom > 0, residual / np.maximum(freedom, 1.0), np.inf)
         new_eps = np.clip(np.sqrt(squared), 1e-3 * min(pooled, upper), upper)
+        new_eps = eps if known else new_eps
         change = np.abs(new_eps / eps - 1).max()
         eps = new_eps
         if change < RELATIVE_CHANGE:
             break
     sd, centre = np.sqrt(variance), loc[:, None] + off
-    starts = {"alpha": Start(centre[0], sd[0]), "eps": _scale_start(eps, freedom)}
+    starts = {"alpha": Start(centre[0], sd[0])}
+    if not known:
+        starts["eps"] = _scale_start(eps, freedom)
     if equations.size > 1:
         starts["beta"] = Start(centre[1:].T, sd[1:].T)
     return starts
@@ -227,6 +234,8 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
 
 def _residual_scale(equations: NormalEquations, priors: Priors) -> Any:
     """Residual sd of the pooled fit; something small and positive where it is exact."""
+    if equations.design.known_errors:
+        return np.float64(1.0)
     upper = _upper(priors.eps, 0)
     least = 1e-8 * upper if np.isfinite(upper) else np.finfo(float).tiny ** 0.5
     return np.clip(np.sqrt(equations.rss / equations.num_rows), least, upper)

@@ -12,7 +12,8 @@ much better than their parts. The coordinates are then
 .. math:: \lambda = \tfrac12\log\Big(\epsilon^2 + \sum_p v_p^2 r_p^2\Big), \qquad
           v_p r_p / \epsilon = 0.3\sinh t_p
 
-with r the root mean square of each column.
+with r the root mean square of each column. Where the standard errors of the rows are known there is
+no coordinate of :math:`\epsilon`, which is 1.
 """
 
 from __future__ import annotations
@@ -83,6 +84,9 @@ class Coordinates:
 
     def __init__(self, equations: NormalEquations, priors: Priors) -> None:
         self._num_scales, self._pairs = equations.size, pairs_of(equations)
+        self._known_errors = equations.design.known_errors
+        # Coordinates of standard deviations, which come before those of correlations.
+        self._num_sds = self._num_scales + (not self._known_errors)
         rms, residual, total, seen = _plug_in(equations)
         spare = equations.num_rows - equations.population.shape[1]
         self._by_ratio = bool(equations.size) and not seen and spare >= ENOUGH_ROWS
@@ -90,37 +94,40 @@ class Coordinates:
         self._upper = np.array([family.upper for family in families], dtype=float)[:, None]
         limit = np.array([family.start_limit for family in families], dtype=float)
         self._rms, self._total = rms, total
-        self._bend = BEND * np.minimum(np.append(residual / rms, residual), limit)[:, None]
-        self._residual = min(residual, limit[-1])
-        self.positive = np.arange(self.size) <= self._num_scales
-        self.positive[self._num_scales] = not self._by_ratio
+        units = np.append(residual / rms, residual)[: self._num_sds]
+        self._bend = BEND * np.minimum(units, limit)[:, None]
+        self._residual = residual if self._known_errors else min(residual, limit[-1])
+        self.positive = np.arange(self.size) < self._num_sds
+        if self._by_ratio:
+            self.positive[self._num_scales] = False
 
     @property
     def size(self) -> int:
         """Number of coordinates, D."""
-        return self._num_scales + 1 + len(self._pairs)
+        return self._num_sds + len(self._pairs)
 
     def values(self, points: np.ndarray) -> ScaleValues:
         """Scales at points, shape (S, D)."""
-        t = np.clip(points[:, : self._num_scales + 1].T, -FAR, FAR)
+        t = np.clip(points[:, : self._num_sds].T, -FAR, FAR)
         v, log_jacobian = self._from_ratios(t) if self._by_ratio else self._from_sinh(t)
         with np.errstate(over="ignore"):
             log_bound = np.log1p(np.square(v / self._upper))
             # Not beyond the bound by rounding.
             s = np.clip(v * np.exp(-0.5 * log_bound), -self._upper, self._upper)
-        angle = np.clip(points[:, self._num_scales + 1 :].T, -FAR_CORRELATION, FAR_CORRELATION)
+        angle = np.clip(points[:, self._num_sds :].T, -FAR_CORRELATION, FAR_CORRELATION)
         log_gap = -2.0 * _log_cosh(angle)
         log_jacobian = log_jacobian - 1.5 * log_bound.sum(0) + log_gap.sum(0)
-        return ScaleValues(s[:-1], np.abs(s[-1]), np.tanh(angle), log_gap, log_jacobian)
+        eps = np.ones(len(points)) if self._known_errors else np.abs(s[-1])
+        return ScaleValues(s[: self._num_scales], eps, np.tanh(angle), log_gap, log_jacobian)
 
     def endless(self, points: np.ndarray) -> np.ndarray:
         """Which points are so far out that only an improper posterior has any there, shape (S,)."""
-        return (np.abs(points[:, : self._num_scales + 1]) > ENDLESS).any(1)
+        return (np.abs(points[:, : self._num_sds]) > ENDLESS).any(1)
 
     def inside(self, points: np.ndarray) -> np.ndarray:
         """Which points are so near that their scales neither overflow nor vanish, shape (S,)."""
         limit = np.full(self.size, FAR)
-        limit[self._num_scales + 1 :] = FAR_CORRELATION
+        limit[self._num_sds :] = FAR_CORRELATION
         return (np.abs(points) < limit).all(1)
 
     def coarse(self, uniforms: np.ndarray) -> np.ndarray:
@@ -128,6 +135,8 @@ class Coordinates:
         last = self._num_scales
         points = CORRELATION_REACH * (2.0 * uniforms - 1.0)
         points[:, :last] = uniforms[:, :last] * np.arcsinh(np.exp(REACH) / BEND)
+        if self._known_errors:
+            return points
         around = RESIDUAL_REACH * (2.0 * uniforms[:, last] - 1.0)
         if self._by_ratio:
             points[:, last] = np.log(self._total) + around
@@ -142,7 +151,7 @@ class Coordinates:
         """
         own = signs[: self._num_scales]
         pairs = [own[i] * own[j] for i, j in self._pairs]
-        return np.concatenate([signs[: self._num_scales + 1], pairs])
+        return np.concatenate([signs[: self._num_sds], pairs])
 
     def _from_sinh(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._bend * np.sinh(t), (np.log(self._bend) + _log_cosh(t)).sum(0)
@@ -157,7 +166,7 @@ class Coordinates:
 
 
 def scale_families(design: Design, priors: Priors, num_scales: int) -> list:
-    """Priors of the standard deviations one by one, that of eps last.
+    """Priors of the standard deviations one by one, that of eps last, if it is not known.
 
     Parameters
     ----------
@@ -172,7 +181,7 @@ def scale_families(design: Design, priors: Priors, num_scales: int) -> list:
     if num_scales:
         families += [priors.sigma_alpha.component(0)] if design.intercept_varies else []
         families += [priors.sigma_beta.component(k) for k in range(len(design.slopes))]
-    return [*families, priors.eps.component(0)]
+    return families if design.known_errors else [*families, priors.eps.component(0)]
 
 
 def pairs_of(equations: NormalEquations) -> tuple[tuple[int, int], ...]:
@@ -189,6 +198,8 @@ def _plug_in(equations: NormalEquations) -> tuple[np.ndarray, float, float, bool
     # Where the pooled fit is exact there is no unit but the size of the outcomes.
     exact = mean_square <= ROUNDING * of_fit
     total = float(np.sqrt(of_fit if exact else mean_square)) or 1.0
+    if equations.design.known_errors:
+        return rms, 1.0, total, True
     # Rows of zeros are no degrees of freedom lost.
     used = np.einsum("ppc->pc", equations.root) != 0
     lost = (used * equations.repeats).sum() + (np.diagonal(equations.pooled_root) != 0).sum()

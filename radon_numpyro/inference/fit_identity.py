@@ -21,19 +21,18 @@ import numpy as np
 
 from radon_numpyro.data.checks import read_only
 from radon_numpyro.data.design import Design
-from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.grouped_data import ROWS, GroupedData
 from radon_numpyro.data.labels import Labels, stored
 from radon_numpyro.inference.devices import current
 from radon_numpyro.inference.settings import Settings
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
+from radon_numpyro.statistics.group_statistics import STATISTICS, WEIGHTS, GroupStatistics
 
 if TYPE_CHECKING:
     from radon_numpyro.inference.array_files import Arrays
 
 PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "optax", "arviz", "numpy")
 HOW_FAR = ("draws", "target_ess", "max_seconds")
-ROWS = ("y", "x", "group")
 REMARKS = ("device_reason", "method_reason", "findings")
 # In files of earlier versions: settings that there are no more, with what every fit has now.
 FORMER = {"num_devices": 1}
@@ -115,8 +114,7 @@ def data_arrays(data: GroupedData | GroupStatistics) -> dict[str, np.ndarray]:
     data
         Rows or statistics.
     """
-    names = ROWS if isinstance(data, GroupedData) else STATISTICS
-    numbers = {name: np.asarray(getattr(data, name)) for name in names}
+    numbers = {name: np.asarray(values) for name, values in data.arrays.items()}
     return {**numbers, "groups": stored(data.labels.groups)}
 
 
@@ -152,10 +150,10 @@ def restore(
     }
     data: GroupedData | GroupStatistics
     if description["data"] == "rows":
-        contents |= {name: read_only(arrays[name]) for name in ROWS}
+        contents |= {name: read_only(arrays[name]) for name in ROWS if name in arrays}
         data = GroupedData(labels=labels, **contents)
     else:
-        contents |= {name: arrays[name] for name in STATISTICS}
+        contents |= {n: arrays[n] for n in (*STATISTICS, *WEIGHTS) if n in arrays}
         data = GroupStatistics(labels=labels, **contents)
     return data, Priors.from_json(description["priors"]), dict(description["settings"])
 

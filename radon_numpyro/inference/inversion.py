@@ -28,11 +28,7 @@ from radon_numpyro.gaussian.conditional import (
 )
 from radon_numpyro.gaussian.marginal import individual_log_density, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import (
-    fitting,
-    individual_prior,
-    population_prior,
-)
+from radon_numpyro.gaussian.predictive import fitting, individual_prior, population_prior
 from radon_numpyro.gaussian.sites import population_sites
 from radon_numpyro.inference.run_control import ALL_DRAWS
 from radon_numpyro.model.models import Model
@@ -43,6 +39,7 @@ from radon_numpyro.statistics.consistency import as_statistics
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 GRID = 2048
+TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True)
@@ -70,12 +67,8 @@ class ExactResult:
 
     def attributes(self) -> dict[str, Any]:
         """What a result records of how it was drawn."""
-        return {
-            "method": self.method,
-            "seed": self.seed,
-            "complete": 1,
-            "stopped_by": ALL_DRAWS,
-        }
+        seed, stopped_by = self.seed, ALL_DRAWS
+        return {"method": self.method, "seed": seed, "complete": 1, "stopped_by": stopped_by}
 
 
 def draw_exact(
@@ -141,7 +134,7 @@ def _draw_individual(
         terms = group_terms(equations, scale[:, None], eps[some])
         off = deviations(terms, misfit(terms, relative), noise[:, some])
         theta[:, some] = loc[:, None, None] + off
-    sites = {"alpha": theta[0], "eps": eps}
+    sites = {"alpha": theta[0]} | ({} if equations.design.known_errors else {"eps": eps})
     return sites | ({"beta": np.moveaxis(theta[1:], 0, -1)} if equations.size > 1 else {})
 
 
@@ -153,7 +146,7 @@ def _draw_pooled(
     terms = group_terms(equations, np.empty((0, num_draws)), eps)
     posterior = population_posterior(equations, terms, population_prior(equations, priors, of))
     relative = draw_population(posterior, rng.standard_normal(posterior.mean.shape))
-    sites = {"eps": eps}
+    sites = {} if equations.design.known_errors else {"eps": eps}
     for name, values in population_sites(equations, relative).items():
         sites[name.removeprefix("mu_")] = values.T
     return sites
@@ -175,6 +168,8 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
         If in a group (individual model), in all of them together (hierarchical) or in the pooled
         fit there are more rows than coefficients, and no residual.
     """
+    if statistics.labels.design.known_errors:
+        return
     equations, of = NormalEquations.from_statistics(statistics), Model.named(model)
     advice = "there is no scatter to learn from, and least squares gives the lines"
     got = "all rows fitted exactly"
@@ -190,13 +185,9 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
         total = float(statistics.overall().syy[0])
         equations = equations if of.by_group else equations.pooled()
         determined = np.any(equations.pooled_root != 0, axis=1).sum() if equations.fit.size else 0
-        if of.by_group:
-            freedom = residual_freedom(equations)[0].sum() - determined
-        else:
-            freedom = equations.num_rows - determined
-        scattered = equations.remainder > max(EXACT * equations.rss, ROUNDING * total)
-        if of.by_group is False:
-            scattered = equations.remainder > ROUNDING * total
+        rows = residual_freedom(equations)[0].sum() if of.by_group else equations.num_rows
+        freedom, least = rows - determined, ROUNDING * total
+        scattered = equations.remainder > max(least, EXACT * equations.rss * of.by_group)
         if freedom <= 0 or scattered:
             return
     raise ValueError(
@@ -209,7 +200,9 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
 def draw_eps(
     rng: np.random.Generator, equations: NormalEquations, priors: Priors, num_draws: int
 ) -> np.ndarray:
-    """Independent draws of each group's residual standard deviation.
+    """Independent draws of each group's residual standard deviation, shape (S, C).
+
+    They are 1 where the standard errors of the rows are known.
 
     Parameters
     ----------
@@ -221,12 +214,9 @@ def draw_eps(
         ``alpha``, ``beta`` and ``eps`` are used.
     num_draws
         Draws of each group, S.
-
-    Returns
-    -------
-    array
-        Shape (S, C), in the unit of y.
     """
+    if equations.design.known_errors:
+        return np.ones((num_draws, len(equations.count)))
     log_eps, density = _density(equations, priors)
     cells = 0.5 * (density[1:] + density[:-1]) * np.diff(log_eps, axis=0)
     cdf = np.concatenate([np.zeros((1, cells.shape[1])), np.cumsum(cells, axis=0)])
@@ -247,8 +237,11 @@ def eps_quadrature(equations: NormalEquations, priors: Priors) -> tuple[np.ndarr
     Returns
     -------
     eps, log_weight
-        Shapes (S, C); the weights of a group, of the trapezoidal rule in log eps, sum to 1.
+        Shapes (S, C); the weights of a group, of the trapezoidal rule in log eps, sum to 1. One
+        node, 1, where the standard errors of the rows are known.
     """
+    if equations.design.known_errors:
+        return np.ones((1, len(equations.count))), np.zeros((1, len(equations.count)))
     log_eps, density = _density(equations, priors)
     step = np.diff(log_eps, axis=0)
     weight = density
@@ -281,7 +274,7 @@ def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray
     explained = np.divide(along**2, values, out=np.zeros_like(along), where=determined).sum(-1)
     left = rss - explained
     about_pooled_fit = equations.rest + (equations.target**2).sum(0)
-    exact = left <= EXACT * np.maximum(about_pooled_fit, np.finfo(float).tiny)
+    exact = left <= EXACT * np.maximum(about_pooled_fit, TINY)
     rank = determined.sum(-1) + equations.design.intercept_varies * (equations.count > 0)
     return equations.count - rank, np.where(exact, 0.0, left)
 
@@ -305,15 +298,15 @@ def about_the_means(
         with zeros for one that does not vary; of these and the residual, shape (C, K); of the
         residual, shape (C,).
     """
-    count, first = np.maximum(equations.count, 1.0), int(equations.design.intercept_varies)
+    first, weight = int(equations.design.intercept_varies), np.maximum(equations.weight, TINY)
     root, target = equations.root[first:, first:], equations.target[first:]
     mean = np.zeros(root.shape[1:][::-1])
     if first:
-        mean = equations.root[0, 1:].T / np.sqrt(count)[:, None]
+        mean = equations.root[0, 1:].T / np.sqrt(weight)[:, None]
     scatter = np.einsum("rkc,rlc->ckl", root, root)
     products = np.einsum("rkc,rc->ck", root, target)
     variance = np.einsum("ckk->ck", scatter)
-    varies = variance > ROUNDING * (variance + count[:, None] * mean**2)
+    varies = variance > ROUNDING * (variance + weight[:, None] * mean**2)
     scatter = scatter * (varies[:, :, None] & varies[:, None, :])
     return mean, scatter, products * varies, equations.rest + (target**2).sum(0)
 

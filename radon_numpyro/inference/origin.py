@@ -35,7 +35,7 @@ from radon_numpyro.model.location_priors import Flat, LocationPrior, Normal
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.population_priors import population_priors
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
+from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # In posterior standard deviations, the larger ones of the two models.
 MOVED = 0.5
@@ -70,7 +70,7 @@ def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatisti
         return {}
     # Slopes that vary come first.
     mean = rows.mean_x[0, : len(names)]
-    variance = np.diagonal(rows.sxx[0])[: len(names)] / rows.count[0]
+    variance = np.diagonal(rows.sxx[0])[: len(names)] / rows.total_weight[0]
     varies = variance > np.square(ROUNDING * mean)
     # x squared is x where x is 0 or 1.
     binary = np.isclose(variance + mean**2, mean, rtol=1e-9, atol=0.0)
@@ -167,7 +167,8 @@ def _centred(
 ) -> ScalePosterior | None:
     """The posterior with some predictors counted from their means."""
     predictors = statistics.labels.predictors
-    mean = statistics.count @ statistics.mean_x / statistics.count.sum()
+    weight = statistics.total_weight
+    mean = weight @ statistics.mean_x / weight.sum()
     moved = np.where(np.isin(predictors, names), mean, 0.0)
     zero = zeros(statistics.centers, predictors) + moved
     data = statistics.counted_from(tuple(zip(predictors, zero.tolist(), strict=True)))
@@ -215,7 +216,7 @@ def _some_groups(statistics: GroupStatistics, most: int) -> GroupStatistics:
     present = np.flatnonzero(statistics.count)
     chosen = present[np.linspace(0, len(present) - 1, min(len(present), most)).round().astype(int)]
     labels = statistics.labels
-    values: dict[str, Any] = {name: getattr(statistics, name)[chosen] for name in STATISTICS}
+    values: dict[str, Any] = {n: array[chosen] for n, array in statistics.arrays.items()}
     return replace(
         statistics,
         labels=replace(labels, groups=tuple(labels.groups[c] for c in chosen)),
@@ -229,7 +230,9 @@ def _moves(
     """What moves: its means in both models, and the distance in posterior standard deviations."""
     moves: dict[str, tuple[float, float, float]] = {}
     before, after = as_written.moments(), centred.moments()
-    columns = {"sigma_beta": design.slopes, "mu_beta": design.means, "eps": ()}
+    columns: dict[str, tuple[str, ...]] = {"sigma_beta": design.slopes, "mu_beta": design.means}
+    if not design.known_errors:
+        columns["eps"] = ()
     for site in columns:
         if site not in before:
             continue

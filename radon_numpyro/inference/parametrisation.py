@@ -121,7 +121,9 @@ def _draw(
     scale, root = jnp.concatenate(rows), None
     if "partial_correlation" in values:
         root = mirrored_root(equations.design, values)
-    return draw_coefficients(key, equations, scale, values["eps"], priors, root, groups=groups)
+    # Where the standard errors of the rows are known, eps is 1.
+    eps = values.get("eps", 1.0)
+    return draw_coefficients(key, equations, scale, eps, priors, root, groups=groups)
 
 
 _PARAMETRISATIONS = {

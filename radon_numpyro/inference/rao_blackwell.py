@@ -54,6 +54,8 @@ def posterior_moments(
     """
     names = [n for n in ("sigma_alpha", "sigma_beta", "correlation", "eps") if n in sites]
     scales = {n: sites[n].reshape(-1, *sites[n].shape[2:]) for n in names}
+    if equations.design.known_errors:
+        scales["eps"] = np.ones(len(next(iter(scales.values()))))
     mu = _population(scales, by_design(equations), priors)
     num_groups = equations.num_groups
     size = min(CHUNK, num_groups)

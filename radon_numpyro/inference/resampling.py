@@ -102,7 +102,8 @@ def draw_by_integration(
     -------
     IntegratedResult or ExactResult
         The latter of the individual model, in which each group has one scale, whose distribution
-        function is computed and inverted.
+        function is computed and inverted, and of the pooled model of known standard errors, which
+        has none.
 
     Raises
     ------
@@ -111,7 +112,8 @@ def draw_by_integration(
     """
     of = Model.named(settings.model)
     how = {"draws": settings.draws, "chains": settings.chains, "seed": settings.seed}
-    if of.eps_by_group:
+    known_errors = statistics.labels.design.known_errors
+    if of.eps_by_group or (known_errors and not of.by_group):
         exact = draw_exact(statistics, settings.model, priors=priors, **how)
         return replace(exact, method=INTEGRATE)
     equations = NormalEquations.from_statistics(statistics)
@@ -173,6 +175,8 @@ def draw_integrated(
     mean = "" if of.population else "mu_"
     drawn = {n.removeprefix(mean): np.moveaxis(values, -1, 0) for n, values in sites.items()}
     drawn |= scales
+    if posterior.equations.design.known_errors:
+        del drawn["eps"]
     if of.by_group and coefficients == "draws":
         drawn |= _draw_groups(rng, equations, scales, sites, relative)
     elif of.by_group and coefficients == "summary":

@@ -139,7 +139,8 @@ def two_routes(
         return TwoRoutes(skipped="the model has no spreads between groups to integrate over")
     if not drawn.complete:
         return TwoRoutes(skipped="the run is incomplete")
-    if min(drawn.draws["eps"].shape) < 2 or drawn.draws["eps"].size < FEW_DRAWS:
+    chains, draws, *_ = next(iter(drawn.draws.values())).shape
+    if min(chains, draws) < 2 or chains * draws < FEW_DRAWS:
         return TwoRoutes(skipped=f"fewer than {FEW_DRAWS} draws, or one chain")
     return compare_routes(statistics, priors, drawn.draws, seconds=seconds, seed=drawn.seed)
 

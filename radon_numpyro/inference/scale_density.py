@@ -152,7 +152,8 @@ class ScaleDensity:
     def _log_prior(self, values: ScaleValues) -> np.ndarray:
         """Of the scales, the Jacobian included."""
         log_prior = values.log_jacobian
-        for family, scale in zip(self._families, [*np.abs(values.scale), values.eps], strict=True):
+        scales = [*np.abs(values.scale), values.eps][: len(self._families)]
+        for family, scale in zip(self._families, scales, strict=True):
             log_prior = log_prior + family.log_density(scale)
         # 1 + z is twice a Beta(b, b) variable.
         normaliser = (2.0 * self._beta - 1.0) * np.log(2.0) + special.betaln(self._beta, self._beta)

@@ -30,7 +30,7 @@ from radon_numpyro.gaussian.sites import group_sites, population_sites
 from radon_numpyro.model.correlations import correlation_of, correlation_root
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.regressions import partial_correlations
+from radon_numpyro.model.regressions import partial_correlations, residual_sd
 
 HIERARCHICAL = Model.named("hierarchical")
 
@@ -116,7 +116,7 @@ def scales(equations: NormalEquations, priors: Priors) -> None:
         root = correlation_root(design, partial)
         mirrored = _mirrored(scale, root)
         numpyro.deterministic("correlation", correlation_of(mirrored))
-    eps = numpyro.sample("eps", priors.eps.distribution())
+    eps = residual_sd(design, priors)
     prior = population_prior(equations, priors, HIERARCHICAL)
     numpyro.factor("y", log_density(equations, scale, eps, prior, root))
 

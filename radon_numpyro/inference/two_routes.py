@@ -156,6 +156,8 @@ def seconds_an_evaluation(equations: NormalEquations, priors: Priors, draws: Dra
     names = [n for n in ("sigma_alpha", "sigma_beta", "correlation", "eps") if n in draws]
     some = {n: np.asarray(draws[n], dtype=float) for n in names}
     some = {n: v.reshape(-1, *v.shape[2:])[:TIMED] for n, v in some.items()}
+    # Where the standard errors of the rows are known, eps is 1.
+    some.setdefault("eps", np.ones(len(next(iter(some.values())))))
     root = root_of_correlation(some["correlation"]) if "correlation" in some else None
     prior = population_prior(equations, priors, Model.named("hierarchical"))
 

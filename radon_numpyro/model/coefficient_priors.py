@@ -103,11 +103,12 @@ def changed_sites(
     for name, prior in changes.items():
         if name not in targets:
             correlation = ", correlation" if design.correlated else ""
+            eps = "" if design.known_errors else ", or eps"
             levels = [known for known in targets if known.startswith(f"{name}[")]
             hint = f"close: {first_few(levels)}" if levels else suggest(name, targets)
             raise ValueError(
-                f"Expected the name of a coefficient, sd(...) of one that varies{correlation}, or "
-                f"eps; got {name!r} ({hint})"
+                f"Expected the name of a coefficient, sd(...) of one that varies{correlation}"
+                f"{eps}; got {name!r} ({hint})"
             )
         for site, k in targets[name]:
             entries.setdefault(site, {})[k] = _checked(name, prior, site)
@@ -130,7 +131,7 @@ def _targets(design: Design) -> dict[str, list[tuple[str, int]]]:
         targets[name] = [("mu_beta", k), ("beta", k)]
     for k, name in enumerate(design.fixed):
         targets[name] = [("gamma", k)]
-    others = {"eps": [("eps", 0)]}
+    others = {} if design.known_errors else {"eps": [("eps", 0)]}
     if design.intercept_varies:
         others[f"sd({INTERCEPT})"] = [("sigma_alpha", 0)]
     for k, name in enumerate(design.slopes):

@@ -125,7 +125,11 @@ class Model:
             sites["beta"] = Site(dims, f"slope, {slope}", is_top_level=own)
         if design.fixed:
             sites["gamma"] = Site((FIXED,), f"coefficient, {slope}")
-        sites["eps"] = Site(eps_group, "residual sd, {y}", is_scale=True)
+        if not design.known_errors:
+            words = (
+                "residual sd of a row of weight 1, {y}" if design.weights else "residual sd, {y}"
+            )
+            sites["eps"] = Site(eps_group, words, is_scale=True)
         return sites
 
     def top_level(self, design: Design) -> list[str]:

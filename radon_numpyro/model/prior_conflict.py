@@ -63,7 +63,9 @@ def prior_conflicts(
         Empty if there is no conflict. Standard deviations of slopes are not asked.
     """
     statistics, of = as_statistics(data), Model.named(model)
-    found = [_scale(priors.eps, "eps", *_residual(statistics, of), statistics, of)]
+    found: list[Finding | None] = []
+    if not statistics.labels.design.known_errors:
+        found.append(_scale(priors.eps, "eps", *_residual(statistics, of), statistics, of))
     if of.population and statistics.labels.design.intercept_varies:
         levels = _levels(statistics)
         found.append(_scale(priors.sigma_alpha, "sigma_alpha", *levels, statistics, of))
@@ -101,9 +103,11 @@ def _levels(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray]:
     coefficients, _ = _least_squares(statistics)
     squares, freedom = _residual(statistics, MODELS["hierarchical"])
     variance = float(squares[0] / freedom[0]) if freedom[0] > 0 else 0.0
+    if statistics.labels.design.known_errors:
+        variance = 1.0
     seen = statistics.count > 0
     level = (statistics.mean_y - coefficients[0] - statistics.mean_x @ coefficients[1:])[seen]
-    scatter = np.mean(variance / statistics.count[seen])
+    scatter = np.mean(variance / statistics.total_weight[seen])
     least = max(float(np.var(level)) - scatter, 0.0)
     return np.atleast_1d(least * len(level)), np.atleast_1d(len(level) - 1.0)
 
@@ -117,15 +121,15 @@ def _least_squares(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray]
     mean_x, mean_y = rows.mean_x[0], rows.mean_y[0]
     sxx, sxy, origin = rows.sxx[0], rows.sxy[0], INTERCEPT not in design.population
     if origin:
-        sxx = sxx + s.count.sum() * np.outer(mean_x, mean_x)
-        sxy = sxy + s.count.sum() * mean_x * mean_y
+        sxx = sxx + s.total_weight.sum() * np.outer(mean_x, mean_x)
+        sxy = sxy + s.total_weight.sum() * mean_x * mean_y
     used = np.array([name in design.population for name in design.predictors], dtype=bool)
     inverse = np.linalg.pinv(sxx * np.outer(used, used), rcond=COLLINEAR, hermitian=True)
     slopes = inverse @ sxy
     alpha = 0.0 if origin else mean_y - mean_x @ slopes
     squares = max(float(s.sum_of_squares(alpha, slopes).sum()), 0.0)
     variance = squares / max(float(s.count.sum()) - len(design.population), 1.0)
-    of_alpha = 0.0 if origin else 1.0 / s.count.sum() + mean_x @ inverse @ mean_x
+    of_alpha = 0.0 if origin else 1.0 / s.total_weight.sum() + mean_x @ inverse @ mean_x
     errors = np.append(of_alpha, np.diagonal(inverse))
     return np.append(alpha, slopes), np.sqrt(variance * errors)
 

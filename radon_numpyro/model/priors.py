@@ -156,7 +156,9 @@ class Priors:
 
         Half-normals keep scales away from absurd values and let them be zero. In a model without
         an intercept for all groups, :math:`s_y` and :math:`s_k` are root mean squares, about 0, and
-        :math:`f = 1`.
+        :math:`f = 1`. Of rows with weights, means and standard deviations are weighted, and the
+        prior of ``eps``, the residual standard deviation of a row of weight 1, is
+        HalfNormal(:math:`s_y \sqrt{\bar w}`) with :math:`\bar w` the mean weight.
 
         Parameters
         ----------
@@ -174,7 +176,7 @@ class Priors:
         """
         statistics = as_statistics(data)
         design, rows = statistics.labels.design, statistics.overall()
-        n, mean_x, mean_y = rows.count[0], rows.mean_x[0], rows.mean_y[0]
+        n, mean_x, mean_y = rows.total_weight[0], rows.mean_x[0], rows.mean_y[0]
         variance_y, variance_x = rows.syy[0] / n, np.diagonal(rows.sxx[0]) / n
         about_mean = INTERCEPT in design.population
         if not about_mean:
@@ -210,7 +212,7 @@ class Priors:
             sigma_beta=HalfNormal(sd_y / sd_x[:k]),
             alpha=intercept,
             beta=coefficients(design.means),
-            eps=HalfNormal(sd_y),
+            eps=HalfNormal(sd_y * float(np.sqrt(n / rows.count[0]))),
             gamma=coefficients(design.fixed) if design.fixed else None,
             correlation=LKJ(2.0),
         )

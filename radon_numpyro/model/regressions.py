@@ -17,14 +17,17 @@ symbol                        site               shape and unit
 :math:`\gamma`                ``gamma``          (F,), unit of y per unit of the column
 :math:`R`                     ``correlation``    (P, P), no unit; derived from
                               ``partial_correlation`` (L,)
-:math:`\epsilon`              ``eps``            (), or (C,) when individual; unit of y
+:math:`\epsilon`              ``eps``            (), or (C,) when individual; unit of y; of rows
+                              with weights that of a row of weight 1
 :math:`y_i`                   ``y``              (N,) rows, or one factor on statistics
 ============================  =================  ==========================================
 
 K slopes vary by group, P coefficients with the intercept, L pairs of them correlate
 (``model/correlations.py``), F columns have one coefficient for all groups; the design of the data
 (:class:`~radon_numpyro.data.design.Design`) says which. What a design lacks has no site: a column
-that varies by group about 0 has no ``mu_alpha`` or entry of ``mu_beta``.
+that varies by group about 0 has no ``mu_alpha`` or entry of ``mu_beta``. Rows with precision
+weights w have the residual standard deviation :math:`\epsilon / \sqrt w`; where their standard
+errors are known there is no ``eps``.
 """
 
 from __future__ import annotations
@@ -91,8 +94,7 @@ def hierarchical(data: Data, priors: Priors | None = None) -> None:
                 slopes = _correlated(of_slopes(design, means), sigma_beta, root, off)
             beta = numpyro.sample("beta", slopes)
     gamma = _fixed(data, priors)
-    eps = numpyro.sample("eps", priors.eps.distribution())
-    _outcome(data, alpha, beta, gamma, eps)
+    _outcome(data, alpha, beta, gamma, residual_sd(design, priors))
 
 
 def individual(data: Data, priors: Priors | None = None) -> None:
@@ -112,7 +114,7 @@ def individual(data: Data, priors: Priors | None = None) -> None:
     with numpyro.plate("group", data.num_groups):
         alpha = numpyro.sample("alpha", priors.alpha.distribution())
         beta = _slopes(data, priors)
-        eps = numpyro.sample("eps", priors.eps.distribution())
+        eps = residual_sd(data.labels.design, priors)
     _outcome(data, alpha, beta, None, eps)
 
 
@@ -138,8 +140,7 @@ def pooled(data: Data, priors: Priors | None = None) -> None:
     if design.means:
         beta = of_slopes(design, _slopes(data, priors))
     gamma = _fixed(data, priors)
-    eps = numpyro.sample("eps", priors.eps.distribution())
-    _outcome(data, alpha, beta, gamma, eps)
+    _outcome(data, alpha, beta, gamma, residual_sd(design, priors))
 
 
 FUNCTIONS: dict[str, ModelFunction] = {
@@ -147,6 +148,21 @@ FUNCTIONS: dict[str, ModelFunction] = {
     "individual": individual,
     "pooled": pooled,
 }
+
+
+def residual_sd(design: Design, priors: Priors) -> Any:
+    """Site ``eps``; 1 where the standard errors of the rows are known, whose weights they make.
+
+    Parameters
+    ----------
+    design
+        Whether they are known.
+    priors
+        ``eps`` is used.
+    """
+    if design.known_errors:
+        return jnp.ones(())
+    return numpyro.sample("eps", priors.eps.distribution())
 
 
 def of_slopes(design: Design, means: Any) -> Any:
@@ -239,7 +255,10 @@ def _outcome(data: Data, alpha: Any, beta: Any, gamma: Any, eps: Any) -> None:
             squares = _sum_of_squares(data, alpha, beta, gamma)
         # sum, not a product with an (N,) array of ones: eps is (C,) or ().
         rows = data.count * (jnp.log(eps) + 0.5 * jnp.log(2.0 * jnp.pi))
-        numpyro.factor("y", (-0.5 / eps**2 * squares).sum() - rows.sum())
+        log_density = (-0.5 / eps**2 * squares).sum() - rows.sum()
+        if data.log_weight is not None:
+            log_density = log_density + 0.5 * data.log_weight.sum()
+        numpyro.factor("y", log_density)
         return
 
     def of_row(value: Any, event_dim: int) -> Any:
@@ -250,7 +269,9 @@ def _outcome(data: Data, alpha: Any, beta: Any, gamma: Any, eps: Any) -> None:
         mean = of_row(alpha, 0) + (data.x[:, :num_slopes] * of_row(beta, 1)).sum(-1)
         if gamma is not None:
             mean = mean + data.x[:, num_slopes:] @ gamma
-        numpyro.sample("y", dist.Normal(mean, of_row(eps, 0)), obs=data.y)
+        sd, weight = of_row(eps, 0), data.precision
+        sd = sd if weight is None else sd / jnp.sqrt(weight)
+        numpyro.sample("y", dist.Normal(mean, sd), obs=data.y)
 
 
 def _sum_of_squares(data: GroupStatistics, alpha: Any, beta: Any, gamma: Any) -> Any:
@@ -266,4 +287,6 @@ def _sum_of_squares(data: GroupStatistics, alpha: Any, beta: Any, gamma: Any) ->
     own = own - 2.0 * (data.sxy[:, :k] * slopes).sum()
     both = jnp.einsum("ck,ckf->f", slopes, data.sxx[:, :k, k:]) - data.sxy[:, k:].sum(0)
     within = jnp.sum(data.syy) + own + 2.0 * both @ gamma
-    return (data.count * centre**2).sum() + within + gamma @ data.sxx[:, k:, k:].sum(0) @ gamma
+    return (
+        (data.total_weight * centre**2).sum() + within + gamma @ data.sxx[:, k:, k:].sum(0) @ gamma
+    )

@@ -293,5 +293,6 @@ def _identified(tree: DataTree) -> pd.DataFrame:
     if "sxx" in constants:
         mean_x, sxx = constants["mean_x"].values, constants["sxx"].values
         names += [f"beta[{name}]" for name in constants[PREDICTOR].values]
-    known = identified_coefficients(count.to_numpy(), mean_x, sxx)
+    weight = constants["weight" if "weight" in constants else "count"].to_numpy()
+    known = identified_coefficients(weight, mean_x, sxx)
     return pd.DataFrame(known, index=count.index, columns=names)

@@ -16,7 +16,8 @@ group                content
 ``advi/means``       mean of each site under the guide, in the site's own units
 ``advi/sds``         standard deviation of each site under the guide
 ``observed_data``    ``y`` by row (absent when the fit saw statistics only)
-``constant_data``    ``x`` and ``group_index`` by row; the sufficient statistics by group
+``constant_data``    ``x``, ``group_index`` and ``weights`` or ``se``, if there are any, by row;
+                     the sufficient statistics by group
 ==================== ==========================================================================
 
 The root's attributes say how it was made: model, method, priors, seed, versions, device, dtype,
@@ -51,7 +52,7 @@ from radon_numpyro.model.models import (
     coordinates,
 )
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
+from radon_numpyro.statistics.group_statistics import STATISTICS, WEIGHTS, GroupStatistics
 
 if TYPE_CHECKING:
     from radon_numpyro.inference.advi import ADVIResult
@@ -87,6 +88,7 @@ def group_dim(labels: Labels) -> str:
     name = labels.group.replace("/", "_") or "group"
     taken = _TAKEN if labels.design.varies_throughout else _TAKEN | _TAKEN_BY_OTHERS
     taken = taken | _TAKEN_BY_CORRELATED if labels.design.correlated else taken
+    taken = taken.union(WEIGHTS, ("weights", "se")) if labels.design.weighted else taken
     return f"{name}_group" if name in taken or name in _KEYWORDS else name
 
 
@@ -166,7 +168,7 @@ def to_datatree(
         f"{column}_other": np.array(labels.predictors, dtype=str),
     }
     coords |= {dim: np.array(names, dtype=str) for dim, names in coordinates(labels.design).items()}
-    constant = {name: np.asarray(getattr(statistics, name)) for name in STATISTICS}
+    constant = {name: np.asarray(values) for name, values in statistics.arrays.items()}
     constant_dims = {
         "count": [group],
         "mean_x": [group, column],
@@ -174,9 +176,9 @@ def to_datatree(
         "sxx": [group, column, f"{column}_other"],
         "sxy": [group, column],
         "syy": [group],
+        **{name: [group] for name in WEIGHTS},
         "x": ["row", column],
-        "group_index": ["row"],
-        "y": ["row"],
+        **{name: ["row"] for name in ("group_index", "y", "weights", "se")},
     }
     contents: dict[str, dict[str, Any]] = {
         "posterior": {name: drawn.draws[name] for name in dims if name in drawn.draws},
@@ -185,7 +187,8 @@ def to_datatree(
         contents["sample_stats"] = dict(drawn.stats)
     if isinstance(data, GroupedData):
         contents["observed_data"] = {"y": data.y}
-        constant |= {"x": data.x, "group_index": data.group}
+        rows = data.arrays | {"group_index": data.group}
+        constant |= {n: rows[n] for n in ("x", "group_index", "weights", "se") if n in rows}
     if not labels.predictors:
         empty = ("mean_x", "sxx", "sxy", "x")
         constant = {name: value for name, value in constant.items() if name not in empty}
@@ -202,7 +205,8 @@ def to_datatree(
         tree["advi/trace"] = xr.DataTree(dataset)
         moments["advi"] = (advi.means, advi.sds)
     if nodes is not None:
-        weighted = {"weight": nodes.weights, **nodes.scales}
+        scales = {name: values for name, values in nodes.scales.items() if name in dims}
+        weighted = {"weight": nodes.weights, **scales}
         of_node: dict[Any, Any] = {n: ["node", *dims.get(n, [])] for n in weighted}
         attrs = _node_attributes(nodes)
         tree["nodes"] = xr.DataTree(

@@ -151,10 +151,11 @@ class Numbers:
     def columns(self) -> pd.DataFrame:
         """Mean and sd over all rows: predictors and, last, the outcome; whether it is 0 or 1.
 
-        In the units of the columns, also where the fit counts a predictor from another value.
+        Weighted, if the rows are. In the units of the columns, also where the fit counts a
+        predictor from another value.
         """
         s = self.statistics
-        n = np.asarray(s.count)[:, None]
+        n = np.asarray(s.total_weight)[:, None]
         means = np.column_stack([s.mean_x + self.zeros, s.mean_y])
         within = np.column_stack([np.einsum("ckk->ck", s.sxx), s.syy])
         mean = (n * means).sum(0) / n.sum()
@@ -232,18 +233,18 @@ class Numbers:
     def identified(self) -> np.ndarray:
         """Whether its own rows determine a coefficient, shape (C, P), or (1, P) if pooled."""
         s, design = self.statistics, self.labels.design
-        count, mean, sxx = (np.asarray(v) for v in (s.count, s.mean_x, s.sxx))
+        weight, mean, sxx = (np.asarray(v) for v in (s.total_weight, s.mean_x, s.sxx))
         k = len(design.slopes)
         if self.model.by_group:
             mean, sxx = mean[:, :k], sxx[:, :k, :k]
         else:
-            count, mean, sxx = overall_moments(count, mean, sxx)
+            weight, mean, sxx = overall_moments(weight, mean, sxx)
         has_constant = INTERCEPT in (design.varying if self.model.by_group else design.population)
         if not has_constant:
             # Slopes through 0 are determined by products about 0.
-            sxx = sxx + count[:, None, None] * mean[:, :, None] * mean[:, None, :]
+            sxx = sxx + weight[:, None, None] * mean[:, :, None] * mean[:, None, :]
             mean = np.zeros_like(mean)
-        found = identified_coefficients(count, mean, sxx)
+        found = identified_coefficients(weight, mean, sxx)
         return found[:, 0 if design.intercept_varies else 1 : k + 1]
 
     @cached_property

@@ -29,6 +29,9 @@ _JSON = (
 )
 
 
+_IN_DESIGN = {"population", "varying", "correlated", "weights", "se"}
+
+
 def check_attributes(tree: xr.DataTree, name: str) -> Labels:
     """Check the attributes that the package reads.
 
@@ -149,7 +152,8 @@ def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -
     columns = _parsed(tree, name, "design") if "design" in tree.attrs else None
     if columns is not None and (
         not isinstance(columns, dict)
-        or not {"population", "varying"} <= set(columns) <= {"population", "varying", "correlated"}
+        or not {"population", "varying"} <= set(columns) <= _IN_DESIGN
+        or not all(isinstance(columns.pop(key, ""), str) for key in ("weights", "se"))
         or not _is_list_of(blocks := columns.pop("correlated", []), list)
         or not all(_is_list_of(v, str) for v in (*columns.values(), *blocks))
         or not all(len(set(v)) == len(v) for v in columns.values())

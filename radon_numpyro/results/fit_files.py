@@ -191,7 +191,8 @@ def _groups(tree: xr.DataTree) -> Iterator[str]:
 def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable]]:
     """The table of what a fit holds: variables by group."""
     group = group_dim(labels)
-    of_model = Model.named(tree.attrs["model"]).sites(labels.design)
+    model, design = Model.named(tree.attrs["model"]), labels.design
+    of_model = model.sites(design)
     column = column_dim(labels)
     sites = {site: tuple(dims) for site, dims in site_dims(tree.attrs["model"], labels).items()}
     chains = ("chain", "draw")
@@ -212,7 +213,7 @@ def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable
     integrated = tree.attrs["method"] == INTEGRATE
     if not integrated:
         table["/advi/trace"] = {"elbo": Variable(("step",), least=None)}
-    elif not Model.named(tree.attrs["model"]).eps_by_group:
+    elif not model.eps_by_group and least:
         names = [*least, *("correlation",) * ("correlation" in sites)]
         scales = {s: Variable(("node", *sites[s]), least=least.get(s, -np.inf)) for s in names}
         table["/nodes"] = {"weight": Variable(("node",), least=0.0), **scales}
@@ -224,12 +225,18 @@ def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable
                 site: Variable(dims) for site, dims in sites.items() if site in optional
             }
     constants = table["/constant_data"]
+    if design.weighted:
+        constants |= {"weight": Variable((group,), least=0.0), "log_weight": Variable((group,))}
     if labels.predictors:
         constants["mean_x"] = constants["sxy"] = Variable((group, column))
         constants["sxx"] = Variable((group, column, f"{column}_other"))
     if "/observed_data" in tree.groups:
         table["/observed_data"] = {"y": Variable(("row",))}
         constants["group_index"] = Variable(("row",), "iu", least=0)
+        if design.weighted:
+            constants["se" if design.se else "weights"] = Variable(
+                ("row",), least=np.finfo(float).tiny
+            )
         if labels.predictors:
             constants["x"] = Variable(("row", column))
     if "/sample_stats" in tree.groups or tree.attrs["method"] not in ("marginal", INTEGRATE):

@@ -20,7 +20,7 @@ from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.statistics.group_statistics import STATISTICS, GroupStatistics
+from radon_numpyro.statistics.group_statistics import STATISTICS, WEIGHTS, GroupStatistics
 
 
 def read_labels(tree: xr.DataTree) -> Labels:
@@ -75,7 +75,8 @@ def read_statistics(tree: xr.DataTree) -> GroupStatistics:
     empty = {"mean_x": (c, 0), "sxx": (c, 0, 0), "sxy": (c, 0)} if k == 0 else {}
     values: dict[str, Any] = {
         name: np.zeros(empty[name]) if name in empty else _numbers(constants[name])
-        for name in STATISTICS
+        for name in (*STATISTICS, *WEIGHTS)
+        if name in empty or name in constants
     }
     return GroupStatistics(**values, labels=labels, **_of_rows(tree))
 
@@ -98,11 +99,17 @@ def read_data(tree: xr.DataTree) -> GroupedData:
         raise ValueError("Expected a fit with rows; got one of statistics only")
     y = _numbers(tree["observed_data"].to_dataset()["y"])
     x = _numbers(constants["x"]) if labels.predictors else np.empty((len(y), 0))
+    weights: dict[str, Any] = {
+        name: read_only(_numbers(constants[name]))
+        for name in ("weights", "se")
+        if name in constants
+    }
     return GroupedData(
         y=read_only(y),
         x=read_only(x),
         group=read_only(constants["group_index"].values.astype(np.int32)),
         labels=labels,
+        **weights,
         **_of_rows(tree),
     )
 
@@ -152,16 +159,32 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     -------
     dict
         Those of ``sigma_alpha`` (S,) and ``sigma_beta`` (S, K) that the hierarchical model has,
-        ``correlation`` (S, P, P) of those that correlate, and ``eps``, (S,) or (S, C), in float64;
-        all chains in one axis.
+        ``correlation`` (S, P, P) of those that correlate, and ``eps``, (S,) or (S, C), ones where
+        the standard errors of the rows are known, in float64; all chains in one axis.
 
     Raises
     ------
     TypeError, ValueError
         If it is something else.
     """
-    design = read_labels(tree).design
-    return read_draws(tree, read_model(tree).scales(design))
+    labels, model = read_labels(tree), read_model(tree)
+    scales = read_draws(tree, model.scales(labels.design))
+    if labels.design.known_errors:
+        own = (len(labels.groups),) if model.eps_by_group else ()
+        scales["eps"] = np.ones((num_draws(tree), *own))
+    return scales
+
+
+def num_draws(tree: xr.DataTree) -> int:
+    """Draws of all chains, S.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    """
+    sizes = tree["posterior"].sizes
+    return int(sizes["chain"] * sizes["draw"])
 
 
 def read_draws(tree: xr.DataTree, sites: Iterable[str]) -> dict[str, np.ndarray]:
@@ -246,8 +269,8 @@ def read_population(tree: xr.DataTree) -> np.ndarray:
         columns that do not vary.
     """
     mean = "mu_" if read_model(tree).population else ""
-    draws = read_draws(tree, (f"{mean}alpha", f"{mean}beta", "gamma", "eps"))
-    none = np.empty((len(draws.pop("eps")), 0))
+    draws = read_draws(tree, (f"{mean}alpha", f"{mean}beta", "gamma"))
+    none = np.empty((num_draws(tree), 0))
     return np.column_stack([none, *draws.values()])
 
 

@@ -10,7 +10,8 @@ A row whose label the fit does not know belongs to a group not seen, shared with
 label. A row without a label belongs to one of its own; white space alone is no label. In the
 hierarchical model the coefficients of such a group are drawn from the population, in the pooled
 model they are those of all rows; the individual model knows nothing of it. Labels are compared as
-text, since a file keeps only integers as they are: a label 27 is also "27" and 27.0.
+text, since a file keeps only integers as they are: a label 27 is also "27", 27.0 and "27.0". A new
+label that is a known one in another spelling ("027", "town a" for "Town A") is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from radon_numpyro.data.checks import (
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.frames import known_frame, to_pandas
-from radon_numpyro.data.labels import Labels, match
+from radon_numpyro.data.labels import Labels, folded, match
+from radon_numpyro.data.row_weights import precision_of
 from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import Scales, draw_groups, line_blocks, residual_variance
@@ -76,7 +78,8 @@ def predict(
               \mathrm{sd}^2 = \overline{v + \epsilon^2} + \overline{(m - \bar m)^2}.
 
     Nothing is simulated, so the same fit and row give the same numbers. They vary with the draws
-    of the scales alone.
+    of the scales alone. Of a row of weight w :math:`\epsilon_s^2 / w` takes the place of
+    :math:`\epsilon_s^2`, of one of known standard error its square.
 
     Parameters
     ----------
@@ -89,8 +92,9 @@ def predict(
         formula: the columns that stand in the formula, to which it does what it did to the rows of
         the fit.
     kind
-        ``"outcome"``: a new measurement. ``"mean"``: the regression line, without the scatter
-        eps of single measurements.
+        ``"outcome"``: a new measurement, for which the frame needs the column of the weights or of
+        the standard errors, if the fit has one. ``"mean"``: the regression line, without the
+        scatter eps of single measurements.
     new_groups
         What to do with groups that the fit has not seen, and with missing labels: ``"error"``
         refuses them, ``"population"`` predicts them from the population.
@@ -129,7 +133,7 @@ def predict(
     _check_choice("ci_kind", ci_kind, CI_KINDS)
     if not 0.0 < ci_prob < 1.0:
         raise ValueError(f"Expected ci_prob between 0 and 1; got {ci_prob!r}")
-    rows = _new_rows(tree, frame, new_groups, str(tree.attrs.get("formula", "")))
+    rows = _new_rows(tree, frame, kind, new_groups, str(tree.attrs.get("formula", "")))
     return _predicted(tree, rows, kind, ci_prob, ci_kind)
 
 
@@ -151,7 +155,7 @@ def predict_at(
     frame
         A column for each predictor of the fit, ``design.predictors``, and the group.
     """
-    rows = _new_rows(tree, frame, new_groups, formula="")
+    rows = _new_rows(tree, frame, kind, new_groups, formula="")
     return _predicted(tree, rows, kind, ci_prob, ci_kind)
 
 
@@ -162,12 +166,16 @@ def _predicted(
     equations = NormalEquations.from_statistics(read_statistics(tree))
 
     # Each distinct row once, and the rows of a group side by side, so that a block has few groups.
-    keys, place = np.unique(np.column_stack([rows.group, rows.x]), axis=0, return_inverse=True)
-    x, group = keys[:, 1:], keys[:, 0].astype(int)
+    weighed = [] if rows.precision is None else [rows.precision]
+    distinct = np.column_stack([rows.group, rows.x, *weighed])
+    keys, place = np.unique(distinct, axis=0, return_inverse=True)
+    x, group = keys[:, 1 : 1 + rows.x.shape[1]], keys[:, 0].astype(int)
+    weights = keys[:, -1] if weighed else None
     columns = np.empty((4, len(keys)))
     for block, mean, variance in line_blocks(model, equations, read_priors(tree), scales, x, group):
         if kind == "outcome":
-            variance = variance + residual_variance(model, scales, group[block])
+            weight = None if weights is None else weights[block]
+            variance = variance + residual_variance(model, scales, group[block], weight)
         columns[:2, block] = mixture.moments(mean, variance)
         columns[2:, block] = mixture.interval(mean, variance, ci_prob, ci_kind)
 
@@ -237,12 +245,12 @@ def predictive_draws(
         As in :func:`predict`.
     """
     _check_choice("kind", kind, KINDS)
-    rows = _new_rows(tree, frame, new_groups, str(tree.attrs.get("formula", "")))
+    rows = _new_rows(tree, frame, kind, new_groups, str(tree.attrs.get("formula", "")))
     model, scales = tree.attrs["model"], read_scales(tree)
     rng = np.random.default_rng(seed)
     draws = _lines(tree, rows, scales, rng) + rows.offset
     if kind == "outcome":
-        sd = np.sqrt(residual_variance(model, scales, rows.group))
+        sd = np.sqrt(residual_variance(model, scales, rows.group, rows.precision))
         draws += sd * rng.standard_normal(draws.shape)
     label = rows.label
     return predictions_to_datatree(
@@ -262,8 +270,9 @@ class _Rows:
     """New rows.
 
     Predictors (R, J), counted from where the fit counts them, label of the group under the index
-    of the frame, offset (R,), code of the group with -1 for one not seen (R,), and a number that
-    rows of one group share: its code, or, for those not seen, one from C on (R,).
+    of the frame, offset (R,), code of the group with -1 for one not seen (R,), a number that
+    rows of one group share: its code, or, for those not seen, one from C on (R,), and what each row
+    weighs, where its scatter is asked for and depends on it (R,).
     """
 
     labels: Labels
@@ -272,9 +281,10 @@ class _Rows:
     offset: np.ndarray
     group: np.ndarray
     identity: np.ndarray
+    precision: np.ndarray | None
 
 
-def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str, formula: str) -> _Rows:
+def _new_rows(tree: xr.DataTree, frame: Any, kind: str, new_groups: str, formula: str) -> _Rows:
     labels = read_labels(tree)
     _check_choice("new_groups", new_groups, NEW_GROUPS)
     rows = known_frame(frame)
@@ -297,6 +307,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str, formula: str) -> _
             f"Expected column {labels.group!r} to hold groups of the fit; got "
             f"{plural(len(unknown), 'unknown label')}: {'; '.join(hints)}. {advice}"
         )
+    _check_spellings(unknown, labels)
     group = np.append(known, -1)[codes]
     # Each unknown label is a group, and each row without one.
     newcomer = np.where(codes < 0, len(given) + np.arange(len(codes)), codes)
@@ -307,7 +318,23 @@ def _new_rows(tree: xr.DataTree, frame: Any, new_groups: str, formula: str) -> _
         label=label,
         group=group,
         identity=np.where(group < 0, len(labels.groups) + newcomer, group),
+        precision=precision_of(rows, labels.design) if kind == "outcome" else None,
     )
+
+
+def _check_spellings(unknown: list[Hashable], labels: Labels) -> None:
+    """Refuse new labels that are known ones in another spelling."""
+    known = {folded(label): label for label in labels.groups} if unknown else {}
+    alike = [
+        f"{name!r} (close: {known[folded(name)]!r})" for name in unknown if folded(name) in known
+    ]
+    if alike:
+        shown = [*alike[:3], *["..."] * (len(alike) > 3)]
+        raise ValueError(
+            f"Expected new labels of {labels.group!r} to differ from known ones by more than case, "
+            f"blanks or the spelling of a number; got {'; '.join(shown)}: write them as the fit "
+            "has them, or rename groups that are new"
+        )
 
 
 def _without_blanks(label: pd.Series, groups: tuple[Hashable, ...]) -> pd.Series:

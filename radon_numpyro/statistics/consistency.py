@@ -22,21 +22,22 @@ def check_statistics(statistics: GroupStatistics) -> None:
     r"""Refuse counts, means and centred sums of products that no rows can have.
 
     The matrix of sums of products of each group, outcome last, must be positive semidefinite: in
-    units :math:`d_u` with :math:`d_u^2 = S_{uu} + n(10^{-6}\,\bar u)^2`, which allows for rounding,
+    units :math:`d_u` with :math:`d_u^2 = S_{uu} + w(10^{-6}\,\bar u)^2`, which allows for rounding,
     no eigenvalue may lie below -1e-6.
 
     Parameters
     ----------
     statistics
-        A ``GroupStatistics``. One that holds what JAX traces passes: it was checked outside.
+        A ``GroupStatistics``, whose sums of weights must be positive and those of their logarithms
+        no more than equal weights would give, :math:`n \log(w / n)`. One that holds what JAX traces
+        passes: it was checked outside.
 
     Raises
     ------
     ValueError
         Naming the field, and the groups.
     """
-    names = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
-    fields = {name: getattr(statistics, name) for name in names}
+    fields = statistics.arrays
     # Nobody traces where JAX has not been imported.
     jax = loaded_jax()
     if jax and any(isinstance(value, jax.core.Tracer) for value in fields.values()):
@@ -46,7 +47,12 @@ def check_statistics(statistics: GroupStatistics) -> None:
     c = len(labels.groups) or len(np.atleast_1d(fields["count"]))
     k = len(labels.predictors) or int(np.size(fields["mean_x"])) // c
     shapes = {"count": (c,), "mean_x": (c, k), "mean_y": (c,)}
-    shapes |= {"sxx": (c, k, k), "sxy": (c, k), "syy": (c,)}
+    shapes |= {"sxx": (c, k, k), "sxy": (c, k), "syy": (c,), "weight": (c,), "log_weight": (c,)}
+    if (statistics.weight is not None) != labels.design.weighted:
+        raise ValueError(
+            "Expected sums of weights where the design names a column of weights or standard "
+            f"errors, and only there; got {labels.design} and {', '.join(fields)}"
+        )
     for name, value in fields.items():
         if np.shape(value) != shapes[name]:
             raise ValueError(
@@ -69,12 +75,29 @@ def check_statistics(statistics: GroupStatistics) -> None:
     products = np.empty((c, k + 1, k + 1))
     products[:, :k, :k], products[:, k, k] = fields["sxx"], fields["syy"]
     products[:, :k, k] = products[:, k, :k] = fields["sxy"]
-    _check_products(fields["count"], means, products, labels)
-    _check_units(fields["count"], means, products, labels)
+    weight = fields.get("weight", fields["count"])
+    if statistics.weight is not None:
+        _check_weights(fields["count"], weight, fields["log_weight"], labels)
+    _check_products(weight, means, products, labels)
+    _check_units(weight, means, products, labels)
 
 
-def _check_products(count: Any, means: Any, products: Any, labels: Any) -> None:
-    unit = np.maximum(SMALLEST, ROUNDING * np.abs(means)) * np.sqrt(count)[:, None]
+def _check_weights(count: Any, weight: Any, log_weight: Any, labels: Any) -> None:
+    """Sums of the weights of no rows, or of rows that no weights can have."""
+    wrong = (weight > 0) != (count > 0)
+    rows, mean = np.where(count > 0, count, 1.0), np.where(weight > 0, weight, 1.0)
+    most = count * np.log(mean / rows)
+    wrong |= log_weight > most + ROUNDING * (np.abs(most) + count)
+    wrong |= (count == 0) & (log_weight != 0)
+    if wrong.any():
+        raise ValueError(
+            "Expected weight and log_weight to be sums of positive weights of rows, and of their "
+            f"logarithms; got others in {_named(np.flatnonzero(wrong), labels)}"
+        )
+
+
+def _check_products(weight: Any, means: Any, products: Any, labels: Any) -> None:
+    unit = np.maximum(SMALLEST, ROUNDING * np.abs(means)) * np.sqrt(weight)[:, None]
     unit = np.sqrt(np.maximum(np.einsum("cuu->cu", products), 0.0) + unit**2)
     unit = np.where(unit > 0, unit, 1.0)
     scaled = products / unit[:, :, None] / unit[:, None, :]
@@ -90,12 +113,12 @@ def _check_products(count: Any, means: Any, products: Any, labels: Any) -> None:
         )
 
 
-def _check_units(count: Any, means: Any, products: Any, labels: Any) -> None:
+def _check_units(weight: Any, means: Any, products: Any, labels: Any) -> None:
     """Units so extreme that squares of ratios are no numbers any more."""
-    total = count.sum()
-    centre = (count[:, None] * (means / total)).sum(0)
+    total = weight.sum()
+    centre = (weight[:, None] * (means / total)).sum(0)
     within = np.einsum("cuu->u", products / total)
-    between = (count[:, None] / total * (means - centre) ** 2).sum(0)
+    between = (weight[:, None] / total * (means - centre) ** 2).sum(0)
     sds = np.sqrt(within + between)
     predictors = labels.predictors or [f"x{j + 1}" for j in range(len(sds) - 1)]
     for name, sd in zip((*predictors, labels.outcome or "y"), sds, strict=True):
@@ -137,7 +160,7 @@ def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
     return data
 
 
-def data_of(data: Any, frame: Any) -> GroupedData | GroupStatistics:
+def data_of(data: Any, frame: Any, **weights: Any) -> GroupedData | GroupStatistics:
     """The data of a formula and a frame, or data as they are.
 
     Parameters
@@ -146,6 +169,8 @@ def data_of(data: Any, frame: Any) -> GroupedData | GroupStatistics:
         Rows, statistics, or a formula.
     frame
         The data frame of a formula; None with others.
+    **weights
+        Its columns of weights or standard errors, as in ``GroupedData.from_formula``.
 
     Raises
     ------
@@ -158,9 +183,9 @@ def data_of(data: Any, frame: Any) -> GroupedData | GroupStatistics:
             f"the model: fit(data, model={frame!r})"
         )
     if not isinstance(data, str):
-        if frame is not None:
+        if frame is not None or any(weights.values()):
             raise TypeError(
-                "Expected a formula before a data frame, fit(formula, frame); got "
+                "Expected a formula before a data frame and its weights, fit(formula, frame); got "
                 f"{type(data).__name__}"
             )
         checked: GroupedData | GroupStatistics = data
@@ -168,5 +193,5 @@ def data_of(data: Any, frame: Any) -> GroupedData | GroupStatistics:
     if frame is None:
         raise TypeError(f"Expected a data frame behind the formula {data!r}; got none")
     if isinstance(known_frame(frame), nw.LazyFrame):
-        return GroupStatistics.from_formula(data, frame)
-    return GroupedData.from_formula(data, frame)
+        return GroupStatistics.from_formula(data, frame, **weights)
+    return GroupedData.from_formula(data, frame, **weights)

@@ -19,14 +19,18 @@ from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.formula_columns import Piece, independent_by_moments
+from radon_numpyro.data.formula_frames import named_weights
 from radon_numpyro.data.formula_rows import names_used, notes_of, plan_of
 from radon_numpyro.data.formula_terms import parse_terms
 from radon_numpyro.data.formula_values import Basis
 from radon_numpyro.data.missing import check_missing, leave_out
+from radon_numpyro.data.row_weights import weight_columns
 from radon_numpyro.statistics.engine_expressions import EngineColumns, Levels, Numbers
 from radon_numpyro.statistics.engine_reduction import (
+    GIVEN,
     GROUP,
     ROW,
+    check_dtype,
     lost_groups,
     reduce_values,
     renamed,
@@ -40,6 +44,8 @@ def reduce_formula(
     *,
     missing: Mapping[str, Any] | None = None,
     drop_missing: bool = False,
+    weights: str | None = None,
+    se: str | None = None,
 ) -> tuple[GroupSums, ModelFormula, tuple[str, ...]]:
     """Reduce the columns that a formula makes of the rows of an engine.
 
@@ -49,7 +55,7 @@ def reduce_formula(
         The formula; or one that has learnt from other rows.
     frame
         The rows.
-    missing, drop_missing
+    missing, drop_missing, weights, se
         As in ``GroupedData.from_formula``.
 
     Returns
@@ -65,11 +71,16 @@ def reduce_formula(
     stored = formula if isinstance(formula, ModelFormula) else None
     terms = formula.terms if isinstance(formula, ModelFormula) else parse_terms(formula)
     response, right = names_used(terms, list(frame.columns))
+    named = named_weights(terms, weights, se, None if stored is None else stored.design)
+    given = weight_columns(frame.columns, *named)
     used = list(dict.fromkeys((*response, *right, terms.group)))
-    codes = check_missing(missing, used)
+    codes = check_missing(missing, [*used, *given.values()])
     aliases = {name: f"used {j}" for j, name in enumerate(used)} | {terms.group: GROUP}
-    every_row = renamed(frame, aliases)
+    every_row = renamed(frame, [*aliases.items(), *((name, GIVEN) for name in given.values())])
     own = {aliases[name]: name for name in used}
+    for argument, name in given.items():
+        own[GIVEN] = name
+        check_dtype(every_row.collect_schema()[GIVEN], name, argument)
     if ROW in every_row.columns:
         own[ROW] = ROW
     rows, left_out = leave_out(every_row, own, codes, drop_missing=drop_missing)
@@ -88,13 +99,16 @@ def reduce_formula(
     if len(expressions) < len(names):
         raise ValueError(f"Expected a stored formula of these columns; got {first_few(names)}")
     keep = [nw.col(GROUP)] + ([nw.col(ROW)] if ROW in own else [])
+    keep += [nw.col(GIVEN).cast(nw.Float64)] if given else []
     computed = rows.select(*keep, *(e.alias(f"value {j}") for j, e in enumerate([*expressions, y])))
     every_name = (*names, terms.outcome)
-    sums = reduce_values(computed, every_name, terms.group, left_out, Design.all_varying(names))
+    every = Design.with_fixed(names, (), **given)
+    sums, _ = reduce_values(computed, every_name, terms.group, left_out, every)
     if left_out:
         lost = lost_groups(every_row, sums, codes.get(terms.group, []))
         sums = replace(sums, lost_groups=lost)
     if stored is not None:
+        stored = stored.weighted_by(**given)
         return _of_design(sums, stored.design), stored, ()
     overall = sums.overall()
     mean, products = overall.means[0], overall.products[0]
@@ -102,15 +116,15 @@ def reduce_formula(
     def free(places: list[int], with_constant: bool) -> list[bool]:
         block = products[np.ix_(places, places)]
         return independent_by_moments(
-            float(overall.count[0]), mean[places], block, constant=with_constant
+            float(overall.weight[0]), mean[places], block, constant=with_constant
         )
 
     design, aliased, redundant = plan.design(free)
     order = dict.fromkeys((*response, *right))
     kinds = tuple(engine.kinds[name] for name in order)
-    learnt = ModelFormula(terms, kinds, engine.state, design)
+    learnt = ModelFormula(terms, kinds, engine.state, design).weighted_by(**given)
     notes = notes_of(terms, engine.categories, shapes, aliased, redundant)
-    return _of_design(sums, design), learnt, notes
+    return _of_design(sums, learnt.design), learnt, notes
 
 
 def _of_design(sums: GroupSums, design: Design) -> GroupSums:

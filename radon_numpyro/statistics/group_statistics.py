@@ -23,6 +23,7 @@ from radon_numpyro.statistics.engine_reduction import reduce_rows
 from radon_numpyro.statistics.group_sums import GroupSums
 
 STATISTICS = ("count", "mean_x", "mean_y", "sxx", "sxy", "syy")
+WEIGHTS = ("weight", "log_weight")
 
 
 @pytree
@@ -37,7 +38,8 @@ class GroupStatistics:
                 + S_{yy} - 2\,\beta' s_{xy} + \beta' S_{xx}\beta ,
 
     so the cost of a fit does not grow with the rows, and statistics of disjoint sets of
-    rows add up (:meth:`merge`).
+    rows add up (:meth:`merge`). Of rows with weights means and sums are weighted, and the sum of
+    the weights takes the place of n.
 
     Attributes
     ----------
@@ -47,6 +49,9 @@ class GroupStatistics:
         Means, shapes (C, K) and (C,), in the units of the columns; 0 for an empty group.
     sxx, sxy, syy
         Centred sums of products, shapes (C, K, K), (C, K) and (C,).
+    weight, log_weight
+        Sums of the weights of the rows and of their logarithms, shape (C,), 1 / se^2 of known
+        standard errors; None where all rows weigh the same.
     labels
         Names of the columns and of the groups.
     left_out
@@ -76,6 +81,8 @@ class GroupStatistics:
     centers: Centers = field(default=(), metadata={"static": True})
     formula: str = field(default="", metadata={"static": True})
     notes: tuple[str, ...] = field(default=(), metadata={"static": True})
+    weight: Any = None
+    log_weight: Any = None
 
     @classmethod
     def from_data(cls, data: GroupedData) -> GroupStatistics:
@@ -92,8 +99,14 @@ class GroupStatistics:
             Statistics of ``data.num_groups`` groups, in the order of the data.
         """
         columns = np.column_stack([data.x, data.y]).astype(np.float64)
-        moments = group_moments(columns, data.group, data.num_groups)
-        sums = GroupSums(data.labels, *moments, data.left_out, data.lost_groups)
+        w, group, num_groups = data.precision, data.group, data.num_groups
+        weight, means, products = group_moments(columns, group, num_groups, w)
+        count, log_weight = weight, np.zeros_like(weight)
+        if w is not None:
+            count = np.bincount(group, minlength=num_groups).astype(np.float64)
+            log_weight = np.bincount(group, weights=np.log(w), minlength=num_groups)
+        lost: dict[str, Any] = {"left_out": data.left_out, "lost_groups": data.lost_groups}
+        sums = GroupSums(data.labels, count, weight, log_weight, means, products, **lost)
         return cls._of_columns(sums, centers=data.centers, formula=data.formula, notes=data.notes)
 
     @classmethod
@@ -109,6 +122,8 @@ class GroupStatistics:
         missing: Mapping[str, Any] | None = None,
         drop_missing: bool = False,
         center: Center = (),
+        weights: str | None = None,
+        se: str | None = None,
     ) -> GroupStatistics:
         r"""Reduce the rows of a data frame where they are, in memory or in an engine.
 
@@ -136,6 +151,8 @@ class GroupStatistics:
             Rows to leave out, as in :meth:`GroupedData.from_frame`.
         center
             Predictors to count from their mean or from a given value, as there.
+        weights, se
+            Columns of precision weights or of known standard errors, as there.
 
         Returns
         -------
@@ -163,9 +180,10 @@ class GroupStatistics:
         known = known_frame(frame)
         columns: dict[str, Any] = {"y": y, "x": x, "group": group, "fixed": fixed}
         columns |= {"correlated": correlated, "missing": missing, "drop_missing": drop_missing}
+        columns |= {"weights": weights, "se": se}
         if isinstance(known, nw.LazyFrame):
-            statistics = cls._of_columns(reduce_rows(known, **columns))
-            mean = statistics.count @ statistics.mean_x / statistics.count.sum()
+            sums, mean = reduce_rows(known, **columns)
+            statistics = cls._of_columns(sums)
             return statistics.counted_from(
                 resolve_centers(center, statistics.labels.predictors, mean)
             )
@@ -179,6 +197,8 @@ class GroupStatistics:
         *,
         missing: Mapping[str, Any] | None = None,
         drop_missing: bool = False,
+        weights: str | None = None,
+        se: str | None = None,
     ) -> GroupStatistics:
         """Reduce the columns that a formula makes of a frame, in memory or in an engine.
 
@@ -188,7 +208,7 @@ class GroupStatistics:
             As in :meth:`GroupedData.from_formula`. An engine computes arithmetic, elementwise
             functions, categories, ``scale(x)`` and ``center(x)``; ``poly`` and splines need the
             rows in memory.
-        frame, missing, drop_missing
+        frame, missing, drop_missing, weights, se
             As in :meth:`from_frame`.
 
         Returns
@@ -203,6 +223,7 @@ class GroupStatistics:
         """
         known = known_frame(frame)
         options: dict[str, Any] = {"missing": missing, "drop_missing": drop_missing}
+        options |= {"weights": weights, "se": se}
         if isinstance(known, nw.LazyFrame):
             sums, learnt, notes = reduce_formula(formula, known, **options)
             return cls._of_columns(sums, formula=learnt.to_json(), notes=notes)
@@ -210,19 +231,9 @@ class GroupStatistics:
 
     @classmethod
     def _of_columns(cls, sums: GroupSums, **static: Any) -> GroupStatistics:
-        """Tell the predictors from the outcome, which is the last column."""
-        return cls(
-            count=sums.count,
-            mean_x=sums.means[:, :-1],
-            mean_y=sums.means[:, -1],
-            sxx=sums.products[:, :-1, :-1],
-            sxy=sums.products[:, :-1, -1],
-            syy=sums.products[:, -1, -1],
-            labels=sums.labels,
-            left_out=sums.left_out,
-            lost_groups=sums.lost_groups,
-            **static,
-        )
+        """Statistics of moments of all columns, the outcome last."""
+        static |= {"left_out": sums.left_out, "lost_groups": sums.lost_groups}
+        return cls(**sums.arrays(), labels=sums.labels, **static)
 
     @property
     def _static(self) -> dict[str, Any]:
@@ -231,13 +242,19 @@ class GroupStatistics:
 
     def _sums(self) -> GroupSums:
         """Moments of all columns together, the outcome last."""
-        arrays = {n: np.asarray(getattr(self, n), dtype=np.float64) for n in STATISTICS}
-        means = np.column_stack([arrays["mean_x"], arrays["mean_y"]])
-        products = np.empty((*means.shape, means.shape[1]))
-        products[:, :-1, :-1], products[:, -1, -1] = arrays["sxx"], arrays["syy"]
-        products[:, :-1, -1] = products[:, -1, :-1] = arrays["sxy"]
-        count = arrays["count"]
-        return GroupSums(self.labels, count, means, products, self.left_out, self.lost_groups)
+        rows: dict[str, Any] = {"left_out": self.left_out, "lost_groups": self.lost_groups}
+        return GroupSums.of_arrays(self.arrays, self.labels, **rows)
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The numbers by name: those of the weights only if there are any."""
+        names = STATISTICS if self.weight is None else (*STATISTICS, *WEIGHTS)
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def total_weight(self) -> Any:
+        """Sum of the weights of the rows of each group: the count where all weigh the same."""
+        return self.count if self.weight is None else self.weight
 
     @property
     def num_groups(self) -> int:
@@ -255,14 +272,8 @@ class GroupStatistics:
         return int(np.sum(self.count))
 
     def fingerprint(self) -> str:
-        """Hash names, labels and numbers, as :meth:`GroupedData.fingerprint` does for rows.
-
-        Returns
-        -------
-        str
-            SHA-256 as 64 hexadecimal digits.
-        """
-        arrays = (np.asarray(getattr(self, name), dtype="<f8") for name in STATISTICS)
+        """SHA-256 of names, labels and numbers, as :meth:`GroupedData.fingerprint` of rows."""
+        arrays = (np.asarray(values, dtype="<f8") for values in self.arrays.values())
         return fingerprint(self.labels, np.shape(self.mean_x), self.centers, arrays)
 
     def audit(self) -> Audit:
@@ -272,7 +283,7 @@ class GroupStatistics:
         :meth:`GroupedData.audit`.
         """
         s, of = self._sums(), (self.labels, self.lost_groups, self.formula)
-        return audit_moments(s.count, s.means, s.products, *of)
+        return audit_moments(s.count, s.weight, s.means, s.products, *of)
 
     def sum_of_squares(self, alpha: Any, beta: Any) -> Any:
         """Residual sum of squares of each group about a line.
@@ -292,22 +303,17 @@ class GroupStatistics:
         centre = self.mean_y - alpha - (self.mean_x * beta).sum(-1)
         quadratic = (self.sxx * beta[..., :, None] * beta[..., None, :]).sum((-2, -1))
         within = self.syy - 2.0 * (self.sxy * beta).sum(-1) + quadratic
-        return self.count * centre**2 + within
+        return self.total_weight * centre**2 + within
 
     def overall(self) -> GroupStatistics:
-        r"""Statistics of all rows, put into one group.
+        r"""Statistics of all rows, put into one group without a label.
 
-        .. math:: S = \sum_c \big(S_c + n_c (m_c - m)(m_c - m)'\big)
-
-        Returns
-        -------
-        GroupStatistics
-            Of a single group without a label.
+        .. math:: S = \sum_c \big(S_c + w_c (m_c - m)(m_c - m)'\big)
         """
         return self._of_columns(self._sums().overall(), **self._static)
 
     def merge(self, other: GroupStatistics) -> GroupStatistics:
-        """Statistics of the rows of both.
+        """Statistics of the rows of both, as a reduction of all of them at once would give them.
 
         Groups are matched by label; those that only ``other`` has come last. Predictors are counted
         from where these statistics count them.
@@ -317,19 +323,12 @@ class GroupStatistics:
         other
             Statistics of other rows of the same columns.
 
-        Returns
-        -------
-        GroupStatistics
-            The statistics that a reduction of all rows at once would have given.
-
         Raises
         ------
         ValueError
             If the columns are not the same, or a formula has learnt different things of them.
         """
-        mine, theirs = (
-            (s.labels.outcome, s.labels.predictors, s.labels.group) for s in (self, other)
-        )
+        mine, theirs = (s._columns for s in (self, other))
         if mine != theirs:
             raise ValueError(
                 f"Expected statistics of the same outcome, predictors and group, {mine}; "
@@ -350,11 +349,6 @@ class GroupStatistics:
         ----------
         centers
             Pairs (predictor, value in its own units that becomes 0).
-
-        Returns
-        -------
-        GroupStatistics
-            The statistics of the same rows.
         """
         if centers == self.centers:
             return self
@@ -368,7 +362,7 @@ class GroupStatistics:
         )
 
     def update(self, rows: Any) -> GroupStatistics:
-        """Statistics with new rows in, the old rows untouched.
+        """Statistics with new rows in, the old rows untouched: of all rows, as :meth:`merge`.
 
         Groups are matched by label; unseen ones come last.
 
@@ -377,11 +371,6 @@ class GroupStatistics:
         rows
             Rows that are not yet counted: a data frame with the same columns, as
             :meth:`from_frame` takes it, or a GroupedData, or their statistics.
-
-        Returns
-        -------
-        GroupStatistics
-            The statistics that a reduction of all rows at once would have given.
 
         Raises
         ------
@@ -394,7 +383,14 @@ class GroupStatistics:
             return self.merge(rows)
         if self.formula:
             return self.merge(self.from_formula(ModelFormula.from_json(self.formula), rows))
-        names = self.labels
-        return self.merge(
-            self.from_frame(rows, y=names.outcome, x=names.predictors, group=names.group)
-        )
+        outcome, predictors, group, *_ = self._columns
+        design = self.labels.design
+        weights: dict[str, Any] = {"weights": design.weights or None, "se": design.se or None}
+        return self.merge(self.from_frame(rows, y=outcome, x=predictors, group=group, **weights))
+
+    @property
+    def _columns(self) -> tuple[Any, ...]:
+        """What statistics that are merged must have in common; weights if there are any."""
+        names, design = self.labels, self.labels.design
+        weights = (design.weights, design.se) if design.weighted else ()
+        return (names.outcome, names.predictors, names.group, *weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.missing import LeftOut
 from radon_numpyro.data.moments import overall_moments
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +26,13 @@ class GroupSums:
         Names of the columns and of the C groups.
     count
         Rows, shape (C,).
+    weight, log_weight
+        Sums of the weights of the rows and of their logarithms, shape (C,): the count and 0 where
+        all rows weigh the same.
     means
-        Shape (C, P), in the units of the columns.
+        Weighted means, shape (C, P), in the units of the columns.
     products
-        Centred sums of products, shape (C, P, P).
+        Weighted centred sums of products, shape (C, P, P).
     left_out
         Pairs (reason, count) of rows that were left out.
     lost_groups
@@ -34,11 +40,48 @@ class GroupSums:
     """
 
     labels: Labels
-    count: NDArray[np.float64]
-    means: NDArray[np.float64]
-    products: NDArray[np.float64]
+    count: Array
+    weight: Array
+    log_weight: Array
+    means: Array
+    products: Array
     left_out: LeftOut = ()
     lost_groups: tuple[Any, ...] = ()
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Any], labels: Labels, **others: Any) -> GroupSums:
+        """Put the arrays of statistics together, as :meth:`arrays` takes them apart.
+
+        Parameters
+        ----------
+        arrays
+            By name; without weights there are no sums of them.
+        labels
+            Names of the columns and of the groups.
+        **others
+            ``left_out`` and ``lost_groups``.
+        """
+        known = {name: np.asarray(values, dtype=np.float64) for name, values in arrays.items()}
+        means = np.column_stack([known["mean_x"], known["mean_y"]])
+        products = np.empty((*means.shape, means.shape[1]))
+        products[:, :-1, :-1], products[:, -1, -1] = known["sxx"], known["syy"]
+        products[:, :-1, -1] = products[:, -1, :-1] = known["sxy"]
+        count = known["count"]
+        weight = known.get("weight", count), known.get("log_weight", np.zeros_like(count))
+        return cls(labels, count, *weight, means, products, **others)
+
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of statistics, which tell the predictors from the outcome."""
+        weights = {"weight": self.weight, "log_weight": self.log_weight}
+        return {
+            "count": self.count,
+            "mean_x": self.means[:, :-1],
+            "mean_y": self.means[:, -1],
+            "sxx": self.products[:, :-1, :-1],
+            "sxy": self.products[:, :-1, -1],
+            "syy": self.products[:, -1, -1],
+            **(weights if self.labels.design.weighted else {}),
+        }
 
     def select(self, columns: list[int], labels: Labels) -> GroupSums:
         """Keep some columns, in the order asked.
@@ -59,13 +102,15 @@ class GroupSums:
 
     def overall(self) -> GroupSums:
         """Moments of all rows, put into one group without a label."""
-        moments = overall_moments(self.count, self.means, self.products)
-        return GroupSums(replace(self.labels, groups=("",)), *moments)
+        weight, means, products = overall_moments(self.weight, self.means, self.products)
+        count, log_weight = (a.sum(keepdims=True) for a in (self.count, self.log_weight))
+        labels = replace(self.labels, groups=("",))
+        return GroupSums(labels, count, weight, log_weight, means, products)
 
     def merge(self, other: GroupSums) -> GroupSums:
-        r"""Moments of the rows of both.
+        r"""Moments of the rows of both, w the sums of the weights.
 
-        .. math:: S = S_a + S_b + \frac{n_a n_b}{n_a + n_b} (m_b - m_a)(m_b - m_a)'
+        .. math:: S = S_a + S_b + \frac{w_a w_b}{w_a + w_b} (m_b - m_a)(m_b - m_a)'
 
         Parameters
         ----------
@@ -78,14 +123,16 @@ class GroupSums:
             index.setdefault(label, len(index))
         a = self._placed(list(range(len(self.count))), len(index))
         b = other._placed([index[g] for g in other.labels.groups], len(index))
-        count = a.count + b.count
-        share = b.count / np.maximum(count, 1.0)
+        weight = a.weight + b.weight
+        share = b.weight / np.where(weight > 0, weight, 1.0)
         step = b.means - a.means
-        between = (a.count * share)[:, None, None] * step[:, :, None] * step[:, None, :]
+        between = (a.weight * share)[:, None, None] * step[:, :, None] * step[:, None, :]
         lost = dict.fromkeys((*self.lost_groups, *other.lost_groups))
         return GroupSums(
             labels=replace(self.labels, groups=tuple(index)),
-            count=count,
+            count=a.count + b.count,
+            weight=weight,
+            log_weight=a.log_weight + b.log_weight,
             means=a.means + step * share[:, None],
             products=a.products + b.products + between,
             left_out=_added(self.left_out, other.left_out),
@@ -95,13 +142,14 @@ class GroupSums:
     def _placed(self, position: list[int], num_groups: int) -> GroupSums:
         """Spread the groups over ``num_groups`` places, the others empty."""
 
-        def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        def spread(values: Array) -> Array:
             out = np.zeros((num_groups, *values.shape[1:]))
             out[position] = values
             return out
 
-        count, means, products = map(spread, (self.count, self.means, self.products))
-        return replace(self, count=count, means=means, products=products)
+        names = ("count", "weight", "log_weight", "means", "products")
+        placed: dict[str, Any] = {name: spread(getattr(self, name)) for name in names}
+        return replace(self, **placed)
 
 
 def _added(a: LeftOut, b: LeftOut) -> LeftOut:

@@ -118,6 +118,61 @@ def test_an_engine_gives_the_statistics_of_the_rows_in_memory(engine, frames):
     assert abs(shifted / expected.syy[0] - 1) > 1e-6
 
 
+def heavy_towns(**others):
+    """The same with a column w of weights, over four powers of ten."""
+    table = towns()
+    w = 10.0 ** np.random.default_rng(7).uniform(-2, 2, len(table))
+    for position, value in others.items():
+        w[int(position.removeprefix("row"))] = value
+    return table.append_column("w", pa.array(w, from_pandas=True))
+
+
+@pytest.mark.parametrize("by", ["weights", "se"])
+def test_an_engine_weighs_the_rows_as_in_memory(engine, frames, by):
+    table = heavy_towns()
+    options = {**NAMES, by: "w"}
+    found = GroupStatistics.from_frame(frames(table), **options)
+    expected = GroupStatistics.from_frame(table.to_pandas(), **options)
+    assert_same(found, expected)
+    order = [found.labels.groups.index(label) for label in expected.labels.groups]
+    np.testing.assert_allclose(found.weight[order], expected.weight, rtol=1e-12)
+    np.testing.assert_allclose(found.log_weight[order], expected.log_weight, atol=1e-9)
+    assert found.labels.design == expected.labels.design
+    # The mean to count from is that of the rows, whatever they weigh.
+    centred = GroupStatistics.from_frame(frames(table), **options, center="height")
+    mean = table["height"].to_numpy().mean()
+    np.testing.assert_allclose(dict(centred.centers)["height"], mean, rtol=1e-14)
+
+
+def test_an_engine_weighs_the_rows_of_a_formula_as_in_memory(engine, frames):
+    table = heavy_towns()
+    for formula, weights in (
+        ("level | se(w) ~ height + warm + (1 + warm || town)", {}),
+        ("level ~ warm * floor + (1 | town)", {"weights": "w"}),
+    ):
+        found = GroupStatistics.from_formula(formula, frames(table), **weights)
+        expected = GroupStatistics.from_formula(formula, table.to_pandas(), **weights)
+        assert found.labels.design == expected.labels.design
+        assert_same(found, expected, rtol=1e-8)
+        order = [found.labels.groups.index(label) for label in expected.labels.groups]
+        np.testing.assert_allclose(found.weight[order], expected.weight, rtol=1e-12)
+
+
+@pytest.mark.parametrize("by", ["weights", "se"])
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (0.0, "to be above 0; got 1 row of 0 or below"),
+        (-1.0, "to be above 0; got 1 row of 0 or below"),
+        (np.inf, "to be finite; got 1 row infinite"),
+        (np.nan, "to be finite; got 1 row missing"),
+    ],
+)
+def test_an_engine_refuses_what_is_no_weight(engine, frames, by, value, says):
+    with pytest.raises(ValueError, match=f"Expected column 'w' .{by}. {says}"):
+        GroupStatistics.from_frame(frames(heavy_towns(row3=value)), **NAMES, **{by: "w"})
+
+
 def test_the_order_of_groups_is_that_of_the_rows_or_else_sorted(engine, frames):
     table = towns()
     found = GroupStatistics.from_frame(frames(table), **NAMES).labels

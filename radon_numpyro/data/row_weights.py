@@ -1,0 +1,146 @@
+r"""How well each outcome is known: precision weights of rows, or their known standard errors.
+
+.. math:: e_i \sim N(0, \epsilon / \sqrt{w_i}) \quad\text{or}\quad e_i \sim N(0, s_i)
+
+A precision weight is the number of measurements that an outcome is the mean of, or any other number
+that one over its variance is proportional to, as in R's ``lm`` and lme4. It is not a frequency: a
+row of weight 2 is one outcome, not two. Known standard errors :math:`s_i` are weights
+:math:`1/s_i^2` with :math:`\epsilon = 1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radon_numpyro.data.checks import numeric_column, read_only, rows_named, suggest
+from radon_numpyro.data.design import Design
+from radon_numpyro.data.frames import to_pandas
+
+Array = NDArray[np.float64]
+
+
+def weight_columns(
+    columns: Sequence[object], weights: str | None, se: str | None
+) -> dict[str, Any]:
+    """The column of the weights or of the standard errors, by the argument that names it.
+
+    Parameters
+    ----------
+    columns
+        Names of the columns of a frame.
+    weights, se
+        Names.
+
+    Raises
+    ------
+    TypeError
+        A name is no str.
+    ValueError
+        There is not one column of that name.
+    """
+    given = {name: value for name, value in (("weights", weights), ("se", se)) if value is not None}
+    for argument, name in given.items():
+        if not isinstance(name, str):
+            raise TypeError(f"Expected {argument} to be named by a str; got {name!r}")
+        if (count := columns.count(name)) != 1:
+            what = f"({suggest(name, map(str, columns))})" if not count else "of that name"
+            raise ValueError(
+                f"Expected {argument} to name one column; got {name!r}, {count} columns {what}"
+            )
+    return given
+
+
+def read_weights(frame: pd.DataFrame, given: Mapping[str, str]) -> dict[str, Any]:
+    """The weights or the standard errors of rows, by the argument that names their column.
+
+    Parameters
+    ----------
+    frame
+        The rows.
+    given
+        From :func:`weight_columns`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The column is not numeric, or values are missing, infinite, 0 or below.
+    """
+    columns = {argument: positive_column(frame[name], argument) for argument, name in given.items()}
+    return {argument: read_only(values) for argument, values in columns.items()}
+
+
+def positive_column(column: pd.Series, argument: str) -> Array:
+    """Turn a column into numbers above 0, or say which rows are in the way.
+
+    Parameters
+    ----------
+    column
+        The column.
+    argument
+        ``"weights"`` or ``"se"``, to be named in messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`read_weights`.
+    """
+    values = numeric_column(column, argument)
+    wrong = values <= 0.0
+    if wrong.any():
+        raise ValueError(
+            f"Expected column {column.name!r} ({argument}) to be above 0; got "
+            f"{rows_named(wrong, column)} of 0 or below: {ADVICE[argument]}"
+        )
+    return values
+
+
+ADVICE = {
+    "weights": "leave out rows that weigh nothing",
+    "se": "leave out rows whose standard error is not known",
+}
+
+
+def precision(weights: Array | None, se: Array | None) -> Array | None:
+    """Weight of each row, shape (N,): as given, or one over the squared standard error.
+
+    Parameters
+    ----------
+    weights, se
+        Shape (N,); one of them at the most. None for both where all rows weigh the same.
+    """
+    return weights if se is None else 1.0 / se**2
+
+
+def precision_of(rows: pd.DataFrame | nw.DataFrame[Any], design: Design) -> Array | None:
+    """What new rows weigh, shape (R,), by the column that the fit has; None without one.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    design
+        That of the fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The column is missing, or as :func:`read_weights`.
+    """
+    if not design.weighted:
+        return None
+    argument, name = ("weights", design.weights) if design.weights else ("se", design.se)
+    if (count := list(rows.columns).count(name)) != 1:
+        raise ValueError(
+            f"Expected one column {name!r} ({argument}) in the new rows for kind='outcome', whose "
+            f"scatter depends on it; got {count}: add it, or ask for kind='mean'"
+        )
+    if not isinstance(rows, pd.DataFrame):
+        rows = to_pandas(rows, None, (name,), None)
+    values = positive_column(rows[name], argument)
+    return precision(**{"weights": None, "se": None, argument: values})
