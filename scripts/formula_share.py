@@ -3,9 +3,10 @@
     .venv/bin/python scripts/formula_share.py FILE.tsv [--fit] [--out FILE.json]
 
 FILE has the columns ``formula``, ``family`` and ``extras`` (``none``, or what a call asked for
-beside the formula). Variables are called y, x1, x2, ... (numbers), c1, ... (categories) and g1, ...
-(groupings). Rows of another family than gaussian are counted, not tried. A formula is taken,
-or refused with a sentence; the shares by kind of refusal are printed.
+beside the formula: ``weights`` and ``se`` are taken from columns of these names). Variables are
+called y, x1, x2, ... (numbers), c1, ... (categories) and g1, ... (groupings). Rows of another
+family than gaussian are counted, not tried. A formula is taken, or refused with a sentence; the
+shares by kind of refusal are printed.
 
 With ``--fit`` the coefficients of each formula that is taken are drawn from a Normal, an outcome is
 simulated from them, and the model is fitted: the distance of each posterior mean from the truth, in
@@ -27,11 +28,11 @@ import pandas as pd
 
 from radon_numpyro import GroupedData, fit
 from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.model.correlations import correlation_root
 
 ROWS, GROUPS, LEVELS = 1200, 40, 3
 # Words of a refusal, and the kind that they stand for.
 KINDS = {
-    "correlated": "correlated coefficients",
     "several groupings|nested|grouping of several columns|several memberships": "several groupings",
     "options of a grouping": "known covariance of groups",
     "smooth|splines": "smooth terms",
@@ -44,6 +45,7 @@ def frame_for(formula, rng):
     """Rows of every variable that the formula names: numbers are positive."""
     names = sorted(set(re.findall(r"\b[xcg]\d+\b", formula)))
     frame = {"y": rng.lognormal(0.0, 0.5, ROWS)}
+    frame |= {"weights": rng.uniform(0.5, 2.0, ROWS), "se": rng.uniform(0.5, 1.5, ROWS)}
     groupings = {n for n in names if re.search(rf"\|[^)]*\b{n}\b", formula)}
     for name in names:
         if name in groupings:
@@ -72,10 +74,15 @@ def recovered(data, rng):
     }
     truth = {name: rng.normal(0.0, 1.0 / size[name]) for name in design.population}
     y = sum((columns[name] * value for name, value in truth.items()), np.zeros(data.num_rows))
-    sds = {name: 0.5 / size[name] for name in design.varying}
-    for name, sd in sds.items():
-        y = y + columns[name] * rng.normal(0.0, sd, num_groups)[np.asarray(data.group)]
-    y = y + 0.8 * rng.normal(size=data.num_rows)
+    root = np.eye(len(design.varying))
+    if design.pairs:
+        root = correlation_root(design, rng.uniform(-0.6, 0.6, len(design.pairs)))
+    deviations = root @ rng.normal(size=(len(design.varying), num_groups))
+    for name, own in zip(design.varying, deviations, strict=True):
+        y = y + columns[name] * 0.5 / size[name] * own[np.asarray(data.group)]
+    scatter = 1.0 if design.known_errors else 0.8
+    precision = 1.0 if data.precision is None else np.asarray(data.precision)
+    y = y + scatter / np.sqrt(precision) * rng.normal(size=data.num_rows)
     with warnings.catch_warnings(action="ignore"):
         tree = fit(
             replace(data, y=y), draws=250, num_warmup=300, num_advi_steps=0, progress_bar=False
@@ -86,7 +93,7 @@ def recovered(data, rng):
         (("mu_beta",), design.means),
         (("gamma",), design.fixed),
     ]
-    distances = {"eps": _distance(posterior["eps"], 0.8)}
+    distances = {} if design.known_errors else {"eps": _distance(posterior["eps"], scatter)}
     for (site,), names in sites:
         if site not in posterior:
             continue
@@ -116,9 +123,11 @@ def main():
         if family != "gaussian":
             found.append({"formula": formula, "kind": "another family"})
             continue
-        one = {"formula": formula, "kind": "taken" if extras == "none" else extras.split(";")[0]}
+        known = {name: name for name in ("weights", "se") if extras == name}
+        taken = extras == "none" or known
+        one = {"formula": formula, "kind": "taken" if taken else extras.split(";")[0]}
         try:
-            data = GroupedData.from_formula(formula, frame_for(formula, rng))
+            data = GroupedData.from_formula(formula, frame_for(formula, rng), **known)
         except (TypeError, ValueError) as error:
             one |= {"kind": kind_of(str(error)), "sentence": str(error)}
         else:

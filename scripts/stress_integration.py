@@ -7,9 +7,9 @@ standard deviations of 0 to 10 times the residual one; the uniform priors of the
 half-normal ones of a fit by default. A design fails if Pareto k-hat is 0.5 or more, or fewer than a
 tenth of the nodes are effective. More nodes than 4096 are taken only where these are not enough.
 
---check compares some of those that pass, drawn at random, with an ensemble of Markov chains that
-starts all over the range of the scales and knows nothing of the integration but the density, whose
-every term the tests hold against dense Normals.
+--check compares some of those that pass, drawn at random, with independent Markov chains that start
+all over the range of the scales and know nothing of the integration but the density, whose every
+term the tests hold against dense Normals.
 """
 
 import argparse
@@ -38,7 +38,9 @@ KINDS.remove((1, True))
 # With the residual standard deviation 1.
 CORRELATION, NODES, LEAST_SHARE = 0.5, 4096, 0.1
 # Of the chains that some are compared with; standard errors that they may be off.
-WALKERS, STEPS, BATCHES, ALLOWED = 64, 3000, 20, 5.0
+CHAINS, STEPS, ALLOWED = 400, 1500, 5.0
+# How far the log density of a chain may be below the highest while the chains settle.
+NEAR = 50.0
 HIERARCHICAL = Model.named("hierarchical")
 
 
@@ -124,22 +126,26 @@ def outcome(case, seed):
     return Outcome(case, khat, share, nodes, time.perf_counter() - begin)
 
 
-def stretched(log_density, walkers, steps, rng):
-    """Positions of an ensemble of chains, (steps, walkers, D) (Goodman and Weare 2010)."""
-    num, dims = walkers.shape
-    value, kept = log_density(walkers), []
-    for _ in range(steps):
-        for half in (slice(0, num // 2), slice(num // 2, num)):
-            other = walkers[num // 2 :] if half.start == 0 else walkers[: num // 2]
-            z = (1.0 + rng.random(num // 2)) ** 2 / 2.0
-            from_ = other[rng.permutation(num // 2)]
-            proposed = from_ + z[:, None] * (walkers[half] - from_)
-            changed = log_density(proposed)
-            ratio = (dims - 1) * np.log(z) + changed - value[half]
-            accepted = np.log(rng.random(num // 2)) < ratio
-            walkers[half] = np.where(accepted[:, None], proposed, walkers[half])
-            value[half] = np.where(accepted, changed, value[half])
-        kept.append(walkers.copy())
+def walked(log_density, points, steps, rng):
+    """Late positions of independent random-walk Metropolis chains, (times, chains, D)."""
+    value, kept = log_density(points), []
+    num, dims = points.shape
+    for step in range(steps):
+        if step % 50 == 0 and step <= steps // 3:
+            # Those that are nowhere near start again from others; steps are as long as the chains
+            # are apart.
+            near = np.flatnonzero(value > value.max() - NEAR)
+            start = np.where(value > value.max() - NEAR, np.arange(num), rng.choice(near, num))
+            points, value = points[start], value[start]
+            root = np.linalg.cholesky(np.cov(points.T).reshape(dims, dims) + 1e-6 * np.eye(dims))
+        length = 2.0 / np.sqrt(dims) * rng.choice([0.3, 1.0, 2.0])
+        proposed = points + length * rng.normal(size=points.shape) @ root.T
+        changed = log_density(proposed)
+        accepted = np.log(rng.random(num)) < changed - value
+        points = np.where(accepted[:, None], proposed, points)
+        value = np.where(accepted, changed, value)
+        if step >= steps // 2 and step % 50 == 0:
+            kept.append(points)
     return np.array(kept)
 
 
@@ -167,11 +173,10 @@ def disagreement(case, seed):
         # Continued evenly below 0, as if of absolute values.
         return density.at_nodes(np.where(coordinates.positive, np.abs(points), points))[0]
 
-    every = coordinates.coarse(rng.random((4096, coordinates.size)))
-    best = np.argsort(log_density(every))[-WALKERS:]
-    steps = STEPS if case.groups <= 100 else STEPS // 3
-    chains = stretched(log_density, every[rng.permutation(best)], steps, rng)[steps // 3 :]
-    points = np.where(coordinates.positive, np.abs(chains), chains).reshape(-1, coordinates.size)
+    num, steps = (CHAINS, STEPS) if case.groups <= 100 else (CHAINS // 2, STEPS // 2)
+    start = coordinates.coarse(rng.random((num, coordinates.size)))
+    late = walked(log_density, start, steps, rng)
+    points = np.where(coordinates.positive, np.abs(late), late).reshape(-1, coordinates.size)
     drawn = features(density.scales(points))
     worst = (0.0, 0.0, "")
     for name, values in features(found.scales).items():
@@ -180,10 +185,9 @@ def disagreement(case, seed):
         parts = np.zeros((found.num_shifts, values.shape[1]))
         np.add.at(parts, found.shift, found.weights[:, None] * (values - mean))
         error = np.square(parts).sum(0)
-        # Batches of steps, over all chains.
-        batch = np.array([b.mean(0) for b in np.array_split(drawn[name], BATCHES)])
-        error = np.sqrt(error + batch.var(0, ddof=1) / BATCHES)
-        off = np.abs(batch.mean(0) - mean)
+        by_chain = drawn[name].reshape(*late.shape[:2], -1).mean(0)
+        error = np.sqrt(error + by_chain.var(0, ddof=1) / num)
+        off = np.abs(by_chain.mean(0) - mean)
         k = int(np.argmax(off / error))
         worst = max(worst, (off[k] / error[k], off[k] / sd[k], name))
     return worst

@@ -131,14 +131,16 @@ CORRELATED = {
     "blocks": "y ~ a + b + c + (1 + a | site) + (0 + b + c | site)",
     "three": "y ~ a + b + c + (1 + a + b | site)",
     "levels": "z ~ 0 + level + (0 + level | site)",
+    "reference": "z ~ level + (0 + level | site)",
 }
 
 
 @cache
-def correlated_fit(name="blocks"):
+def correlated_fit(name="blocks", method="integrate"):
     """A fit of :func:`sites` whose coefficients correlate, with 800 draws."""
-    brief = {"draws": 400, "chains": 2, "num_warmup": 200, "num_advi_steps": 0}
-    return fit(CORRELATED[name], sites(), progress_bar=False, **brief)
+    chains = {} if method == "integrate" else {"num_warmup": 200, "num_advi_steps": 0}
+    brief = {"draws": 400, "chains": 2, "progress_bar": False}
+    return fit(CORRELATED[name], sites(), method=method, **brief, **chains)
 
 
 # What a column or a label may be, and markup, mathematics, another direction, or no letter at all.

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from radon_numpyro.cli.file_options import (
+    Decimal,
+    Delimiter,
+    Encoding,
+    SkipRows,
+    Thousands,
+    text_options,
+)
 from radon_numpyro.cli.options import (
     SE,
     AsJSON,
@@ -64,6 +72,11 @@ def compare_command(
     ] = None,
     missing: Missing = None,
     drop_missing: DropMissing = False,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    encoding: Encoding = None,
+    skip_rows: SkipRows = None,
     weights: Weights = None,
     se: SE = None,
     quiet: Quiet = False,
@@ -84,8 +97,9 @@ def compare_command(
         if out is not None:
             check_writable(out)
         used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
         given = given_priors(prior)
-        data = load_rows(terminal, file, used, reduce=False)
+        data = load_rows(terminal, file, used, text=text, reduce=False)
         chosen = priors_of(priors, given, data)
         from radon_numpyro.data.grouped_data import GroupedData
         from radon_numpyro.results.diagnostics import diagnose

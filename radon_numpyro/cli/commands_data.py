@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from radon_numpyro.cli.file_options import (
+    Decimal,
+    Delimiter,
+    Encoding,
+    SkipRows,
+    Thousands,
+    text_options,
+)
 from radon_numpyro.cli.options import (
     SE,
     AsJSON,
@@ -71,6 +79,11 @@ def audit_command(
     center: CenterOption = None,
     missing: Missing = None,
     drop_missing: DropMissing = False,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    encoding: Encoding = None,
+    skip_rows: SkipRows = None,
     weights: Weights = None,
     se: SE = None,
     quiet: Quiet = False,
@@ -88,7 +101,8 @@ def audit_command(
     terminal = Terminal(quiet, as_json)
     with refusals():
         used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
-        data = load_rows(terminal, file, used, reduce=False, single_rows=True)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
+        data = load_rows(terminal, file, used, text=text, reduce=False, single_rows=True)
     found = data.audit()
     terminal.show(found.text(command=True))
     record = {
@@ -147,6 +161,11 @@ def fit_command(
     ci_prob: Probability = 0.9,
     missing: Missing = None,
     drop_missing: DropMissing = False,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    encoding: Encoding = None,
+    skip_rows: SkipRows = None,
     weights: Weights = None,
     se: SE = None,
     reduce: Reduce = None,
@@ -170,10 +189,13 @@ def fit_command(
     with refusals():
         check_writable(out / "fit.nc")
         used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
         given = given_priors(prior)
-        data = load_rows(terminal, file, used, reduce=reduce, single_rows=model == "pooled")
+        data = load_rows(
+            terminal, file, used, text=text, reduce=reduce, single_rows=model == "pooled"
+        )
         chosen = priors_of(priors, given, data)
-        if checkpoint is not None:
+        if checkpoint is not None and method != "integrate":
             note_folder(checkpoint, out)
         # Imported when the data are good: what is refused is refused at once.
         from radon_numpyro.pipeline import fit

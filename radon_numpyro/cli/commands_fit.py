@@ -8,6 +8,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from radon_numpyro.cli.file_options import (
+    Decimal,
+    Delimiter,
+    Encoding,
+    SkipRows,
+    Thousands,
+    text_options,
+)
 from radon_numpyro.cli.options import (
     File,
     Fit,
@@ -42,6 +50,11 @@ def predict_command(
     ci_kind: Annotated[
         Literal["eti", "hdi"], typer.Option(help="Equal tails, or highest density.")
     ] = "eti",
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    encoding: Encoding = None,
+    skip_rows: SkipRows = None,
     quiet: Quiet = False,
 ) -> None:
     """Predict the rows of a file by a fit.
@@ -81,14 +94,15 @@ def predict_command(
         if formula := tree.attrs.get("formula"):
             stored = ModelFormula.from_json(formula)
             used, transformed = FormulaColumns(stored, **weights), stored.is_transformed
-        frame, _ = read_table(file, used)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
+        frame, notes = read_table(file, used, text)
         predictions = predict(
             tree, frame, kind=kind, new_groups=new_groups, ci_prob=ci_prob, ci_kind=ci_kind
         )
         taken = [name for name in used.kinds if name not in predictions]
         for place, name in enumerate(taken, start=1):
             predictions.insert(place, name, frame[name])
-        for note in predictions.attrs["notes"]:
+        for note in (*notes, *predictions.attrs["notes"]):
             terminal.note(f"{note}.")
         if transformed:
             of = predictions.attrs["outcome"]

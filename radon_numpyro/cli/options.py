@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from radon_numpyro.cli.terminal import Terminal
     from radon_numpyro.data.file_columns import Columns, FormulaColumns
     from radon_numpyro.data.grouped_data import GroupedData
+    from radon_numpyro.data.text_layout import TextOptions
     from radon_numpyro.model.location_priors import PriorFamily
     from radon_numpyro.model.priors import Priors
     from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -219,6 +220,7 @@ def load_rows(
     *,
     reduce: bool | None,
     single_rows: bool = False,
+    text: TextOptions | None = None,
 ) -> GroupedData | GroupStatistics:
     """Load a file and say what came of it.
 
@@ -230,6 +232,8 @@ def load_rows(
         As in :func:`radon_numpyro.statistics.loading.load`.
     single_rows
         Whether every row may be a group of its own.
+    text
+        What is said about a table of text.
 
     Raises
     ------
@@ -239,7 +243,7 @@ def load_rows(
     from radon_numpyro.statistics.group_statistics import GroupStatistics
     from radon_numpyro.statistics.loading import load
 
-    data = load(file, used, reduce=reduce)
+    data = load(file, used, reduce=reduce, options=text)
     reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
     rows, groups = _counted(data.num_rows, "row"), _counted(data.num_groups, "group")
     single_rows = single_rows or data.labels.design.known_errors

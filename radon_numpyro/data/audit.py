@@ -43,7 +43,13 @@ from radon_numpyro.data.identification import (
     varies_by_moments,
 )
 from radon_numpyro.data.labels import Labels, as_index
-from radon_numpyro.data.miscoding import look_alike_labels, missing_code, missing_label
+from radon_numpyro.data.miscoding import (
+    look_alike_labels,
+    missing_code,
+    missing_label,
+    thousands_as_decimals,
+    total_label,
+)
 from radon_numpyro.data.moments import group_moments, overall_moments
 
 
@@ -158,7 +164,12 @@ def audit(
     columns = {labels.outcome: y, **dict(zip(labels.predictors, x.T, strict=True))}
     of_rows = [
         *with_bearing(
-            (missing_code(name, column) for name, column in columns.items()), CAUTION_FOR_ALL
+            (
+                find(name, column)
+                for name, column in columns.items()
+                for find in (missing_code, thousands_as_decimals)
+            ),
+            CAUTION_FOR_ALL,
         ),
         *with_bearing(
             (far_from_zero(name, columns[name]) for name in design.slopes)
@@ -206,9 +217,11 @@ def audit_moments(
 
 
 def _missing_labels(labels: Labels, formula: str) -> list[Seen]:
-    """Labels of groups and levels of categories that look like missing values."""
+    """Labels of groups and levels of categories that look like missing values, totals or slips."""
     found = [missing_label(labels.group, labels.groups, "group")]
-    found += [missing_label(name, given, "level") for name, given in levels_of(formula).items()]
+    found.append(total_label(labels.group, labels.groups))
+    for name, given in levels_of(formula).items():
+        found += [missing_label(name, given, "level"), look_alike_labels(name, given)]
     return list(with_bearing(found, CAUTION_FOR_ALL))
 
 

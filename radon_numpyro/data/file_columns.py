@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from radon_numpyro.data.formula_rows import names_used
 from radon_numpyro.data.formula_terms import Terms
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.missing import BLANKS
+from radon_numpyro.data.number_texts import ERRORS, PLAIN, Notation
 from radon_numpyro.data.row_weights import weight_columns
 
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
@@ -182,6 +184,11 @@ def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str,
     if numbers == values or 2 * numbers <= values:
         return ()
     are = "is" if values - numbers == 1 else "are"
+    if example in ERRORS:
+        raise ValueError(
+            f"Expected column {name!r} to hold numbers; got {example!r}, the mark of a spreadsheet "
+            "for what it cannot compute: correct the file, or leave such fields empty"
+        )
     if 20 * (values - numbers) <= values:
         raise ValueError(
             f"Expected column {name!r} to hold numbers; got {values - numbers} of {values} values "
@@ -195,7 +202,7 @@ def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str,
 
 
 def read_texts(
-    column: pd.Series, kind: str | None, codes: Sequence[str]
+    column: pd.Series, kind: str | None, codes: Sequence[str], notation: Notation = PLAIN
 ) -> tuple[pd.Series, tuple[str, ...]]:
     """Turn the fields of a column of text into what they hold.
 
@@ -207,6 +214,8 @@ def read_texts(
         What they hold; None to find out.
     codes
         Codes for missing values, which do not count for what the column holds.
+    notation
+        How numbers are written.
 
     Returns
     -------
@@ -215,9 +224,8 @@ def read_texts(
         that do not fit a given kind stays text, to be refused where its rows are checked.
     """
     filled = column.mask(column.isin(BLANKS))
-    numbers = pd.to_numeric(filled, errors="coerce")
+    numbers, notes = notation.read(filled)
     truths = filled.isin((*TRUE, *FALSE))
-    notes: tuple[str, ...] = ()
     if kind is None:
         coded = filled.isin(codes)
         present = filled.notna() & ~coded
@@ -227,11 +235,34 @@ def read_texts(
             notes = kind_notes(
                 str(column.name), values, number, filled[present & numbers.isna()].min()
             )
+            notes += date_notes(str(column.name), filled[present])
     elif kind == NUMBER and (numbers.isna() & filled.notna()).any():
-        return filled, notes
+        return filled, ()
     if kind == NUMBER:
         return numbers.astype("float64") if numbers.dtype == object else numbers, notes
     if kind == BOOLEAN and (truths | filled.isna()).all():
         truth = filled.isin(TRUE)
         return truth if truths.all() else truth.astype("boolean").mask(filled.isna()), notes
-    return column, notes
+    return column, notes if kind == CATEGORY else ()
+
+
+def date_notes(name: str, texts: pd.Series) -> tuple[str, ...]:
+    """Say that a column of categories holds dates.
+
+    Parameters
+    ----------
+    name
+        Name of the column.
+    texts
+        Its fields that are there.
+    """
+    distinct = texts.unique()
+    if len(distinct) == 0 or not all(_DATE.match(text) for text in distinct):
+        return ()
+    return (
+        f"{name}: read as categories, one for each date, such as {distinct[0]!r}: for a number, "
+        "count days or years from some date",
+    )
+
+
+_DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))\b")

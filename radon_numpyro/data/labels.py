@@ -1,6 +1,8 @@
 """Names of the columns and of the groups, and what becomes of them in a file."""
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -173,7 +175,8 @@ def match(labels: Iterable[Hashable], groups: Sequence[Hashable]) -> NDArray[np.
     """Find labels among groups whose own labels may have become text since.
 
     They are compared as text, so that 27 is "27", and whole numbers of any type are equal, so
-    that 27 is 27.0: an integer column with a gap in it is one of floats in pandas.
+    that 27 is 27.0 and "27.0": an integer column with a gap in it is one of floats in pandas, and
+    is written so. "027" is another label.
 
     Parameters
     ----------
@@ -214,3 +217,34 @@ def _spellings(label: Hashable) -> Iterator[str]:
         yield str(int(label))
     elif isinstance(label, int):
         yield str(float(label))
+    elif isinstance(label, str) and (whole := _WHOLE.fullmatch(label)):
+        # A table that had a blank among whole numbers was written with 1.0 for 1.
+        yield whole[1]
+        yield f"{whole[1]}.0"
+
+
+_WHOLE = re.compile(r"(0|-?[1-9]\d*)(?:\.0)?")
+
+
+def folded(label: Hashable) -> str:
+    """A label without case, white space, invisible characters and Unicode form.
+
+    A number is written in the shortest way: ``1`` for ``01`` and ``1.0``.
+
+    Parameters
+    ----------
+    label
+        The label.
+    """
+    text = unicodedata.normalize("NFKC", str(label)).casefold()
+    text = unicodedata.normalize("NFKC", text)
+    text = "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cf")
+    if not _NUMBER.fullmatch(text):
+        return text
+    whole, _, decimals = text.removeprefix("+").partition(".")
+    sign = "-" * whole.startswith("-")
+    shortest = f"{whole.removeprefix('-').lstrip('0') or '0'}.{decimals.rstrip('0')}".rstrip(".")
+    return "0" if shortest == "0" else sign + shortest
+
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.findings import Finding
+from radon_numpyro.data.labels import folded
 from radon_numpyro.data.missing import BLANKS
 
 # 9, 99, 99.9, and what is often used beside them: 7 and 8, 77 and 88, 97 and 98.
 CODE = re.compile(r"9+|7+|8+|9+[78]|99+\.9+")
 MANY = 10
+_BLANKS = frozenset(blank.casefold() for blank in BLANKS)
 
 
 def missing_code(name: str, values: NDArray[np.float64]) -> Finding | None:
@@ -102,7 +104,9 @@ def missing_label(name: str, labels: Sequence[Hashable], what: str) -> Finding |
     what
         ``"group"`` or ``"level"``.
     """
-    found = [label for label in labels if isinstance(label, str) and label.strip() in BLANKS]
+    found = [
+        label for label in labels if isinstance(label, str) and label.strip().casefold() in _BLANKS
+    ]
     if not found:
         return None
     one = len(found) == 1
@@ -116,35 +120,94 @@ def missing_label(name: str, labels: Sequence[Hashable], what: str) -> Finding |
     )
 
 
-def look_alike_labels(group: str, labels: tuple[Hashable, ...]) -> Finding | None:
+def look_alike_labels(group: str, labels: Sequence[Hashable]) -> Finding | None:
     """Find labels that are equal but for case, white space, invisible characters and Unicode form.
 
-    A number and its text are alike too.
+    A number and its text are alike too, and the same number in other spellings: 1, 1.0 and 01.
 
     Parameters
     ----------
     group
-        Name of the grouping.
+        Name of the grouping, or of a column of categories.
     labels
-        Labels of the groups.
+        Labels of the groups, or the levels of the categories.
     """
     spellings: dict[str, list[Hashable]] = {}
     for label in labels:
-        spellings.setdefault(_folded(str(label)), []).append(label)
+        spellings.setdefault(folded(label), []).append(label)
     alike = [same for same in spellings.values() if len(same) > 1]
     if not alike:
         return None
     shown = [_in_full(same) for same in islice(alike, 3)] + ["..."] * (len(alike) > 3)
+    numbers = all(_DIGITS.fullmatch(folded(label)) for same in alike for label in same)
+    only = "as spellings of a number" if numbers else "only in case, white space or Unicode form"
     return Finding(
         f"{sum(map(len, alike))} labels of {group!r} ({'; '.join(shown)}) differ from one another "
-        "only in case, white space or Unicode form.",
+        f"{only}.",
         "one spelling for each group, if they mean the same",
     )
 
 
-def _folded(text: str) -> str:
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cf")
+_DIGITS = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+def total_label(name: str, labels: Sequence[Hashable]) -> Finding | None:
+    """Find labels that a spreadsheet gives to a row of totals or means.
+
+    Parameters
+    ----------
+    name
+        Name of the grouping.
+    labels
+        Labels of the groups.
+    """
+    found = [label for label in labels if isinstance(label, str) and _TOTAL.fullmatch(label)]
+    if not found:
+        return None
+    return Finding(
+        f"{first_few(found)} of {name!r} {'is' if len(found) == 1 else 'are'} named as a row of "
+        "totals is.",
+        f"if so, leave it out: missing={{{name!r}: {found}}}",
+        "if so, leave it out: "
+        + " ".join(f"--missing {shlex.quote(f'{name}={label}')}" for label in found),
+    )
+
+
+_TOTAL = re.compile(
+    r"\s*(?:(?:grand|sub|overall)[ -]?)?(?:totals?|sums?|means?|averages?|summe|gesamt|insgesamt|"
+    r"mittelwert|durchschnitt|totaux|moyenne|totale|media|promedio|suma)\s*:?\s*",
+    re.IGNORECASE,
+)
+
+
+def thousands_as_decimals(name: str, values: NDArray[np.float64]) -> Finding | None:
+    """Find numbers such as 1.390 beside 900: a point between thousands, taken for decimals.
+
+    All other values must be whole numbers from 100 to 999, and these have at most three decimals
+    and be less than a twentieth of them.
+
+    Parameters
+    ----------
+    name
+        Column.
+    values
+        Its values, shape (N,).
+    """
+    distinct = np.unique(values)
+    whole = distinct[distinct == np.round(distinct)]
+    broken = distinct[distinct != np.round(distinct)]
+    if len(whole) == 0 or len(broken) == 0 or whole.min() < 100 or whole.max() > 999:
+        return None
+    if broken.min() < 1 or broken.max() > whole.min() / 20:
+        return None
+    if not np.allclose(broken * 1000, np.round(broken * 1000), rtol=0, atol=1e-6):
+        return None
+    return Finding(
+        f"{name!r} has numbers such as {broken[0]:.3f} beside numbers such as {whole[-1]:.0f}: the "
+        "point may stand between thousands.",
+        "if so, multiply these numbers by 1000",
+        "if so, say --thousands .",
+    )
 
 
 def _in_full(labels: list[Hashable]) -> str:

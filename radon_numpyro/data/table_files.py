@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 import bz2
-import csv
 import gzip
 import io
 import lzma
+import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import narwhals.stable.v2 as nw
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from radon_numpyro.data.checks import suggest
+from radon_numpyro.data.checks import first_few, plural, suggest
 from radon_numpyro.data.file_columns import Columns, FormulaColumns, read_texts
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.frames import to_pandas
 from radon_numpyro.data.missing import BLANKS
+from radon_numpyro.data.number_texts import PLAIN, find_notation, looks_numeric
+from radon_numpyro.data.text_layout import Layout, TextOptions, encoding_of, find_layout, records
 
 TEXT = (".csv", ".tsv", ".tab", ".txt")
 PARQUET = (".parquet", ".pq")
 COMPRESSED: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_MARKS: Mapping[bytes, str] = {
+    b"PK\x03\x04": "a spreadsheet or a ZIP file: save the sheet as CSV UTF-8, or unpack it",
+    b"\xd0\xcf\x11\xe0": "an old Excel file: save the sheet as CSV UTF-8",
+    b"\x1f\x8b": "a gzip file: end its name in .gz",
+    b"BZh": "a bzip2 file: end its name in .bz2",
+    b"\xfd7zXZ\x00": "an xz file: end its name in .xz",
+    b"PAR1": "a Parquet file: end its name in .parquet",
+    b"%PDF": "a PDF file: export the table as CSV",
+}
+# What programs keep tables in, and the way to a file that can be read.
+_SHEET = "save the sheet with the rows as CSV UTF-8"
+_STATISTICS = "export it as CSV, or read it by pandas and take GroupedData.from_formula"
+OTHERS: Mapping[str, str] = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), _SHEET),
+    **dict.fromkeys((".dta", ".sav", ".sas7bdat", ".xpt", ".por"), _STATISTICS),
+    **dict.fromkeys((".rds", ".rda", ".rdata"), "write.csv(frame, file, row.names = FALSE) in R"),
+}
 INSTALL = "pip install 'radon-numpyro[scale]'"
 
 
 def read_table(
-    source: str, columns: Columns | FormulaColumns
+    source: str, columns: Columns | FormulaColumns, options: TextOptions | None = None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read columns of a file into memory.
 
@@ -41,6 +62,8 @@ def read_table(
         Path of the file, or ``-`` for CSV on standard input.
     columns
         What to take; rows are not left out here.
+    options
+        What is said about a table of text.
 
     Returns
     -------
@@ -67,8 +90,9 @@ def read_table(
         table = nw.from_native(parquet.read(used))
         frame = to_pandas(table, y, others, columns.group, booleans=by_formula)
     else:
-        with text_of(source) as stream:
-            frame, notes = _read_text(source, stream, columns)
+        options = options or TextOptions()
+        with text_of(source, options) as stream:
+            frame, notes = _read_text(source, stream, columns, options)
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
     return frame, notes
 
@@ -104,6 +128,11 @@ def is_parquet(source: str) -> bool:
     if path.is_dir():
         raise IsADirectoryError(f"Expected a file; got {source!r}, which is a folder")
     kind, packed = suffixes(source)
+    if kind in OTHERS:
+        raise ValueError(
+            f"Expected a name that ends in {', '.join((*TEXT, *PARQUET))}; got {source!r}: "
+            f"{OTHERS[kind]}"
+        )
     if kind not in (*TEXT, *PARQUET) or (packed and kind in PARQUET):
         raise ValueError(
             f"Expected a name that ends in {', '.join((*TEXT, *PARQUET))}, or, of text, with "
@@ -132,29 +161,51 @@ def parquet_file(source: str) -> Any:
 
 
 @contextmanager
-def text_of(source: str) -> Iterator[IO[str]]:
+def text_of(source: str, options: TextOptions) -> Iterator[io.TextIOWrapper]:
     """Text of a file or of standard input, from its beginning, to be read twice.
 
     Parameters
     ----------
     source
         Path of the file, or ``-``.
+    options
+        What is said about it.
     """
     packed = suffixes(source)[1]
     if source == "-":
         raw: Any = io.BytesIO(sys.stdin.buffer.read())
     else:
         raw = COMPRESSED.get(packed, open)(source, "rb")
+    encoding = options.encoding or "utf-8"
     try:
-        with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream:
+        head = raw.read(4096)
+        raw.seek(0)
+        _check_text(source, head)
+        encoding = options.encoding or encoding_of(head)
+        with io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
             yield stream
     except UnicodeDecodeError as error:
+        given = options.encoding or encoding.removesuffix("-sig").upper()
+        bad = error.object[error.start]
+        around = re.split(rb"[,;\t\r\n\"|]", error.object[: error.start])[-1][-20:]
+        around += re.split(rb"[,;\t\r\n\"|]", error.object[error.start :])[0][:20]
+        read = around.decode("cp1252", "replace")
         raise ValueError(
-            f"Expected {name_of(source)} to be text in UTF-8; got byte "
-            f"0x{error.object[error.start]:02x}, which is not: save it as UTF-8"
+            f"Expected {name_of(source)} to be text in {given}; got byte 0x{bad:02x}, which is "
+            f"not: save it as UTF-8, or name its encoding, such as --encoding cp1252 if {read!r} "
+            "is right"
         ) from None
+    except UnicodeError as error:
+        raise ValueError(f"Expected {name_of(source)} to be text; got: {error}") from None
     except (gzip.BadGzipFile, lzma.LZMAError, EOFError) as error:
         raise ValueError(f"Expected {name_of(source)} to be {packed}; got: {error}") from None
+
+
+def _check_text(source: str, head: bytes) -> None:
+    """Refuse files of other kinds that bear the name of a table of text."""
+    for mark, kind in _MARKS.items():
+        if head.startswith(mark):
+            raise ValueError(f"Expected {name_of(source)} to be text; got {kind}")
 
 
 def name_of(source: str) -> str:
@@ -168,69 +219,151 @@ def name_of(source: str) -> str:
     return "standard input" if source == "-" else repr(source)
 
 
-def header_of(source: str, stream: IO[str]) -> tuple[list[str], str]:
-    """Names of the columns, and what stands between them: a tab, a semicolon or a comma.
+def layout_of(
+    source: str, stream: IO[str], columns: Columns | FormulaColumns, options: TextOptions
+) -> Layout:
+    """How a table of text is laid out, from its head.
 
     Parameters
     ----------
     source, stream
-        The source and its text.
+        The source and its text, at its beginning.
+    columns
+        The columns that it is to have.
+    options
+        What is said about it.
     """
-    first = stream.readline()
-    if not first.strip():
-        raise ValueError(f"Expected {name_of(source)} to begin with names of columns; got none")
-    if "\0" in first:
-        raise ValueError(f"Expected {name_of(source)} to be text; got a NUL character in it")
-    between = "," if "," in first else next((s for s in "\t;" if s in first), ",")
-    if suffixes(source)[0] in (".tsv", ".tab"):
-        between = "\t"
-    stream.seek(0)
-    lines = iter(stream.readline, "")
-    return next(csv.reader(lines, delimiter=between)), between
+    if options.delimiter is None and suffixes(source)[0] in (".tsv", ".tab"):
+        options = replace(options, delimiter="\t")
+    return find_layout(name_of(source), stream, columns.among, options)
 
 
 def _read_text(
-    source: str, stream: IO[str], columns: Columns | FormulaColumns
+    source: str, stream: IO[str], columns: Columns | FormulaColumns, options: TextOptions
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    header, between = header_of(source, stream)
-    used = columns.among(header)
-    options: dict[str, Any] = {"sep": between, "index_col": False}
-    options |= {"keep_default_na": False, "low_memory": False}
+    layout = layout_of(source, stream, columns, options)
+    used = columns.among(layout.header)
+    text = _Text(source, stream, layout)
     kinds = columns.kinds
+    undecided = columns.undecided(used) if isinstance(columns, FormulaColumns) else []
     labels = [n for n in used if n == columns.group or kinds.get(n) == CATEGORY]
     numbers = {name: list(BLANKS) for name in used if name not in labels}
-    stream.seek(0)
-    with warnings.catch_warnings():
-        # A first line of data that is longer than the header; later ones are errors by themselves.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            frame = pd.read_csv(
-                stream,
-                dtype=dict.fromkeys(labels, "str"),
-                na_values=numbers | {name: [""] for name in labels},
-                **options,
-            )[used]
-        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            what = str(error).rpartition("C error: ")[2].strip()
-            raise ValueError(
-                f"Expected every line of {name_of(source)} to have the {len(header)} fields of its "
-                f"first; got: {what}"
-            ) from None
-    if isinstance(columns, Columns):
-        return frame, ()
+    blanks = numbers | {name: [""] for name in labels}
+    frame = text.read(used, labels, blanks)
+    _check_lines(text, frame)
     # What is neither all numbers nor all true or false is read again, as it stands.
-    named = (*kinds, *columns.undecided(used))
+    named = [name for name in (*kinds, *undecided) if kinds.get(name) != CATEGORY]
     again = [name for name in named if not _is_read(frame[name], kinds.get(name))]
-    notes: list[str] = []
-    if again:
-        stream.seek(0)
-        types, blanks = dict.fromkeys(again, "str"), {name: [""] for name in again}
-        texts = pd.read_csv(stream, usecols=again, dtype=types, na_values=blanks, **options)
+    notes = list(layout.notes)
+    notation = PLAIN
+    asked = bool(options.decimal or options.thousands)
+    if again or asked:
+        texts = text.read(named if asked else again, used, {name: [""] for name in used})
+        odd = [name for name in again if _has_numbers(texts[name], kinds.get(name))]
+        if odd and not asked:
+            texts = text.read(named, used, {name: [""] for name in used})
+        if odd or asked:
+            again = [n for n in named if _has_numbers(texts[n], kinds.get(n))]
+            again += [n for n in texts if n not in again and not _is_read(frame[n], kinds.get(n))]
+            chosen = {n: texts[n] for n in again if _has_numbers(texts[n], kinds.get(n))}
+            notation, said = find_notation(chosen, options)
+            notes += said
+        _check_header_once(texts[again], frame, columns.group)
         for name in again:
             codes = columns.missing.get(name, ())
-            frame[name], said = read_texts(texts[name], kinds.get(name), codes)
-            notes += said
+            column, found = read_texts(texts[name], kinds.get(name), codes, notation)
+            if isinstance(columns, Columns) and not is_numeric_dtype(column):
+                continue
+            frame[name] = column
+            notes += found
     return frame, tuple(notes)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A table of text that may be read again."""
+
+    source: str
+    stream: IO[str]
+    layout: Layout
+
+    def read(
+        self, names: Sequence[str], texts: Sequence[str], blanks: Mapping[str, list[str]]
+    ) -> pd.DataFrame:
+        """Columns by name, some of them as text, after refusing lines that have more fields."""
+        header = list(self.layout.header)
+        fields = list(range(len(header)))
+        if self.layout.unnamed:
+            fields.insert(len(header) if self.layout.unnamed == "last" else 0, -1)
+        place = {name: header.index(name) for name in dict.fromkeys((*names, *texts))}
+        before = self.layout.skip_header(self.stream)
+        with warnings.catch_warnings():
+            # A first line that is longer than the header; later ones are errors by themselves.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            try:
+                frame = pd.read_csv(
+                    self.stream,
+                    sep=self.layout.delimiter,
+                    skipinitialspace=self.layout.spaced,
+                    header=None,
+                    names=fields,
+                    index_col=False,
+                    dtype={place[name]: "str" for name in texts} | {-1: "str"},
+                    na_values={place[name]: blanks[name] for name in place if name in blanks}
+                    | {-1: [""]},
+                    keep_default_na=False,
+                    low_memory=False,
+                )
+            except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+                what = str(error).rpartition("C error: ")[2].strip()
+                what = re.sub(r"(?<=line )\d+", lambda n: str(int(n[0]) + before), what)
+                raise self.uneven(what) from None
+        if self.layout.unnamed:
+            extra = frame[-1]
+            last = self.layout.unnamed == "last"
+            if not extra.isna().all() if last else extra.duplicated().any():
+                raise self.uneven(f"{len(header) + 1} fields")
+        return frame[[place[name] for name in names]].set_axis(list(names), axis=1)
+
+    def uneven(self, what: str) -> ValueError:
+        """The refusal of lines that differ in their number of fields."""
+        return ValueError(
+            f"Expected every line of {name_of(self.source)} to have the "
+            f"{len(self.layout.header)} fields of its first; got: {what}"
+        )
+
+
+def _check_lines(text: _Text, frame: pd.DataFrame) -> None:
+    """Refuse lines with fewer fields than the header, if a blank says that there may be some."""
+    if text.layout.unnamed or not frame.isna().any(axis=None):
+        return
+    before = text.layout.skip_header(text.stream)
+    lines = iter(text.stream.readline, "")
+    fields = len(text.layout.header)
+    for record, line in records(lines, text.layout.delimiter, text.layout.spaced):
+        # A blank line is no row.
+        if 0 < len(record) < fields and any(field.strip() for field in record):
+            raise text.uneven(f"{plural(len(record), 'field')} in line {before + line}")
+
+
+def _check_header_once(texts: pd.DataFrame, frame: pd.DataFrame, group: str) -> None:
+    """Refuse a line among the rows that has the names of the columns again."""
+    again = (frame[group] == group).to_numpy()
+    for name in texts:
+        again = again & (texts[name] == name).to_numpy()
+    if again.any():
+        rows = (np.flatnonzero(again) + 1).tolist()
+        raise ValueError(
+            f"Expected the names of the columns once; got them again in {plural(len(rows), 'row')} "
+            f"(row {first_few(rows)}): delete {'it' if len(rows) == 1 else 'them'}"
+        )
+
+
+def _has_numbers(column: pd.Series, kind: str | None) -> bool:
+    """Whether most fields of a column of text are numbers, however written."""
+    if kind == NUMBER:
+        return True
+    return kind is None and looks_numeric(column[~column.isin(BLANKS)].dropna()) > 0.5
 
 
 def _is_read(column: pd.Series, kind: str | None) -> bool:

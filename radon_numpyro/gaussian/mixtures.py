@@ -72,7 +72,8 @@ def interval(
     Parameters
     ----------
     mean, variance
-        Of the S components of R mixtures, shape (S, R); variance > 0.
+        Of the S components of R mixtures, shape (S, R); variance > 0, or 0 in all of a mixture of
+        one point.
     ci_prob
         Probability of the interval, between 0 and 1.
     ci_kind
@@ -84,10 +85,16 @@ def interval(
     lower, upper
         Shape (R,).
     """
+    # Where all columns are 0 and nothing is constant the line is 0, without any spread.
+    low, high = mean[0].copy(), mean[0].copy()
+    wide = moments(mean, variance)[1] > 0
+    mean, variance = mean[:, wide], variance[:, wide]
     tail = np.full(mean.shape[1], 0.5 * (1.0 - ci_prob))
     if ci_kind == "hdi":
-        return _highest_density(mean, variance, ci_prob, tail)
-    return quantile(mean, variance, tail), quantile(mean, variance, 1.0 - tail)
+        low[wide], high[wide] = _highest_density(mean, variance, ci_prob, tail)
+    else:
+        low[wide], high[wide] = (quantile(mean, variance, p) for p in (tail, 1.0 - tail))
+    return low, high
 
 
 def quantile(mean: np.ndarray, variance: np.ndarray, prob: np.ndarray) -> np.ndarray:

@@ -46,8 +46,9 @@ from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Nodes that moments of the coefficients are averaged over, where these are not drawn.
-MOMENT_NODES = 512
+# Nodes that moments of the coefficients are averaged over, where these are not drawn; and groups
+# times nodes. The more groups there are, the less the coefficients differ between nodes.
+FEWEST_MOMENT_NODES, MOMENT_NODES, MOMENT_WORK = 64, 512, 2**23
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,8 @@ def coefficient_moments(
               \mathrm{var}[\theta_c] = \sum_s w_s \mathrm{var}[\theta_c \mid s]
               + \mathrm{var}_w(E[\theta_c \mid s])
 
-    over at most 512 nodes s, resampled systematically where there are more (Rao-Blackwell).
+    over at most 512 nodes s, and 64 for very many groups, resampled systematically where there are
+    more (Rao-Blackwell).
 
     Parameters
     ----------
@@ -233,11 +235,12 @@ def coefficient_moments(
     dict
         ``(mean, sd)`` by name, shapes (C,) and (C, K), in the units of the coefficients.
     """
-    size = min(MOMENT_NODES, len(posterior.weights))
+    affordable = np.clip(MOMENT_WORK // equations.num_groups, FEWEST_MOMENT_NODES, MOMENT_NODES)
+    size = min(int(affordable), len(posterior.weights))
     node = systematic(np.random.default_rng((seed, 2)), posterior.weights, size)
     scales = {name: values[node] for name, values in posterior.scales.items()}
     population = Population(*(values[..., node] for values in posterior.population))
-    step = fitting(size, equations)
+    step = _groups_at_once(size, equations)
     blocks = [
         _moments(
             equations.take(np.arange(start, min(start + step, equations.num_groups))),
@@ -254,6 +257,11 @@ def coefficient_moments(
     return moments
 
 
+def _groups_at_once(num_draws: int, equations: NormalEquations) -> int:
+    """Groups of one block: an eighth of what fits into memory, which is near the caches."""
+    return max(1, fitting(num_draws, equations) // 8)
+
+
 def _draw_groups(
     rng: np.random.Generator,
     equations: NormalEquations,
@@ -263,7 +271,7 @@ def _draw_groups(
 ) -> dict[str, np.ndarray]:
     """Draws (N, ...) of alpha and beta, some groups at a time."""
     num_draws, num_groups = relative.shape[1], equations.num_groups
-    step, parts = fitting(num_draws, equations), []
+    step, parts = _groups_at_once(num_draws, equations), []
     for start in range(0, num_groups, step):
         some = equations.take(np.arange(start, min(start + step, num_groups)))
         terms = hierarchical_terms(some, scales)
@@ -277,20 +285,20 @@ def _moments(
     equations: NormalEquations, scales: Scales, population: Population
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the coefficients of some groups, shapes (P, C)."""
-    terms, groups = hierarchical_terms(equations, scales), np.arange(equations.num_groups)
-    design, (fit, inverse) = equations.design, equations.at_zero()
+    terms, design = hierarchical_terms(equations, scales), equations.design
+    (fit, inverse), size = equations.at_zero(), equations.size
     means = [name for name in design.varying if name in design.population]
-    found = []
+    # A coefficient is the line where its own column is 1, and the others are 0.
+    row, at_zero = np.zeros((len(fit), size)), np.zeros(size)
     for p, name in enumerate(design.varying):
-        # A coefficient is the line where its own column is 1, and the others are 0.
-        own = means.index(name) if name in means else None
-        row = np.zeros_like(fit) if own is None else inverse[own]
-        z = np.repeat(np.eye(equations.size)[p][:, None], len(groups), axis=1)
-        rows = np.repeat(row[:, None], len(groups), axis=1)
-        mean, variance = prediction(terms, population.mean, z, rows, groups, population)
-        # About the first node, so that the squares do not cancel.
-        off = mean - mean[0]
-        spread = np.sqrt(variance.mean(0) + off.var(0))
-        found.append((mean[0] + off.mean(0) + (0.0 if own is None else fit[own]), spread))
-    mean, sd = (np.stack(part) for part in zip(*found, strict=True))
-    return mean, sd
+        if name in means:
+            own = means.index(name)
+            row[:, p], at_zero[p] = inverse[own], fit[own]
+    each = equations.num_groups
+    groups = np.tile(np.arange(each), size)
+    z, rows = np.repeat(np.eye(size), each, axis=1), np.repeat(row, each, axis=1)
+    mean, variance = prediction(terms, population.mean, z, rows, groups, population)
+    # About the first node, so that the squares do not cancel.
+    off = mean - mean[0]
+    centre = (mean[0] + off.mean(0)).reshape(size, each) + at_zero[:, None]
+    return centre, np.sqrt(variance.mean(0) + off.var(0)).reshape(size, each)

@@ -11,7 +11,7 @@ import pandas as pd
 from radon_numpyro.data.checks import plural
 from radon_numpyro.report import figures
 from radon_numpyro.report.html import Html, element, section, table
-from radon_numpyro.report.terms import Term, terms
+from radon_numpyro.report.terms import Term, coefficient, terms
 from radon_numpyro.report.words import ends, middle, name, percent, short, stated
 from radon_numpyro.results.estimates import Estimate, Numbers
 from radon_numpyro.results.prediction import predict_at
@@ -56,7 +56,8 @@ def groups(numbers: Numbers) -> Html | None:
     if not numbers.has_draws:
         caption.append(" The fit kept means and sds of these; the intervals are those of Normals.")
     intercept = ["intercept"] if design.intercept_varies else []
-    headings = ["group", "rows", *intercept, *(["slope of ", name(x)] for x in predictors)]
+    slopes = [coefficient(terms(numbers), x) for x in predictors]
+    headings = ["group", "rows", *intercept, *slopes]
     content: list[Any] = []
     if numbers.model.population and figures.has_shrinkage(numbers):
         content.append(_shrinkage(numbers))
@@ -98,7 +99,8 @@ def predictions(numbers: Numbers) -> Html | None:
         predict_at(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
         for kind in ("mean", "outcome")
     )
-    plain = [x for x, term in known.items() if not term.is_interaction]
+    # The first takes two values in these rows.
+    plain = [x for k, (x, term) in enumerate(known.items()) if term.is_measured or not k]
     predictors = plain[:SHOWN_PREDICTORS]
     rows, sds = [], numbers.columns["sd"]
     for i in range(len(frame)):
@@ -117,6 +119,8 @@ def predictions(numbers: Numbers) -> Html | None:
         *of_row,
         ".",
     ]
+    if any(term.contrast or term.curve for term in known.values()):
+        caption.append(" Contrasts and curves are at the means of their columns.")
     headings = ["group", *map(name, predictors), "line", "new row"]
     content: list[Any] = [table(caption, headings, rows, label="Predictions")]
     drawable = numbers.has_rows and numbers.has_draws and figures.axis_of_lines(numbers) is not None
@@ -142,9 +146,22 @@ def _follow(
             frame[x] = [
                 v if g is None else means[code[g], k] for v, g in zip(frame[x], labels, strict=True)
             ]
+    _choose_levels(numbers, known, frame)
     for x, term in known.items():
         if term.is_interaction:
             frame[x] = frame[list(term.factors)].prod(axis=1)
+
+
+def _choose_levels(numbers: Numbers, known: Mapping[str, Term], frame: pd.DataFrame) -> None:
+    """Give each row one level of a category of which each level has a column, a frequent one."""
+    first, share = next(iter(known), None), numbers.columns["mean"]
+    whole = [t for t in known.values() if t.every_level or t.every_level_by_group]
+    for category in dict.fromkeys(term.category for term in whole):
+        columns = [term.column for term in whole if term.category == category]
+        others = [column for column in columns if column != first]
+        usual = frame[first] == 0 if first in columns else pd.Series(True, frame.index)
+        frame[others] = 0.0
+        frame.loc[usual, share[others].idxmax()] = 1.0
 
 
 def _shrinkage(numbers: Numbers) -> Html:

@@ -25,13 +25,14 @@ from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.data.table_files import (
     INSTALL,
-    header_of,
     is_parquet,
+    layout_of,
     parquet_file,
     read_table,
     suffixes,
     text_of,
 )
+from radon_numpyro.data.text_layout import TextOptions
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # What is read as a number in memory too, where pandas reads it; DuckDB would also take 1_000.
@@ -45,7 +46,11 @@ _COLLECT = "so collect the columns in use first"
 
 
 def load(
-    source: str, columns: Columns | FormulaColumns, *, reduce: bool | None
+    source: str,
+    columns: Columns | FormulaColumns,
+    *,
+    reduce: bool | None,
+    options: TextOptions | None = None,
 ) -> GroupedData | GroupStatistics:
     """Load the rows of a file to be fitted, or their statistics if it is large.
 
@@ -60,6 +65,8 @@ def load(
     reduce
         Whether DuckDB reduces the rows to statistics without holding them in memory. Default:
         from 2 million rows of Parquet or 100 MiB of text on.
+    options
+        What is said about a table of text: its delimiter, decimals, encoding.
 
     Returns
     -------
@@ -77,14 +84,14 @@ def load(
     """
     data: GroupedData | GroupStatistics
     if _is_large(source) if reduce is None else reduce:
-        with _relation(source, columns) as (relation, kinds, notes):
+        with _relation(source, columns, options or TextOptions()) as (relation, kinds, notes):
             try:
                 data = _made(GroupStatistics, relation, columns, kinds)
             except ValueError as error:
                 what = str(error).replace(_COLLECT, "so read the file whole, by --no-reduce")
                 raise ValueError(what) from None
     else:
-        frame, notes = read_table(source, columns)
+        frame, notes = read_table(source, columns, options)
         data = _made(GroupedData, frame, columns, {n: _kind(frame[n]) for n in frame.columns})
     return replace(data, notes=(*data.notes, *notes)) if notes else data
 
@@ -150,7 +157,7 @@ def _is_large(source: str) -> bool:
 
 @contextmanager
 def _relation(
-    source: str, columns: Columns | FormulaColumns
+    source: str, columns: Columns | FormulaColumns, options: TextOptions
 ) -> Iterator[tuple[Any, dict[str, str], tuple[str, ...]]]:
     """The columns in use as a relation of DuckDB, what each holds, and what to know about it."""
     if source == "-":
@@ -184,17 +191,30 @@ def _relation(
                 kinds = {name: _KINDS.get(types[name].partition("(")[0], NUMBER) for name in used}
                 projected = [_quoted(name) for name in used]
             else:
-                with text_of(source) as stream:
-                    header, between = header_of(source, stream)
-                columns.among(header)
+                with text_of(source, options) as stream:
+                    layout = layout_of(source, stream, columns, options)
+                    encoding = stream.encoding
+                columns.among(layout.header)
+                changed = options.decimal or options.thousands
+                if not layout.is_plain or changed or not encoding.startswith("utf-8"):
+                    raise ValueError(
+                        f"Expected {source!r} to be plain text in UTF-8 with decimal points, to be "
+                        "reduced by DuckDB; got another: --no-reduce reads it whole"
+                    )
                 relation = connection.read_csv(
-                    source, header=True, delimiter=between, quotechar='"', all_varchar=True
+                    source,
+                    header=True,
+                    delimiter=layout.delimiter,
+                    quotechar='"',
+                    all_varchar=True,
+                    skiprows=layout.above,
                 )
                 used = columns.among(relation.columns)
                 kinds = dict.fromkeys(used, CATEGORY) | columns.kinds
                 if isinstance(columns, FormulaColumns):
-                    found, notes = _kinds_of_texts(relation, columns, columns.undecided(used))
+                    found, said = _kinds_of_texts(relation, columns, columns.undecided(used))
                     kinds |= found
+                    notes = (*layout.notes, *said)
                 projected = [_projection(name, kinds[name]) for name in used]
             yield relation.project(", ".join(projected)), kinds, notes
     except duckdb.Error as error:

@@ -158,3 +158,15 @@ def test_moments_far_from_zero_keep_their_digits():
     np.testing.assert_allclose(found.mean - 1e12, near.mean(0), atol=5e-4)
     assert (found.low < found.mean).all()
     assert (found.mean < found.high).all()
+
+
+@pytest.mark.parametrize("kind", ["eti", "hdi"])
+def test_a_point_is_its_own_interval(kind):
+    """A line without an intercept is 0 where its columns are, in every draw."""
+    rng = np.random.default_rng(0)
+    mean = np.column_stack([np.zeros(50), rng.normal(size=50)])
+    variance = np.column_stack([np.zeros(50), np.full(50, 0.5)])
+    low, high = interval(mean, variance, 0.9, kind)
+    assert low[0] == high[0] == 0.0
+    alone = interval(mean[:, 1:], variance[:, 1:], 0.9, kind)
+    np.testing.assert_array_equal((low[1], high[1]), np.ravel(alone))

@@ -1,6 +1,5 @@
 """Figures of correlated coefficients: each correlation once, and the tilt of the population."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from fits import correlated_fit, sites
@@ -19,24 +18,29 @@ def pair(tree, first, second):
     return found.values.ravel()
 
 
+@pytest.mark.parametrize("draw", [plots.plot_trace, plots.plot_advi_vs_nuts])
+def test_figures_of_chains_have_each_correlation_once(draw):
+    check_panels(draw, correlated_fit("blocks", "marginal"))
+
+
 @pytest.mark.parametrize("name", ["blocks", "three", "levels"])
-def test_every_figure_has_each_correlation_once(name):
+def test_priors_and_posteriors_have_each_correlation_once(name):
+    check_panels(plots.plot_prior_posterior, correlated_fit(name))
+
+
+def check_panels(draw, tree):
     """Panels of constants, or of each pair twice, would say nothing."""
-    tree = correlated_fit(name)
-    expected = [f"correlation[{p}]" for p in read_design(tree).pair_names]
-    for draw in (plots.plot_trace, plots.plot_prior_posterior, plots.plot_advi_vs_nuts):
-        axes = draw(tree)
-        panels = axes[:, 0] if axes.ndim == 2 else axes
-        shown = [ax for ax in panels if ax.get_title(loc="left").startswith("correlation")]
-        found = [ax.get_title(loc="left").partition(" ~ ")[0].partition(", sd")[0] for ax in shown]
-        assert found == expected, draw
-        words = [ax.get_xlabel() for ax in shown]
-        assert all(text.startswith("correlation of ") for text in words)
-        assert len(set(words)) == len(words)
-        for ax in shown:
-            assert -1.0 <= ax.get_xlim()[0] < ax.get_xlim()[1] <= 1.0 or draw is plots.plot_trace
-        axes.ravel()[0].figure.canvas.draw()
-        plt.close("all")
+    axes = draw(tree)
+    panels = axes[:, 0] if axes.ndim == 2 else axes
+    shown = [ax for ax in panels if ax.get_title(loc="left").startswith("correlation")]
+    found = [ax.get_title(loc="left").partition(" ~ ")[0].partition(", sd")[0] for ax in shown]
+    assert found == [f"correlation[{pair}]" for pair in read_design(tree).pair_names]
+    words = [ax.get_xlabel() for ax in shown]
+    assert all(text.startswith("correlation of ") for text in words)
+    assert len(set(words)) == len(words)
+    if draw is not plots.plot_trace:
+        assert all(-1.0 <= ax.get_xlim()[0] < ax.get_xlim()[1] <= 1.0 for ax in shown)
+    axes.ravel()[0].figure.canvas.draw()
 
 
 def test_words_of_pairs():
@@ -71,9 +75,7 @@ def test_forest_of_correlations_has_intervals_on_an_axis_from_minus_1_to_1():
 
 
 def test_forest_of_correlations_that_are_not_there():
-    independent = fit(
-        "y ~ a + (1 | site)", sites(), draws=4, num_warmup=20, num_advi_steps=0, progress_bar=False
-    )
+    independent = fit("y ~ a + (1 | site)", sites(), method="integrate", draws=4)
     with pytest.raises(ValueError, match=r"Expected coefficients that correlate, as in \(x \| gr"):
         plots.plot_forest(independent, "correlation")
 
@@ -81,12 +83,11 @@ def test_forest_of_correlations_that_are_not_there():
 @pytest.fixture(scope="module")
 def pooling():
     """Sites alone, in a correlated and in an independent population; no other columns."""
-    brief = {"draws": 200, "chains": 2, "num_advi_steps": 0, "progress_bar": False}
-    frame = sites()
+    brief = {"draws": 200, "chains": 2, "progress_bar": False}
     correlated, independent = (
-        fit(f"y ~ a + (a {bar} site)", frame, num_warmup=200, **brief) for bar in ("|", "||")
+        fit(f"y ~ a + (a {bar} site)", sites(), method="integrate", **brief) for bar in ("|", "||")
     )
-    alone = fit("y ~ a + (a | site)", frame, model="individual", **brief)
+    alone = fit("y ~ a + (a | site)", sites(), model="individual", num_advi_steps=0, **brief)
     return alone, correlated, independent
 
 

@@ -126,10 +126,8 @@ def test_the_fits_of_the_examples_are_what_the_page_says(formulas, heading, tree
 def test_the_correlated_and_the_independent_fit_differ_as_the_page_says(formulas):
     fits = {name: formulas[name] for name in ("correlated", "independent")}
     table = formulas["compare"](fits, folds=0).table
-    difference, error = -table["elpd_diff"].iloc[1], table["elpd_diff_se"].iloc[1]
-    printed = re.search(r"the difference is (\S+) \(standard error (\S+)\)", FORMULAS).groups()
-    # Between runs of 4000 draws a difference of two scores that are alike varies by a tenth.
-    np.testing.assert_allclose([float(p) for p in printed], [difference, error], atol=0.2)
+    assert "differ by less than 1" in FORMULAS
+    assert -1 < table["elpd_diff"].iloc[1] < 0
 
 
 @pytest.mark.slow

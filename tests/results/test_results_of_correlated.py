@@ -15,17 +15,14 @@ from radon_numpyro.results.fit_reader import read_data, read_design
 from radon_numpyro.results.prediction import predictive_draws
 from radon_numpyro.results.summary import group_table, parameter_table
 
+LEVELS = ["level[high], level[low]", "level[high], level[mid]", "level[low], level[mid]"]
 PAIRS = {
     "pair": ["Intercept, a"],
     "blocks": ["Intercept, a", "b, c"],
     "three": ["Intercept, a", "Intercept, b", "a, b"],
-    "levels": ["level[high], level[low]", "level[high], level[mid]", "level[low], level[mid]"],
+    "levels": LEVELS,
+    "reference": LEVELS,
 }
-# Each fit is compiled, which takes seconds.
-NAMES = [
-    name if name in ("blocks", "levels") else pytest.param(name, marks=pytest.mark.slow)
-    for name in CORRELATED
-]
 
 
 def draws_of(tree):
@@ -42,10 +39,12 @@ def covariances(tree):
     return sd[:, :, None] * draws["correlation"] * sd[:, None, :]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_tables_have_each_correlation_once(name):
+@pytest.mark.parametrize(
+    ("name", "method"), [("blocks", "marginal"), *((name, "integrate") for name in CORRELATED)]
+)
+def test_tables_have_each_correlation_once(name, method):
     """A matrix has each twice, and ones, of which R-hat is not a number."""
-    tree = correlated_fit(name)
+    tree = correlated_fit(name, method)
     diagnosis, design = diagnose(tree), read_design(tree)
     table = parameter_table(tree, diagnosis, 0.9)
     kinds = table.index.str.partition("[").get_level_values(0)
@@ -65,7 +64,7 @@ def test_tables_have_each_correlation_once(name):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CORRELATED)
 def test_lines_of_a_group_not_seen_covary_as_the_formula_says(name):
     """Drawn one coefficient at a time, its lines would be too narrow or too wide everywhere."""
     tree = correlated_fit(name)
@@ -97,7 +96,7 @@ def test_lines_of_a_group_not_seen_covary_as_the_formula_says(name):
     assert (np.abs(table["sd"] ** 2 - between - of_mean) < 6 * of_mean / len(mean) ** 0.5).all()
 
 
-@pytest.mark.parametrize("name", ["blocks", pytest.param("three", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["blocks", "three"])
 def test_a_combination_of_coefficients_in_groups_not_seen(name):
     """The report's sentence of the line at the means has the covariance in it."""
     tree = correlated_fit(name)
@@ -144,19 +143,19 @@ def test_a_correlation_of_which_the_data_say_nothing_is_found():
     """Quantiles of the prior stand in for a posterior that has learnt nothing."""
     tree = correlated_fit("blocks").copy(deep=True)
     checks = diagnose(tree).table
-    assert prior_only(tree, checks) is None
+    assert prior_only(tree, checks) == ()
     prior = (2 * stats.beta(2, 2).ppf((np.arange(800) + 0.5) / 800) - 1).reshape(2, 400)
     for first, second in ((0, 1), (1, 0)):
         tree["posterior"]["correlation"][..., first, second] = prior
-    found = prior_only(tree, checks)
+    (found,) = prior_only(tree, checks)
     assert "nothing of correlation[Intercept, a]" in found.what
     assert "||" in found.advice
 
 
 def test_a_fit_comes_back_from_its_file(tmp_path):
-    for name in ("blocks", "levels"):
-        tree = correlated_fit(name)
-        assert load_fit(save_fit(tree, tmp_path / f"{name}.nc")).identical(tree)
+    for name, method in (("blocks", "marginal"), ("blocks", "integrate"), ("levels", "integrate")):
+        tree = correlated_fit(name, method)
+        assert load_fit(save_fit(tree, tmp_path / f"{name}_{method}.nc")).identical(tree)
 
 
 def spoil_one(value):
