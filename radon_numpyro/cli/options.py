@@ -240,6 +240,7 @@ def load_rows(
     ValueError
         Each row is a group of its own, or as ``load``.
     """
+    from radon_numpyro.data.checks import first_few
     from radon_numpyro.statistics.group_statistics import GroupStatistics
     from radon_numpyro.statistics.loading import load
 
@@ -256,6 +257,9 @@ def load_rows(
     terminal.note(f"{rows} in {groups}{reduced}.")
     for reason, count in data.left_out:
         terminal.note(f"Left out {_counted(count, 'row')}: {reason}.")
+    if data.lost_groups:
+        lost = _counted(len(data.lost_groups), "group")
+        terminal.note(f"Left out {lost} without rows: {first_few(data.lost_groups)}.")
     for name, value in data.centers:
         terminal.note(f"{name} is centred: its 0 is now {value:.10g}, its mean.")
     for note in data.notes:

@@ -67,6 +67,7 @@ class Notation:
         texts = [t for t in column.dropna().unique() if isinstance(t, str)]
         if self.decimal == "." and plain.notna().sum() == column.notna().sum():
             return plain, ()
+        grouped = [text for text in texts if _GROUPED.fullmatch(text.strip())]
         signs = sorted({c for text in texts for c in text if c in CURRENCIES})
         percent = [text for text in texts if text.rstrip().endswith("%")]
         notes: list[str] = []
@@ -78,6 +79,10 @@ class Notation:
         elif percent:
             notes.append(
                 f"{column.name}: read in percent, {percent[0]!r} as {percent[0].strip(' %')}"
+            )
+        if grouped:
+            notes.append(
+                f"{column.name}: {grouped[0]!r} is read as {self.number(grouped[0].strip())}"
             )
         values = {text: self.number(text.strip()) for text in texts}
         if self.decimal == ".":

@@ -314,7 +314,12 @@ class _Text:
                     keep_default_na=False,
                     low_memory=False,
                 )
-            except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+            except pd.errors.ParserWarning:
+                raise self.uneven(
+                    f"more in line {before + 1}: if these are decimal commas, fields need quotes "
+                    "or another delimiter"
+                ) from None
+            except pd.errors.ParserError as error:
                 what = str(error).rpartition("C error: ")[2].strip()
                 what = re.sub(r"(?<=line )\d+", lambda n: str(int(n[0]) + before), what)
                 raise self.uneven(what) from None
