@@ -104,8 +104,11 @@ def _check_size(name: str, given: Mapping[str, Any], what: str) -> None:
             raise ValueError(f"Expected df or knots in {what!r}; got neither")
         return
     if name == "bs":
-        least = given.get("degree", 3) + bool(given.get("intercept", False))
-        why = "the columns of its pieces; ns() takes fewer, and poly() any number"
+        degree = given.get("degree", 3)
+        least = degree + bool(given.get("intercept", False))
+        why = (
+            f"pieces of degree {degree} take so many; ns() takes 2, and a straight line is x itself"
+        )
     else:
         least, why = (1, "") if name == "cc" else (2, "since one is a straight line, x itself")
     if given["df"] < least:

@@ -63,9 +63,7 @@ class ExactResult:
     seed: int
     method: str = "marginal"
     stats: Mapping[str, np.ndarray] = field(default_factory=dict, init=False)
-    coefficients: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(
-        default_factory=dict, init=False
-    )
+    coefficients: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     def attributes(self) -> dict[str, Any]:
         """What a result records of how it was drawn."""

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.report.html import Html, element
-from radon_numpyro.report.terms import Term, at_zero, coefficients, product, terms, variables
+from radon_numpyro.report.terms import (
+    Term,
+    at_zero,
+    coefficients,
+    partners,
+    product,
+    terms,
+    variables,
+)
 from radon_numpyro.report.words import (
     MOST_NAMED,
     ends,
@@ -22,6 +32,9 @@ from radon_numpyro.report.words import (
     percent,
 )
 from radon_numpyro.results.estimates import Estimate, Numbers
+
+# Coefficients that have a sentence of their own.
+MOST_TOLD = 10
 
 
 def question(numbers: Numbers) -> Html:
@@ -40,11 +53,15 @@ def question(numbers: Numbers) -> Html:
         if not design.varies_throughout:
             differ: list[list[Any]] = [["its level"]] if design.intercept_varies else []
             if design.slopes:
-                slopes = "the slopes of " if len(design.slopes) > 1 else "the slope of "
-                differ.append([slopes, listing(design.slopes)])
+                known = terms(numbers)
+                measured = dict.fromkeys(known[x].variable for x in design.slopes)
+                numeric = all(known[x].is_measured and not known[x].category for x in design.slopes)
+                what = "slope" if numeric else "coefficient"
+                slopes = f"the {what}{'s' if len(design.slopes) > 1 else ''} of "
+                differ.append([slopes, listing(list(measured))])
             verb = "do" if len(differ) > 1 or len(design.slopes) > 1 else "does"
-            what = [part for k, one in enumerate(differ) for part in [" and "][: k > 0] + one]
-            end = [f", and how much {verb} ", what, " differ between ", many]
+            told = [part for k, one in enumerate(differ) for part in [" and "][: k > 0] + one]
+            end = [f", and how much {verb} ", told, " differ between ", many]
     elif numbers.model.by_group:
         end = [" in each of ", many, ", every group taken on its own"]
     return element("p", asked, end, "?", class_="question")
@@ -56,16 +73,21 @@ def answer(numbers: Numbers) -> list[Html]:
         return _answer_of_individuals(numbers)
     known, design = terms(numbers), numbers.labels.design
     told = [x for x in known if numbers.model.population or x in design.population]
-    sentences = [element("p", _sentence(numbers, known, x)) for x in told[:MOST_NAMED]]
-    if rest := told[MOST_NAMED:]:
+    # The columns of a curve are told together.
+    together: dict[tuple[str, ...], list[str]] = {}
+    for x in told:
+        together.setdefault(tuple(known[p].curve or p for p in known[x].factors), []).append(x)
+    several = list(together.values())
+    sentences = [element("p", _told(numbers, known, columns)) for columns in several[:MOST_TOLD]]
+    if rest := [x for columns in several[MOST_TOLD:] for x in columns]:
         products = sum(known[x].is_interaction for x in rest)
         which = "all" if products == len(rest) else f"{products}"
-        more = f"The results have {plural(len(rest), 'more coefficient')}"
-        said = f"{more}, {which} of them of interactions." if products else f"{more}."
-        sentences.append(element("p", said))
+        of = f", {which} of them of interactions" if products else ""
+        more = f"The results have {plural(len(rest), 'more coefficient')}{of}: "
+        sentences.append(element("p", more, listing(rest), "."))
     sentences.append(element("p", _level(numbers)))
     sentences += [element("p", said) for said in _correlations(numbers, known)]
-    return [*sentences, element("p", _scatter(numbers))]
+    return [*sentences, element("p", _scatter(numbers)), *_of_transformed(numbers)]
 
 
 def _scatter(numbers: Numbers) -> list[Any]:
@@ -87,12 +109,46 @@ def _scatter(numbers: Numbers) -> list[Any]:
     ]
 
 
+def _of_transformed(numbers: Numbers) -> list[Html]:
+    """A warning that the numbers are not of what was measured, where they are not."""
+    formula = numbers.statistics.formula
+    if not formula or not (stored := ModelFormula.from_json(formula)).is_transformed:
+        return []
+    said: list[Any] = ["All of this is of ", name(stored.measured), ", the outcome of the formula"]
+    if logarithm := re.fullmatch(r"(?:np\.)?log\((\w+)\)", stored.measured):
+        ratio = ": 0.1 more of it is a factor of 1.105 in "
+        said += [ratio, name(logarithm[1])]
+    return [element("p", said, ".")]
+
+
 def _combination(
     numbers: Numbers, weights: Mapping[str, float]
 ) -> tuple[Estimate, Estimate | None]:
     """A combination of coefficients by column: in the average group, and in groups not seen."""
     columns = (INTERCEPT, *numbers.labels.predictors)
     return numbers.of_population(np.array([weights.get(x, 0.0) for x in columns]))
+
+
+def _told(numbers: Numbers, known: Mapping[str, Term], columns: Sequence[str]) -> list[Any]:
+    """A sentence of one column, or of all columns of a curve."""
+    parts, design = [known[part] for part in known[columns[0]].factors], numbers.labels.design
+    curves = [part for part in parts if part.curve]
+    if not curves:
+        return _sentence(numbers, known, columns[0])
+    count = plural(len(columns), "coefficient")
+    read = f": predictions at several values show it, and its {count} say little one by one. "
+    y = name(numbers.labels.outcome)
+    if len(parts) == 1:
+        said: list[Any] = [y, " follows a curve, ", name(curves[0].curve), read]
+        if columns[0] not in design.population:
+            said = ["A curve, ", name(curves[0].curve), ", is 0 on average", read]
+    else:
+        others = [part for part in parts if part is not curves[0]]
+        with_others = product(others) if len(others) > 1 else others[0].shown
+        said = ["The curve ", name(curves[0].curve), " differs with ", *with_others, read]
+    if numbers.model.population and set(columns) & set(design.varying):
+        said.append("Groups differ in it.")
+    return said
 
 
 def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
@@ -167,7 +223,7 @@ def _step(term: Term) -> list[Any]:
         against = [] if term.every_level else [" instead of ", *_against(term)]
         return [name(term.category), " ", name(term.level), *against]
     if term.contrast:
-        return term.shown
+        return [*(["one unit of "] if term.contrast[2] == "poly" else []), *term.shown]
     if term.binary:
         return [name(term.column), " 1 instead of 0"]
     same = ", which all rows of a group share" if term.of_groups else ""
@@ -176,16 +232,13 @@ def _step(term: Term) -> list[Any]:
 
 def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     """Where a comparison is made: a column in an interaction tells of where its partners are 0."""
-    products = [t for t in known.values() if t.is_interaction and x in t.factors]
-    partners = list(dict.fromkeys(p for t in products for p in t.factors if p != x))
-    own = {x, *partners, *(t.column for t in products)}
+    others = partners(known, x)
     # Other levels of a category are 0 where one is compared with the reference.
-    variable = known[x].variable
-    own |= {t.column for t in known.values() if t.of_levels and t.variable == variable}
-    rest = [t for t in known if t not in own]
-    said: list[Any] = [", where ", *at_zero(numbers, partners)] if partners else []
-    said += [" and " if partners else ", ", "other predictors "] if rest else []
-    said += ["are the same" if partners else "being the same"] if rest else []
+    named = {known[t].variable for t in (x, *others)}
+    rest = [t for t in known.values() if not t.is_interaction and t.variable not in named]
+    said: list[Any] = [", where ", *at_zero(numbers, others)] if others else []
+    said += [" and " if others else ", ", "other predictors "] if rest else []
+    said += ["are the same" if others else "being the same"] if rest else []
     shared = known[x].of_groups and not known[x].binary and not known[x].of_levels
     return [*said, ","] if said or shared else []
 
@@ -196,6 +249,10 @@ def _of_slope(term: Term, known: Mapping[str, Term], every_level: bool) -> list[
         return ["the interaction of ", *product([known[part] for part in term.factors])]
     if every_level:
         return ["the level of ", *term.shown]
+    if term.category and not term.every_level:
+        return ["the difference between ", *term.shown, " and ", *_against(term)]
+    if term.contrast and term.contrast[2] == "poly":
+        return term.shown
     return ["the difference of " if term.of_levels else "the slope of ", *term.shown]
 
 
@@ -207,9 +264,7 @@ def _interaction(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[An
     term = known[x]
     parts = sorted((known[part] for part in term.factors), key=lambda t: t.of_levels or t.binary)
     *first, last = parts
-    # A product of these and others tells of where the others are 0.
-    products = [t for t in known.values() if set(term.factors) < set(t.factors)]
-    others = dict.fromkeys(p for t in products for p in t.factors if p not in term.factors)
+    others = partners(known, x)
     where: list[Any] = [*at_zero(numbers, others), " and "] if others else []
     if last.contrast:
         at = ["where ", *where[:-1], ", "] if others else []
@@ -298,8 +353,14 @@ def _correlations(numbers: Numbers, known: Mapping[str, Term]) -> list[list[Any]
     return said
 
 
+def _capital(words: list[Any]) -> list[Any]:
+    """The same words at the beginning of a sentence."""
+    return [words[0].capitalize(), *words[1:]] if isinstance(words[0], str) else words
+
+
 def _answer_of_individuals(numbers: Numbers) -> list[Html]:
     """How many slopes are clear, since there is no population to speak of."""
+    known = terms(numbers)
     found, total = numbers.coefficients, len(numbers.labels.groups)
     said = []
     for k, x in enumerate(numbers.labels.predictors[:MOST_NAMED], start=1):
@@ -307,8 +368,7 @@ def _answer_of_individuals(numbers: Numbers) -> list[Html]:
         said.append(
             element(
                 "p",
-                "The slope of ",
-                name(x),
+                _capital(_of_slope(known[x], known, known[x].every_level)),
                 f" is above zero in {above} of {plural(total, 'group')} (its whole "
                 f"{percent(numbers.prob)} interval), below zero in {below}, and of unsettled "
                 f"direction in the other {total - above - below}.",

@@ -169,9 +169,9 @@ def lines(numbers: Numbers) -> Html:
 
 
 def axis_of_lines(numbers: Numbers) -> int | None:
-    """Position of the first predictor that varies within groups and is no interaction."""
+    """Position of the first predictor that varies within groups and is a number or a category."""
     known = enumerate(terms(numbers).values())
-    fit = [k for k, term in known if not term.of_groups and not term.is_interaction]
+    fit = [k for k, term in known if not term.of_groups and term.is_measured]
     return fit[0] if fit else None
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.report.html import Html, element
-from radon_numpyro.report.terms import at_zero, coefficients, formula, terms
+from radon_numpyro.report.terms import (
+    Term,
+    at_zero,
+    coefficient,
+    coefficients,
+    formula,
+    partners,
+    terms,
+)
 from radon_numpyro.report.words import CAPITAL_SIGMA, MOST_NAMED, listing, name, parameter, symbol
 from radon_numpyro.results.estimates import Numbers
 from radon_numpyro.results.fit_reader import read_centers
@@ -21,11 +30,12 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
         at += [" and " if at else ", where ", name(predictor), f" is {zero:.10g}"]
     if design.fixed and numbers.labels.predictors:
         at = [", where ", *at_zero(numbers, numbers.labels.predictors)]
+    one: list[Any] = ["slope of ", name(x)]
+    where: list[Any] = []
+    if x in numbers.labels.predictors:
+        known = terms(numbers)
+        one, where = coefficient(known, x), _where(numbers, known, x)
     group = "of a group" if design.has_mean_intercept or pooled else "of a group, about 0"
-    if site == "gamma":
-        return _fixed(numbers, x, at)
-    if site == "mu_beta":
-        return [*_of_column(numbers, x), " in the average group"]
     if site == "sigma_beta":
         return ["sd of the ", *coefficients(terms(numbers), x), " between groups"]
     if site == "correlation":
@@ -33,11 +43,22 @@ def meaning(numbers: Numbers, key: str) -> list[Any]:
     words: dict[str, list[Any]] = {
         "mu_alpha": ["intercept of the average group", *at],
         "sigma_alpha": ["sd of the intercepts between groups"],
+        "mu_beta": [*one, " in the average group", *where],
         "alpha": ["intercept", "" if pooled else f" {group}", *at],
-        "beta": ["slope of ", name(x), "" if pooled else " in a group"],
+        "beta": [*one, *([] if pooled else [" in a group"]), *where],
         "eps": ["residual sd: of single rows", *_of_weight(design), " about their line"],
     }
-    return words[site]
+    if site != "gamma":
+        return words[site]
+    alike = "" if not numbers.model.by_group else ", the same in every group"
+    if x == INTERCEPT:
+        return ["intercept", alike, *at]
+    if not x:
+        return ["coefficient of a column", alike]
+    term = known[x]
+    if term.of_groups and term.is_measured and not term.category and numbers.model.by_group:
+        alike = ", a predictor of groups"
+    return [*one, alike, *where]
 
 
 def _pair(numbers: Numbers, pair: str) -> list[Any]:
@@ -53,34 +74,10 @@ def _of_weight(design: Design) -> list[Any]:
     return [" of weight 1 (", name(design.weights), ")"] if design.weights else []
 
 
-def _fixed(numbers: Numbers, x: str, at: list[Any]) -> list[Any]:
-    """What a coefficient is that all groups share."""
-    alike = "" if not numbers.model.by_group else ", the same in every group"
-    if x == INTERCEPT:
-        return ["intercept", alike, *at]
-    if not x:
-        return ["coefficient of a column", alike]
-    term = terms(numbers)[x]
-    plain = not (term.is_interaction or term.of_levels)
-    if plain and term.of_groups and numbers.model.by_group:
-        alike = ", a predictor of groups"
-    return [*_of_column(numbers, x), alike]
-
-
-def _of_column(numbers: Numbers, x: str) -> list[Any]:
-    """What the coefficient of a column is."""
-    known = terms(numbers)
-    term = known[x]
-    if term.is_interaction:
-        parts: list[Any] = []
-        for k, factor in enumerate(term.factors):
-            parts += [" by " if k else "", *known[factor].shown]
-        return ["interaction, ", *parts]
-    if term.contrast:
-        return term.shown
-    if term.category and term.every_level:
-        return ["level of ", *term.shown]
-    return [*term.shown, f" instead of {term.against}"] if term.category else ["slope of ", name(x)]
+def _where(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
+    """Values of the columns that it differs with."""
+    others = partners(known, x)
+    return [", where ", *at_zero(numbers, others)] if others else []
 
 
 def description(numbers: Numbers) -> list[Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 from radon_numpyro.data.checks import plural
 from radon_numpyro.report import figures
 from radon_numpyro.report.html import Html, element, section, table
-from radon_numpyro.report.terms import Term, terms
+from radon_numpyro.report.terms import Term, coefficient, terms
 from radon_numpyro.report.words import ends, middle, name, percent, short, stated
 from radon_numpyro.results.estimates import Estimate, Numbers
 from radon_numpyro.results.prediction import predict_at
@@ -56,7 +56,8 @@ def groups(numbers: Numbers) -> Html | None:
     if not numbers.has_draws:
         caption.append(" The fit kept means and sds of these; the intervals are those of Normals.")
     intercept = ["intercept"] if design.intercept_varies else []
-    headings = ["group", "rows", *intercept, *(["slope of ", name(x)] for x in predictors)]
+    slopes = [coefficient(terms(numbers), x) for x in predictors]
+    headings = ["group", "rows", *intercept, *slopes]
     content: list[Any] = []
     if numbers.model.population and figures.has_shrinkage(numbers):
         content.append(_shrinkage(numbers))
@@ -98,7 +99,8 @@ def predictions(numbers: Numbers) -> Html | None:
         predict_at(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
         for kind in ("mean", "outcome")
     )
-    plain = [x for x, term in known.items() if not term.is_interaction]
+    # The first takes two values in these rows.
+    plain = [x for k, (x, term) in enumerate(known.items()) if term.is_measured or not k]
     predictors = plain[:SHOWN_PREDICTORS]
     rows, sds = [], numbers.columns["sd"]
     for i in range(len(frame)):
@@ -117,6 +119,8 @@ def predictions(numbers: Numbers) -> Html | None:
         *of_row,
         ".",
     ]
+    if any(term.contrast or term.curve for term in known.values()):
+        caption.append(" Contrasts and curves are at the means of their columns.")
     headings = ["group", *map(name, predictors), "line", "new row"]
     content: list[Any] = [table(caption, headings, rows, label="Predictions")]
     drawable = numbers.has_rows and numbers.has_draws and figures.axis_of_lines(numbers) is not None

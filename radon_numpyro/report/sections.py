@@ -297,4 +297,6 @@ def _role(term: Term) -> str:
         return "level of a category"
     if term.contrast:
         return "contrast of levels"
+    if term.curve:
+        return "part of a curve"
     return "predictor of groups" if term.of_groups else "predictor"

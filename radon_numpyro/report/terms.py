@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from radon_numpyro.data.basis_columns import BASES
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.report.words import name
 from radon_numpyro.results.column_names import factors, level
@@ -33,6 +36,11 @@ class Term:
     contrast
         Variable, code and kind, such as ``("C(c, contr.sum)", "S.a", "sum")``, where it codes
         levels by contrasts other than treatment; else empty.
+    divisor
+        What the difference that a contrast compares is divided by to give the coefficient.
+    curve
+        Polynomial or spline, such as ``"ns(x, 3)"``, that it is one of several columns of; else
+        empty.
     reference
         Level that the others are compared with, where the fit says which; else empty.
     every_level, every_level_by_group
@@ -49,6 +57,8 @@ class Term:
     category: str
     level: str
     contrast: tuple[str, ...]
+    divisor: int
+    curve: str
     reference: str
     every_level: bool
     every_level_by_group: bool
@@ -58,7 +68,8 @@ class Term:
     @property
     def variable(self) -> str:
         """What the user measured."""
-        return self.category or (self.contrast[0] if self.contrast else self.column)
+        coded = self.contrast[0] if self.contrast else self.curve
+        return self.category or coded or self.column
 
     @property
     def of_levels(self) -> bool:
@@ -76,10 +87,16 @@ class Term:
         return self.reference or "its reference level"
 
     @property
+    def is_measured(self) -> bool:
+        """Whether its values are those of a variable, and no code of one."""
+        return not (self.is_interaction or self.contrast or self.curve)
+
+    @property
     def shown(self) -> list[Any]:
         """Its name, a level behind its variable; what is compared, of other contrasts."""
         if self.contrast:
-            return _contrast_words(*self.contrast)
+            variable, code, kind = self.contrast
+            return _contrast_words(variable, code, kind, self.divisor)
         return (
             [name(self.category), " ", name(self.level)] if self.category else [name(self.column)]
         )
@@ -109,12 +126,15 @@ def terms(numbers: Numbers) -> dict[str, Term]:
     for k, x in enumerate(names):
         parts, (category, of) = factors(x, names), levels[x] or ("", "")
         whole = len(parts) == 1 and bool(category)
+        contrast = () if whole or len(parts) > 1 else _contrast(notes, x)
         made[x] = Term(
             x,
             parts,
             category if whole else "",
             of if whole else "",
-            () if whole or len(parts) > 1 else _contrast(notes, x),
+            contrast,
+            _divisor(numbers.statistics.formula, contrast),
+            "" if len(parts) > 1 or not numbers.statistics.formula else _curve(x),
             _reference(notes, category),
             whole and category in population,
             whole and category in by_group,
@@ -145,14 +165,55 @@ def _contrast(notes: tuple[str, ...], column: str) -> tuple[str, ...]:
     return ()
 
 
-def _contrast_words(variable: str, code: str, kind: str) -> list[Any]:
+def _divisor(formula: str, contrast: tuple[str, ...]) -> int:
+    """Number of the level, for Helmert's contrasts as R has them: 2 of b against a, 3 of c."""
+    if not contrast or contrast[2] != "helmert":
+        return 1
+    variable, code, _ = contrast
+    levels = json.loads(formula)["state"][f"levels of {variable}"]
+    return int(levels.index(code.removeprefix("H."))) + 1
+
+
+def _curve(column: str) -> str:
+    """Polynomial or spline of a column such as ``ns(x, 3)[2]``."""
+    found = re.fullmatch(rf"((?:{'|'.join(BASES)})\(.*\))\[\d+\]", column, re.DOTALL)
+    return found[1] if found else ""
+
+
+def _contrast_words(variable: str, code: str, kind: str, divisor: int) -> list[Any]:
     """What a contrast compares."""
     if kind == "poly":
         degrees = {".L": "linear", ".Q": "quadratic", ".C": "cubic"}
         shape = degrees.get(code, f"degree {code.removeprefix('^')}")
         return [f"the {shape} trend over the levels of ", name(variable)]
     against = "its levels" if kind == "sum" else "the levels before it"
-    return [name(variable), " ", name(code[2:]), f" against the mean of {against}"]
+    share = f" (their difference divided by {divisor})" if divisor > 1 else ""
+    return [name(variable), " ", name(code[2:]), f" against the mean of {against}{share}"]
+
+
+def coefficient(known: Mapping[str, Term], x: str) -> list[Any]:
+    """What the coefficient of a column compares.
+
+    Parameters
+    ----------
+    known
+        From :func:`terms`.
+    x
+        Name of a column.
+    """
+    term = known[x]
+    if term.is_interaction:
+        parts: list[Any] = []
+        for k, factor in enumerate(term.factors):
+            parts += [" by " if k else "", *known[factor].shown]
+        return ["interaction, ", *parts]
+    if term.curve:
+        return ["coefficient of ", name(x)]
+    if term.category and not term.every_level:
+        return [*term.shown, f" instead of {term.against}"]
+    if term.of_levels:
+        return ["level of ", *term.shown] if term.category else term.shown
+    return ["slope of ", name(x)]
 
 
 def coefficients(known: Mapping[str, Term], x: str) -> list[Any]:
@@ -170,6 +231,8 @@ def coefficients(known: Mapping[str, Term], x: str) -> list[Any]:
     term = known[x]
     if term.is_interaction:
         return ["interactions of ", *product([known[part] for part in term.factors])]
+    if term.curve:
+        return ["coefficients of ", name(x)]
     if term.contrast:
         return ["differences of ", *term.shown]
     if term.category:
@@ -196,6 +259,21 @@ def _reference(notes: tuple[str, ...], category: str) -> str:
     return of[0].rpartition(" against ")[2] if category and of else ""
 
 
+def partners(known: Mapping[str, Term], x: str) -> list[str]:
+    """Columns that a coefficient differs with, so that it tells of where these are 0.
+
+    Parameters
+    ----------
+    known
+        The predictors.
+    x
+        Name of one, or of an interaction, which further columns may differ with.
+    """
+    own = set(known[x].factors)
+    products = [t.factors for t in known.values() if own < set(t.factors)]
+    return list(dict.fromkeys(p for product in products for p in product if p not in own))
+
+
 def variables(numbers: Numbers) -> list[str]:
     """What the user measured, once each; an interaction adds nothing to it.
 
@@ -220,10 +298,11 @@ def at_zero(numbers: Numbers, columns: Any) -> list[Any]:
     """
     known, centers = terms(numbers), dict(read_centers(numbers.tree))
     chosen = [known[x] for x in columns if not known[x].is_interaction]
+    curves = list(dict.fromkeys(t.curve for t in chosen if t.curve))
     categories = list(dict.fromkeys(t.category for t in chosen if t.category))
     by_value: dict[float, list[str]] = {}
     for term in chosen:
-        if not term.of_levels:
+        if not term.of_levels and not term.curve:
             by_value.setdefault(centers.get(term.column, 0.0), []).append(term.column)
     said: list[list[Any]] = []
     for value, names in by_value.items():
@@ -235,7 +314,11 @@ def at_zero(numbers: Numbers, columns: Any) -> list[Any]:
         said.append([joined(unnamed), f" {verb}"])
     # All contrasts are 0 at the mean of the levels.
     contrasts = dict.fromkeys(t.contrast[0] for t in chosen if t.contrast)
-    said += [[name(x), " is at the mean of its levels"] for x in contrasts]
+    if contrasts:
+        several = len(contrasts) > 1
+        verb = " are at the means of their levels" if several else " is at the mean of its levels"
+        said.append([joined(list(contrasts)), verb])
+    said += [["the columns of ", name(x), " are 0"] for x in curves]
     between = [" and " if k == len(said) - 1 else ", " for k in range(len(said))]
     return [part for k, one in enumerate(said) for part in ([between[k]] if k else []) + one]
 

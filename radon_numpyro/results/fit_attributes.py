@@ -54,15 +54,22 @@ def check_attributes(tree: xr.DataTree, name: str) -> Labels:
     """
     texts = {"/": ["model", "outcome", "group", "predictors", "priors", "method"]}
     numbers = {"/": ["complete"]}
+    floats: dict[str, list[str]] = {}
     if tree.attrs.get("method") != INTEGRATE:
         texts["/advi"], numbers["/advi"] = ["verdict", "reason"], ["converged"]
     if "/nodes" in tree.groups:
         texts["/nodes"], numbers["/nodes"] = ["verdict"], ["reliable"]
+        floats["/nodes"] = ["ess", "khat", "log_evidence", "log_evidence_error"]
     if "/sample_stats" in tree.groups:
         numbers["/"].append("max_tree_depth")
     if "/observed_data" in tree.groups:
         texts["/"] += ["left_out", "data_fingerprint"]
-    for attributes, types, kind in ((texts, str, "text"), (numbers, int | np.integer, "a number")):
+    wanted: list[tuple[dict[str, list[str]], Any, str]] = [
+        (texts, str, "text"),
+        (numbers, int | np.integer, "a number"),
+        (floats, float, "a real number"),
+    ]
+    for attributes, types, kind in wanted:
         for path, keys in attributes.items():
             check_group(tree, name, path)
             for key in keys:

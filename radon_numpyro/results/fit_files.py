@@ -214,7 +214,8 @@ def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable
     if not integrated:
         table["/advi/trace"] = {"elbo": Variable(("step",), least=None)}
     elif not model.eps_by_group and least:
-        scales = {s: Variable(("node", *sites[s]), least=least[s]) for s in least}
+        names = [*least, *("correlation",) * ("correlation" in sites)]
+        scales = {s: Variable(("node", *sites[s]), least=least.get(s, -np.inf)) for s in names}
         table["/nodes"] = {"weight": Variable(("node",), least=0.0), **scales}
     for part in _MOMENTS:
         if not integrated:

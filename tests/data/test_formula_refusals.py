@@ -168,7 +168,10 @@ def test_a_category_with_too_many_levels_or_cells_is_refused():
         ("y | weights(x) ~ (1 | g)", "by weights= or --weights"),
         ("~ x + (1 | g)", "Expected an outcome left of ~; got none in '~ x + (1 | g)'"),
         ("y ~ ", "Expected terms right of ~; got none in 'y ~'"),
-        ("y ~ bs(x, df = 1) + (1 | g)", "df of at least 3 in 'bs(x, df = 1)'; got 1: the columns"),
+        (
+            "y ~ bs(x, df = 1) + (1 | g)",
+            "df of at least 3 in 'bs(x, df = 1)'; got 1: pieces of degree 3",
+        ),
         ("y ~ bs(x, 3, intercept = TRUE) + (1 | g)", "df of at least 4 in "),
         (
             "y ~ ns(x, 1) + (1 | g)",

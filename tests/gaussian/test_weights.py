@@ -146,7 +146,7 @@ def test_groups_of_one_design_are_those_of_one_size_and_weight(x64):
         np.testing.assert_allclose(found.log_density, expected.log_density, rtol=1e-12)
 
 
-def test_weights_twice_as_large_double_the_residual_precision_and_change_nothing_else(x64):
+def test_weights_twice_as_large_double_the_residual_variance_and_change_nothing_else(x64):
     """log p(y | sd, eps; w) is log p(y | sd, sqrt(2) eps; 2 w), for every sd and eps."""
     data = weighted(simulated(7, 4))
     double = replace(data, weights=2.0 * data.weights)

@@ -138,7 +138,7 @@ def test_the_guide_starts_with_the_sites_of_the_model(by, model):
     assert all(np.isfinite(values).all() for values in guide.means.values())
 
 
-def test_weights_twice_as_large_double_the_residual_precision_in_the_posterior():
+def test_weights_twice_as_large_double_the_residual_variance_in_the_posterior():
     """Under flat priors, which do not know the unit of eps; and nothing else changes."""
     data = weighted(simulated(12, 6))
     double = replace(data, weights=2.0 * data.weights)

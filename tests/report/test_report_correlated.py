@@ -1,10 +1,11 @@
 """Pages about correlated coefficients: their joint distribution, priors and answers in words."""
 
 import re
+from functools import cache
 
 import numpy as np
 import pytest
-from fits import CORRELATED, correlated_fit
+from fits import correlated_fit
 from scipy import stats
 from test_report_designs import text_of
 
@@ -25,11 +26,10 @@ LETTERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def texts():
+@cache
+def page(name):
     """What a reader sees, Greek letters by their names."""
-    pages = {name: text_of(html_report(correlated_fit(name))) for name in CORRELATED}
-    return {name: text.translate(str.maketrans(LETTERS)) for name, text in pages.items()}
+    return text_of(html_report(correlated_fit(name))).translate(str.maketrans(LETTERS))
 
 
 SENTENCES = {
@@ -76,19 +76,19 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize("name", SENTENCES)
-def test_the_page_says_how_coefficients_vary_together(texts, name):
+def test_the_page_says_how_coefficients_vary_together(name):
     """A reader who knows no notation learns what correlates, and in which direction."""
     for sentence in SENTENCES[name]:
-        assert sentence in texts[name], texts[name]
-    assert "There is no figure" not in texts[name]
+        assert sentence in page(name), page(name)
+    assert "There is no figure" not in page(name)
     size = 2 if name in ("pair", "blocks") else 3
     within = f"{2 * stats.beta(1 + size / 2, 1 + size / 2).ppf(0.95) - 1:.2f}"
-    assert f"LKJ(2) 90 % between -{within} and {within}" in texts[name]
+    assert f"LKJ(2) 90 % between -{within} and {within}" in page(name)
 
 
-def test_a_correlation_whose_sign_is_open_is_said_to_be(texts):
+def test_a_correlation_whose_sign_is_open_is_said_to_be():
     """Nobody may read a direction out of an interval that holds both."""
-    open_signs = texts["three"].count("the data do not settle of which sign")
+    open_signs = page("three").count("the data do not settle of which sign")
     tree = correlated_fit("three")
     matrix = tree["posterior"]["correlation"]
     ends = matrix.quantile((0.05, 0.95), dim=("chain", "draw")).values
@@ -96,7 +96,7 @@ def test_a_correlation_whose_sign_is_open_is_said_to_be(texts):
     assert 0 < expected == open_signs
 
 
-def test_two_levels_of_a_group_differ_with_the_deviations_of_both(texts):
+def test_two_levels_of_a_group_differ_with_the_deviations_of_both():
     """Half of what the model expects of the difference would come from the reference level."""
     tree = correlated_fit("reference")
     posterior = tree["posterior"].to_dataset()
@@ -109,6 +109,6 @@ def test_two_levels_of_a_group_differ_with_the_deviations_of_both(texts):
         r"level low instead of high goes .*? Groups differ in the difference of level low : the "
         r"model expects 90 % of groups like these between (\S+) and (\S+)\."
     )
-    ends = [float(end) for end in re.search(pattern, texts["reference"]).groups()]
+    ends = [float(end) for end in re.search(pattern, page("reference")).groups()]
     below = [stats.norm.cdf((end - mean) / np.sqrt(variance)).mean() for end in ends]
     np.testing.assert_allclose(below, [0.05, 0.95], atol=0.01)

@@ -85,19 +85,28 @@ def test_contrasts_and_products_of_three_columns_have_sentences_too(monkeypatch)
             "track": rng.choice(["p", "q", "r"], size),
             "form": rng.choice(["1st", "2nd", "3rd"], size),
             "town": rng.choice(["a", "b", "c"], size),
-            "score": rng.lognormal(size=size),
         }
     )
+    town = rows["town"].map({"a": 0.0, "b": 1.0, "c": 5.0})
+    rows["score"] = np.exp(town + rng.normal(size=size))
     tree = fit(
         "log(score) ~ ses * sex * C(track, contr.sum) + C(form, contr.poly)"
         " + C(town, contr.helmert) + (1 + ses || school)",
         rows,
-        **BRIEF,
+        method="integrate",
+        draws=200,
     )
     text = text_of(html_report(tree))
-    assert "The results have 10 more coefficients, 7 of them of interactions." in text
+    assert (
+        "The results have 5 more coefficients, all of them of interactions: "
+        "ses:C(track, contr.sum)[S.q] , sex[male]:C(track, contr.sum)[S.p] , "
+    ) in text
     assert "Predictions of log(score) with 90" in text
-    monkeypatch.setattr("radon_numpyro.report.answers.MOST_NAMED", 20)
+    assert "All of this is of log(score) , the outcome of the formula: 0.1 more of it is" in text
+    # Of level c, 5, against the mean of a and b, 0.5, as R has it.
+    helmert = tree["posterior"]["gamma"].sel(fixed="C(town, contr.helmert)[H.c]")
+    assert 3 * float(helmert.mean()) == pytest.approx(4.5, abs=4 * 3 * float(helmert.std()))
+    monkeypatch.setattr("radon_numpyro.report.answers.MOST_TOLD", 20)
     text = text_of(html_report(tree))
     sum_p = "C(track, contr.sum) p against the mean of its levels"
     for sentence in (
@@ -105,9 +114,11 @@ def test_contrasts_and_products_of_three_columns_have_sentences_too(monkeypatch)
         "where sex is female and C(track, contr.sum) is at the mean of its levels and other "
         "predictors are the same, goes with a difference of",
         f"In every group alike, {sum_p}, where ses is 0 and sex is female and other predictors",
-        "In every group alike, the linear trend over the levels of C(form, contr.poly) , other",
+        "In every group alike, one unit of the linear trend over the levels of C(form, contr.poly) "
+        ", other predictors being the same, goes with a difference of",
         "the quadratic trend over the levels of C(form, contr.poly) ",
-        "C(town, contr.helmert) c against the mean of the levels before it, other predictors",
+        "C(town, contr.helmert) c against the mean of the levels before it (their difference "
+        "divided by 3), other predictors being the same, goes with",
         "where C(track, contr.sum) is at the mean of its levels and sex is male instead of female "
         ", the slope of ses differs by",
         f"where sex is female , with {sum_p}, the slope of ses differs by",
@@ -116,6 +127,58 @@ def test_contrasts_and_products_of_three_columns_have_sentences_too(monkeypatch)
         assert sentence in text, sentence
     assert "S.p 1 instead" not in text
     assert "more coefficient" not in text
+
+
+@pytest.fixture(scope="module")
+def curves():
+    """Pupils of whom a curve in their age and what goes with their sex differ between schools."""
+    rng = np.random.default_rng(5)
+    size = 400
+    rows = pd.DataFrame(
+        {
+            "school": np.arange(size) % 10,
+            "age": rng.uniform(8.0, 18.0, size),
+            "sex": rng.choice(["female", "male"], size),
+        }
+    )
+    rows["score"] = np.sin(rows["age"]) + rng.normal(size=size) + (rows["school"] - 4.5) / 3
+    formula = "I(score^2) ~ ns(age, 3) * sex + (1 + sex + poly(age, 2) || school)"
+    return fit(formula, rows, method="integrate", draws=200)
+
+
+def test_the_columns_of_a_curve_are_told_together(curves):
+    """One by one they say nothing: none of them differs while the others stay the same."""
+    text = text_of(html_report(curves))
+    for sentence in (
+        "How does I(score^2) vary with sex , poly(age, 2) and ns(age, 3) , and how much do "
+        "its level and the coefficients of sex and poly(age, 2) differ between 10 groups",
+        "group rows intercept sex male instead of female coefficient of poly(age, 2)[1]",
+        "I(score^2) follows a curve, ns(age, 3) : predictions at several values show it, and its 3 "
+        "coefficients say little one by one.",
+        "The curve ns(age, 3) differs with sex male : predictions at several values show it",
+        "A curve, poly(age, 2) , is 0 on average: predictions at several values show it, and its 2 "
+        "coefficients say little one by one. Groups differ in it.",
+        "Groups differ in the difference between sex male and female : the model expects",
+        "sex male instead of female in the average group, where the columns of ns(age, 3) are 0",
+        "sd of the differences of sex male between groups",
+        "All of this is of I(score^2) , the outcome of the formula.",
+        "I(score^2) ~ 1 + ns(age, 3) + sex + ns(age, 3):sex + (1 + sex + poly(age, 2) || school )",
+        "Contrasts and curves are at the means of their columns.",
+    ):
+        assert sentence in text, sentence
+    assert "one unit more of" not in text
+
+
+def test_predictions_are_for_rows_of_one_level_each():
+    """No row is of no level, for which such a model would predict 0 without any doubt."""
+    rng = np.random.default_rng(8)
+    rows = pd.DataFrame({"school": np.arange(120) % 8, "form": rng.choice(list("abb"), 120)})
+    rows["score"] = 5.0 + (rows["form"] == "b") + rng.normal(size=120)
+    tree = fit("score ~ 0 + form + (0 + form || school)", rows, method="integrate", draws=200)
+    text = text_of(html_report(tree))
+    found = re.search(r"form\[a\] form\[b\] line new row a new group 0 1 (\S+)", text)
+    assert float(found[1]) == pytest.approx(6.0, abs=0.6)
+    assert float(re.search(r"a new group 1 0 (\S+)", text)[1]) == pytest.approx(5.0, abs=0.6)
 
 
 def test_the_cells_of_a_table_are_levels_of_neither_category():

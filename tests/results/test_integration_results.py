@@ -55,6 +55,7 @@ def test_a_fit_of_statistics_alone_has_it_too(tmp_path):
         (lambda tree: tree.__delitem__("nodes"), r"got no group /nodes"),
         (lambda tree: tree["nodes"].attrs.update(reliable="yes"), r"reliable of /nodes .* number"),
         (lambda tree: tree["nodes"].attrs.pop("verdict"), r"verdict of /nodes .* text"),
+        (lambda tree: tree["nodes"].attrs.update(khat="0.1"), r"khat of /nodes .* a real number"),
     ],
 )
 def test_a_damaged_file_is_refused(hierarchical, damage, message, tmp_path):
