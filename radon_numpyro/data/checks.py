@@ -72,7 +72,7 @@ def storable(name: str, argument: str) -> None:
 def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
     """Turn a column into finite float64 numbers or say which rows are in the way."""
     if holds_numbers(column):
-        column = column.astype("float64")
+        column = column.where(column.notna(), np.nan).astype("float64")
     dtype, where = column.dtype, f"column {column.name!r} ({argument})"
     if is_object_dtype(dtype) or isinstance(dtype, pd.StringDtype):
         text = pd.to_numeric(column.astype("str"), errors="coerce").isna().to_numpy()

@@ -17,13 +17,13 @@ from radon_numpyro.data.text_layout import TextOptions
 
 ERRORS = ("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!")
 CURRENCIES = "$€£¥₹"
-_MINUS = re.compile("^([" + CURRENCIES + "]?)[\u2212\u2013](?=[" + CURRENCIES + r"]?\s*[\d.,])")
+_MINUS = re.compile("^([" + CURRENCIES + "]?)[\u2212\u2013](?=[" + CURRENCIES + r"]?\s*[0-9.,])")
 _CURRENCY = re.compile(f"^([+-]?)[{CURRENCIES}]\\s*|\\s*[{CURRENCIES}]$")
-_GROUPED = re.compile("[+-]?\\d{1,3}(?:[ '\u2019\u00a0\u2009\u202f]\\d{3})+(?!\\d).*")
+_GROUPED = re.compile("[+-]?[0-9]{1,3}(?:[ '\u2019\u00a0\u2009\u202f][0-9]{3})+(?![0-9]).*")
 _GAPS = re.compile("[ '\u2019\u00a0\u2009\u202f]")
-_EXPONENT = r"(?:[eE][+-]?\d+)?"
+_EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 # Digits with points and commas in them, whatever they mean.
-LIKE_NUMBER = re.compile(r"[+-]?(?:\d[\d.,]*|[.,]\d+)" + _EXPONENT)
+LIKE_NUMBER = re.compile(r"[+-]?(?:[0-9][0-9.,]*|[.,][0-9]+)" + _EXPONENT)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Notation:
         bare = _bare(text.rstrip("%").rstrip())
         d, t = re.escape(self.decimal), re.escape(self.thousands)
         if not re.fullmatch(
-            rf"[+-]?(?:(?:\d{{1,3}}(?:{t}\d{{3}})+|\d+)(?:{d}\d*)?|{d}\d+){_EXPONENT}", bare
+            rf"[+-]?(?:(?:[0-9]{{1,3}}(?:{t}[0-9]{{3}})+|[0-9]+)(?:{d}[0-9]*)?|{d}[0-9]+){_EXPONENT}",
+            bare,
         ):
             return float("nan")
         return float(bare.replace(self.thousands, "").replace(self.decimal, "."))
@@ -177,8 +178,8 @@ def _decimal_of(bare: str) -> str:
     for decimal, thousands in ((".", ","), (",", ".")):
         t = re.escape(thousands)
         # Thousands twice, or thousands before decimals.
-        if re.fullmatch(rf"\d{{1,3}}(?:{t}\d{{3}}){{2,}}", digits) or re.fullmatch(
-            rf"\d{{1,3}}(?:{t}\d{{3}})+{re.escape(decimal)}\d*", digits
+        if re.fullmatch(rf"[0-9]{{1,3}}(?:{t}[0-9]{{3}}){{2,}}", digits) or re.fullmatch(
+            rf"[0-9]{{1,3}}(?:{t}[0-9]{{3}})+{re.escape(decimal)}[0-9]*", digits
         ):
             return decimal
     for decimal in ".,":

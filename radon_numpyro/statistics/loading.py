@@ -37,6 +37,10 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # What is read as a number in memory too, where pandas reads it; DuckDB would also take 1_000.
 _NUMBER = r"(?i)\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*|\s*[+-]?inf(inity)?\s*"
+# Digits with commas, signs of currencies or percent, which are read in memory only.
+_OTHER_NUMBER = (
+    r"\s*[-+\x{2212}\x{2013}]?[$€£¥₹]?\s*[0-9][0-9.,''\x{2019}\x{a0}\x{202f}]*\s*[%$€£¥₹]?\s*"
+)
 
 LARGE_BYTES, LARGE_ROWS = 100 * 2**20, 2_000_000
 
@@ -244,14 +248,20 @@ def _kinds_of_texts(
             f"count(*) FILTER ({present} AND {_among(q, (*TRUE, *FALSE))})",
             f"count(*) FILTER ({coded})",
             f"min({q}) FILTER ({present} AND NOT {number})",
+            f"count(*) FILTER ({present} AND regexp_full_match({q}, '{_OTHER_NUMBER}'))",
         ]
     (row,) = relation.aggregate(", ".join(counts)).fetchall()
     kinds: dict[str, str] = {}
     notes: list[str] = []
     for j, name in enumerate(names):
-        values, numbers, truths, coded_rows, example = row[5 * j : 5 * j + 5]
+        values, numbers, truths, coded_rows, example, written = row[6 * j : 6 * j + 6]
         kinds[name] = kind_of(values, numbers, 0 if coded_rows else truths)
         if kinds[name] == CATEGORY:
+            if written > max(numbers, values / 2):
+                raise ValueError(
+                    f"Expected column {name!r} to hold numbers with decimal points alone, to be "
+                    f"reduced by DuckDB; got {example!r}: --no-reduce reads the file whole"
+                )
             notes += kind_notes(name, values, numbers, example)
     return kinds, tuple(notes)
 
