@@ -72,9 +72,14 @@ class Notation:
         signs = sorted({c for text in texts for c in text if c in CURRENCIES})
         percent = [text for text in texts if text.rstrip().endswith("%")]
         notes: list[str] = []
-        if len(signs) > 1 or (percent and len(percent) < len(texts)):
-            # Units differ within the column: what has a sign is no number of it.
-            texts = [t for t in texts if not any(c in t for c in (*CURRENCIES, "%"))]
+        odd = [*signs, *["%"][: len(percent)]]
+        if odd and (len(odd) > 1 or sum(odd[0] in text for text in texts) < len(texts)):
+            if looks_numeric(texts) > 0.5:
+                raise ValueError(
+                    f"Expected column {column.name!r} to be in one unit; got numbers with and "
+                    f"without {', '.join(odd)}: leave the signs out, in one unit"
+                )
+            texts = [text for text in texts if not any(sign in text for sign in odd)]
         elif signs:
             notes.append(f"{column.name}: the sign {signs[0]} is left out")
         elif percent:

@@ -178,12 +178,13 @@ def text_of(source: str, options: TextOptions) -> Iterator[io.TextIOWrapper]:
         raw = COMPRESSED.get(packed, open)(source, "rb")
     encoding = options.encoding or "utf-8"
     try:
-        head = raw.read(4096)
-        raw.seek(0)
-        _check_text(source, head)
-        encoding = options.encoding or encoding_of(head)
-        with io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
-            yield stream
+        with raw:
+            head = raw.read(4096)
+            raw.seek(0)
+            _check_text(source, head)
+            encoding = options.encoding or encoding_of(head)
+            with io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
+                yield stream
     except UnicodeDecodeError as error:
         given = options.encoding or encoding.removesuffix("-sig").upper()
         bad = error.object[error.start]
