@@ -244,7 +244,12 @@ def load_rows(
     from radon_numpyro.statistics.group_statistics import GroupStatistics
     from radon_numpyro.statistics.loading import load
 
-    data = load(file, used, reduce=reduce, options=text)
+    try:
+        data = load(file, used, reduce=reduce, options=text)
+    except ValueError as error:
+        if used.drop_missing or not str(error).endswith(" missing"):
+            raise
+        raise ValueError(f"{error}: fill in, or leave out by --drop-missing") from None
     reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
     rows, groups = _counted(data.num_rows, "row"), _counted(data.num_groups, "group")
     single_rows = single_rows or data.labels.design.known_errors
