@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="CSV, TSV or Parquet; - is CSV on standard input.")
+    str,
+    typer.Argument(metavar="FILE", help="CSV, TSV, Parquet or .dta; - is CSV on standard input."),
 ]
 Fit = Annotated[str, typer.Argument(metavar="FIT", help="fit.nc, as the command fit writes it.")]
 Formula = Annotated[

@@ -26,6 +26,7 @@ from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.data.table_files import (
     INSTALL,
     is_parquet,
+    is_stata,
     layout_of,
     parquet_file,
     read_table,
@@ -61,7 +62,7 @@ def load(
     Parameters
     ----------
     source
-        Path of a CSV, TSV or Parquet file, or ``-`` for CSV on standard input.
+        Path of a CSV, TSV, Parquet or Stata file, or ``-`` for CSV on standard input.
     columns
         What to take, by names or by a formula. A column of text that a formula names holds numbers
         if all its fields are numbers, blank, or codes for missing values; truth values if they are
@@ -156,7 +157,9 @@ def _code(name: str, code: str, kind: str) -> str | bool | int | float:
 def _is_large(source: str) -> bool:
     if is_parquet(source):
         return bool(parquet_file(source).metadata.num_rows > LARGE_ROWS)
-    return source != "-" and not suffixes(source)[1] and Path(source).stat().st_size > LARGE_BYTES
+    if source == "-" or is_stata(source) or suffixes(source)[1]:
+        return False
+    return Path(source).stat().st_size > LARGE_BYTES
 
 
 @contextmanager
@@ -167,6 +170,8 @@ def _relation(
     if source == "-":
         raise ValueError("Expected a file to be reduced by DuckDB; got standard input")
     parquet = is_parquet(source)
+    if is_stata(source):
+        raise ValueError(f"Expected text or Parquet, to be reduced by DuckDB; got {source!r}")
     try:
         import duckdb
         import pyarrow as pa  # noqa: F401
