@@ -36,7 +36,7 @@ from radon_numpyro.data.checks import (
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.frames import known_frame, to_pandas
-from radon_numpyro.data.labels import Labels, folded, match
+from radon_numpyro.data.labels import Labels, check_spellings, match
 from radon_numpyro.data.row_weights import precision_of
 from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
@@ -304,7 +304,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, kind: str, new_groups: str, formula
             f"Expected column {labels.group!r} to hold groups of the fit; got "
             f"{plural(len(unknown), 'unknown label')}: {'; '.join(hints)}. {advice}"
         )
-    _check_spellings(unknown, labels)
+    check_spellings(unknown, labels)
     group = np.append(known, -1)[codes]
     # Each unknown label is a group, and each row without one.
     newcomer = np.where(codes < 0, len(given) + np.arange(len(codes)), codes)
@@ -317,21 +317,6 @@ def _new_rows(tree: xr.DataTree, frame: Any, kind: str, new_groups: str, formula
         identity=np.where(group < 0, len(labels.groups) + newcomer, group),
         precision=precision_of(rows, labels.design) if kind == "outcome" else None,
     )
-
-
-def _check_spellings(unknown: list[Hashable], labels: Labels) -> None:
-    """Refuse new labels that are known ones in another spelling."""
-    known = {folded(label): label for label in labels.groups} if unknown else {}
-    alike = [
-        f"{name!r} (close: {known[folded(name)]!r})" for name in unknown if folded(name) in known
-    ]
-    if alike:
-        shown = [*alike[:3], *["..."] * (len(alike) > 3)]
-        raise ValueError(
-            f"Expected new labels of {labels.group!r} to differ from known ones by more than case, "
-            f"blanks or the spelling of a number; got {'; '.join(shown)}: write them as the fit "
-            "has them, or rename groups that are new"
-        )
 
 
 def _without_blanks(label: pd.Series, groups: tuple[Hashable, ...]) -> pd.Series:
