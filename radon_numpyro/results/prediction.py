@@ -166,22 +166,19 @@ def _predicted(
     equations = NormalEquations.from_statistics(read_statistics(tree))
 
     # Each distinct row once, and the rows of a group side by side, so that a block has few groups.
-    weighed = [] if rows.precision is None else [rows.precision]
-    distinct = np.column_stack([rows.group, rows.x, *weighed])
+    weights = np.ones(len(rows.x)) if rows.precision is None else rows.precision
+    distinct = np.column_stack([rows.group, weights, rows.x])
     keys, place = np.unique(distinct, axis=0, return_inverse=True)
-    x, group = keys[:, 1 : 1 + rows.x.shape[1]], keys[:, 0].astype(int)
-    weights = keys[:, -1] if weighed else None
+    group, weights, x = keys[:, 0].astype(int), keys[:, 1], keys[:, 2:]
     columns = np.empty((4, len(keys)))
     for block, mean, variance in line_blocks(model, equations, read_priors(tree), scales, x, group):
         if kind == "outcome":
-            weight = None if weights is None else weights[block]
-            variance = variance + residual_variance(model, scales, group[block], weight)
+            variance = variance + residual_variance(model, scales, group[block], weights[block])
         columns[:2, block] = mixture.moments(mean, variance)
         columns[2:, block] = mixture.interval(mean, variance, ci_prob, ci_kind)
 
     columns = columns[:, place]
-    # All but the standard deviation.
-    columns[[0, 2, 3]] += rows.offset
+    columns[[0, 2, 3]] += rows.offset  # not the standard deviation
     named = dict(zip(("mean", "sd", "lower", "upper"), columns, strict=True))
     label = rows.labels.group
     label = f"{label}_group" if label in (*named, "new_group") else label
