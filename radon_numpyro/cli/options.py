@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="CSV, TSV or Parquet; - is CSV on standard input.")
+    str,
+    typer.Argument(metavar="FILE", help="CSV, TSV, Parquet or .dta; - is CSV on standard input."),
 ]
 Fit = Annotated[str, typer.Argument(metavar="FIT", help="fit.nc, as the command fit writes it.")]
 Formula = Annotated[
@@ -240,10 +241,16 @@ def load_rows(
     ValueError
         Each row is a group of its own, or as ``load``.
     """
+    from radon_numpyro.data.checks import first_few
     from radon_numpyro.statistics.group_statistics import GroupStatistics
     from radon_numpyro.statistics.loading import load
 
-    data = load(file, used, reduce=reduce, options=text)
+    try:
+        data = load(file, used, reduce=reduce, options=text)
+    except ValueError as error:
+        if used.drop_missing or not str(error).endswith(" missing"):
+            raise
+        raise ValueError(f"{error}: fill in, or leave out by --drop-missing") from None
     reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
     rows, groups = _counted(data.num_rows, "row"), _counted(data.num_groups, "group")
     single_rows = single_rows or data.labels.design.known_errors
@@ -256,6 +263,9 @@ def load_rows(
     terminal.note(f"{rows} in {groups}{reduced}.")
     for reason, count in data.left_out:
         terminal.note(f"Left out {_counted(count, 'row')}: {reason}.")
+    if data.lost_groups:
+        lost = _counted(len(data.lost_groups), "group")
+        terminal.note(f"Left out {lost} without rows: {first_few(data.lost_groups)}.")
     for name, value in data.centers:
         terminal.note(f"{name} is centred: its 0 is now {value:.10g}, its mean.")
     for note in data.notes:

@@ -1,6 +1,7 @@
 """Checks of a user's table, and the words to refuse it in: "Expected X; got Y"."""
 
 from collections.abc import Hashable, Iterable, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
@@ -70,6 +71,8 @@ def storable(name: str, argument: str) -> None:
 
 def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
     """Turn a column into finite float64 numbers or say which rows are in the way."""
+    if holds_numbers(column):
+        column = column.where(column.notna(), np.nan).astype("float64")
     dtype, where = column.dtype, f"column {column.name!r} ({argument})"
     if is_object_dtype(dtype) or isinstance(dtype, pd.StringDtype):
         text = pd.to_numeric(column.astype("str"), errors="coerce").isna().to_numpy()
@@ -87,6 +90,15 @@ def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
         if bad.any():
             raise ValueError(f"Expected {where} to be finite; got {rows_named(bad, column)} {what}")
     return values
+
+
+def holds_numbers(column: pd.Series) -> bool:
+    """Whether a column of objects holds numbers, as the row of a frame turned round does."""
+    if not is_object_dtype(column.dtype):
+        return False
+    types = {type(value) for value in column.dropna().tolist()}
+    number = (int, float, np.integer, np.floating, Decimal)
+    return bool(types) and all(issubclass(t, number) and t is not bool for t in types)
 
 
 def group_codes(

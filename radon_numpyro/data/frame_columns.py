@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_string_dtype
 
 from radon_numpyro.data.categories import Categories, level_text
-from radon_numpyro.data.checks import first_few, numeric_column, plural, repeated, rows_named
+from radon_numpyro.data.checks import (
+    first_few,
+    holds_numbers,
+    numeric_column,
+    plural,
+    repeated,
+    rows_named,
+)
 
 NUMBER, BOOLEAN, CATEGORY = "number", "boolean", "category"
 
@@ -115,6 +122,8 @@ def _kind(column: pd.Series, where: str) -> str:
     if is_bool_dtype(dtype):
         return BOOLEAN
     if is_numeric_dtype(dtype):
+        return NUMBER
+    if holds_numbers(column):
         return NUMBER
     if is_object_dtype(dtype) or is_string_dtype(dtype):
         present = column.dropna()

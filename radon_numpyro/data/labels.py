@@ -247,4 +247,32 @@ def folded(label: Hashable) -> str:
     return "0" if shortest == "0" else sign + shortest
 
 
+def check_spellings(unknown: Sequence[Hashable], labels: Labels) -> None:
+    """Refuse new labels that are known ones in another spelling.
+
+    Parameters
+    ----------
+    unknown
+        Labels that are not among those of the fit.
+    labels
+        The names of the fit.
+
+    Raises
+    ------
+    ValueError
+        One differs from a known label only as `folded` leaves out.
+    """
+    known = {folded(label): label for label in labels.groups} if unknown else {}
+    alike = [
+        f"{name!r} (close: {known[folded(name)]!r})" for name in unknown if folded(name) in known
+    ]
+    if alike:
+        shown = [*alike[:3], *["..."] * (len(alike) > 3)]
+        raise ValueError(
+            f"Expected new labels of {labels.group!r} to differ from known ones by more than case, "
+            f"blanks or the spelling of a number; got {'; '.join(shown)}: write them as the fit "
+            "has them, or rename groups that are new"
+        )
+
+
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")

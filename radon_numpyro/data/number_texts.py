@@ -17,13 +17,13 @@ from radon_numpyro.data.text_layout import TextOptions
 
 ERRORS = ("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!")
 CURRENCIES = "$€£¥₹"
-_MINUS = re.compile("^([" + CURRENCIES + "]?)[\u2212\u2013](?=[" + CURRENCIES + r"]?\s*[\d.,])")
+_MINUS = re.compile("^([" + CURRENCIES + "]?)[\u2212\u2013](?=[" + CURRENCIES + r"]?\s*[0-9.,])")
 _CURRENCY = re.compile(f"^([+-]?)[{CURRENCIES}]\\s*|\\s*[{CURRENCIES}]$")
-_GROUPED = re.compile("[+-]?\\d{1,3}(?:[ '\u2019\u00a0\u2009\u202f]\\d{3})+(?!\\d).*")
+_GROUPED = re.compile("[+-]?[0-9]{1,3}(?:[ '\u2019\u00a0\u2009\u202f][0-9]{3})+(?![0-9]).*")
 _GAPS = re.compile("[ '\u2019\u00a0\u2009\u202f]")
-_EXPONENT = r"(?:[eE][+-]?\d+)?"
+_EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 # Digits with points and commas in them, whatever they mean.
-LIKE_NUMBER = re.compile(r"[+-]?(?:\d[\d.,]*|[.,]\d+)" + _EXPONENT)
+LIKE_NUMBER = re.compile(r"[+-]?(?:[0-9][0-9.,]*|[.,][0-9]+)" + _EXPONENT)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Notation:
         bare = _bare(text.rstrip("%").rstrip())
         d, t = re.escape(self.decimal), re.escape(self.thousands)
         if not re.fullmatch(
-            rf"[+-]?(?:(?:\d{{1,3}}(?:{t}\d{{3}})+|\d+)(?:{d}\d*)?|{d}\d+){_EXPONENT}", bare
+            rf"[+-]?(?:(?:[0-9]{{1,3}}(?:{t}[0-9]{{3}})+|[0-9]+)(?:{d}[0-9]*)?|{d}[0-9]+){_EXPONENT}",
+            bare,
         ):
             return float("nan")
         return float(bare.replace(self.thousands, "").replace(self.decimal, "."))
@@ -67,17 +68,27 @@ class Notation:
         texts = [t for t in column.dropna().unique() if isinstance(t, str)]
         if self.decimal == "." and plain.notna().sum() == column.notna().sum():
             return plain, ()
+        grouped = [text for text in texts if _GROUPED.fullmatch(text.strip())]
         signs = sorted({c for text in texts for c in text if c in CURRENCIES})
         percent = [text for text in texts if text.rstrip().endswith("%")]
         notes: list[str] = []
-        if len(signs) > 1 or (percent and len(percent) < len(texts)):
-            # Units differ within the column: what has a sign is no number of it.
-            texts = [t for t in texts if not any(c in t for c in (*CURRENCIES, "%"))]
+        odd = [*signs, *["%"][: len(percent)]]
+        if odd and (len(odd) > 1 or sum(odd[0] in text for text in texts) < len(texts)):
+            if looks_numeric(texts) > 0.5:
+                raise ValueError(
+                    f"Expected column {column.name!r} to be in one unit; got numbers with and "
+                    f"without {', '.join(odd)}: leave the signs out, in one unit"
+                )
+            texts = [text for text in texts if not any(sign in text for sign in odd)]
         elif signs:
             notes.append(f"{column.name}: the sign {signs[0]} is left out")
         elif percent:
             notes.append(
                 f"{column.name}: read in percent, {percent[0]!r} as {percent[0].strip(' %')}"
+            )
+        if grouped:
+            notes.append(
+                f"{column.name}: {grouped[0]!r} is read as {self.number(grouped[0].strip())}"
             )
         values = {text: self.number(text.strip()) for text in texts}
         if self.decimal == ".":
@@ -172,8 +183,8 @@ def _decimal_of(bare: str) -> str:
     for decimal, thousands in ((".", ","), (",", ".")):
         t = re.escape(thousands)
         # Thousands twice, or thousands before decimals.
-        if re.fullmatch(rf"\d{{1,3}}(?:{t}\d{{3}}){{2,}}", digits) or re.fullmatch(
-            rf"\d{{1,3}}(?:{t}\d{{3}})+{re.escape(decimal)}\d*", digits
+        if re.fullmatch(rf"[0-9]{{1,3}}(?:{t}[0-9]{{3}}){{2,}}", digits) or re.fullmatch(
+            rf"[0-9]{{1,3}}(?:{t}[0-9]{{3}})+{re.escape(decimal)}[0-9]*", digits
         ):
             return decimal
     for decimal in ".,":

@@ -1,4 +1,4 @@
-"""Tables from files, in memory: CSV, TSV and Parquet."""
+"""Tables from files, in memory: CSV, TSV, Parquet and Stata."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.frames import to_pandas
 from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.data.number_texts import PLAIN, find_notation, looks_numeric
+from radon_numpyro.data.stata_files import STATA, read_stata
 from radon_numpyro.data.text_layout import Layout, TextOptions, encoding_of, find_layout, records
 
 TEXT = (".csv", ".tsv", ".tab", ".txt")
@@ -45,7 +46,7 @@ _SHEET = "save the sheet with the rows as CSV UTF-8"
 _STATISTICS = "export it as CSV, or read it by pandas and take GroupedData.from_formula"
 OTHERS: Mapping[str, str] = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), _SHEET),
-    **dict.fromkeys((".dta", ".sav", ".sas7bdat", ".xpt", ".por"), _STATISTICS),
+    **dict.fromkeys((".sav", ".sas7bdat", ".xpt", ".por"), _STATISTICS),
     **dict.fromkeys((".rds", ".rda", ".rdata"), "write.csv(frame, file, row.names = FALSE) in R"),
 }
 INSTALL = "pip install 'radon-numpyro[scale]'"
@@ -89,6 +90,8 @@ def read_table(
         others = tuple(name for name in used if name not in (y, columns.group))
         table = nw.from_native(parquet.read(used))
         frame = to_pandas(table, y, others, columns.group, booleans=by_formula)
+    elif is_stata(source):
+        frame = read_stata(source, columns.among, columns.group)
     else:
         options = options or TextOptions()
         with text_of(source, options) as stream:
@@ -130,15 +133,26 @@ def is_parquet(source: str) -> bool:
     kind, packed = suffixes(source)
     if kind in OTHERS:
         raise ValueError(
-            f"Expected a name that ends in {', '.join((*TEXT, *PARQUET))}; got {source!r}: "
+            f"Expected a name that ends in {', '.join((*TEXT, *PARQUET, *STATA))}; got {source!r}: "
             f"{OTHERS[kind]}"
         )
-    if kind not in (*TEXT, *PARQUET) or (packed and kind in PARQUET):
+    if kind not in (*TEXT, *PARQUET, *STATA) or (packed and kind not in TEXT):
         raise ValueError(
-            f"Expected a name that ends in {', '.join((*TEXT, *PARQUET))}, or, of text, with "
-            f"{', '.join(COMPRESSED)} behind it; got {source!r}"
+            f"Expected a name that ends in {', '.join((*TEXT, *PARQUET, *STATA))}, or, of text, "
+            f"with {', '.join(COMPRESSED)} behind it; got {source!r}"
         )
     return kind in PARQUET
+
+
+def is_stata(source: str) -> bool:
+    """Whether a file is one of Stata, by its name.
+
+    Parameters
+    ----------
+    source
+        Path of the file, or ``-``.
+    """
+    return source != "-" and suffixes(source)[0] in STATA
 
 
 def parquet_file(source: str) -> Any:
@@ -178,12 +192,13 @@ def text_of(source: str, options: TextOptions) -> Iterator[io.TextIOWrapper]:
         raw = COMPRESSED.get(packed, open)(source, "rb")
     encoding = options.encoding or "utf-8"
     try:
-        head = raw.read(4096)
-        raw.seek(0)
-        _check_text(source, head)
-        encoding = options.encoding or encoding_of(head)
-        with io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
-            yield stream
+        with raw:
+            head = raw.read(4096)
+            raw.seek(0)
+            _check_text(source, head)
+            encoding = options.encoding or encoding_of(head)
+            with io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
+                yield stream
     except UnicodeDecodeError as error:
         given = options.encoding or encoding.removesuffix("-sig").upper()
         bad = error.object[error.start]
@@ -314,7 +329,12 @@ class _Text:
                     keep_default_na=False,
                     low_memory=False,
                 )
-            except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+            except pd.errors.ParserWarning:
+                raise self.uneven(
+                    f"more in line {before + 1}: if these are decimal commas, fields need quotes "
+                    "or another delimiter"
+                ) from None
+            except pd.errors.ParserError as error:
                 what = str(error).rpartition("C error: ")[2].strip()
                 what = re.sub(r"(?<=line )\d+", lambda n: str(int(n[0]) + before), what)
                 raise self.uneven(what) from None

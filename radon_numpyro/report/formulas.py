@@ -96,9 +96,10 @@ def description(numbers: Numbers) -> list[Any]:
             ]
         return [told]
     if not model.population:
+        scatter = "" if design.known_errors else ", and its own scatter"
         return [
-            f"Every group has its own {own}, and its own scatter, and learns nothing from the "
-            "others (no pooling)."
+            f"Every group has its own {own}{scatter}, and learns nothing from the others (no "
+            "pooling)."
         ]
     every = all(x in design.population for x in design.varying)
     parts = ["mean"] * every + ["spread"]

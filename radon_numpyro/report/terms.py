@@ -355,7 +355,8 @@ def formula(numbers: Numbers) -> list[Any]:
         first = "1" if INTERCEPT in columns else "0"
         return [first, *([" + ", name(x)] for x in found)]
 
-    line = [name(labels.outcome), " ~ ", written(labels.design.population)]
+    known_errors = [" | se(", name(labels.design.se), ")"] if labels.design.se else []
+    line = [name(labels.outcome), *known_errors, " ~ ", written(labels.design.population)]
     if numbers.model.by_group:
         for columns, bar in labels.design.parts:
             line += [" + (", written(columns), f" {bar} ", name(labels.group), ")"]

@@ -36,7 +36,7 @@ from radon_numpyro.data.checks import (
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.frames import known_frame, to_pandas
-from radon_numpyro.data.labels import Labels, folded, match
+from radon_numpyro.data.labels import Labels, check_spellings, match
 from radon_numpyro.data.row_weights import precision_of
 from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
@@ -166,22 +166,19 @@ def _predicted(
     equations = NormalEquations.from_statistics(read_statistics(tree))
 
     # Each distinct row once, and the rows of a group side by side, so that a block has few groups.
-    weighed = [] if rows.precision is None else [rows.precision]
-    distinct = np.column_stack([rows.group, rows.x, *weighed])
+    weights = np.ones(len(rows.x)) if rows.precision is None else rows.precision
+    distinct = np.column_stack([rows.group, weights, rows.x])
     keys, place = np.unique(distinct, axis=0, return_inverse=True)
-    x, group = keys[:, 1 : 1 + rows.x.shape[1]], keys[:, 0].astype(int)
-    weights = keys[:, -1] if weighed else None
+    group, weights, x = keys[:, 0].astype(int), keys[:, 1], keys[:, 2:]
     columns = np.empty((4, len(keys)))
     for block, mean, variance in line_blocks(model, equations, read_priors(tree), scales, x, group):
         if kind == "outcome":
-            weight = None if weights is None else weights[block]
-            variance = variance + residual_variance(model, scales, group[block], weight)
+            variance = variance + residual_variance(model, scales, group[block], weights[block])
         columns[:2, block] = mixture.moments(mean, variance)
         columns[2:, block] = mixture.interval(mean, variance, ci_prob, ci_kind)
 
     columns = columns[:, place]
-    # All but the standard deviation.
-    columns[[0, 2, 3]] += rows.offset
+    columns[[0, 2, 3]] += rows.offset  # not the standard deviation
     named = dict(zip(("mean", "sd", "lower", "upper"), columns, strict=True))
     label = rows.labels.group
     label = f"{label}_group" if label in (*named, "new_group") else label
@@ -307,7 +304,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, kind: str, new_groups: str, formula
             f"Expected column {labels.group!r} to hold groups of the fit; got "
             f"{plural(len(unknown), 'unknown label')}: {'; '.join(hints)}. {advice}"
         )
-    _check_spellings(unknown, labels)
+    check_spellings(unknown, labels)
     group = np.append(known, -1)[codes]
     # Each unknown label is a group, and each row without one.
     newcomer = np.where(codes < 0, len(given) + np.arange(len(codes)), codes)
@@ -320,21 +317,6 @@ def _new_rows(tree: xr.DataTree, frame: Any, kind: str, new_groups: str, formula
         identity=np.where(group < 0, len(labels.groups) + newcomer, group),
         precision=precision_of(rows, labels.design) if kind == "outcome" else None,
     )
-
-
-def _check_spellings(unknown: list[Hashable], labels: Labels) -> None:
-    """Refuse new labels that are known ones in another spelling."""
-    known = {folded(label): label for label in labels.groups} if unknown else {}
-    alike = [
-        f"{name!r} (close: {known[folded(name)]!r})" for name in unknown if folded(name) in known
-    ]
-    if alike:
-        shown = [*alike[:3], *["..."] * (len(alike) > 3)]
-        raise ValueError(
-            f"Expected new labels of {labels.group!r} to differ from known ones by more than case, "
-            f"blanks or the spelling of a number; got {'; '.join(shown)}: write them as the fit "
-            "has them, or rename groups that are new"
-        )
 
 
 def _without_blanks(label: pd.Series, groups: tuple[Hashable, ...]) -> pd.Series:

@@ -26,6 +26,7 @@ from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.data.table_files import (
     INSTALL,
     is_parquet,
+    is_stata,
     layout_of,
     parquet_file,
     read_table,
@@ -37,6 +38,10 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # What is read as a number in memory too, where pandas reads it; DuckDB would also take 1_000.
 _NUMBER = r"(?i)\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*|\s*[+-]?inf(inity)?\s*"
+# Digits with commas, signs of currencies or percent, which are read in memory only.
+_OTHER_NUMBER = (
+    r"\s*[-+\x{2212}\x{2013}]?[$€£¥₹]?\s*[0-9][0-9.,''\x{2019}\x{a0}\x{202f}]*\s*[%$€£¥₹]?\s*"
+)
 
 LARGE_BYTES, LARGE_ROWS = 100 * 2**20, 2_000_000
 
@@ -57,7 +62,7 @@ def load(
     Parameters
     ----------
     source
-        Path of a CSV, TSV or Parquet file, or ``-`` for CSV on standard input.
+        Path of a CSV, TSV, Parquet or Stata file, or ``-`` for CSV on standard input.
     columns
         What to take, by names or by a formula. A column of text that a formula names holds numbers
         if all its fields are numbers, blank, or codes for missing values; truth values if they are
@@ -152,7 +157,9 @@ def _code(name: str, code: str, kind: str) -> str | bool | int | float:
 def _is_large(source: str) -> bool:
     if is_parquet(source):
         return bool(parquet_file(source).metadata.num_rows > LARGE_ROWS)
-    return source != "-" and not suffixes(source)[1] and Path(source).stat().st_size > LARGE_BYTES
+    if source == "-" or is_stata(source) or suffixes(source)[1]:
+        return False
+    return Path(source).stat().st_size > LARGE_BYTES
 
 
 @contextmanager
@@ -163,6 +170,8 @@ def _relation(
     if source == "-":
         raise ValueError("Expected a file to be reduced by DuckDB; got standard input")
     parquet = is_parquet(source)
+    if is_stata(source):
+        raise ValueError(f"Expected text or Parquet, to be reduced by DuckDB; got {source!r}")
     try:
         import duckdb
         import pyarrow as pa  # noqa: F401
@@ -244,14 +253,20 @@ def _kinds_of_texts(
             f"count(*) FILTER ({present} AND {_among(q, (*TRUE, *FALSE))})",
             f"count(*) FILTER ({coded})",
             f"min({q}) FILTER ({present} AND NOT {number})",
+            f"count(*) FILTER ({present} AND regexp_full_match({q}, '{_OTHER_NUMBER}'))",
         ]
     (row,) = relation.aggregate(", ".join(counts)).fetchall()
     kinds: dict[str, str] = {}
     notes: list[str] = []
     for j, name in enumerate(names):
-        values, numbers, truths, coded_rows, example = row[5 * j : 5 * j + 5]
+        values, numbers, truths, coded_rows, example, written = row[6 * j : 6 * j + 6]
         kinds[name] = kind_of(values, numbers, 0 if coded_rows else truths)
         if kinds[name] == CATEGORY:
+            if written > max(numbers, values / 2):
+                raise ValueError(
+                    f"Expected column {name!r} to hold numbers with decimal points alone, to be "
+                    f"reduced by DuckDB; got {example!r}: --no-reduce reads the file whole"
+                )
             notes += kind_notes(name, values, numbers, example)
     return kinds, tuple(notes)
 

@@ -52,9 +52,14 @@ FILES = {
         COLUMNS,
         "to be text in UTF-8; got byte 0xfc",
     ),
-    "UTF-16": ("rows.csv", GOOD.encode("utf-16"), COLUMNS, "to be text in UTF-8; got byte 0xff"),
+    "half of a character": (
+        "rows.csv",
+        GOOD.encode("utf-16") + b"a",
+        COLUMNS,
+        "to be text in UTF-16; got byte 0x61",
+    ),
     "bytes of a program": ("rows.csv", b"\x7fELF\0\0", COLUMNS, "to be text; got a NUL character"),
-    "Parquet under another name": ("rows.csv", b"PAR1\0\x15", COLUMNS, "got a NUL character"),
+    "Parquet under another name": ("rows.csv", b"PAR1\0\x15", COLUMNS, "got a Parquet file"),
     "no Parquet inside": ("rows.parquet", "PAR1", COLUMNS, "to be a Parquet file; got: "),
     "an empty Parquet file": ("rows.parquet", "", COLUMNS, "to be a Parquet file; got: "),
     "not compressed": ("rows.csv.gz", GOOD, COLUMNS, r"rows\.csv\.gz' to be \.gz; got: Not a gzip"),
@@ -77,11 +82,17 @@ FILES = {
         "to have the 3 fields of its first; got: ",
     ),
     "an open quote": ("rows.csv", text("a,1.5", '"a,1.5'), COLUMNS, "EOF inside string"),
-    "decimal commas": (
+    "commas that may be decimal or between thousands": (
         "rows.csv",
-        "town;level;floor\na;1,5;0\nb;2,5;1\n",
+        "town;level;floor\na;1,500;0\nb;2,500;1\n",
         COLUMNS,
-        r"'level' \(y\) to be numeric; .* 2 rows \(row 1, 2\) not a number: '1,5', '2,5'",
+        r"be read in one way; got '1,500' in 'level', .*\(--decimal ,\) .*\(--thousands ,\)",
+    ),
+    "decimal commas and decimal points": (
+        "rows.csv",
+        "town;level;floor\na;1,5;0\nb;2.5;1\n",
+        COLUMNS,
+        "one way to write numbers; got '1,5' in 'level', with a decimal comma, and '2.5'",
     ),
     "text for the outcome": (
         "rows.csv",
@@ -109,7 +120,7 @@ FILES = {
         r"'level' \(y\) to be finite; got 1 row \(row 2\) missing",
     ),
     "NA for an outcome": ("rows.csv", text("2.5", "NA"), COLUMNS, r"1 row \(row 2\) missing"),
-    "a line too short": ("rows.csv", text("b,3.0,0", "b"), COLUMNS, r"1 row \(row 3\) missing"),
+    "a line too short": ("rows.csv", text("b,3.0,0", "b"), COLUMNS, "got: 1 field in line 4"),
     "a blank predictor": ("rows.csv", text("3.0,0", "3.0,"), COLUMNS, r"'floor' \(x\) .*\(row 3\)"),
     "a blank group": (
         "rows.csv",

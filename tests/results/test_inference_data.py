@@ -305,10 +305,11 @@ def test_attributes_say_how_the_fit_was_made():
     assert versions["radon-numpyro"] == version("radon-numpyro")
     assert json.loads(attrs.pop("predictors")) == ["x0", "x1"]
     columns = ["Intercept", "x0", "x1"]
-    assert json.loads(attrs.pop("design")) == {"population": columns, "varying": columns}
+    design = json.loads(attrs.pop("design"))
+    assert design.pop("population") == design.pop("varying") == columns
+    assert design == {"correlated": [], "weights": "", "se": ""}
     assert json.loads(attrs.pop("left_out")) == [["floor not recorded", 4]]
     assert json.loads(attrs.pop("timings")) == {"advi": 1.5}
-    assert " x " in attrs.pop("device")
     assert attrs == {
         "model": "hierarchical",
         "method": "centered",

@@ -275,7 +275,7 @@ def test_a_code_does_not_make_categories_of_numbers(reduce, tmp_path):
     assert data.labels.predictors == ("x",)
 
 
-@pytest.mark.parametrize("odd", ["1_000", "0x1F", "1d5", "1e", "NAN", "-nan", "1,5", "٣", "--1"])
+@pytest.mark.parametrize("odd", ["1_000", "0x1F", "1d5", "1e", "NAN", "-nan", "٣", "--1"])
 @pytest.mark.parametrize("reduce", [False, True])
 def test_what_only_one_reader_takes_for_a_number_is_text(odd, reduce, tmp_path):
     text = f'town,y,x\na,1,1\na,2,1\nb,3,"{odd}"\nb,5,"{odd}"\n'
