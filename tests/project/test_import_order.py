@@ -24,7 +24,7 @@ for name, loaded in sys.modules.items():
 @pytest.mark.parametrize(
     "module",
     [
-        "radon_numpyro.plots",
+        "radon_numpyro.inference.sampling",
         "radon_numpyro.model.regressions",
         "radon_numpyro.inference.advi_windows",
         "radon_numpyro.inference.nuts_blocks",
