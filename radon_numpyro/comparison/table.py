@@ -110,7 +110,10 @@ class Comparison:
         for name in ("log_evidence", "log_bayes_factor"):
             if name in self.table and self.table[name].notna().any():
                 shown[name] = [f"{value:,.2f}" for value in self.table[name]]
-        rows = self.table[["rows_loo", "rows_from_prior"]].astype(int)
+        # A model that can predict no row from the others has no rows that count.
+        rows = self.table[["rows_loo", "rows_from_prior"]].map(
+            lambda count: "-" if pd.isna(count) else f"{count:.0f}"
+        )
         text = shown.join(rows).to_string()
         return f"{text}\n{self.evidence}" if self.evidence else text
 

@@ -6,6 +6,11 @@ ends at h, as a uniform one does, it is :math:`s = v / \sqrt{1 + (v/h)^2}`, so t
 at infinity. A partial correlation is :math:`z = \tanh t`. Negative t stand for signed standard
 deviations, in which the density is smooth (``gaussian/conditional.py``).
 
+Where intercepts correlate with slopes of a predictor far from zero, intercepts at zero and slopes
+are nearly one. The coordinates are then those of intercepts at the means :math:`\bar x` of the
+predictors: the first row of the root U of the covariance loses :math:`\bar x'` times the others,
+which leaves volumes of U as they are.
+
 Where hardly any scatter is seen within very many groups the data determine the sum of the variances
 much better than their parts. The coordinates are then
 
@@ -25,6 +30,7 @@ import numpy as np
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.identification import ROUNDING
 from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.model.correlations import correlation_root
 from radon_numpyro.model.priors import Priors
 
 # Where sinh turns from linear to logarithmic, in units of a scale.
@@ -40,6 +46,8 @@ REACH, RESIDUAL_REACH, CORRELATION_REACH = 3.5, 1.0, 1.0
 HARDLY = 0.1
 # Rows beyond the population coefficients that determine the sum of the variances.
 ENOUGH_ROWS = 20
+# Standard deviations from 0 beyond which the mean of a predictor is far.
+FAR_MEAN = 3.0
 
 
 class ScaleValues(NamedTuple):
@@ -84,14 +92,21 @@ class Coordinates:
 
     def __init__(self, equations: NormalEquations, priors: Priors) -> None:
         self._num_scales, self._pairs = equations.size, pairs_of(equations)
+        self._design = equations.design
         self._known_errors = equations.design.known_errors
         # Coordinates of standard deviations, which come before those of correlations.
         self._num_sds = self._num_scales + (not self._known_errors)
         rms, residual, total, seen = _plug_in(equations)
+        # Intercepts count at the means of the predictors then, where they hardly depend on slopes.
+        self._means = _far_means(equations, rms)
+        rms = np.sqrt(_variance(rms, self._means))
+        self._of_intercept = [k for k, (i, _) in enumerate(self._pairs) if i == 0]
         spare = equations.num_rows - equations.population.shape[1]
         self._by_ratio = bool(equations.size) and not seen and spare >= ENOUGH_ROWS
         families = scale_families(equations.design, priors, equations.size)
         self._upper = np.array([family.upper for family in families], dtype=float)[:, None]
+        if self._means.any():
+            self._upper[0] = np.inf
         limit = np.array([family.start_limit for family in families], dtype=float)
         self._rms, self._total = rms, total
         units = np.append(residual / rms, residual)[: self._num_sds]
@@ -118,7 +133,9 @@ class Coordinates:
         log_gap = -2.0 * _log_cosh(angle)
         log_jacobian = log_jacobian - 1.5 * log_bound.sum(0) + log_gap.sum(0)
         eps = np.ones(len(points)) if self._known_errors else np.abs(s[-1])
-        return ScaleValues(s[: self._num_scales], eps, np.tanh(angle), log_gap, log_jacobian)
+        scale = s[: self._num_scales]
+        values = ScaleValues(scale, eps, np.tanh(angle), log_gap, log_jacobian)
+        return self._counted_from_zero(values) if self._means.any() else values
 
     def endless(self, points: np.ndarray) -> np.ndarray:
         """Which points are so far out that only an improper posterior has any there, shape (S,)."""
@@ -143,6 +160,23 @@ class Coordinates:
         else:
             points[:, last] = np.arcsinh(self._residual / self._bend[-1] * np.exp(around))
         return points
+
+    def _counted_from_zero(self, values: ScaleValues) -> ScaleValues:
+        """Intercepts at the means of the predictors, as intercepts at zero."""
+        root = correlation_root(self._design, values.partial)
+        shear = np.einsum("k,ks,kjs->js", self._means, values.scale, root)
+        row = values.scale[0] * root[0] - shear
+        scale, partial, log_gap = values.scale.copy(), values.partial.copy(), values.log_gap.copy()
+        before = _log_volume(scale[0], log_gap[self._of_intercept])
+        scale[0] = np.where(scale[0] < 0, -1.0, 1.0) * np.sqrt(np.square(row).sum(0))
+        for k in self._of_intercept:
+            j = self._pairs[k][1]
+            angle = row[j] / np.sqrt(np.square(row[:j]).sum(0)) * np.sign(scale[0])
+            partial[k] = angle / np.hypot(1.0, angle)
+            log_gap[k] = -np.log1p(np.square(angle))
+        after = _log_volume(scale[0], log_gap[self._of_intercept])
+        log_jacobian = values.log_jacobian + before - after
+        return ScaleValues(scale, values.eps, partial, log_gap, log_jacobian)
 
     def mirrored(self, signs: np.ndarray) -> np.ndarray:
         """Signs (D,) of all coordinates where those of the standard deviations change.
@@ -207,6 +241,34 @@ def _plug_in(equations: NormalEquations) -> tuple[np.ndarray, float, float, bool
     seen = freedom >= max(1.0, HARDLY * rows) and equations.remainder > 0
     residual = float(np.sqrt(equations.remainder / freedom)) if seen else total
     return rms, residual, total, seen
+
+
+def _far_means(equations: NormalEquations, rms: np.ndarray) -> np.ndarray:
+    """Means of columns whose slopes correlate with the intercept, if one is far from 0; else zeros.
+
+    Shape (P,), 0 for other columns.
+    """
+    means = np.zeros(equations.size)
+    with_intercept = [j for i, j in pairs_of(equations) if i == 0]
+    if not (with_intercept and equations.design.intercept_varies):
+        return means
+    first = equations.root[0] * equations.repeats
+    means[with_intercept] = (first @ equations.root[0, 0] / equations.num_rows)[with_intercept]
+    far = np.abs(means) > FAR_MEAN * np.sqrt(_variance(rms, means))
+    return means if far.any() else np.zeros(equations.size)
+
+
+def _variance(rms: np.ndarray, means: np.ndarray) -> np.ndarray:
+    return np.maximum(np.square(rms) - np.square(means), ROUNDING * np.square(rms))
+
+
+def _log_volume(scale: np.ndarray, log_gap: np.ndarray) -> np.ndarray:
+    """Log derivative of a row of the root of a covariance, in its scale and partial correlations.
+
+    The row is the scale times a point of the unit sphere, whose angles have the sines z.
+    """
+    powers = (np.arange(len(log_gap)) - 1.0) / 2.0
+    return len(log_gap) * np.log(np.abs(scale)) + powers @ log_gap
 
 
 def _log_cosh(t: np.ndarray) -> np.ndarray:

@@ -125,7 +125,8 @@ class ScaleDensity:
         if slopes.root is not None:
             root = change(correlation_root(self._equations.design, moved.partial))
             slope = slope + np.einsum("prs,prds->ds", slopes.root, root)
-        return found.log_density + self._log_prior(values), slope.T
+        value = found.log_density + self._log_prior(values)
+        return np.where(self.coordinates.inside(points), value, -np.inf), slope.T
 
     def scales(self, points: np.ndarray) -> dict[str, np.ndarray]:
         """Scales by site at points whose coordinates are at least 0, the points first."""

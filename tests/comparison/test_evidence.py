@@ -133,6 +133,16 @@ def test_different_priors_have_no_bayes_factor():
     assert said in str(found)
 
 
+def test_a_model_that_can_predict_no_row_has_a_line_all_the_same():
+    """As the individual model where each group is one row."""
+    compared = compare(two_models(SAME, replace(SAME, gamma=None)), folds=0)
+    table = compared.table.copy()
+    scores = [name for name in table if "loo" in name or name.startswith("elpd")]
+    table.loc["without", scores] = np.nan
+    (line,) = (row for row in str(replace(compared, table=table)).splitlines() if "without" in row)
+    assert line.split()[-2:] == ["-", "0"]
+
+
 def test_improper_priors_have_no_evidence():
     flat = replace(SAME, mu_alpha=Flat(), gamma=None)
     tree = two_models(SAME, flat)["without"]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from arviz_stats.base import array_stats
 from dense import HIERARCHICAL, Dense, equations_of, make_priors
@@ -11,8 +12,10 @@ from scipy import special, stats
 
 from radon_numpyro import GroupedData, Priors
 from radon_numpyro.gaussian.designs import by_design
+from radon_numpyro.inference import coordinates
 from radon_numpyro.inference.coordinates import Coordinates
 from radon_numpyro.inference.importance_sampling import WeightedPoints, sample
+from radon_numpyro.inference.integration import integrate_scales
 from radon_numpyro.inference.lattice import shifted_lattices
 from radon_numpyro.inference.pareto import pareto_shape
 from radon_numpyro.inference.proposal import Proposal
@@ -30,12 +33,19 @@ def correlated(num_groups, rows, **columns):
     )
 
 
+def far_from_zero(*slopes):
+    """Intercepts and slopes that correlate, of predictors whose means are six sds from zero."""
+    data = correlated(8, 6, slopes=slopes, fixed=("age",))
+    return replace(data, x=data.x + np.append([6.0, -12.0][: len(slopes)], 0.0))
+
+
 DATA = {
     "intercepts": simulated(slopes=(), fixed=()),
     "independent": simulated(slopes=("dose", "time")),
     "without intercepts": simulated(slopes=("dose",), intercept="none", fixed=()),
     "correlated": correlated(8, 6, slopes=("dose", "time")),
     "five correlated": correlated(8, 7, slopes=tuple("abcd"), fixed=()),
+    "correlated, far from zero": far_from_zero("dose", "time"),
     "one row a group": correlated(40, 1, slopes=("dose",)),
 }
 each_data = pytest.mark.parametrize("case", DATA)
@@ -106,11 +116,11 @@ def test_the_gradient_is_that_of_the_density(case):
 @each_data
 def test_the_density_is_the_same_at_its_mirror_images(case):
     density, _ = density_of(DATA[case])
-    points, coordinates = points_of(density), density.coordinates
+    points, own = points_of(density), density.coordinates
     value = density.with_gradient(points)[0]
-    for d in np.flatnonzero(coordinates.positive):
+    for d in np.flatnonzero(own.positive):
         signs = np.where(np.arange(points.shape[1]) == d, -1.0, 1.0)
-        mirrored = coordinates.mirrored(signs) * points
+        mirrored = own.mirrored(signs) * points
         np.testing.assert_allclose(density.with_gradient(mirrored)[0], value, rtol=1e-9)
         # A node there is none of the posterior.
         assert (density.at_nodes(mirrored)[0] == -np.inf).all()
@@ -134,6 +144,40 @@ def test_a_bound_of_a_prior_is_approached_and_never_passed():
     assert (found[0] < [0.4, 1.6]).all()
     np.testing.assert_allclose(found[1:], [[0.5, 2.0]] * 2)
     assert np.isfinite(density.at_nodes(points)[0]).all()
+
+
+def test_coordinates_about_the_means_have_the_same_integral(monkeypatch):
+    """Far predictors have coordinates of their own, those of others reach the same evidence."""
+    data = far_from_zero("dose")
+    equations, priors = equations_of(data), priors_of(data.labels.design)
+    about_means = integrate_scales(equations, priors, ess=3000.0)
+    monkeypatch.setattr(coordinates, "FAR_MEAN", np.inf)
+    at_zero = integrate_scales(equations, priors, ess=3000.0, seed=1)
+    for found in (about_means, at_zero):
+        assert found.reliable
+    error = np.hypot(about_means.log_evidence_error, at_zero.log_evidence_error)
+    assert error < 0.1
+    assert abs(about_means.log_evidence - at_zero.log_evidence) < 4.0 * error
+
+
+@pytest.mark.parametrize("distance", [1e2, 1e4])
+def test_a_correlation_of_nearly_one_is_found(distance):
+    """Lines that cross near the data: at zero intercepts are nearly multiples of slopes."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(30), 6)
+    x = rng.normal(size=180)
+    off = rng.normal(size=(30, 2))[group]
+    y = 1.0 + x + off[:, 0] + off[:, 1] * x + 0.3 * rng.normal(size=180)
+    frame = pd.DataFrame({"y": y, "x": x + distance, "g": group})
+    data = GroupedData.from_formula("y ~ x + (x | g)", frame)
+    found = integrate_scales(equations_of(data), Priors.weakly_informative(data))
+    assert found.reliable
+    eps, sd = found.moments()["eps"]
+    assert abs(eps - 0.3) < 4.0 * sd
+    slopes = np.array([np.polyfit(x[group == g], y[group == g], 1)[0] for g in range(30)])
+    mean, sd = found.moments()["sigma_beta"]
+    assert abs(mean - slopes.std()) < 4.0 * sd
+    assert found.moments()["correlation"][0][0, 1] < -1.0 + 10.0 / distance**2
 
 
 def test_units_of_the_coordinates_are_those_of_the_data():
