@@ -133,8 +133,7 @@ class Coordinates:
         log_gap = -2.0 * _log_cosh(angle)
         log_jacobian = log_jacobian - 1.5 * log_bound.sum(0) + log_gap.sum(0)
         eps = np.ones(len(points)) if self._known_errors else np.abs(s[-1])
-        scale = s[: self._num_scales]
-        values = ScaleValues(scale, eps, np.tanh(angle), log_gap, log_jacobian)
+        values = ScaleValues(s[: self._num_scales], eps, np.tanh(angle), log_gap, log_jacobian)
         return self._counted_from_zero(values) if self._means.any() else values
 
     def endless(self, points: np.ndarray) -> np.ndarray:
@@ -253,13 +252,15 @@ def _far_means(equations: NormalEquations, rms: np.ndarray) -> np.ndarray:
     if not (with_intercept and equations.design.intercept_varies):
         return means
     first = equations.root[0] * equations.repeats
-    means[with_intercept] = (first @ equations.root[0, 0] / equations.num_rows)[with_intercept]
-    far = np.abs(means) > FAR_MEAN * np.sqrt(_variance(rms, means))
+    total = first @ equations.root[0, 0]
+    means[with_intercept] = (total / total[0])[with_intercept]
+    far = np.abs(means) * rms[0] > FAR_MEAN * np.sqrt(_variance(rms, means))
     return means if far.any() else np.zeros(equations.size)
 
 
 def _variance(rms: np.ndarray, means: np.ndarray) -> np.ndarray:
-    return np.maximum(np.square(rms) - np.square(means), ROUNDING * np.square(rms))
+    """Mean squares of columns about their means; with weights that of the constant is not 1."""
+    return np.maximum(np.square(rms) - np.square(means * rms[:1]), ROUNDING * np.square(rms))
 
 
 def _log_volume(scale: np.ndarray, log_gap: np.ndarray) -> np.ndarray:

@@ -132,7 +132,8 @@ def test_the_table_keeps_index_and_labels_and_says_what_it_is():
     assert table.columns.tolist() == ["town", "mean", "sd", "lower", "upper", "new_group"]
     pd.testing.assert_series_equal(table["town"], frame["town"])
     assert not table["new_group"].any()
-    assert table.attrs == {"kind": "mean", "ci_prob": 0.5, "ci_kind": "eti"}
+    said = {"outcome": "level", "notes": []}
+    assert table.attrs == {"kind": "mean", "ci_prob": 0.5, "ci_kind": "eti", **said}
     assert (table["lower"] < table["mean"]).all()
     assert (table["mean"] < table["upper"]).all()
 
