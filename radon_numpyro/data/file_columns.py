@@ -192,8 +192,8 @@ def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str,
     if 20 * (values - numbers) <= values:
         raise ValueError(
             f"Expected column {name!r} to hold numbers; got {values - numbers} of {values} values "
-            f"that {are} not, such as {example!r}: correct the file, or leave such rows out by "
-            f"--missing {name}={example}"
+            f"that {are} not, such as {example!r}: correct the file, or empty such fields and "
+            "leave their rows out by --drop-missing"
         )
     return (
         f"{name}: read as categories, because {values - numbers} of {values} values {are} not a "

@@ -7,7 +7,7 @@ comma, beside ``3.13`` it is one thousand and more. What they leave open too is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -74,7 +74,7 @@ class Notation:
         notes: list[str] = []
         odd = [*signs, *["%"][: len(percent)]]
         if odd and (len(odd) > 1 or sum(odd[0] in text for text in texts) < len(texts)):
-            if looks_numeric(texts) > 0.5:
+            if looks_numeric(column) > 0.5:
                 raise ValueError(
                     f"Expected column {column.name!r} to be in one unit; got numbers with and "
                     f"without {', '.join(odd)}: leave the signs out, in one unit"
@@ -111,17 +111,17 @@ def _bare(text: str) -> str:
     return _GAPS.sub("", text) if _GROUPED.fullmatch(text) else text
 
 
-def looks_numeric(texts: Iterable[str]) -> float:
-    """Share of texts that are digits with points, commas or signs of numbers.
+def looks_numeric(column: pd.Series) -> float:
+    """Share of fields that are digits with points, commas or signs of numbers.
 
     Parameters
     ----------
-    texts
-        Fields.
+    column
+        Fields, missing where there is nothing.
     """
-    listed = list(texts)
-    like = sum(bool(LIKE_NUMBER.fullmatch(_bare(t.rstrip("% ")))) for t in listed)
-    return like / len(listed) if listed else 0.0
+    counts = column.value_counts()
+    like = [bool(LIKE_NUMBER.fullmatch(_bare(str(t).rstrip("% ")))) for t in counts.index]
+    return float(counts[like].sum() / max(counts.sum(), 1))
 
 
 def find_notation(

@@ -27,20 +27,18 @@ from radon_numpyro.data.frames import to_pandas
 from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.data.number_texts import PLAIN, find_notation, looks_numeric
 from radon_numpyro.data.stata_files import STATA, read_stata
-from radon_numpyro.data.text_layout import Layout, TextOptions, encoding_of, find_layout, records
+from radon_numpyro.data.text_layout import (
+    Layout,
+    TextOptions,
+    check_text,
+    encoding_of,
+    find_layout,
+    records,
+)
 
 TEXT = (".csv", ".tsv", ".tab", ".txt")
 PARQUET = (".parquet", ".pq")
 COMPRESSED: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_MARKS: Mapping[bytes, str] = {
-    b"PK\x03\x04": "a spreadsheet or a ZIP file: save the sheet as CSV UTF-8, or unpack it",
-    b"\xd0\xcf\x11\xe0": "an old Excel file: save the sheet as CSV UTF-8",
-    b"\x1f\x8b": "a gzip file: end its name in .gz",
-    b"BZh": "a bzip2 file: end its name in .bz2",
-    b"\xfd7zXZ\x00": "an xz file: end its name in .xz",
-    b"PAR1": "a Parquet file: end its name in .parquet",
-    b"%PDF": "a PDF file: export the table as CSV",
-}
 # What programs keep tables in, and the way to a file that can be read.
 _SHEET = "save the sheet with the rows as CSV UTF-8"
 _STATISTICS = "export it as CSV, or read it by pandas and take GroupedData.from_formula"
@@ -195,7 +193,7 @@ def text_of(source: str, options: TextOptions) -> Iterator[io.TextIOWrapper]:
         with raw:
             head = raw.read(4096)
             raw.seek(0)
-            _check_text(source, head)
+            check_text(name_of(source), head)
             encoding = options.encoding or encoding_of(head)
             with io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
                 yield stream
@@ -214,13 +212,6 @@ def text_of(source: str, options: TextOptions) -> Iterator[io.TextIOWrapper]:
         raise ValueError(f"Expected {name_of(source)} to be text; got: {error}") from None
     except (gzip.BadGzipFile, lzma.LZMAError, EOFError) as error:
         raise ValueError(f"Expected {name_of(source)} to be {packed}; got: {error}") from None
-
-
-def _check_text(source: str, head: bytes) -> None:
-    """Refuse files of other kinds that bear the name of a table of text."""
-    for mark, kind in _MARKS.items():
-        if head.startswith(mark):
-            raise ValueError(f"Expected {name_of(source)} to be text; got {kind}")
 
 
 def name_of(source: str) -> str:
@@ -273,10 +264,10 @@ def _read_text(
     notation = PLAIN
     asked = bool(options.decimal or options.thousands)
     if again or asked:
-        texts = text.read(named if asked else again, used, {name: [""] for name in used})
+        texts = text.as_texts(named if asked else again)
         odd = [name for name in again if _has_numbers(texts[name], kinds.get(name))]
         if odd and not asked:
-            texts = text.read(named, used, {name: [""] for name in used})
+            texts = text.as_texts(named)
         if odd or asked:
             again = [n for n in named if _has_numbers(texts[n], kinds.get(n))]
             again += [n for n in texts if n not in again and not _is_read(frame[n], kinds.get(n))]
@@ -303,14 +294,19 @@ class _Text:
     layout: Layout
 
     def read(
-        self, names: Sequence[str], texts: Sequence[str], blanks: Mapping[str, list[str]]
+        self,
+        names: Sequence[str],
+        texts: Sequence[str],
+        blanks: Mapping[str, list[str]],
+        *,
+        again: bool = False,
     ) -> pd.DataFrame:
         """Columns by name, some of them as text, after refusing lines that have more fields."""
         header = list(self.layout.header)
-        fields = list(range(len(header)))
+        fields = [str(k) for k in range(len(header))]
         if self.layout.unnamed:
-            fields.insert(len(header) if self.layout.unnamed == "last" else 0, -1)
-        place = {name: header.index(name) for name in dict.fromkeys((*names, *texts))}
+            fields.insert(len(header) if self.layout.unnamed == "last" else 0, "unnamed")
+        place = {name: str(header.index(name)) for name in names}
         before = self.layout.skip_header(self.stream)
         with warnings.catch_warnings():
             # A first line that is longer than the header; later ones are errors by themselves.
@@ -323,9 +319,10 @@ class _Text:
                     header=None,
                     names=fields,
                     index_col=False,
-                    dtype={place[name]: "str" for name in texts} | {-1: "str"},
-                    na_values={place[name]: blanks[name] for name in place if name in blanks}
-                    | {-1: [""]},
+                    # Only with all of them are lines that have too many refused.
+                    usecols=list(place.values()) if again else None,
+                    dtype={place[name]: "str" for name in texts} | {"unnamed": "str"},
+                    na_values={place[n]: blanks[n] for n in names} | {"unnamed": [""]},
                     keep_default_na=False,
                     low_memory=False,
                 )
@@ -338,12 +335,16 @@ class _Text:
                 what = str(error).rpartition("C error: ")[2].strip()
                 what = re.sub(r"(?<=line )\d+", lambda n: str(int(n[0]) + before), what)
                 raise self.uneven(what) from None
-        if self.layout.unnamed:
-            extra = frame[-1]
+        if self.layout.unnamed and not again:
+            extra = frame["unnamed"]
             last = self.layout.unnamed == "last"
             if not extra.isna().all() if last else extra.duplicated().any():
                 raise self.uneven(f"{len(header) + 1} fields")
         return frame[[place[name] for name in names]].set_axis(list(names), axis=1)
+
+    def as_texts(self, names: Sequence[str]) -> pd.DataFrame:
+        """Columns by name as they stand, once all lines are known to have as many fields."""
+        return self.read(names, names, {name: [""] for name in names}, again=True)
 
     def uneven(self, what: str) -> ValueError:
         """The refusal of lines that differ in their number of fields."""
@@ -383,7 +384,7 @@ def _has_numbers(column: pd.Series, kind: str | None) -> bool:
     """Whether most fields of a column of text are numbers, however written."""
     if kind == NUMBER:
         return True
-    return kind is None and looks_numeric(column[~column.isin(BLANKS)].dropna()) > 0.5
+    return kind is None and looks_numeric(column[~column.isin(BLANKS)]) > 0.5
 
 
 def _is_read(column: pd.Series, kind: str | None) -> bool:

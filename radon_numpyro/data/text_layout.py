@@ -30,6 +30,17 @@ _MARKS = (
 )
 
 
+_OTHERS = {
+    b"PK\x03\x04": "a spreadsheet or a ZIP file: save the sheet as CSV UTF-8, or unpack it",
+    b"\xd0\xcf\x11\xe0": "an old Excel file: save the sheet as CSV UTF-8",
+    b"\x1f\x8b": "a gzip file: end its name in .gz",
+    b"BZh": "a bzip2 file: end its name in .bz2",
+    b"\xfd7zXZ\x00": "an xz file: end its name in .xz",
+    b"PAR1": "a Parquet file: end its name in .parquet",
+    b"%PDF": "a PDF file: export the table as CSV",
+}
+
+
 @dataclass(frozen=True)
 class TextOptions:
     """What is said about a table of text; None leaves it to the file.
@@ -149,6 +160,21 @@ class Layout:
             pass
         next(records(lines(), self.delimiter, self.spaced), None)
         return count
+
+
+def check_text(name: str, head: bytes) -> None:
+    """Refuse files of other kinds that bear the name of a table of text.
+
+    Parameters
+    ----------
+    name
+        The source, to be named in messages.
+    head
+        Its first bytes.
+    """
+    for mark, kind in _OTHERS.items():
+        if head.startswith(mark):
+            raise ValueError(f"Expected {name} to be text; got {kind}")
 
 
 def encoding_of(head: bytes) -> str:

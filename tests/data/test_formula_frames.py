@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from decimal import Decimal
 
 import jax
 import numpy as np
@@ -196,3 +197,26 @@ def test_an_order_that_has_no_part_is_said():
         ("y ~ dose + (1 | g)", rows.assign(dose=rows.dose.cat.as_unordered())),
     ):
         assert said not in GroupedData.from_formula(formula, frame).notes
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "expected"),
+    [
+        (pd.Series([True, False, None, True], dtype=object), "x[True]", [1, 0, 1]),
+        (pd.array([True, False, None, True], dtype="boolean"), "x[True]", [1, 0, 1]),
+        (pd.array([True, False, None, True], pd.ArrowDtype(pa.bool_())), "x[True]", [1, 0, 1]),
+        (["yes", "no", None, "yes"], "x[yes]", [1, 0, 1]),
+        (["T", "F", None, "T"], "x[T]", [1, 0, 1]),
+        (pd.array([1, 2, None, 4], dtype="Int64"), "x", [1, 2, 4]),
+        (pd.array([1, 2, None, 4], dtype=pd.ArrowDtype(pa.float64())), "x", [1, 2, 4]),
+        (pd.Series([1.5, 2, None, 4], dtype=object), "x", [1.5, 2, 4]),
+        (pd.Series([1.5, 2, pd.NA, 4], dtype=object), "x", [1.5, 2, 4]),
+        (pd.Series([Decimal("1.5"), 2, None, 4], dtype=object), "x", [1.5, 2, 4]),
+    ],
+)
+def test_columns_with_a_gap_are_what_their_values_are(values, name, expected):
+    frame = pd.DataFrame({"y": [1.0, 2.0, 9.0, 5.5], "g": list("abab"), "x": values})
+    data = GroupedData.from_formula("y ~ x + (1 | g)", frame, drop_missing=True)
+    assert data.labels.predictors == (name,)
+    assert data.x[:, 0].tolist() == expected
+    assert dict(data.left_out) == {"no x": 1}
