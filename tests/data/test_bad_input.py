@@ -221,7 +221,7 @@ FORMULAS = {
         "score ~ score + (1 | school)",
         "the outcome on the left of ~ only; got 'score' on both sides",
     ),
-    "no outcome": ("~ ses + (1 | school)", "got '~' as the formula"),
+    "no outcome": ("~ ses + (1 | school)", "an outcome left of ~; got none in '~ ses"),
     "no tilde": ("score", "a formula such as .*; got 'score', without ~"),
     "an empty formula": ("", "Expected .*formula"),
     "one level": (
@@ -460,7 +460,9 @@ def test_a_method_of_another_model_is_refused(tmp_path):
     path.write_text(GOOD)
     options = ["--method", "noncentered", "--model", "pooled", "--quiet"]
     result = run("fit", path, *COLUMNS, *options, "--out", tmp_path / "results")
-    message = "method of the pooled model to be one of marginal, centered; got 'noncentered'"
+    message = (
+        "method of the pooled model to be one of marginal, centered, integrate; got 'noncentered'"
+    )
     assert_refused(result, message, tmp_path, {Path("rows.csv"): GOOD.encode()})
 
 
