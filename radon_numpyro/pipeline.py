@@ -341,7 +341,7 @@ def _sampled(
     _check_finite(drawn)
     seconds = dict(found.seconds)
     attributes = {"device": describe_current(), "resumed": int(run.resumed)}
-    if not isinstance(drawn, ExactResult):
+    if Model.named(settings.model).population and not isinstance(drawn, ExactResult):
         started = time.perf_counter()
         with run.deferred():
             routes = two_routes(statistics, priors, drawn, seconds=sum(seconds.values()))

@@ -135,8 +135,6 @@ def two_routes(
     seconds
         Time that the run took.
     """
-    if drawn.draws.keys().isdisjoint(("sigma_alpha", "sigma_beta")):
-        return TwoRoutes(skipped="the model has no spreads between groups to integrate over")
     if not drawn.complete:
         return TwoRoutes(skipped="the run is incomplete")
     chains, draws, *_ = next(iter(drawn.draws.values())).shape
