@@ -121,10 +121,10 @@ def se_of_sum(values: np.ndarray, cluster: np.ndarray) -> float:
     values, cluster
         Values and the cluster of each, shape (n,).
     """
-    codes = np.unique(cluster, return_inverse=True)[1]
-    sums = np.bincount(codes, weights=values - values.mean())
-    if len(sums) < 2:
+    clusters, codes = np.unique(cluster, return_inverse=True)
+    if len(clusters) < 2:
         return float("nan")
+    sums = np.bincount(codes, weights=values - values.mean())
     return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()))
 
 

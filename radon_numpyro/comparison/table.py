@@ -103,7 +103,7 @@ class Comparison:
         for name in ("elpd_loo", "elpd_diff", "elpd_kfold", "elpd_logo"):
             if name in self.table:
                 shown[name] = self._with_se(name)
-        shown["p_loo"] = [f"{p:.1f}" for p in self.table["p_loo"]]
+        shown["p_loo"] = [f"{p:.1f}" if p == p else "-" for p in self.table["p_loo"]]
         for name in ("rmsd_kfold", "rmsd_loo", "rmsd_in_sample"):
             if name in self.table:
                 shown[name] = self._with_se(name)
@@ -317,12 +317,13 @@ def _in_sample(tree: xr.DataTree) -> dict[str, float]:
 
 
 def _loo_columns(loo: Mapping[str, LeaveOneOut]) -> pd.DataFrame:
-    common = _common(loo)
+    able = _able(loo)
+    common = _common(able)
     table = _held_out_columns(loo, "loo")
     table = table.rename(columns=lambda name: name.replace("elpd_loo_diff", "elpd_diff"))
     return table.assign(
-        p_loo=[held.effective_parameters(common) for held in loo.values()],
-        weight=_stacking_weights(loo, common),
+        p_loo=pd.Series({n: held.effective_parameters(common) for n, held in able.items()}),
+        weight=_stacking_weights(able, common),
         rows_from_prior=[int((~held.identified).sum()) for held in loo.values()],
         rmsd_loo_all_rows=[held.rmsd().value for held in loo.values()],
         pareto_k_max=[float(held.pareto_k.max()) for held in loo.values()],
@@ -336,7 +337,7 @@ def _held_out_columns(held_out: Mapping[str, HeldOut], scheme: str) -> pd.DataFr
     A model that can predict none, as the individual model a new group, gets no score and does
     not take the rows away from the others.
     """
-    able = {label: held for label, held in held_out.items() if held.identified.any()}
+    able = _able(held_out)
     common = _common(able)
     elpd = {label: held.elpd(common) for label, held in able.items()}
     rows: dict[str, dict[str, float]] = {label: {} for label in held_out}
@@ -353,6 +354,12 @@ def _held_out_columns(held_out: Mapping[str, HeldOut], scheme: str) -> pd.DataFr
             f"rows_{scheme}": float(common.sum()),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _able[Held: HeldOut](held_out: Mapping[str, Held]) -> dict[str, Held]:
+    """Models that can predict some row from the data; all where none can."""
+    able = {label: held for label, held in held_out.items() if held.identified.any()}
+    return able or dict(held_out)
 
 
 def _common(held_out: Mapping[str, HeldOut]) -> np.ndarray:
@@ -381,4 +388,4 @@ def _stacking_weights(loo: Mapping[str, LeaveOneOut], common: np.ndarray) -> Any
             pareto_k=xr.DataArray(held.pareto_k[common], dims="row"),
         )
     weights = arviz_stats.compare(elpds, method="stacking", round_to="none")["weight"]
-    return [float(weights[label]) for label in loo]
+    return pd.Series({label: float(weights[label]) for label in loo})

@@ -52,7 +52,7 @@ class TriangularColumns:
         self._gram[0, 0], self._gram[1:, 1:] = n, rows.sxx[0] + n * off[:, None] * off
         self._gram[0, 1:] = self._gram[1:, 0] = n * off
         moment = np.append(n * off_y, rows.sxy[0] + n * off * off_y)
-        self.basis, self.fit = self._fitted(n, moment)
+        self.basis, self.fit = self._fitted(n if n > 0 else 1.0, moment)
         self.centre = np.append(0.0, self._mean)[self.population]
         if not design.has_mean_intercept:
             # The columns that vary are not about their means, then.

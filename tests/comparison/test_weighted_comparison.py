@@ -10,7 +10,7 @@ from designs import priors_of, simulated
 from scipy import stats
 from scipy.special import logsumexp
 
-from radon_numpyro import GroupedData, GroupStatistics, Priors, compare, fit
+from radon_numpyro import GroupedData, GroupStatistics, Priors, compare, compare_pooling, fit
 from radon_numpyro.comparison.cross_validation import kfold
 from radon_numpyro.comparison.evidence import log_evidence
 from radon_numpyro.comparison.leave_one_out import (
@@ -184,3 +184,15 @@ def test_weights_are_an_assumption_that_scores_compare():
     table = compare(fits, folds=0).table
     assert table.index[0] == "weights"
     assert table.loc["equal", "elpd_diff"] < -3 * table.loc["equal", "elpd_diff_se"]
+
+
+@pytest.mark.filterwarnings("error:.*(divide|empty slice|invalid value)")
+def test_a_model_that_can_predict_no_row_takes_none_from_the_others():
+    """Each school is a group of one row: alone it has nothing to learn from."""
+    data = GroupedData.from_formula("effect | se(error) ~ (1 | school)", SCHOOLS)
+    table = compare_pooling(data, folds=0).table
+    assert np.isnan(table.loc["individual", ["elpd_loo", "p_loo", "weight"]].astype(float)).all()
+    assert (table.loc[["pooled", "hierarchical"], "rows_loo"] == 8).all()
+    # One mean, of which a prior and a population know something.
+    assert table.loc["pooled", "p_loo"] == pytest.approx(0.6, abs=0.4)
+    assert table.loc[["pooled", "hierarchical"], "weight"].sum() == pytest.approx(1.0)
