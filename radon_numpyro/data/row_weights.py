@@ -47,7 +47,11 @@ def weight_columns(
     given = {name: value for name, value in (("weights", weights), ("se", se)) if value is not None}
     for argument, name in given.items():
         if not isinstance(name, str):
-            raise TypeError(f"Expected {argument} to be named by a str; got {name!r}")
+            got = repr(name)
+            if hasattr(name, "__len__"):
+                kind = type(name).__name__
+                got = f"{kind} of length {len(name)}: put it into a column of the frame"
+            raise TypeError(f"Expected {argument} to be named by a str; got {got}")
         if (count := columns.count(name)) != 1:
             what = f"({suggest(name, map(str, columns))})" if not count else "of that name"
             raise ValueError(

@@ -59,7 +59,7 @@ class Interrupts:
         if time.monotonic() > self._ends_at:
             raise TimeoutError(
                 f"Expected the first draw within max_seconds={self._max_seconds:g}; got none yet. "
-                "Allow more: programs are traced and compiled before they run"
+                "Allow more: programs of ADVI and NUTS are traced and compiled before they run"
             )
 
     @contextmanager

@@ -160,7 +160,10 @@ def _checked(name: str, prior: Any, site: str) -> PriorFamily:
         allowed = " or ".join(
             family for family, kind in FAMILIES.items() if issubclass(kind, expected)
         )
-        raise TypeError(f"Expected the prior of {name!r} to be {allowed}; got {prior}")
+        got = str(prior)
+        if type(prior).__module__.startswith("numpyro."):
+            got = f"{type(prior).__name__} of NumPyro: import priors from radon_numpyro"
+        raise TypeError(f"Expected the prior of {name!r} to be {allowed}; got {got}")
     if any(np.ndim(value) for value in prior.parameters.values()):
         raise ValueError(f"Expected numbers in the prior of {name!r}; got {prior}")
     return prior

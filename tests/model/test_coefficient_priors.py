@@ -346,3 +346,11 @@ def test_other_text_is_refused_and_never_run(text, message):
     with pytest.raises(ValueError, match=message) as caught:
         parse_prior(text)
     assert len(str(caught.value)) < 400
+
+
+def test_a_prior_of_numpyro_is_refused_by_its_name(data):
+    """Not as "Normal or Flat; got <... Normal object at 0x...>", which says what was given."""
+    from numpyro.distributions import Normal as OfNumPyro
+
+    with pytest.raises(TypeError, match="got Normal of NumPyro: import priors from radon_numpyro"):
+        resolve_priors({"a": OfNumPyro(0.0, 1.0)}, data(MIXED))

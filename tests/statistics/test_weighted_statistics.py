@@ -144,6 +144,9 @@ def test_names_of_weights_are_checked():
         GroupedData.from_frame(rows, **COLUMNS, weights="v")
     with pytest.raises(TypeError, match="Expected se to be named by a str; got 3"):
         GroupedData.from_frame(rows, **COLUMNS, se=3)
+    # Not the values themselves, over many lines.
+    with pytest.raises(TypeError, match=r"got Series of length 60: put it into a column"):
+        GroupedData.from_frame(rows, **COLUMNS, weights=rows["w"])
     with pytest.raises(ValueError, match="Expected weights or se, not both"):
         GroupedData.from_frame(rows, **COLUMNS, weights="w", se="x")
     with pytest.raises(ValueError, match="named once; got 'w' in the formula and se 'x'"):
