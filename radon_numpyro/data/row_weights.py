@@ -101,9 +101,17 @@ def positive_column(column: pd.Series, argument: str) -> Array:
             f"Expected column {column.name!r} ({argument}) to be above 0; got "
             f"{rows_named(wrong, column)} of 0 or below: {ADVICE[argument]}"
         )
+    extreme = (values < SMALLEST) | (values > LARGEST)
+    if extreme.any():
+        raise ValueError(
+            f"Expected column {column.name!r} ({argument}) to be between {SMALLEST:g} and "
+            f"{LARGEST:g}; got {rows_named(extreme, column)} of others: use another unit"
+        )
     return values
 
 
+# The squares of standard errors, and sums over rows, are numbers then.
+SMALLEST, LARGEST = 1e-100, 1e100
 ADVICE = {
     "weights": "leave out rows that weigh nothing",
     "se": "leave out rows whose standard error is not known",

@@ -98,6 +98,8 @@ class ADVIResult:
     @property
     def verdict(self) -> str:
         """What the guide is good for, from its k-hat (Yao et al. 2018)."""
+        if not self.num_steps:
+            return "not run: the chains began at its closed-form start"
         if not self.converged:
             return f"do not use: {self.reason}"
         if self.khat < 0.5:
