@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import draw_unequal_data
 from fits import assert_moments
+from numpyro import infer
 
 from radon_numpyro import GroupedData, GroupStatistics, diagnose, fit, predict, simulate
 from radon_numpyro.inference import nuts_blocks as compiled_blocks
@@ -214,20 +215,20 @@ def test_a_density_that_is_nowhere_finite_is_an_error_at_the_start(monkeypatch, 
     def broken(model, arguments, options, position):
         return jnp.nan * position["eps"]
 
-    monkeypatch.setattr(compiled_blocks, "potential_energy", broken)
+    monkeypatch.setattr(infer.util, "potential_energy", broken)
     with pytest.raises(FloatingPointError, match="finite log density where each chain starts; got"):
         fit(plain(), **BRIEF)
 
 
 def test_a_density_that_is_not_finite_in_a_region_is_seen(monkeypatch, fresh_programs):
     """NaN where eps is above 1, in the upper tail of the posterior: it cannot be reached."""
-    real = compiled_blocks.potential_energy
+    real = infer.util.potential_energy
 
     def broken(model, arguments, options, position):
         energy = real(model, arguments, options, position)
         return jnp.where(position["eps"] > 0.0, jnp.nan, energy)
 
-    monkeypatch.setattr(compiled_blocks, "potential_energy", broken)
+    monkeypatch.setattr(infer.util, "potential_energy", broken)
     diagnosis = diagnose(fit(plain(), **BRIEF))
     assert not diagnosis.ok
     assert diagnosis.num_divergences > 0

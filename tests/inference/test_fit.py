@@ -177,15 +177,15 @@ def test_every_setting_is_handed_on(monkeypatch):
     module = sys.modules["radon_numpyro.inference.sampling"]
     monkeypatch.setattr(module, "fit_guide", record(line_advi()))
     monkeypatch.setattr(module, "draw_nuts", record(line_nuts()))
-    fit(line(), model="hierarchical", priors=TUTORIAL, progress_bar=False, **given)
+    fit(line(), model="pooled", priors=TUTORIAL, progress_bar=False, **given)
     (advi_args, advi), (nuts_args, nuts) = calls
     assert advi == {"num_steps": 1234, "seed": 7, "dtype": "float32", "progress_bar": False}
     assert nuts == {"progress_bar": False}
     statistics, model, priors, run = advi_args
-    assert (model, priors) == ("hierarchical", TUTORIAL)
+    assert (model, priors) == ("pooled", TUTORIAL)
     assert nuts_args[0] is statistics
     assert nuts_args[1:3] == (line_advi(), TUTORIAL)
-    assert asdict(nuts_args[3]) == {"model": "hierarchical", **given}
+    assert asdict(nuts_args[3]) == {"model": "pooled", **given}
     assert nuts_args[4] is run
     np.testing.assert_array_equal(statistics.syy, GroupStatistics.from_data(line()).syy)
 

@@ -708,7 +708,7 @@ def test_a_start_that_is_not_finite_is_an_error(bad):
     [
         (
             {"method": "noncentered"},
-            "Expected method of the pooled model to be one of marginal, centered;",
+            "Expected method of the pooled model to be one of marginal, centered, integrate;",
         ),
         ({"chain_method": "serial"}, "Expected chain_method to be one of sequential, parallel, ve"),
         ({"draws": 3}, "Expected draws to be an integer of at least 4; got 3"),

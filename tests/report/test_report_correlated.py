@@ -106,8 +106,8 @@ def test_two_levels_of_a_group_differ_with_the_deviations_of_both():
     variance = high**2 + low**2 - 2 * high * low * r.values.ravel()
     mean = posterior["mu_beta"].sel(mean_slope="level[low]").values.ravel()
     pattern = (
-        r"level low instead of high goes .*? Groups differ in the difference of level low : the "
-        r"model expects 90 % of groups like these between (\S+) and (\S+)\."
+        r"level low instead of high goes .*? Groups differ in the difference between level low and "
+        r"high : the model expects 90 % of groups like these between (\S+) and (\S+)\."
     )
     ends = [float(end) for end in re.search(pattern, page("reference")).groups()]
     below = [stats.norm.cdf((end - mean) / np.sqrt(variance)).mean() for end in ends]
