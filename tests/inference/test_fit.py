@@ -1,9 +1,9 @@
 """From data to a tree: the parts are put together as they are, and the record is true."""
 
+import importlib
 import json
 import os
 import signal
-import sys
 from dataclasses import asdict, replace
 
 import jax
@@ -174,7 +174,7 @@ def test_every_setting_is_handed_on(monkeypatch):
     def record(result):
         return lambda *args, **kwargs: calls.append((args, kwargs)) or result
 
-    module = sys.modules["radon_numpyro.inference.sampling"]
+    module = importlib.import_module("radon_numpyro.inference.sampling")
     monkeypatch.setattr(module, "fit_guide", record(line_advi()))
     monkeypatch.setattr(module, "draw_nuts", record(line_nuts()))
     fit(line(), model="pooled", priors=TUTORIAL, progress_bar=False, **given)
