@@ -247,7 +247,7 @@ def test_the_clock_ends_a_fit_and_a_later_one_goes_on(folder, end_after):
 
 
 def test_no_time_for_a_draw(folder):
-    message = r"within max_seconds=1e-09; got none yet\. Allow more: programs are traced"
+    message = r"within max_seconds=1e-09; got none yet\. Allow more: programs of ADVI and NUTS are traced"
     with pytest.raises(TimeoutError, match=message):
         fit(towns(), max_seconds=1e-9, **SETTINGS)
     with pytest.raises(TimeoutError, match=message + rf".*; resume\({str(folder)!r}\) goes on"):
