@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from radon_numpyro.data.grouped_data import GroupedData
     from radon_numpyro.data.radon import load_radon
     from radon_numpyro.data.simulation import simulate
-    from radon_numpyro.inference.advi import fit_advi
-    from radon_numpyro.inference.nuts import sample_nuts
+    from radon_numpyro.inference.advi.guide import fit_advi
+    from radon_numpyro.inference.nuts.sampler import sample_nuts
     from radon_numpyro.model.correlations import LKJ
     from radon_numpyro.model.location_priors import Flat, Normal
     from radon_numpyro.model.priors import Priors
@@ -95,8 +95,8 @@ _MODULE_OF = {
     "LKJ": "model.correlations",
     "fit": "pipeline",
     "resume": "pipeline",
-    "fit_advi": "inference.advi",
-    "sample_nuts": "inference.nuts",
+    "fit_advi": "inference.advi.guide",
+    "sample_nuts": "inference.nuts.sampler",
     "diagnose": "results.diagnostics",
     "compare": "comparison.table",
     "compare_pooling": "comparison.table",

@@ -1,7 +1,8 @@
 """From data to a checked posterior: statistics, draws, DataTree; and on from a checkpoint.
 
 Two routes lead to draws: ADVI and NUTS (``inference/sampling.py``), and integration over the scales
-(``inference/integration.py``). The second needs no JAX, so the first is imported when it is taken.
+(``inference/integration/scale_posterior.py``). The second needs no JAX, so the first is imported
+when it is taken.
 """
 
 from __future__ import annotations
@@ -19,20 +20,26 @@ import xarray as xr
 
 from radon_numpyro.data.findings import DataWarning, to_json
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.inference.devices import NUMPY, computing_on, describe_current
-from radon_numpyro.inference.fit_identity import (
+from radon_numpyro.inference.compute.devices import NUMPY, computing_on, describe_current
+from radon_numpyro.inference.fit_findings import premises
+from radon_numpyro.inference.integration.resampling import IntegratedResult, draw_by_integration
+from radon_numpyro.inference.inversion import ExactResult, check_residual
+from radon_numpyro.inference.runs.fit_identity import (
     REMARKS,
     check_same,
     describe,
     go_further,
     restore,
 )
-from radon_numpyro.inference.inversion import ExactResult, check_residual
-from radon_numpyro.inference.methods import AUTO, INTEGRATE, choose_method
-from radon_numpyro.inference.premises import premises
-from radon_numpyro.inference.resampling import IntegratedResult, draw_by_integration
-from radon_numpyro.inference.run_control import Run
-from radon_numpyro.inference.settings import Settings, check_integration, default_advi_steps
+from radon_numpyro.inference.runs.run_control import Run
+from radon_numpyro.inference.settings import (
+    AUTO,
+    INTEGRATE,
+    Settings,
+    check_integration,
+    choose_method,
+    default_advi_steps,
+)
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors, resolve_priors
 from radon_numpyro.results.datatree import describe_call, to_datatree
@@ -224,7 +231,7 @@ def fit(
             settings = replace(
                 settings, num_advi_steps=default_advi_steps(model, settings.method, size)
             )
-        from radon_numpyro.inference.device_choice import choose_device
+        from radon_numpyro.inference.compute.device_choice import choose_device
         from radon_numpyro.inference.sampling import kept
 
         chosen, why = choose_device(settings, statistics, used, checkpoint)
@@ -278,7 +285,7 @@ def resume(
     --------
     >>> tree = resume("run.checkpoint")  # doctest: +SKIP
     """
-    from radon_numpyro.inference.checkpoint import Checkpoint
+    from radon_numpyro.inference.runs.checkpoint import Checkpoint
 
     with Run(max_seconds=max_seconds) as run, Checkpoint.open(checkpoint) as kept:
         run.checkpoint = kept

@@ -38,9 +38,13 @@ from benchmarks.rows import Population
 
 from radon_numpyro import GroupedData, GroupStatistics, Priors, fit, load_radon
 from radon_numpyro.data.whole_files import check_writable, write_whole
-from radon_numpyro.inference.device_choice import choose_device, closed_form_guide, seconds_a_step
-from radon_numpyro.inference.devices import computing_on, describe_current, seen
-from radon_numpyro.inference.nuts_blocks import num_cores
+from radon_numpyro.inference.compute.device_choice import (
+    choose_device,
+    closed_form_guide,
+    seconds_a_step,
+)
+from radon_numpyro.inference.compute.devices import computing_on, describe_current, seen
+from radon_numpyro.inference.nuts.blocks import num_cores
 from radon_numpyro.inference.settings import Settings
 
 DTYPES = ("float64", "float32")

@@ -25,9 +25,9 @@ from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.importance_sampling import MAX_KHAT
-from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
-from radon_numpyro.inference.scale_density import ScaleDensity
+from radon_numpyro.inference.integration.importance_sampling import MAX_KHAT
+from radon_numpyro.inference.integration.scale_density import ScaleDensity
+from radon_numpyro.inference.integration.scale_posterior import ScalePosterior, integrate_scales
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics

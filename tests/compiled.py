@@ -4,9 +4,8 @@ from contextlib import contextmanager
 
 import jax
 
-from radon_numpyro.inference import nuts_blocks as blocks
-from radon_numpyro.inference import nuts_draws as constrain
-from radon_numpyro.inference import warm_start
+from radon_numpyro.inference.nuts import blocks, warm_start
+from radon_numpyro.inference.nuts import draws as constrain
 
 # What JAX reports once for each program that its compiler makes or its cache on the disk gives.
 COMPILED = "/jax/core/compile/backend_compile_duration"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.inference.run_control import Run
+from radon_numpyro.inference.runs.run_control import Run
 
 # The same examples in every run, and a busy machine is no failure.
 settings.register_profile("tests", deadline=None, derandomize=True, database=None)

@@ -8,7 +8,7 @@ from scipy.linalg import block_diag
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior
-from radon_numpyro.inference import scales
+from radon_numpyro.inference.nuts import scales
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics

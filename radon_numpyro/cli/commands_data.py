@@ -274,7 +274,7 @@ def _deliver(
     terminal: Terminal, tree: DataTree, out: Path, ci_prob: float, *, again: bool = False
 ) -> None:
     """Write a fit and its tables, show what they say, and end."""
-    from radon_numpyro.inference.devices import in_words
+    from radon_numpyro.inference.compute.devices import in_words
     from radon_numpyro.results.diagnostics import diagnose, drawn_again
     from radon_numpyro.results.fit_files import save_fit
     from radon_numpyro.results.fit_reader import read_statistics

@@ -292,7 +292,7 @@ def note_folder(checkpoint: Path, out: Path) -> None:
     OSError
         If the folder cannot be written.
     """
-    from radon_numpyro.inference.checkpoint import NOTE
+    from radon_numpyro.inference.runs.checkpoint import NOTE
 
     if not (checkpoint.is_dir() and any(checkpoint.iterdir())):
         text = json.dumps({"out": str(out.absolute())})
@@ -312,7 +312,7 @@ def noted_folder(checkpoint: Path) -> Path:
     ValueError
         If the note is damaged.
     """
-    from radon_numpyro.inference.checkpoint import NOTE
+    from radon_numpyro.inference.runs.checkpoint import NOTE
 
     try:
         return Path(json.loads((checkpoint / NOTE).read_text(encoding="utf-8"))["out"])

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from radon_numpyro.data.findings import DataWarning, in_options
-from radon_numpyro.inference.compilation import set_exit_status
+from radon_numpyro.inference.compute.compilation import set_exit_status
 
 if TYPE_CHECKING:
     import pandas as pd

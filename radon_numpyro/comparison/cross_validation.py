@@ -1,9 +1,10 @@
 """Refits without some of the rows, and predictions of these: K folds, or group by group.
 
 The scales come from their posterior given the training rows: exact quadrature for the individual
-and pooled models, integration for the hierarchical one (``inference/integration.py``), and NUTS
-where that is not reliable. Given the scales the prediction of a row is Normal with known mean and
-variance (``gaussian/predictive.py``), so no noise of drawn coefficients enters.
+and pooled models, integration for the hierarchical one
+(``inference/integration/scale_posterior.py``), and NUTS where that is not reliable. Given the
+scales the prediction of a row is Normal with known mean and variance (``gaussian/predictive.py``),
+so no noise of drawn coefficients enters.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from radon_numpyro.comparison.pooled import refit_pooled
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import Scales
-from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
+from radon_numpyro.inference.integration.scale_posterior import ScalePosterior, integrate_scales
 from radon_numpyro.inference.inversion import eps_quadrature, residual_freedom
-from radon_numpyro.inference.methods import AUTO, INTEGRATE, choose_method
+from radon_numpyro.inference.settings import AUTO, INTEGRATE, choose_method
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -207,8 +208,8 @@ def _sampling(
     data: GroupedData, model: str, priors: Priors, draws: int, chains: int, seed: int
 ) -> Callable[[GroupStatistics], Scales]:
     """A function that draws the scales of the hierarchical model by NUTS."""
-    from radon_numpyro.inference.advi import fit_advi
-    from radon_numpyro.inference.nuts import sample_nuts
+    from radon_numpyro.inference.advi.guide import fit_advi
+    from radon_numpyro.inference.nuts.sampler import sample_nuts
 
     # Every fold starts from the closed-form guide of all the data, which is near its own.
     guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)

@@ -2,10 +2,10 @@ r"""How probable are the outcomes under a model and its priors? Log evidence, an
 
 .. math:: \log p(y) = \log \int p(y \mid \theta)\, p(\theta)\, d\theta
 
-The coefficients are integrated out in closed form and the scales numerically, with a standard
-error (``inference/integration.py``). In the individual model each group has one scale, and at any
-:math:`\epsilon` the evidence of a group is :math:`p(y_c \mid \epsilon)\, p(\epsilon) / p(\epsilon
-\mid y_c)`, whose denominator is known on a grid (Chib 1995).
+The coefficients are integrated out in closed form and the scales numerically, with a standard error
+(``inference/integration/scale_posterior.py``). In the individual model each group has one scale,
+and at any :math:`\epsilon` the evidence of a group is :math:`p(y_c \mid \epsilon)\, p(\epsilon) /
+p(\epsilon \mid y_c)`, whose denominator is known on a grid (Chib 1995).
 
 The difference of two log evidences is the logarithm of a Bayes factor. Unlike a score of rows left
 out it depends on the priors, however many rows there are: a prior that is ten times as wide on a
@@ -30,7 +30,7 @@ from radon_numpyro.comparison.held_out import Score
 from radon_numpyro.gaussian.marginal import individual_log_density, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import individual_prior, population_prior
-from radon_numpyro.inference.integration import integrate_scales
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 from radon_numpyro.inference.inversion import eps_quadrature
 from radon_numpyro.model.coefficient_priors import columns_of_sites
 from radon_numpyro.model.models import Model

@@ -46,8 +46,8 @@ from radon_numpyro.gaussian import mixtures as mixture
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import line_blocks, residual_variance
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.results.correlations import pairs_alone
 from radon_numpyro.results.fit_reader import (
+    pairs_alone,
     read_data,
     read_design,
     read_model,

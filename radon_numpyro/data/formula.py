@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from radon_numpyro.data.categories import Categories
 from radon_numpyro.data.checks import suggest
-from radon_numpyro.data.complete_rows import in_memory
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formula_columns import Layout, add, columns_by, part_layout
 from radon_numpyro.data.formula_syntax import Name
@@ -35,6 +34,7 @@ from radon_numpyro.data.frame_columns import (
     read_column,
 )
 from radon_numpyro.data.frames import to_pandas
+from radon_numpyro.data.missing import in_memory
 
 VERSION = 1
 

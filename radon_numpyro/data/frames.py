@@ -1,12 +1,19 @@
-"""Data frames of any library that narwhals knows: in memory, or held by an engine."""
+"""Data frames of any library that narwhals knows, and plain arrays as columns of a frame."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import narwhals.stable.v2 as nw
+import numpy as np
 import pandas as pd
 from narwhals.exceptions import DuplicateError
+from numpy.typing import ArrayLike
 
-from radon_numpyro.data.checks import repeated
+from radon_numpyro.data.centers import Centers, zeros
+from radon_numpyro.data.checks import as_series, repeated
+from radon_numpyro.data.labels import Labels, as_index
 
 ACCEPTED = (
     "a pandas or Polars DataFrame, a PyArrow Table, a Polars LazyFrame, a DuckDB relation, "
@@ -61,3 +68,74 @@ def to_pandas(
     return converted.assign(
         **{name: table[name].to_pandas(integer_object_nulls=True) for name in groups}
     )
+
+
+def frame_of_arrays(
+    columns: Mapping[str, Any],
+    x: ArrayLike | None,
+    predictors: str | Sequence[str] | None,
+    others: Mapping[str, Any],
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Put arrays of N rows into a frame, and name the predictors.
+
+    Parameters
+    ----------
+    columns
+        Outcome and group labels, by name.
+    x
+        Predictors, shape (N, K), or (N,) for a single one, or None for none.
+    predictors
+        Their names; by default x1, ..., xK.
+    others
+        Other columns, by name.
+
+    Returns
+    -------
+    frame, names
+        The frame, and the names of the K predictors.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is no array, or lengths or the number of names do not fit.
+    """
+    # Column by column, so that a list or a Series keeps its own type.
+    own: list[Any] = [] if x is None else [x] if np.ndim(x) < 2 else [*np.asarray(x).T]
+    if predictors is None:
+        names = tuple(f"x{k + 1}" for k in range(len(own)))
+    else:
+        names = (predictors,) if isinstance(predictors, str) else tuple(predictors)
+    if len(names) != len(own):
+        raise ValueError(
+            f"Expected predictors to have one name for each of the {len(own)} columns of "
+            f"x; got {len(names)} names"
+        )
+    outcome, group = columns.values()
+    arrays = {"y": as_series(outcome, "y"), "group": as_series(group, "group")}
+    arrays |= {f"x[:, {k}]": as_series(column, "x") for k, column in enumerate(own)}
+    arrays |= {name: as_series(column, name) for name, column in others.items()}
+    if len({len(series) for series in arrays.values()}) > 1:
+        lengths = ", ".join(f"{name} {len(series)}" for name, series in arrays.items())
+        raise ValueError(f"Expected y, x and group to have the same length; got {lengths}")
+    frame_names = (*columns, *names, *others)
+    return pd.DataFrame(dict(zip(frame_names, arrays.values(), strict=True))), names
+
+
+def frame_of_rows(arrays: Mapping[str, Any], labels: Labels, centers: Centers) -> pd.DataFrame:
+    """Rows as a frame of their outcome, predictors, weights or standard errors, and group.
+
+    Parameters
+    ----------
+    arrays
+        The numbers by name, as ``GroupedData.arrays`` has them.
+    labels, centers
+        Names of the columns, and from where predictors are counted.
+    """
+    columns = {labels.outcome: np.asarray(arrays["y"])}
+    x = np.asarray(arrays["x"]) + zeros(centers, labels.predictors)
+    columns |= dict(zip(labels.predictors, x.T, strict=True))
+    names = {"weights": labels.design.weights, "se": labels.design.se}
+    columns |= {name: np.asarray(arrays[key]) for key, name in names.items() if key in arrays}
+    groups = as_index(labels.groups)
+    group = pd.Categorical.from_codes(np.asarray(arrays["group"]), categories=groups)
+    return pd.DataFrame(columns | {labels.group: group})

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from radon_numpyro.data.array_frames import frame_of_arrays, frame_of_rows
 from radon_numpyro.data.audit import Audit, audit
 from radon_numpyro.data.centers import Center, Centers, resolve_centers, zeros
 from radon_numpyro.data.checks import (
@@ -24,12 +23,12 @@ from radon_numpyro.data.checks import (
     read_only,
     row_positions,
 )
-from radon_numpyro.data.complete_rows import complete_rows, in_memory
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formula import ModelFormula, text_of
 from radon_numpyro.data.formula_frames import rows_by_formula
+from radon_numpyro.data.frames import frame_of_arrays, frame_of_rows
 from radon_numpyro.data.labels import Labels, find_groups, fingerprint
-from radon_numpyro.data.missing import LeftOut
+from radon_numpyro.data.missing import LeftOut, complete_rows, in_memory
 from radon_numpyro.data.pytrees import pytree
 from radon_numpyro.data.row_weights import precision, read_weights, weight_columns
 

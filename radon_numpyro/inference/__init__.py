@@ -1,1 +1,1 @@
-"""ADVI, NUTS, integration and exact draws; settings, devices, compilation, checkpoints."""
+"""How a posterior is computed: settings, and one folder for each way to draws."""

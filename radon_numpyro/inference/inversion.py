@@ -30,7 +30,7 @@ from radon_numpyro.gaussian.marginal import individual_log_density, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import fitting, individual_prior, population_prior
 from radon_numpyro.gaussian.sites import population_sites
-from radon_numpyro.inference.run_control import ALL_DRAWS
+from radon_numpyro.inference.runs.run_control import ALL_DRAWS
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.population_priors import population_priors
 from radon_numpyro.model.priors import Priors

@@ -1,7 +1,7 @@
 """ADVI and then draws, as a run that may be kept in a checkpoint.
 
-The guide starts and scales the chains (``inference/nuts.py``). The individual and the pooled model
-need no chain: their draws are exact (``inference/inversion.py``).
+The guide starts and scales the chains (``inference/nuts/sampler.py``). The individual and the
+pooled model need no chain: their draws are exact (``inference/inversion.py``).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.inference import checkpoint as checkpoints
-from radon_numpyro.inference.advi import ADVIResult, fit_guide
-from radon_numpyro.inference.checkpoint import Checkpoint
-from radon_numpyro.inference.compilation import forget_line
-from radon_numpyro.inference.fit_identity import check_same, data_arrays, describe
+from radon_numpyro.inference.advi.guide import ADVIResult, fit_guide
+from radon_numpyro.inference.compute.compilation import forget_line
 from radon_numpyro.inference.inversion import ExactResult, draw_exact
-from radon_numpyro.inference.nuts import draw_nuts
-from radon_numpyro.inference.nuts_compilation import compile_nuts
-from radon_numpyro.inference.nuts_result import NUTSResult
-from radon_numpyro.inference.run_control import Run
+from radon_numpyro.inference.nuts.compile_ahead import compile_nuts
+from radon_numpyro.inference.nuts.result import NUTSResult
+from radon_numpyro.inference.nuts.sampler import draw_nuts
+from radon_numpyro.inference.runs import checkpoint as checkpoints
+from radon_numpyro.inference.runs.checkpoint import Checkpoint
+from radon_numpyro.inference.runs.fit_identity import check_same, data_arrays, describe
+from radon_numpyro.inference.runs.run_control import Run
 from radon_numpyro.inference.settings import Settings
 from radon_numpyro.inference.two_routes import TwoRoutes, compare_routes
 from radon_numpyro.model.priors import Priors
@@ -159,7 +159,7 @@ def kept(
     data, priors, settings
         What is fitted, and how.
     remarks
-        As in :func:`radon_numpyro.inference.fit_identity.describe`.
+        As in :func:`radon_numpyro.inference.runs.fit_identity.describe`.
 
     Raises
     ------

@@ -33,8 +33,8 @@ from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.marginal import marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior, scale_vector
-from radon_numpyro.inference.integration import ScalePosterior, integrate_scales
-from radon_numpyro.inference.methods import MAX_MARGINAL_SLOPES
+from radon_numpyro.inference.integration.scale_posterior import ScalePosterior, integrate_scales
+from radon_numpyro.inference.settings import MAX_MARGINAL_SLOPES
 from radon_numpyro.model.correlations import root_of_correlation
 from radon_numpyro.model.models import COEFFICIENT, Model, coordinates
 from radon_numpyro.model.priors import Priors

@@ -35,7 +35,7 @@ from radon_numpyro.plots.styling import (
     on_scale,
     split_sites,
 )
-from radon_numpyro.results.column_names import factors
+from radon_numpyro.results.estimates import factors
 from radon_numpyro.results.fit_reader import read_centers, read_design, read_model
 
 

@@ -13,7 +13,7 @@ import xarray as xr
 
 from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
-from radon_numpyro.inference.devices import in_words
+from radon_numpyro.inference.compute.devices import in_words
 from radon_numpyro.report import groups as report_groups
 from radon_numpyro.report import sections as report_sections
 from radon_numpyro.report.answers import answer, question

@@ -13,8 +13,7 @@ import numpy as np
 from radon_numpyro.data.basis_columns import BASES
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.report.words import name
-from radon_numpyro.results.column_names import factors, level
-from radon_numpyro.results.estimates import Numbers
+from radon_numpyro.results.estimates import Numbers, factors, level
 from radon_numpyro.results.fit_reader import read_centers
 
 # Least sd within a group, by that over all rows, of a column that varies within it.

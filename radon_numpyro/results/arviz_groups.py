@@ -39,7 +39,7 @@ from numpyro.infer import Predictive, log_likelihood
 
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.inference.programs import precision
+from radon_numpyro.inference.compute.programs import precision
 from radon_numpyro.model.models import Site
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.results.datatree import add_draws

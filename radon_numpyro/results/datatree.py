@@ -40,7 +40,7 @@ import xarray as xr
 
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels, stored
-from radon_numpyro.inference.fit_identity import package_versions
+from radon_numpyro.inference.runs.fit_identity import package_versions
 from radon_numpyro.model.models import (
     COEFFICIENT,
     COEFFICIENT_OTHER,
@@ -55,11 +55,11 @@ from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import STATISTICS, WEIGHTS, GroupStatistics
 
 if TYPE_CHECKING:
-    from radon_numpyro.inference.advi import ADVIResult
-    from radon_numpyro.inference.integration import ScalePosterior
+    from radon_numpyro.inference.advi.guide import ADVIResult
+    from radon_numpyro.inference.integration.resampling import IntegratedResult
+    from radon_numpyro.inference.integration.scale_posterior import ScalePosterior
     from radon_numpyro.inference.inversion import ExactResult
-    from radon_numpyro.inference.nuts_result import NUTSResult
-    from radon_numpyro.inference.resampling import IntegratedResult
+    from radon_numpyro.inference.nuts.result import NUTSResult
 
 # Columns of all predictors, where some do not vary by group.
 COLUMN = "column"

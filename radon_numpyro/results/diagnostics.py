@@ -20,19 +20,19 @@ import pandas as pd
 import xarray as xr
 
 from radon_numpyro.data.findings import Finding, from_json
-from radon_numpyro.inference.methods import INTEGRATE, MAX_MARGINAL_SLOPES
-from radon_numpyro.inference.run_control import INTERRUPTED, MAX_SECONDS
+from radon_numpyro.inference.runs.run_control import INTERRUPTED, MAX_SECONDS
+from radon_numpyro.inference.settings import INTEGRATE, MAX_MARGINAL_SLOPES
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.results.contraction import prior_only
-from radon_numpyro.results.correlations import pairs_alone
-from radon_numpyro.results.fit_reader import read_design, read_model
+from radon_numpyro.results.fit_reader import pairs_alone, read_design, read_model
 from radon_numpyro.results.integration_checks import (
     effective_sizes,
     is_integrated,
     nodes_in_words,
+    routes_differ,
+    routes_in_words,
     unreliable,
 )
-from radon_numpyro.results.route_checks import routes_differ, routes_in_words
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
@@ -219,7 +219,7 @@ def _table(posterior: xr.Dataset) -> pd.DataFrame:
     import arviz_stats
     from arviz_base import dataset_to_dataframe
 
-    from radon_numpyro.inference.ess import TAILS
+    from radon_numpyro.inference.nuts.effective_size import TAILS
 
     with np.errstate(invalid="ignore"):
         columns = {

@@ -1,10 +1,14 @@
-"""A fit in numbers: estimates with intervals, of parameters and of groups."""
+"""A fit in numbers: estimates with intervals, of parameters and of groups.
+
+Names of columns say what they are: ``Sex[Male]`` is a level, ``SES:Sex[Male]`` a product.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -25,10 +29,9 @@ from radon_numpyro.gaussian.predictive import variance_at
 from radon_numpyro.gaussian.triangles import population_columns
 from radon_numpyro.model.models import Model, coordinates
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.results.column_names import factors
-from radon_numpyro.results.correlations import correlations
 from radon_numpyro.results.datatree import column_dim, group_dim
 from radon_numpyro.results.fit_reader import (
+    correlations,
     has_coefficients,
     read_centers,
     read_coefficients,
@@ -41,6 +44,50 @@ from radon_numpyro.results.fit_reader import (
     read_statistics,
 )
 from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+
+def factors(column: str, columns: Collection[str]) -> tuple[str, ...]:
+    """The columns that an interaction is the product of; of any other column itself.
+
+    A colon in a name makes an interaction only if what stands on either side of it are columns too.
+
+    Parameters
+    ----------
+    column
+        Name of a column, such as ``"SES:Sex[Male]"``.
+    columns
+        Names of all columns.
+    """
+    found = _parts(column)
+    return found if len(found) > 1 and set(found) <= set(columns) else (column,)
+
+
+def level(column: str) -> tuple[str, str] | None:
+    """Variable and level of a name such as ``"Sex[Male]"``; None of any other.
+
+    Whether the column is that of a category its values say, which are 0 and 1.
+
+    Parameters
+    ----------
+    column
+        Name of a column.
+    """
+    found = re.fullmatch(r"(.+?)\[(.+)\]", column, re.DOTALL)
+    # A cell of a table, c[a]:Sex[Male], is a level of neither.
+    return (found[1], found[2]) if found and len(_parts(column)) == 1 else None
+
+
+def _parts(column: str) -> tuple[str, ...]:
+    """What stands between the colons outside of brackets."""
+    parts, depth = [""], 0
+    for letter in column:
+        depth += (letter in "[(") - (letter in "])")
+        if letter == ":" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return tuple(parts)
+
 
 ALL_GROUPS, CHOSEN_GROUPS, SAMPLED_GROUPS = 100, 40, 200
 BLOCK = 500

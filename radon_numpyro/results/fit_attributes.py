@@ -12,10 +12,10 @@ from radon_numpyro.data.design import Design
 from radon_numpyro.data.findings import from_json
 from radon_numpyro.data.formula import ModelFormula
 from radon_numpyro.data.labels import Labels
-from radon_numpyro.inference.methods import INTEGRATE, METHODS
+from radon_numpyro.inference.settings import INTEGRATE, METHODS
 from radon_numpyro.model.models import MODELS
 from radon_numpyro.results.fit_reader import read_design, read_model
-from radon_numpyro.results.route_checks import ATTRIBUTE, check_routes
+from radon_numpyro.results.integration_checks import ATTRIBUTE, check_routes
 
 _JSON = (
     "predictors",

@@ -12,9 +12,9 @@ from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confi
 from scipy import stats
 
 from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.inference.advi import fit_advi
+from radon_numpyro.inference.advi.guide import fit_advi
 from radon_numpyro.inference.inversion import draw_exact
-from radon_numpyro.inference.nuts import sample_nuts
+from radon_numpyro.inference.nuts.sampler import sample_nuts
 from radon_numpyro.model.correlations import LKJ
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics

@@ -18,7 +18,7 @@ import radon_numpyro
 from radon_numpyro import HalfStudentT, Normal, Priors, diagnose, fit, load_radon, predict
 from radon_numpyro.cli import app as cli
 from radon_numpyro.cli import terminal
-from radon_numpyro.inference.devices import seen
+from radon_numpyro.inference.compute.devices import seen
 from radon_numpyro.results.fit_files import load_fit
 
 DATASETS = Path(radon_numpyro.__file__).parent / "datasets"

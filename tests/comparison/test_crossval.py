@@ -15,9 +15,9 @@ from radon_numpyro.comparison.cross_validation import (
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.radon import load_radon
 from radon_numpyro.data.simulation import simulate
-from radon_numpyro.inference import nuts
-from radon_numpyro.inference.integration import ScalePosterior
-from radon_numpyro.inference.run_control import INTERRUPTED
+from radon_numpyro.inference.integration.scale_posterior import ScalePosterior
+from radon_numpyro.inference.nuts import sampler as nuts
+from radon_numpyro.inference.runs.run_control import INTERRUPTED
 from radon_numpyro.model.priors import Priors
 
 ALL = {model: (model, TUTORIAL) for model in ("pooled", "individual", "hierarchical")}

@@ -11,7 +11,7 @@ from scipy import integrate, stats
 from radon_numpyro import Flat, GroupedData, HalfFlat, Normal, Priors, compare, fit
 from radon_numpyro.comparison.cross_validation import _sampling, kfold
 from radon_numpyro.comparison.evidence import log_evidence, without_bayes_factors
-from radon_numpyro.inference.integration import ScalePosterior
+from radon_numpyro.inference.integration.scale_posterior import ScalePosterior
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 

@@ -26,7 +26,7 @@ from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.radon import load_radon
 from radon_numpyro.gaussian.marginal import individual_log_density
 from radon_numpyro.gaussian.predictive import line, residual_variance, scale_vector
-from radon_numpyro.inference.integration import integrate_scales
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 

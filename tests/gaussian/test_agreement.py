@@ -6,7 +6,7 @@ from benchmarks.reference import radon_moments, regression_moments
 from fits import TUTORIAL, assert_moments, radon_advi, three_counties
 
 from radon_numpyro.data.radon import load_radon
-from radon_numpyro.inference.nuts import sample_nuts
+from radon_numpyro.inference.nuts.sampler import sample_nuts
 from radon_numpyro.pipeline import fit
 
 

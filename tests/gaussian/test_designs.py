@@ -12,7 +12,7 @@ from designs import priors_of, with_design
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.gaussian.designs import MANY, by_design
-from radon_numpyro.inference.advi_start import _plug_in_scales
+from radon_numpyro.inference.advi.closed_form_start import _plug_in_scales
 
 SCALE = np.array([1.3, 0.4, 0.7])
 EPS = 0.6

@@ -34,8 +34,8 @@ from radon_numpyro.gaussian.conditional import (
 )
 from radon_numpyro.gaussian.marginal import individual_log_density, marginal
 from radon_numpyro.gaussian.predictive import individual_prior, population_prior, prediction
-from radon_numpyro.inference import scales as scale_model
-from radon_numpyro.inference.scales import draw_coefficients
+from radon_numpyro.inference.nuts import scales as scale_model
+from radon_numpyro.inference.nuts.scales import draw_coefficients
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.scale_priors import Exponential, HalfCauchy, HalfNormal, Uniform

@@ -21,7 +21,7 @@ from radon_numpyro import GroupedData, GroupStatistics, Priors, fit, predict
 from radon_numpyro.data.labels import stored
 from radon_numpyro.gaussian.marginal import individual_log_density
 from radon_numpyro.gaussian.predictive import individual_prior
-from radon_numpyro.inference.advi_start import mean_field_start
+from radon_numpyro.inference.advi.closed_form_start import mean_field_start
 from radon_numpyro.inference.inversion import draw_exact
 from radon_numpyro.results.fit_files import load_fit, save_fit
 

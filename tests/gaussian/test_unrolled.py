@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from radon_numpyro.gaussian.small_matrices import sum_of_logs
-from radon_numpyro.inference.programs import precision
+from radon_numpyro.inference.compute.programs import precision
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-14), ("float32", 1e-6)])

@@ -28,12 +28,12 @@ from scipy.optimize import minimize
 from scipy.stats import genpareto
 
 from radon_numpyro import GroupStatistics, Priors, fit_advi, simulate
-from radon_numpyro.inference import advi
-from radon_numpyro.inference import advi_windows as windows
-from radon_numpyro.inference import progress_bars as bars
-from radon_numpyro.inference.advi import ADVIResult
-from radon_numpyro.inference.advi_start import Start
-from radon_numpyro.inference.advi_windows import average_of, levelled, movement, settled
+from radon_numpyro.inference.advi import guide as advi
+from radon_numpyro.inference.advi import windows
+from radon_numpyro.inference.advi.closed_form_start import Start
+from radon_numpyro.inference.advi.guide import ADVIResult
+from radon_numpyro.inference.advi.windows import average_of, levelled, movement, settled
+from radon_numpyro.inference.runs import run_control as bars
 from radon_numpyro.model import regressions as models
 
 LOG_2PI = np.log(2 * np.pi)
@@ -529,7 +529,9 @@ def test_a_model_with_two_predictors():
 @pytest.mark.parametrize("model", ["hierarchical", "individual", "pooled"])
 def test_a_bound_that_is_not_finite_is_an_error_that_names_the_site(model, monkeypatch):
     # Statistics from outside are checked; a fault may yet arise behind the check.
-    monkeypatch.setattr("radon_numpyro.inference.advi.as_statistics", lambda statistics: statistics)
+    monkeypatch.setattr(
+        "radon_numpyro.inference.advi.guide.as_statistics", lambda statistics: statistics
+    )
     data = three_counties() if model == "individual" else line()
     data = radon() if model == "hierarchical" else GroupStatistics.from_data(data)
     syy = np.array(data.syy)

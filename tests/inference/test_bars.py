@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from radon_numpyro.inference import progress_bars as bars
+from radon_numpyro.inference.runs import run_control as bars
 
 ROOT = Path(bars.__file__).parents[2]
 FIT = """
@@ -22,7 +22,7 @@ fit_advi(three_counties(), "pooled", num_steps=1000)
 compare_pooling(three_counties(), folds=0, draws=20, chains=2)
 """
 BAR = """
-from radon_numpyro.inference.progress_bars import progress
+from radon_numpyro.inference.runs.run_control import progress
 with progress(total=3, shown=True, unit="step", desc="ADVI") as bar:
     bar.update(3)
 """

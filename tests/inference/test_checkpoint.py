@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from radon_numpyro.inference import array_files as arrays
-from radon_numpyro.inference import checkpoint
-from radon_numpyro.inference.checkpoint import Checkpoint, exists
-from radon_numpyro.inference.run_control import Run
+from radon_numpyro.inference.runs import array_files as arrays
+from radon_numpyro.inference.runs import checkpoint
+from radon_numpyro.inference.runs.checkpoint import Checkpoint, exists
+from radon_numpyro.inference.runs.run_control import Run
 
 HEADER = {"settings": {"seed": 3}, "comment": "São"}
 DATA = {"x": np.array([1.5, -0.0, np.nan]), "groups": np.array(["a", "São"])}
@@ -475,7 +475,7 @@ def test_the_note_of_the_caller_and_files_of_others_are_left_alone(folder, every
 
 def test_the_clock_ends_a_run_between_steps(monkeypatch):
     now = 100.0
-    monkeypatch.setattr("radon_numpyro.inference.run_control.time.monotonic", lambda: now)
+    monkeypatch.setattr("radon_numpyro.inference.runs.run_control.time.monotonic", lambda: now)
     run = Run(max_seconds=5)
     step = partial(run.step, "walk", begin(), advance)
     step()

@@ -6,7 +6,7 @@ import pytest
 from compiled import compilations
 
 from radon_numpyro import GroupStatistics, diagnose, fit
-from radon_numpyro.inference import nuts_compilation as ahead
+from radon_numpyro.inference.nuts import compile_ahead as ahead
 
 
 def test_compilations_are_counted():

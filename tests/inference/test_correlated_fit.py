@@ -12,7 +12,7 @@ from numpyro.infer import MCMC, NUTS
 from scipy import stats
 
 from radon_numpyro import LKJ, GroupedData, Priors, diagnose, fit, simulate
-from radon_numpyro.inference.methods import choose_method
+from radon_numpyro.inference.settings import choose_method
 from radon_numpyro.model.regressions import hierarchical
 
 SLEEP = Path(__file__).parents[1] / "cases/sleepstudy.csv"

@@ -14,10 +14,15 @@ import pytest
 from fits import TUTORIAL, radon, towns, towns_guide
 
 from radon_numpyro import GroupStatistics, fit
-from radon_numpyro.inference import device_choice, devices
-from radon_numpyro.inference import nuts_blocks as blocks
-from radon_numpyro.inference.device_choice import Choice, choose_device, quicker, seconds_a_step
-from radon_numpyro.inference.devices import computing_on, current, describe_current, seen
+from radon_numpyro.inference.compute import device_choice, devices
+from radon_numpyro.inference.compute.device_choice import (
+    Choice,
+    choose_device,
+    quicker,
+    seconds_a_step,
+)
+from radon_numpyro.inference.compute.devices import computing_on, current, describe_current, seen
+from radon_numpyro.inference.nuts import blocks
 from radon_numpyro.inference.settings import Settings
 
 FEW = {"draws": 20, "num_warmup": 20, "num_advi_steps": 0, "chains": 4, "progress_bar": False}
@@ -99,11 +104,11 @@ import jax
 import numpy as np
 from fits import towns
 from radon_numpyro import fit
-from radon_numpyro.inference import nuts_blocks as blocks
-from radon_numpyro.inference import device_choice
-from radon_numpyro.inference import devices
-from radon_numpyro.inference import rao_blackwell
-from radon_numpyro.inference.programs import Program
+from radon_numpyro.inference.nuts import blocks
+from radon_numpyro.inference.compute import device_choice
+from radon_numpyro.inference.compute import devices
+from radon_numpyro.inference.nuts import rao_blackwell
+from radon_numpyro.inference.compute.programs import Program
 from test_devices import FEW
 
 first, second = jax.devices()

@@ -10,7 +10,7 @@ from numpyro.infer import TraceMeanField_ELBO
 from numpyro.infer.autoguide import AutoNormal
 from scipy import stats
 
-from radon_numpyro.inference.advi_elbo import LatticeELBO, lattice_normals
+from radon_numpyro.inference.advi.windows import LatticeELBO, lattice_normals
 
 
 def draws(num_draws, size, repeats, seed=0):

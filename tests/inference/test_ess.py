@@ -8,8 +8,9 @@ import pytest
 from fits import TUTORIAL, assert_same_tree, towns, towns_fit, towns_guide
 
 from radon_numpyro import sample_nuts
-from radon_numpyro.inference import ess, nuts
-from radon_numpyro.inference.ess import EssTarget, smallest_ess
+from radon_numpyro.inference.nuts import effective_size as ess
+from radon_numpyro.inference.nuts import sampler as nuts
+from radon_numpyro.inference.nuts.effective_size import EssTarget, smallest_ess
 
 
 def chains(num_draws, correlation, seed=0, size=2):

@@ -14,7 +14,7 @@ from fits import assert_moments
 from numpyro import infer
 
 from radon_numpyro import GroupedData, GroupStatistics, diagnose, fit, predict, simulate
-from radon_numpyro.inference import nuts_blocks as compiled_blocks
+from radon_numpyro.inference.nuts import blocks as compiled_blocks
 from radon_numpyro.model.priors import Priors, Uniform
 
 MODELS = ("hierarchical", "individual", "pooled")
@@ -253,8 +253,8 @@ def test_a_chain_that_dies_is_named(monkeypatch):
 
 def test_a_start_outside_the_support_is_an_error(monkeypatch):
     """A guide whose eps lies where the prior has no mass has no coordinates."""
-    from radon_numpyro.inference import advi
-    from radon_numpyro.inference.advi_start import Start
+    from radon_numpyro.inference.advi import guide as advi
+    from radon_numpyro.inference.advi.closed_form_start import Start
 
     real = advi.mean_field_start
 

@@ -22,9 +22,9 @@ from fits import (
 )
 
 from radon_numpyro import GroupStatistics, Priors, diagnose, fit, load_radon, simulate
-from radon_numpyro.inference import nuts
-from radon_numpyro.inference import nuts_blocks as blocks
-from radon_numpyro.inference import progress_bars as bars
+from radon_numpyro.inference.nuts import blocks
+from radon_numpyro.inference.nuts import sampler as nuts
+from radon_numpyro.inference.runs import run_control as bars
 from radon_numpyro.inference.settings import default_advi_steps, default_chain_method
 
 LINE = {
@@ -321,7 +321,7 @@ def test_an_interrupted_fit_is_returned_and_found_wanting(monkeypatch):
 )
 def test_arguments_out_of_range(monkeypatch, arguments, message):
     # The guide is not even begun.
-    monkeypatch.setattr("radon_numpyro.inference.advi_windows.begin", None)
+    monkeypatch.setattr("radon_numpyro.inference.advi.windows.begin", None)
     with pytest.raises(ValueError, match=message):
         fit(line(), progress_bar=False, **arguments)
 

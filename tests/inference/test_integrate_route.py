@@ -15,13 +15,13 @@ from radon_numpyro import GroupedData, Priors, diagnose, fit, load_radon
 from radon_numpyro.data.findings import DataWarning
 from radon_numpyro.gaussian.conditional import Population
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.integration import integrate_scales
-from radon_numpyro.inference.inversion import draw_exact
-from radon_numpyro.inference.resampling import (
+from radon_numpyro.inference.integration.resampling import (
     coefficient_moments,
     draw_integrated,
     systematic,
 )
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
+from radon_numpyro.inference.inversion import draw_exact
 
 DRAWS = 4000
 

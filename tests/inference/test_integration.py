@@ -26,7 +26,7 @@ from radon_numpyro import (
     load_radon,
 )
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.integration import integrate_scales
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 from radon_numpyro.model.correlations import LKJ
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -369,7 +369,7 @@ WITHOUT_JAX = """
 import json, sys
 from radon_numpyro import GroupStatistics, Priors, load_radon
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.integration import integrate_scales
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 equations = NormalEquations.from_statistics(GroupStatistics.from_data(load_radon()))
 found = integrate_scales(equations, Priors.tutorial())
 found.moments()

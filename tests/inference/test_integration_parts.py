@@ -12,14 +12,17 @@ from scipy import special, stats
 
 from radon_numpyro import GroupedData, Priors
 from radon_numpyro.gaussian.designs import by_design
-from radon_numpyro.inference import coordinates
-from radon_numpyro.inference.coordinates import Coordinates
-from radon_numpyro.inference.importance_sampling import WeightedPoints, sample
-from radon_numpyro.inference.integration import integrate_scales
-from radon_numpyro.inference.lattice import shifted_lattices
-from radon_numpyro.inference.pareto import pareto_shape
-from radon_numpyro.inference.proposal import Proposal
-from radon_numpyro.inference.scale_density import ScaleDensity
+from radon_numpyro.inference.integration import coordinates
+from radon_numpyro.inference.integration.coordinates import Coordinates
+from radon_numpyro.inference.integration.importance_sampling import (
+    WeightedPoints,
+    pareto_shape,
+    sample,
+)
+from radon_numpyro.inference.integration.lattice import shifted_lattices
+from radon_numpyro.inference.integration.proposal import Proposal
+from radon_numpyro.inference.integration.scale_density import ScaleDensity
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 from radon_numpyro.model.correlations import correlation_root
 from radon_numpyro.model.priors import HalfNormal, Normal, Uniform
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from radon_numpyro.inference import interrupts
-from radon_numpyro.inference.interrupts import at_once, check, noted_interrupts
+from radon_numpyro.inference.runs import interrupts
+from radon_numpyro.inference.runs.interrupts import at_once, check, noted_interrupts
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 

@@ -24,7 +24,7 @@ sys.path.insert(0, sys.argv[1])
 import jax
 from fits import TUTORIAL, towns
 from radon_numpyro import fit
-from radon_numpyro.inference import programs
+from radon_numpyro.inference.compute import programs
 
 folder, out, where, name, options = sys.argv[2:7]
 

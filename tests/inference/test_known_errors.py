@@ -25,8 +25,8 @@ from radon_numpyro import (
     simulate,
 )
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.advi import fit_advi
-from radon_numpyro.inference.integration import integrate_scales
+from radon_numpyro.inference.advi.guide import fit_advi
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 from radon_numpyro.model.models import MODELS
 from radon_numpyro.results.fit_reader import read_data, read_statistics
 

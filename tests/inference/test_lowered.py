@@ -13,19 +13,19 @@ from fits import TUTORIAL, towns, towns_guide
 from numpyro.infer.util import potential_energy
 
 from radon_numpyro import GroupStatistics
-from radon_numpyro.inference import advi_windows as windows
-from radon_numpyro.inference import nuts_blocks as blocks
-from radon_numpyro.inference import programs
-from radon_numpyro.inference.advi_start import mean_field_start
-from radon_numpyro.inference.parametrisation import parametrisation
-from radon_numpyro.inference.programs import (
+from radon_numpyro.inference.advi import windows
+from radon_numpyro.inference.advi.closed_form_start import mean_field_start
+from radon_numpyro.inference.compute import programs
+from radon_numpyro.inference.compute.programs import (
     latent_sites,
     precision,
     random_key,
     unlabelled,
     unraveller,
 )
-from radon_numpyro.inference.warm_start import warm_start
+from radon_numpyro.inference.nuts import blocks
+from radon_numpyro.inference.nuts.parametrisation import parametrisation
+from radon_numpyro.inference.nuts.warm_start import warm_start
 from radon_numpyro.model.regressions import FUNCTIONS
 
 METHODS = ("marginal", "noncentered", "centered")

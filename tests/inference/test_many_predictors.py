@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from radon_numpyro import compare, diagnose, fit, fit_advi, resume, sample_nuts, simulate
 from radon_numpyro.cli import app as cli
 from radon_numpyro.data.design import Design
-from radon_numpyro.inference.methods import MAX_MARGINAL_SLOPES, choose_method
+from radon_numpyro.inference.settings import MAX_MARGINAL_SLOPES, choose_method
 from radon_numpyro.report.document import html_report
 from radon_numpyro.results.fit_files import load_fit, save_fit
 
@@ -98,9 +98,9 @@ def test_the_marginal_method_is_refused_before_any_work(monkeypatch):
     """Else the refusal would come after ADVI, or a run would last for hours."""
     guide = fit_advi(rows_of(21), num_steps=0, progress_bar=False)
     for work in (
-        "inference.device_choice.choose_device",
+        "inference.compute.device_choice.choose_device",
         "inference.sampling.fit_guide",
-        "inference.nuts.draw_nuts",
+        "inference.nuts.sampler.draw_nuts",
     ):
         monkeypatch.setattr(f"radon_numpyro.{work}", None)
     with pytest.raises(ValueError, match=REFUSED):

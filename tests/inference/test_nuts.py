@@ -36,13 +36,13 @@ from numpyro.infer import MCMC, NUTS
 from numpyro.infer.reparam import LocScaleReparam
 
 from radon_numpyro import GroupStatistics, Priors, fit_advi, sample_nuts, simulate
-from radon_numpyro.inference import nuts_blocks as blocks
-from radon_numpyro.inference import nuts_draws as constrain
-from radon_numpyro.inference import progress_bars as bars
-from radon_numpyro.inference import settings, warm_start
-from radon_numpyro.inference.devices import current
-from radon_numpyro.inference.parametrisation import parametrisation
-from radon_numpyro.inference.programs import unraveller
+from radon_numpyro.inference import settings
+from radon_numpyro.inference.compute.devices import current
+from radon_numpyro.inference.compute.programs import unraveller
+from radon_numpyro.inference.nuts import blocks, warm_start
+from radon_numpyro.inference.nuts import draws as constrain
+from radon_numpyro.inference.nuts.parametrisation import parametrisation
+from radon_numpyro.inference.runs import run_control as bars
 from radon_numpyro.model import regressions as models
 
 SLOW = pytest.mark.slow
@@ -563,7 +563,7 @@ def test_the_clock_keeps_what_is_drawn(monkeypatch):
         return advance(*args, **kwargs)
 
     monkeypatch.setattr(blocks, "advance", slow)
-    monkeypatch.setattr("radon_numpyro.inference.run_control.time.monotonic", lambda: now)
+    monkeypatch.setattr("radon_numpyro.inference.runs.run_control.time.monotonic", lambda: now)
     result = line_run(max_seconds=45.0)
     # Two blocks of warm-up, three of draws, the last of which begins in time.
     assert result.stopped_by == "max_seconds"

@@ -10,8 +10,8 @@ import pytest
 from designs import priors_of, simulated
 
 from radon_numpyro import Flat, GroupedData, GroupStatistics, Priors, load_radon, simulate
-from radon_numpyro.inference import origin
-from radon_numpyro.inference.origin import far_from_zero, zero_dependence
+from radon_numpyro.inference import fit_findings as origin
+from radon_numpyro.inference.fit_findings import far_from_zero, zero_dependence
 from radon_numpyro.model.priors import HalfNormal, Normal
 
 CASES = Path(__file__).parents[1] / "cases"

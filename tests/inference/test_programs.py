@@ -16,9 +16,8 @@ from numpyro.infer.util import log_density, potential_energy
 from numpyro.primitives import _PYRO_STACK
 
 from radon_numpyro import GroupStatistics, Priors, Uniform, simulate
-from radon_numpyro.inference import compilation as compilers
-from radon_numpyro.inference.interrupts import noted_interrupts
-from radon_numpyro.inference.programs import (
+from radon_numpyro.inference.compute import compilation as compilers
+from radon_numpyro.inference.compute.programs import (
     in_threads,
     latent_sites,
     latent_transforms,
@@ -29,6 +28,7 @@ from radon_numpyro.inference.programs import (
     unlabelled,
     unraveller,
 )
+from radon_numpyro.inference.runs.interrupts import noted_interrupts
 from radon_numpyro.model import regressions as models
 
 

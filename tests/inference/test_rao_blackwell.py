@@ -5,7 +5,7 @@ import pytest
 from conftest import draw_unequal_data
 from dense import Dense, equations_of, make_priors
 
-from radon_numpyro.inference import rao_blackwell
+from radon_numpyro.inference.nuts import rao_blackwell
 
 SIZES = (5, 1, 0, 9, 3, 2, 7)
 

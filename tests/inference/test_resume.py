@@ -19,10 +19,10 @@ import xarray as xr
 from fits import TUTORIAL, assert_same_tree, towns
 
 from radon_numpyro import GroupedData, GroupStatistics, Priors, diagnose, fit, resume
-from radon_numpyro.inference import checkpoint
-from radon_numpyro.inference import nuts_blocks as blocks
-from radon_numpyro.inference import progress_bars as bars
-from radon_numpyro.inference.run_control import Run
+from radon_numpyro.inference.nuts import blocks
+from radon_numpyro.inference.runs import checkpoint
+from radon_numpyro.inference.runs import run_control as bars
+from radon_numpyro.inference.runs.run_control import Run
 
 slow = partial(pytest.param, marks=pytest.mark.slow)
 # Two windows of ADVI, two blocks of warm-up and three of draws. An acceptance that is given gets
@@ -247,7 +247,9 @@ def test_the_clock_ends_a_fit_and_a_later_one_goes_on(folder, end_after):
 
 
 def test_no_time_for_a_draw(folder):
-    message = r"within max_seconds=1e-09; got none yet\. Allow more: programs of ADVI and NUTS are traced"
+    message = (
+        r"within max_seconds=1e-09; got none yet\. Allow more: programs of ADVI and NUTS are traced"
+    )
     with pytest.raises(TimeoutError, match=message):
         fit(towns(), max_seconds=1e-9, **SETTINGS)
     with pytest.raises(TimeoutError, match=message + rf".*; resume\({str(folder)!r}\) goes on"):
@@ -370,7 +372,7 @@ def test_another_fit_is_refused_and_the_difference_named(kept, change, message):
 
 
 def test_other_versions_and_devices_are_refused(kept, monkeypatch):
-    module = sys.modules["radon_numpyro.inference.fit_identity"]
+    module = sys.modules["radon_numpyro.inference.runs.fit_identity"]
     versions = module.package_versions()
     with monkeypatch.context() as patch:
         patch.setattr(module, "package_versions", lambda: versions | {"jax": "99.1"})
@@ -435,7 +437,7 @@ def test_wrong_arguments_begin_no_checkpoint(folder):
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("radon_numpyro.inference.advi_windows.begin", None)
+    monkeypatch.setattr("radon_numpyro.inference.advi.windows.begin", None)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(NotADirectoryError, match="to be in a folder"):
         fit(towns(), checkpoint=tmp_path / "file" / "run", **SETTINGS)
@@ -480,8 +482,8 @@ sys.path[:0] = [sys.argv[1], f"{sys.argv[1]}/inference"]
 import jax
 from fits import towns
 from radon_numpyro import fit
-from radon_numpyro.inference import nuts_blocks as blocks
-from radon_numpyro.inference.run_control import Run
+from radon_numpyro.inference.nuts import blocks
+from radon_numpyro.inference.runs.run_control import Run
 from test_resume import SETTINGS, STEP
 
 computed = 0

@@ -23,9 +23,9 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 from fits import TUTORIAL, towns
 from radon_numpyro import fit, resume
-from radon_numpyro.inference import nuts_blocks as blocks
-from radon_numpyro.inference import checkpoint
-from radon_numpyro.inference.run_control import Run
+from radon_numpyro.inference.nuts import blocks
+from radon_numpyro.inference.runs import checkpoint
+from radon_numpyro.inference.runs.run_control import Run
 
 blocks.BLOCK, checkpoint.INTERVAL, checkpoint.SHARE = 20, 0.0, float("inf")
 step, done = Run.step, 0

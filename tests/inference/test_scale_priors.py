@@ -16,9 +16,9 @@ from radon_numpyro import (
     Priors,
     fit,
 )
-from radon_numpyro.inference.advi_start import mean_field_start
-from radon_numpyro.inference.integration import integrate_scales
-from radon_numpyro.inference.scale_density import ScaleDensity
+from radon_numpyro.inference.advi.closed_form_start import mean_field_start
+from radon_numpyro.inference.integration.scale_density import ScaleDensity
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 

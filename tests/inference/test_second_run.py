@@ -22,11 +22,13 @@ from radon_numpyro import (
     resume,
     sample_nuts,
 )
-from radon_numpyro.inference import checkpoint, nuts, settings
-from radon_numpyro.inference import nuts_blocks as blocks
-from radon_numpyro.inference import nuts_compilation as ahead
-from radon_numpyro.inference import progress_bars as bars
-from radon_numpyro.inference.run_control import Run
+from radon_numpyro.inference import settings
+from radon_numpyro.inference.nuts import blocks
+from radon_numpyro.inference.nuts import compile_ahead as ahead
+from radon_numpyro.inference.nuts import sampler as nuts
+from radon_numpyro.inference.runs import checkpoint
+from radon_numpyro.inference.runs import run_control as bars
+from radon_numpyro.inference.runs.run_control import Run
 from radon_numpyro.model.priors import HalfNormal, Normal, Uniform
 
 # Travel times of an ultrasonic wave along six rails, three of each: Devore (2000), and nlme.

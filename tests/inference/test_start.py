@@ -11,8 +11,8 @@ from numpyro.infer.util import log_density, potential_energy
 
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.radon import load_radon
-from radon_numpyro.inference import advi_start as start
-from radon_numpyro.inference.advi_start import mean_field_start
+from radon_numpyro.inference.advi import closed_form_start as start
+from radon_numpyro.inference.advi.closed_form_start import mean_field_start
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.model.regressions import FUNCTIONS, hierarchical
 from radon_numpyro.statistics.group_statistics import GroupStatistics

@@ -11,8 +11,8 @@ from test_integrate_route import correlated, hard
 from radon_numpyro import GroupedData, GroupStatistics, Priors, diagnose, fit
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference import two_routes
-from radon_numpyro.inference.integration import integrate_scales
-from radon_numpyro.inference.resampling import draw_integrated
+from radon_numpyro.inference.integration.resampling import draw_integrated
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 from radon_numpyro.inference.two_routes import compare_routes, differences
 
 

@@ -5,7 +5,7 @@ import json
 import fit_gpu
 import pytest
 
-from radon_numpyro.inference.devices import seen
+from radon_numpyro.inference.compute.devices import seen
 
 
 @pytest.mark.slow

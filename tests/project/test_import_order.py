@@ -26,9 +26,9 @@ for name, loaded in sys.modules.items():
     [
         "radon_numpyro.inference.sampling",
         "radon_numpyro.model.regressions",
-        "radon_numpyro.inference.advi_windows",
-        "radon_numpyro.inference.nuts_blocks",
-        "radon_numpyro.inference.nuts_draws",
+        "radon_numpyro.inference.advi.windows",
+        "radon_numpyro.inference.nuts.blocks",
+        "radon_numpyro.inference.nuts.draws",
         "radon_numpyro.results.arviz_groups",
     ],
 )

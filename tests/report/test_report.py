@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import radon_numpyro
 from radon_numpyro import GroupedData, compare, diagnose, fit, predict
-from radon_numpyro.inference.devices import in_words
+from radon_numpyro.inference.compute.devices import in_words
 from radon_numpyro.report.document import html_report
 from radon_numpyro.report.html import VOID, Html, element, table
 from radon_numpyro.report.words import number

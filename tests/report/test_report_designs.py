@@ -10,7 +10,7 @@ import pytest
 from designs import priors_of, simulated
 
 from radon_numpyro import fit, html_report, plots
-from radon_numpyro.results.column_names import level
+from radon_numpyro.results.estimates import level
 
 BRIEF = {"draws": 200, "chains": 2, "num_warmup": 200, "num_advi_steps": 0, "progress_bar": False}
 DESIGNS = {

@@ -13,8 +13,8 @@ import pytest
 import xarray as xr
 
 from radon_numpyro import GroupedData, GroupStatistics, Normal, Priors
-from radon_numpyro.inference.advi import ADVIResult
-from radon_numpyro.inference.nuts_result import NUTSResult
+from radon_numpyro.inference.advi.guide import ADVIResult
+from radon_numpyro.inference.nuts.result import NUTSResult
 from radon_numpyro.results.datatree import describe_call, group_dim, site_dims, to_datatree
 
 CHAINS, DRAWS, GROUPS = 2, 6, 3

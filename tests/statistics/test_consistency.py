@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radon_numpyro import GroupedData, GroupStatistics, fit
-from radon_numpyro.inference.programs import unlabelled
+from radon_numpyro.inference.compute.programs import unlabelled
 from radon_numpyro.statistics.consistency import as_statistics
 
 

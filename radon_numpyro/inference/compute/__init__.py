@@ -1,0 +1,1 @@
+"""JAX: devices, the choice of one, compiled programs, and compilation in other threads."""

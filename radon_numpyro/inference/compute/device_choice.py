@@ -1,0 +1,207 @@
+"""Which device a fit is computed on: the quicker one, measured where JAX sees a CPU and a GPU.
+
+A step of the sampler takes a CPU the longer the more groups there are. A GPU has its launches to
+make for the smallest one, and little more to do until the groups are many. Where the two meet
+depends on both, so it is measured, by blocks of the sampler itself on the data given.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from radon_numpyro.inference.advi.guide import ADVIResult, fit_guide
+from radon_numpyro.inference.compute.devices import NO_GPU, computing_on, current, seen
+from radon_numpyro.inference.compute.programs import precision, random_key, unlabelled
+from radon_numpyro.inference.nuts import blocks
+from radon_numpyro.inference.nuts.parametrisation import parametrisation
+from radon_numpyro.inference.nuts.warm_start import warm_start
+from radon_numpyro.inference.runs.checkpoint import Checkpoint, exists
+from radon_numpyro.inference.runs.run_control import Run
+from radon_numpyro.inference.settings import Settings
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+# Ten thousand such steps, a whole fit, take half a second: too little to compile once more for.
+WORTH_A_GPU = 50e-6
+# A measurement goes on for this time.
+SECONDS = 0.2
+
+
+class Choice(NamedTuple):
+    """A kind of device, and why it.
+
+    Attributes
+    ----------
+    device
+        ``"cpu"`` or ``"gpu"``.
+    reason
+        In words, with what was measured.
+    """
+
+    device: str
+    reason: str
+
+
+_measured: dict[Any, Choice] = {}
+
+
+def choose_device(
+    settings: Settings,
+    statistics: GroupStatistics,
+    priors: Priors,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Choice:
+    """The device asked for, or by ``"auto"`` the quicker one.
+
+    One measurement serves all fits of the same settings and shape of data in a process, which are
+    so computed on one device. Nothing is measured, or compiled, where there is nothing to choose.
+
+    Parameters
+    ----------
+    settings, statistics, priors
+        Those of the fit.
+    checkpoint
+        Folder of the fit. One that was begun goes on where it was.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is damaged, or open in another process.
+    """
+    found = seen()
+    if settings.device != "auto":
+        return Choice(settings.device, "asked for")
+    if jax.config.jax_default_device is not None:
+        return Choice(current().platform, "set as JAX's default device")
+    if len(found) == 1:
+        return Choice(found[0], NO_GPU if found[0] == "cpu" else "the only kind that JAX sees")
+    if checkpoint is not None and exists(checkpoint):
+        with Checkpoint.open(checkpoint) as kept:
+            return Choice(kept.header["settings"]["device"], kept.header["device_reason"])
+    if settings.is_exact:
+        return Choice("cpu", "the draws are exact and need no GPU")
+    # How long the fit is to go on, and from which seed, is no matter of a step.
+    alike = replace(settings, seed=0, draws=4, num_advi_steps=0, target_ess=None, max_seconds=None)
+    shape = (alike, statistics.num_groups, statistics.labels.design.anonymous())
+    if shape not in _measured:
+        with computing_on("cpu"):
+            guide = closed_form_guide(settings, statistics, priors)
+
+        def measure(device: str) -> float:
+            with computing_on(device):
+                return seconds_a_step(settings, statistics, priors, guide)
+
+        _measured[shape] = quicker(found, measure)
+    return _measured[shape]
+
+
+def quicker(found: Sequence[str], measure: Callable[[str], float]) -> Choice:
+    """The device on which a step takes least, the CPU measured first.
+
+    A GPU is not looked at where the CPU takes too little for it to pay, nor chosen where it fails.
+
+    Parameters
+    ----------
+    found
+        Devices to choose from, ``"cpu"`` among them.
+    measure
+        From a device to the seconds of one step.
+
+    Returns
+    -------
+    Choice
+    """
+    seconds = {"cpu": measure("cpu")}
+    if seconds["cpu"] < WORTH_A_GPU:
+        step = _microseconds(seconds["cpu"])
+        return Choice("cpu", f"measured: {step} us a step, too little for a GPU to pay")
+    failed = []
+    for device in found:
+        if device not in seconds:
+            try:
+                seconds[device] = measure(device)
+            except jax.errors.JaxRuntimeError as error:
+                failed.append(f"{device.upper()} failed: {str(error).splitlines()[0]}")
+    chosen = min(seconds, key=seconds.__getitem__)
+    times = [f"measured: {_microseconds(seconds[chosen])} us a step"]
+    times += [f"{d.upper()} {_microseconds(s)}" for d, s in seconds.items() if d != chosen]
+    return Choice(chosen, ", ".join([*times, *failed]))
+
+
+def closed_form_guide(
+    settings: Settings, statistics: GroupStatistics, priors: Priors
+) -> ADVIResult:
+    """A guide to measure from, at its closed-form start.
+
+    Parameters
+    ----------
+    settings, statistics, priors
+        Those of the fit.
+    """
+    return fit_guide(
+        statistics,
+        settings.model,
+        priors,
+        Run(),
+        num_steps=0,
+        seed=settings.seed,
+        dtype=settings.dtype,
+        progress_bar=False,
+    )
+
+
+def seconds_a_step(
+    settings: Settings, statistics: GroupStatistics, priors: Priors, guide: ADVIResult
+) -> float:
+    """Seconds in which the sampler evaluates one gradient for each chain, where JAX computes now.
+
+    Blocks of NUTS as the fit runs them, but for the first, which compiles.
+
+    Parameters
+    ----------
+    settings, statistics, priors
+        Those of a fit by NUTS.
+    guide
+        Where the chains start.
+
+    Returns
+    -------
+    float
+    """
+    method = str(settings.method)
+    coordinates = parametrisation(settings.model, method)
+    statistics = unlabelled(statistics)
+    target = coordinates.data(statistics)
+    fixed = {"model": coordinates.model, **settings.sampler()}
+    # Of the first run of the fit.
+    fixed["target_accept_prob"] = settings.acceptances(statistics.num_groups)[0]
+    with precision(settings.dtype):
+        key = random_key(settings.seed)
+        start = warm_start(key, guide, statistics, priors, method=method, chains=settings.chains)
+        pace = blocks.Pace(statistics.num_groups, start.position.size)
+        arguments = (coordinates.reduced(target), priors, start.unit)
+        state = blocks.begin(start.chain_keys, start.position, *arguments, **fixed)
+        state, _ = blocks.advance(state, pace.length, *arguments, **fixed)
+        gradients, elapsed, started = 0, 0.0, time.perf_counter()
+        while not gradients or elapsed < SECONDS:
+            length, before = pace.length, elapsed
+            state, records = blocks.advance(state, length, *arguments, **fixed)
+            gradients += int(np.asarray(records["n_steps"])[:, :length].sum())
+            elapsed = time.perf_counter() - started
+            pace.took(length, elapsed - before)
+    return elapsed * settings.chains / gradients
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f}" if seconds >= 1e-4 else f"{seconds * 1e6:.3g}"

@@ -1,0 +1,317 @@
+"""What compiled programs share: precision, types, and the latent sites of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cache, update_wrapper
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from numpyro import handlers
+from numpyro.distributions import biject_to
+from numpyro.infer import init_to_feasible
+from numpyro.primitives import _PYRO_STACK
+
+from radon_numpyro.data.labels import Labels
+from radon_numpyro.inference.compute.compilation import Compilation, compile_in_turn
+from radon_numpyro.inference.compute.devices import current
+from radon_numpyro.inference.runs import interrupts
+from radon_numpyro.inference.settings import check_dtype
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.regressions import ModelFunction
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+
+def precision(dtype: str) -> AbstractContextManager[Any]:
+    """Context in which JAX computes in a precision; the caller's setting comes back after it.
+
+    Parameters
+    ----------
+    dtype
+        ``"float64"`` or ``"float32"``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    check_dtype(dtype)
+    context: AbstractContextManager[Any] = jax.enable_x64(dtype == "float64")
+    return context
+
+
+# These programs consist of loops of many small operations. On the CPU LLVM spends most of the time
+# to compile on them, and the code it makes at XLA's default level runs no faster. On a GPU of
+# NVIDIA the host would wait for the condition of each turn of each loop, but for CUDA graphs, loops
+# and all.
+_COMPILER_OPTIONS: dict[str, dict[str, Any]] = {
+    "cpu": {"xla_backend_optimization_level": 1},
+    "gpu": {
+        "xla_gpu_enable_command_buffer": "FUSION,WHILE,CONDITIONAL",
+        "xla_gpu_graph_min_graph_size": 1,
+    },
+}
+
+
+class Program:
+    """A function compiled when it is first called, with options for the kind of device.
+
+    Parameters
+    ----------
+    function
+        The function.
+    static_argnames
+        Arguments that are constants of the program, given by name.
+    """
+
+    def __init__(self, function: Callable[..., Any], static_argnames: tuple[str, ...]) -> None:
+        self._function, self._static_argnames = function, static_argnames
+        self._compilations: dict[Any, Compilation] = {}
+        update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it; what is being compiled is waited for, not compiled again."""
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
+            return self.compiled()(*args, **kwargs)
+        compilation = self._prepared(args, kwargs)
+        result = self.compiled()(*args, **kwargs)
+        compilation.release()
+        return result
+
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Trace and compile it, unless it has been, for calls of such arguments.
+
+        To be called before calls in threads: NumPyro's handlers are of the whole process, and only
+        here do a signal and the time limit end a run at once.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As of the calls to come, where a ``jax.ShapeDtypeStruct`` may stand for an array.
+
+        Raises
+        ------
+        KeyboardInterrupt, TimeoutError
+            On a signal, or when the time is up; see :mod:`radon_numpyro.inference.runs.interrupts`.
+        """
+        self._prepared(args, kwargs)
+
+    def compile_ahead(self, *args: Any, **kwargs: Any) -> Any:
+        """Trace it now and compile it in another thread: XLA does not hold the interpreter.
+
+        A failure to compile is raised by the next call.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As in :meth:`prepare`.
+
+        Returns
+        -------
+        pytree of jax.ShapeDtypeStruct
+            Shapes and types of what the call will give.
+        """
+        signature = self._signature(args, kwargs)
+        compilation = self._compilations.get(signature)
+        if compilation is None:
+            compilation = self._traced(signature, args, kwargs)
+            compile_in_turn(compilation)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), compilation.shapes)
+
+    def _prepared(self, args: Any, kwargs: Any) -> Compilation:
+        """The compilation for such arguments, when it is done."""
+        signature = self._signature(args, kwargs)
+        compilation = self._compilations.get(signature)
+        if compilation is None:
+            compilation = self._traced(signature, args, kwargs)
+        if not compilation.ready:
+            try:
+                compilation.wait()
+            except Exception:
+                # A run that ends leaves the compiler at work; an error of it is not for good.
+                if compilation.failed:
+                    self._compilations.pop(signature, None)
+                raise
+        return compilation
+
+    def _traced(self, signature: Any, args: Any, kwargs: Any) -> Compilation:
+        depth = len(_PYRO_STACK)
+        try:
+            with interrupts.at_once():
+                lowered = self.lower(*args, **kwargs)
+        except BaseException:
+            # In the midst of a handler of NumPyro's, it may not have been taken off.
+            del _PYRO_STACK[depth:]
+            raise
+        return self._compilations.setdefault(signature, Compilation(lowered))
+
+    def _signature(self, args: Any, kwargs: Any) -> Any:
+        """What one compiled program serves; where JAX sees a difference more, it compiles anew."""
+        static = {name: kwargs[name] for name in self._static_argnames if name in kwargs}
+        rest = {name: value for name, value in kwargs.items() if name not in static}
+        leaves, structure = jax.tree.flatten((args, rest))
+        settings = (current().platform, jax.config.jax_default_device, jax.config.jax_enable_x64)
+        return (*settings, tuple(static.items()), structure, *map(_type, leaves))
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """Trace it in this thread, for the kind of device that JAX computes on now.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As in :meth:`prepare`.
+        """
+        return self.compiled().lower(*args, **kwargs)
+
+    def compiled(self) -> Any:
+        """What ``jax.jit`` makes of it, for the kind of device that JAX computes on now."""
+        return self._compiled_for(current().platform)
+
+    @cache  # noqa: B019
+    def _compiled_for(self, platform: str) -> Any:
+        return jax.jit(
+            self._function,
+            static_argnames=self._static_argnames,
+            compiler_options=_COMPILER_OPTIONS.get(platform),
+        )
+
+
+def _type(leaf: Any) -> Any:
+    """Shape and type of an argument."""
+    like = leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.typeof(leaf)
+    return like.shape, like.dtype, bool(like.weak_type)
+
+
+def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Program]:
+    """Decorator that makes a :class:`Program` of a function.
+
+    Parameters
+    ----------
+    *static_argnames
+        Arguments that are constants of the program.
+    """
+    return lambda function: Program(function, static_argnames)
+
+
+def in_threads(function: Callable[..., Any], *arguments: Any, threads: int) -> list[Any]:
+    """Map a function over arguments in threads with the precision and default device of this one.
+
+    Parameters
+    ----------
+    function
+        The function. The programs that it calls are to be prepared before
+        (:meth:`Program.prepare`).
+    *arguments
+        Sequences of its arguments.
+    threads
+        Number of threads.
+    """
+    x64, device = bool(jax.config.jax_enable_x64), jax.config.jax_default_device
+
+    def call(*some: Any) -> Any:
+        with jax.enable_x64(x64), jax.default_device(device):
+            return function(*some)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(call, *arguments))
+
+
+def random_key(seed: int) -> Any:
+    """JAX's random key of a seed, made without a program.
+
+    Parameters
+    ----------
+    seed
+        An integer from 0 on, below 2^64.
+    """
+    words: Any = np.array([seed >> 32, seed & 0xFFFFFFFF], dtype=np.uint32)
+    return jax.random.wrap_key_data(words, impl="threefry2x32")
+
+
+def strong_types(tree: Any) -> Any:
+    """Give every array a strong type, so that a program sees the same types at each call.
+
+    Parameters
+    ----------
+    tree
+        Arrays and random keys.
+    """
+
+    def strong(x: Any) -> Any:
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return x
+        return jax.lax.convert_element_type(x, x.dtype)
+
+    return jax.tree.map(strong, tree)
+
+
+def unlabelled(statistics: GroupStatistics) -> GroupStatistics:
+    """Leave the names off: they are static, and each set of them would be compiled for anew.
+
+    Parameters
+    ----------
+    statistics
+        Statistics by group.
+    """
+    design = statistics.labels.design.anonymous()
+    labels = Labels("", design.predictors, "", (), design)
+    nothing: dict[str, Any] = {"left_out": (), "lost_groups": (), "centers": ()}
+    return replace(statistics, labels=labels, formula="", notes=(), **nothing)
+
+
+def latent_sites(model: ModelFunction, data: Any, priors: Priors) -> dict[str, Any]:
+    """Latent sites of a model, in its order, from one run of it.
+
+    Parameters
+    ----------
+    model, data, priors
+        The model and its arguments.
+
+    Returns
+    -------
+    dict
+        NumPyro's site by name.
+    """
+    # Values that are not drawn from the priors: a flat one has no draws.
+    seeded = handlers.seed(model, rng_seed=0)
+    feasible = handlers.substitute(seeded, substitute_fn=init_to_feasible)
+    with handlers.block():
+        trace = handlers.trace(feasible).get_trace(data, priors)
+    return {
+        name: site
+        for name, site in trace.items()
+        if site["type"] == "sample" and not site["is_observed"]
+    }
+
+
+def latent_transforms(model: ModelFunction, data: Any, priors: Priors) -> dict[str, Any]:
+    """Bijection from the unconstrained space to the support of each latent site.
+
+    Parameters
+    ----------
+    model, data, priors
+        The model and its arguments.
+    """
+    sites = latent_sites(model, data, priors)
+    return {name: biject_to(site["fn"].support) for name, site in sites.items()}
+
+
+def unraveller(model: ModelFunction, data: Any, priors: Priors) -> Callable[[Any], dict[str, Any]]:
+    """Function from a flat vector of unconstrained coordinates to the sites by name.
+
+    Parameters
+    ----------
+    model, data, priors
+        The model and its arguments.
+    """
+    sites = latent_sites(model, data, priors)
+    unravel: Callable[[Any], dict[str, Any]] = ravel_pytree(
+        {name: jnp.zeros(jnp.shape(site["value"])) for name, site in sites.items()}
+    )[1]
+    return unravel

@@ -1,0 +1,1 @@
+"""Numerical integration over the scales, in NumPy: nodes, weights, evidence and draws."""

@@ -1,0 +1,244 @@
+r"""Adaptive importance sampling of a density of some dimensions, with its errors.
+
+Points of a folded mixture of t distributions (``proposal.py``) are weighted by the density over the
+proposal, :math:`w_i = p(x_i)/q(x_i)`. Each round has more points and a proposal that is fitted to
+the weighted points of the round before, weights of too few effective points tempered,
+:math:`w^\beta`. The last round is the result. Its points are shifted lattices (``lattice.py``),
+each shift an estimate of its own:
+
+.. math:: \hat Z = \frac1R\sum_r \hat Z_r, \qquad
+          \mathrm{se}(\hat Z)^2 = \frac{1}{R(R - 1)}\sum_r(\hat Z_r - \hat Z)^2
+
+Whether the weights can be trusted is what the Pareto k-hat of their tail says.
+
+References
+----------
+Cappe, Douc, Guillin, Marin and Robert (2008), Adaptive importance sampling in general mixture
+classes, doi:10.1007/s11222-008-9059-x. Vehtari, Simpson, Gelman, Yao and Gabry (2024), Pareto
+smoothed importance sampling, JMLR 25(72).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from radon_numpyro.inference.integration.lattice import shifted_lattices
+from radon_numpyro.inference.integration.proposal import Proposal
+
+MAX_KHAT, MIN_ESS = 0.5, 100.0
+# Shifts of the lattice; fewer where points are few.
+REPLICATES, FEW_REPLICATES, FEW = 16, 8, 512
+FIRST_ROUND, LAST_ROUND = 512, 16384
+# From this round on the proposal has four components and a larger share that is wide.
+HARD_ROUND, COMPONENTS, HARD_WIDE_SHARE, WIDE_SHARE = 8192, 4, 0.25, 0.15
+# Effective points of each dimension that a proposal is fitted to.
+EFFECTIVE_PER_DIMENSION = 12.0
+
+Density = Callable[[np.ndarray], tuple[np.ndarray, Any]]
+
+
+@dataclass(frozen=True)
+class WeightedPoints:
+    """The points of a round.
+
+    Attributes
+    ----------
+    points
+        Shape (S, D).
+    log_ratio
+        Log density over proposal, shape (S,); minus infinity where the density is 0.
+    replicates
+        Number of shifts, whose points stand one shift after the other.
+    detail
+        What else the density gave at the points.
+    """
+
+    points: np.ndarray
+    log_ratio: np.ndarray
+    replicates: int
+    detail: Any
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Normalised weights, shape (S,)."""
+        return np.asarray(special.softmax(self.log_ratio))
+
+    @property
+    def ess(self) -> float:
+        """Effective number of points, one over the sum of the squared weights."""
+        return float(1.0 / np.square(self.weights).sum())
+
+    @property
+    def khat(self) -> float:
+        """Pareto shape of the weights."""
+        return pareto_shape(self.log_ratio)
+
+    @property
+    def reliable(self) -> bool:
+        """Whether averages over the weights can be relied on."""
+        return self.ess >= MIN_ESS and self.khat < MAX_KHAT
+
+    def log_integral(self) -> tuple[float, float]:
+        """Logarithm of the integral of the density, and its standard error."""
+        by_shift = self.weights.reshape(self.replicates, -1).sum(1)
+        scatter = by_shift.std(ddof=1) / by_shift.mean()
+        value = special.logsumexp(self.log_ratio) - np.log(len(self.log_ratio))
+        return float(value), float(scatter / np.sqrt(self.replicates))
+
+
+def sample(
+    density: Density,
+    start: Proposal,
+    positive: np.ndarray,
+    *,
+    ess: float,
+    nodes: int | None,
+    most: int,
+    rng: np.random.Generator,
+) -> WeightedPoints:
+    """Weighted points of a density.
+
+    Parameters
+    ----------
+    density
+        Log density at points (S, D), shape (S,), minus infinity where it is 0; and anything else.
+    start
+        The first proposal.
+    positive
+        Coordinates that are at least 0, shape (D,).
+    ess
+        Effective points that are enough.
+    nodes
+        Points of the last round, or None to have as many as it takes.
+    most
+        Points of a round that one is willing to take.
+    rng
+        Source of the shifts.
+
+    Raises
+    ------
+    FloatingPointError
+        If the density is hardly anywhere finite.
+    """
+    dims, proposal = len(positive), start
+    size = min(FIRST_ROUND, most)
+    last = _power_of_two(nodes) if nodes else None
+    size = min(size, last) if last else size
+    while True:
+        found = _round(density, proposal, dims, size, rng)
+        if last and size >= last:
+            return found
+        if not last and found.khat < MAX_KHAT and found.ess >= ess:
+            return found
+        # Beyond what one is willing to take only where it cannot be relied on.
+        if not last and size >= (most if found.reliable else min(4 * most, LAST_ROUND)):
+            return found
+        efficiency = found.ess / size
+        size = _next_size(size, efficiency, last or ess / max(efficiency, 1e-9), dims)
+        size = min(size, last or LAST_ROUND)
+        hard = size >= HARD_ROUND and efficiency < 0.5
+        weights = _tempered(found.log_ratio, EFFECTIVE_PER_DIMENSION * dims)
+        share = HARD_WIDE_SHARE if hard else WIDE_SHARE
+        proposal = proposal.fitted(
+            found.points, weights, positive, COMPONENTS if hard else 1, share
+        )
+
+
+def _next_size(size: int, efficiency: float, wanted: float, dims: int) -> int:
+    """Twice as many points; at once as many as are wanted if the proposal is good."""
+    if size * efficiency > 5.0 * EFFECTIVE_PER_DIMENSION * dims:
+        return max(2 * size, _power_of_two(1.1 * wanted))
+    return 2 * size
+
+
+def _power_of_two(number: float) -> int:
+    return 1 << max(int(np.ceil(number)) - 1, FEW_REPLICATES - 1).bit_length()
+
+
+def _round(
+    density: Density, proposal: Proposal, dims: int, size: int, rng: np.random.Generator
+) -> WeightedPoints:
+    replicates = REPLICATES if size > FEW else FEW_REPLICATES
+    points = proposal.draw(shifted_lattices(rng, replicates, size // replicates, dims + 2))
+    log_density, detail = density(points)
+    log_ratio = log_density - proposal.log_density(points)
+    finite = np.isfinite(log_ratio)
+    if finite.sum() <= 2 * dims:
+        raise FloatingPointError(
+            f"Expected a density of the scales that is finite about its mode; got {finite.sum()} "
+            f"finite values at {size} points. Check the units of the data against the priors"
+        )
+    return WeightedPoints(points, np.where(finite, log_ratio, -np.inf), replicates, detail)
+
+
+def _tempered(log_ratio: np.ndarray, least: float) -> np.ndarray:
+    """Weights to a power of at most 1 at which at least so many points count."""
+    low, high = 0.0, 1.0
+
+    def weights(power: float) -> np.ndarray:
+        # Points of density 0 do not count at any power.
+        log = np.where(np.isfinite(log_ratio), power * np.nan_to_num(log_ratio), -np.inf)
+        return np.asarray(special.softmax(log))
+
+    if 1.0 / np.square(weights(1.0)).sum() >= least:
+        return weights(1.0)
+    for _ in range(30):
+        middle = 0.5 * (low + high)
+        enough = 1.0 / np.square(weights(middle)).sum() >= least
+        low, high = (middle, high) if enough else (low, middle)
+    return weights(low)
+
+
+# Weight of the prior of k, which is 1/2, in observations.
+PRIOR_COUNT, PRIOR_SHAPE = 10, 0.5
+
+
+def pareto_shape(log_weights: np.ndarray) -> float:
+    r"""Shape k of a generalised Pareto distribution fitted to the largest weights.
+
+    Weights have a finite variance for k < 1/2, a finite mean for k < 1. The fit is the posterior
+    mean of Zhang and Stephens over a grid of :math:`b = -k/\sigma`, drawn towards 1/2. It is the
+    estimate of ``arviz_stats``, whose import takes longer than a whole integration.
+
+    Parameters
+    ----------
+    log_weights
+        Up to a constant, shape (S,).
+
+    Returns
+    -------
+    float
+        Minus infinity if the largest weights are equal, infinity if they are too few or too
+        uneven to fit.
+
+    References
+    ----------
+    Zhang and Stephens (2009), A new and efficient estimation method for the generalized Pareto
+    distribution, doi:10.1198/tech.2009.08017. Vehtari, Simpson, Gelman, Yao and Gabry (2024),
+    Pareto smoothed importance sampling, JMLR 25(72), appendix C.
+    """
+    total = len(log_weights)
+    num_tail = int(min(total / 5.0, 3.0 * np.sqrt(total)))
+    if num_tail < 5:
+        return np.inf
+    ordered = np.sort(log_weights)[-num_tail - 1 :]
+    weights = np.exp(ordered - ordered[-1])
+    excess = weights[1:] - weights[0]
+    if excess[-1] - excess[0] < np.finfo(float).tiny:
+        return -np.inf
+    quartile = excess[int(num_tail / 4 + 0.5) - 1]
+    if quartile <= excess[0]:
+        return np.inf
+    num_grid = 30 + int(np.sqrt(num_tail))
+    grid = 1.0 - np.sqrt(num_grid / (np.arange(1, num_grid + 1) - 0.5))
+    b = grid / (3.0 * quartile) + 1.0 / excess[-1]
+    k = np.log1p(-b[:, None] * excess).mean(1)
+    b = special.softmax(num_tail * (np.log(-b / k) - k - 1.0)) @ b
+    fitted = np.log1p(-b * excess).mean()
+    shape = (num_tail * fitted + PRIOR_COUNT * PRIOR_SHAPE) / (num_tail + PRIOR_COUNT)
+    return float(shape) if np.isfinite(shape) else np.inf

@@ -1,0 +1,161 @@
+"""The posterior density of the scales in their coordinates, with its gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from radon_numpyro.gaussian.conditional import Population
+from radon_numpyro.gaussian.marginal import Marginal, gradient, marginal
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.gaussian.predictive import population_prior
+from radon_numpyro.inference.integration.coordinates import (
+    Coordinates,
+    ScaleValues,
+    pairs_of,
+    scale_families,
+)
+from radon_numpyro.model.correlations import beta_parameters, correlation_of, correlation_root
+from radon_numpyro.model.models import Model
+from radon_numpyro.model.priors import Priors
+
+# Numbers in an array of one block of points: those of a few fit into the cache.
+BLOCK = 2**13
+# Step of differences, of the coordinates' order one.
+STEP = 1e-5
+
+
+class ScaleDensity:
+    r"""Log density of the outcomes and the scales, as a density over the coordinates.
+
+    .. math:: \log p(y \mid s) + \log p(s) + \log|\partial s / \partial t|
+
+    with all normalisers, so that its integral over the coordinates that are at least 0 is the
+    evidence :math:`p(y)`.
+
+    Parameters
+    ----------
+    equations
+        The data; pooled already if the model is.
+    priors
+        Of the population coefficients and the scales.
+    of
+        The hierarchical or the pooled model.
+
+    Attributes
+    ----------
+    coordinates
+        What the points mean.
+    """
+
+    def __init__(self, equations: NormalEquations, priors: Priors, of: Model) -> None:
+        self.coordinates = Coordinates(equations, priors)
+        self._equations = equations
+        self._families = scale_families(equations.design, priors, equations.size)
+        self._prior = population_prior(equations, priors, of)
+        self._beta = np.zeros((0, 1))
+        if pairs_of(equations):
+            concentration = priors.correlation.concentration
+            self._beta = beta_parameters(equations.design, concentration)[:, None]
+
+    @property
+    def work(self) -> int:
+        """Numbers that the density takes at one point."""
+        size, columns = self._equations.size, self._equations.population.shape[1]
+        return max(self._equations.num_groups, 1) * (size + 1) * (size + columns + 1)
+
+    def at_nodes(self, points: np.ndarray) -> tuple[np.ndarray, Population]:
+        """Log density, and the posterior of the population coefficients given each point.
+
+        Parameters
+        ----------
+        points
+            Shape (S, D).
+
+        Returns
+        -------
+        log_density, population
+            Shape (S,), minus infinity where a standard deviation is negative or beyond its prior;
+            arrays of shapes (Q, S) and (Q, Q, S), NaN there.
+        """
+        num_points, num_columns = len(points), self._equations.population.shape[1]
+        values = self.coordinates.values(points)
+        log_prior = self._log_prior(values)
+        inside = self.coordinates.inside(points) & np.isfinite(log_prior)
+        inside &= (points[:, self.coordinates.positive] >= 0).all(1)
+        out = np.full(num_points, -np.inf)
+        mean = np.full((num_columns, num_points), np.nan)
+        factor = np.full((num_columns, num_columns, num_points), np.nan)
+        step = max(1, BLOCK // max(self._equations.num_groups, 1))
+        chosen = np.flatnonzero(inside)
+        for first in range(0, len(chosen), step):
+            some = chosen[first : first + step]
+            found = self._marginal(values, some)
+            out[some] = found.log_density + log_prior[some]
+            mean[:, some], factor[..., some] = found.population
+        return np.where(np.isfinite(out), out, -np.inf), Population(mean, factor)
+
+    def with_gradient(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log density and its derivatives in the coordinates, shapes (S,) and (S, D).
+
+        Negative coordinates stand for signed standard deviations, so that it is smooth at 0.
+
+        The likelihood's derivatives in the scales are in closed form; those of the scales and of
+        their prior in the coordinates, which cost next to nothing, are differences.
+        """
+        # Far out a factor may overflow: such a point is turned back from.
+        with np.errstate(all="ignore"):
+            return self._with_gradient(points)
+
+    def _with_gradient(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        num_points, dims = points.shape
+        values = self.coordinates.values(points)
+        found = self._marginal(values, slice(None))
+        slopes = gradient(self._equations, found, self._prior)
+        offsets = STEP * np.concatenate([np.eye(dims), -np.eye(dims)])
+        moved = self.coordinates.values((points + offsets[:, None]).reshape(-1, dims))
+
+        def change(numbers: np.ndarray) -> np.ndarray:
+            """Derivatives, shape (..., D, S)."""
+            apart = numbers.reshape(*numbers.shape[:-1], 2, dims, num_points)
+            return (apart[..., 0, :, :] - apart[..., 1, :, :]) / (2.0 * STEP)
+
+        slope = change(self._log_prior(moved)) + slopes.eps * change(moved.eps)
+        slope = slope + np.einsum("ps,pds->ds", slopes.scale, change(moved.scale))
+        if slopes.root is not None:
+            root = change(correlation_root(self._equations.design, moved.partial))
+            slope = slope + np.einsum("prs,prds->ds", slopes.root, root)
+        value = found.log_density + self._log_prior(values)
+        return np.where(self.coordinates.inside(points), value, -np.inf), slope.T
+
+    def scales(self, points: np.ndarray) -> dict[str, np.ndarray]:
+        """Scales by site at points whose coordinates are at least 0, the points first."""
+        values, design = self.coordinates.values(points), self._equations.design
+        scales, first = {"eps": values.eps}, 0
+        if self._equations.size and design.intercept_varies:
+            scales["sigma_alpha"], first = values.scale[0], 1
+        if self._equations.size and design.slopes:
+            scales["sigma_beta"] = values.scale[first:].T
+        if len(values.partial):
+            scales["correlation"] = correlation_of(correlation_root(design, values.partial))
+        return scales
+
+    def _marginal(self, values: ScaleValues, some: np.ndarray | slice) -> Marginal:
+        root = None
+        if len(values.partial):
+            root = correlation_root(self._equations.design, values.partial[:, some])
+        # Far out a factor may overflow: such a point does not count.
+        with np.errstate(all="ignore"):
+            return marginal(
+                self._equations, values.scale[:, some], values.eps[some], self._prior, root
+            )
+
+    def _log_prior(self, values: ScaleValues) -> np.ndarray:
+        """Of the scales, the Jacobian included."""
+        log_prior = values.log_jacobian
+        scales = [*np.abs(values.scale), values.eps][: len(self._families)]
+        for family, scale in zip(self._families, scales, strict=True):
+            log_prior = log_prior + family.log_density(scale)
+        # 1 + z is twice a Beta(b, b) variable.
+        normaliser = (2.0 * self._beta - 1.0) * np.log(2.0) + special.betaln(self._beta, self._beta)
+        return log_prior + ((self._beta - 1.0) * values.log_gap - normaliser).sum(0)

@@ -1,0 +1,165 @@
+"""One run of all chains, block by block: warm-up, draws, and what ends them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from radon_numpyro.inference.nuts import blocks
+from radon_numpyro.inference.nuts.effective_size import EssTarget
+from radon_numpyro.inference.runs.array_files import Arrays
+from radon_numpyro.inference.runs.run_control import (
+    ALL_DRAWS,
+    INTERRUPTED,
+    MAX_SECONDS,
+    TARGET_ESS,
+    Run,
+)
+from radon_numpyro.inference.settings import Settings
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one run of the chains gave.
+
+    Attributes
+    ----------
+    target_accept_prob
+        Acceptance probability that its step sizes were tuned to.
+    state
+        State of the chains after the last iteration.
+    stats
+        Position and statistics of each draw, each of shape (chains, draws, ...); empty if none was
+        taken.
+    warmup_gradients
+        Gradient evaluations of its warm-up, all chains.
+    stopped_by
+        Why it ended, in the words of ``inference/runs/run_control.py``.
+    end
+        The interrupt or the clock that ended it early, if one did.
+    """
+
+    target_accept_prob: float
+    state: Any
+    stats: Mapping[str, np.ndarray]
+    warmup_gradients: int
+    stopped_by: str
+    end: KeyboardInterrupt | TimeoutError | None = None
+
+    @property
+    def draws(self) -> int:
+        """Draws of each chain."""
+        return self.stats["n_steps"].shape[1] if self.stats else 0
+
+    @property
+    def divergences(self) -> int:
+        """Divergent transitions among the draws of all chains."""
+        return int(self.stats["diverging"].sum()) if self.stats else 0
+
+    @property
+    def again(self) -> bool:
+        """Whether to run with shorter steps: this one went to its end, diverged, and is finite."""
+        finite = self.end is None and bool(np.isfinite(self.stats["position"]).all())
+        return finite and self.divergences > 0
+
+    @property
+    def gradients(self) -> int:
+        """Gradient evaluations of warm-up and draws, all chains."""
+        return self.warmup_gradients + (int(self.stats["n_steps"].sum()) if self.stats else 0)
+
+
+def run_chains(
+    part: str,
+    state: Any,
+    arguments: tuple[Any, ...],
+    settings: Settings,
+    run: Run,
+    bar: Any,
+    *,
+    prepare: Callable[[], None],
+    pace: blocks.Pace,
+    target: EssTarget | None,
+    target_accept_prob: float,
+    **fixed: Any,
+) -> Drawn:
+    """Warm up and sample; whatever ends sampling early keeps what is drawn.
+
+    Parameters
+    ----------
+    part
+        Name of this part of the run, in lower-case letters.
+    state
+        From :func:`radon_numpyro.inference.nuts.blocks.begin`.
+    arguments
+        Data, priors and units, as the blocks take them.
+    settings, run
+        Settings, and what keeps the blocks and may end them.
+    bar
+        A progress bar.
+    prepare
+        Compiles what makes the sites of the draws. It is called before the first draw, so that an
+        early end need not wait for it. The summary of coefficients that are not drawn is compiled
+        after the end, for as many draws as there are.
+    pace
+        How long the blocks are.
+    target
+        When there are enough draws, if ``target_ess`` is given.
+    target_accept_prob, **fixed
+        What else the blocks are told.
+    """
+    num_warmup, total = settings.num_warmup, settings.num_warmup + settings.draws
+    records: list[dict[str, np.ndarray]] = []
+    done, warmup_gradients, diverging = 0, 0, 0
+    stopped_by, ended = ALL_DRAWS, None
+
+    def advance(state: Any) -> tuple[Any, Arrays]:
+        started = time.monotonic()
+        length = min(pace.length, left)
+        if target is not None and done >= num_warmup:
+            length = min(length, target.due)
+        state, buffers = blocks.advance(
+            state, length, *arguments, target_accept_prob=target_accept_prob, **fixed
+        )
+        # Of the warm-up nothing else is used. A copy, for the buffers may be far longer.
+        names = ("n_steps",) if done < num_warmup else tuple(buffers)
+        record = {name: np.asarray(buffers[name])[:, :length].copy() for name in names}
+        pace.took(length, time.monotonic() - started)
+        return state, record
+
+    try:
+        while done < total:
+            warming = done < num_warmup
+            left = (num_warmup if warming else total) - done
+            if not warming and not records:
+                prepare()
+            state, kept = run.step(part, state, advance)
+            # A kept block may reach beyond the draws asked for now.
+            record = {name: values[:, :left] for name, values in kept.items()}
+            length = record["n_steps"].shape[1]
+            done += length
+            phase = "warm-up"
+            if warming:
+                warmup_gradients += int(record["n_steps"].sum())
+            else:
+                records.append(record)
+                diverging += int(record["diverging"].sum())
+                phase = f"{diverging} divergences"
+            bar.set_postfix_str(f"{phase}, tree size {record['n_steps'].mean():.0f}", refresh=False)
+            bar.update(length)
+            if target is not None and not warming:
+                enough = target.reached(record["position"])
+                if enough is not None:
+                    surplus = done - num_warmup - enough
+                    records[-1] = {name: v[:, : length - surplus] for name, v in record.items()}
+                    stopped_by = TARGET_ESS
+                    break
+    except (KeyboardInterrupt, TimeoutError) as end:
+        stopped_by = INTERRUPTED if isinstance(end, KeyboardInterrupt) else MAX_SECONDS
+        ended = end
+    names = tuple(records[0]) if records else ()
+    stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in names}
+    return Drawn(target_accept_prob, state, stats, warmup_gradients, stopped_by, ended)

@@ -1,0 +1,76 @@
+"""What NUTS is going to call, traced before ADVI runs and compiled meanwhile.
+
+A first fit spends most of its time compiling. XLA compiles in other threads, while Python traces
+the next program and the guide is fitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from radon_numpyro.inference.compute.programs import precision, random_key, unlabelled
+from radon_numpyro.inference.nuts import blocks, warm_start
+from radon_numpyro.inference.nuts import draws as constrain
+from radon_numpyro.inference.nuts.parametrisation import parametrisation
+from radon_numpyro.inference.settings import Settings
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+_SEEN: set[Any] = set()
+
+
+def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings) -> None:
+    """Trace what NUTS calls, and have it compiled in other threads.
+
+    The calls find it by the shapes and types of their arguments, and wait for it. Once in a process
+    for each shape.
+
+    Parameters
+    ----------
+    statistics, priors, settings
+        Those of the run.
+    """
+    statistics = unlabelled(statistics)
+    leaves, structure = jax.tree.flatten((statistics, priors))
+    same = replace(settings, seed=0, num_advi_steps=0, target_ess=None, max_seconds=None)
+    same = replace(same, target_accept_prob=None)
+    shape = (same, structure, *map(np.shape, leaves))
+    if shape in _SEEN:
+        return
+    model, method = settings.model, str(settings.method)
+    kept = settings.coefficients_kept(statistics.num_groups, len(statistics.labels.design.varying))
+    coordinates = parametrisation(model, method if kept == "draws" else f"{method} means")
+    target = coordinates.data(statistics)
+    sampled_from = coordinates.reduced(target)
+    with precision(settings.dtype):
+        start = warm_start.compile_ahead(
+            random_key(settings.seed),
+            statistics,
+            priors,
+            model=model,
+            method=method,
+            chains=settings.chains,
+        )
+        blocks.compile_ahead(
+            start.chain_keys,
+            start.position,
+            sampled_from,
+            priors,
+            start.unit,
+            model=coordinates.model,
+            # A number like any other: it is no constant of the program.
+            target_accept_prob=0.8,
+            **settings.sampler(),
+        )
+        chains, size = start.position.shape
+        position = jax.ShapeDtypeStruct((chains, settings.draws, size), start.position.dtype)
+        drawn_from = target if kept == "draws" else sampled_from
+        constrain.compile_ahead(
+            start.draw_key, position, drawn_from, priors, coordinates=coordinates
+        )
+    # Not before: a signal may have ended it.
+    _SEEN.add(shape)

@@ -1,0 +1,152 @@
+r"""The coordinates a sampler moves in, and the way there and back.
+
+=================  ============================================================================
+``"centered"``     the model as written
+``"noncentered"``  :math:`\alpha_c = \mu_\alpha + \sigma_\alpha z_c` with z standard normal, and
+                   the slopes likewise (Papaspiliopoulos, Roberts and Skold 2007,
+                   doi:10.1214/088342307000000014)
+``"marginal"``     signed scales, partial correlations and eps alone; means and coefficients are
+                   drawn exactly (``gaussian/conditional.py``). The individual and pooled models
+                   need no sampler then (``inference/inversion.py``)
+=================  ============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from numpyro import handlers
+from numpyro.infer.reparam import LocScaleReparam
+
+from radon_numpyro.gaussian.designs import by_design
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.inference.nuts.scales import draw_coefficients, mirrored_root, scales
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.regressions import (
+    FUNCTIONS,
+    ModelFunction,
+    hierarchical,
+    of_slopes,
+)
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+Sites = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parametrisation:
+    """How a sampler sees a model.
+
+    Attributes
+    ----------
+    model
+        NumPyro model of (data, priors) whose latent sites the sampler moves.
+    data
+        From sufficient statistics to the first argument of ``model`` and of ``from_sampler``.
+    reduced
+        From data to data of the same density that may be smaller, for ``model`` alone.
+    to_sampler
+        From values of the sites of the model as written, and data, to those of ``model``.
+    from_sampler
+        From a random key, values of all sites of ``model``, data and priors to values of the
+        sites of the model as written.
+    """
+
+    model: ModelFunction
+    data: Callable[[GroupStatistics], Any]
+    reduced: Callable[[Any], Any]
+    to_sampler: Callable[[Sites, Any], Sites]
+    from_sampler: Callable[[Any, Sites, Any, Priors], Sites]
+
+
+def parametrisation(model: str, method: str) -> Parametrisation:
+    """The parametrisation of a model by name.
+
+    Parameters
+    ----------
+    model, method
+        As in ``inference/settings.py``.
+    """
+    return _PARAMETRISATIONS[model, method]
+
+
+def _same(values: Any, *_: Any) -> Any:
+    return values
+
+
+def _sites(key: Any, values: Sites, data: Any, priors: Priors) -> Sites:
+    return values
+
+
+def _decentred_hierarchical(statistics: GroupStatistics, priors: Priors) -> None:
+    config = {name: LocScaleReparam(centered=0) for name in ("alpha", "beta")}
+    with handlers.reparam(config=config):
+        hierarchical(statistics, priors)
+
+
+def _decentre(values: Sites, data: GroupStatistics) -> Sites:
+    out, means = dict(values), {"alpha": values.get("mu_alpha", 0.0)}
+    means["beta"] = of_slopes(data.labels.design, values.get("mu_beta"))
+    for name, mean in means.items():
+        if name in out:
+            out[f"{name}_decentered"] = (out.pop(name) - mean) / out[f"sigma_{name}"]
+    return out
+
+
+def _signed_scales(values: Sites, data: Any) -> Sites:
+    # One of two mirror images: a chain that starts at the positive one may cross to the other.
+    renamed = {"signed_alpha": "sigma_alpha", "signed_beta": "sigma_beta"}
+    renamed |= {name: name for name in ("partial_correlation", "eps")}
+    return {new: values[old] for new, old in renamed.items() if old in values}
+
+
+def _with_coefficients(
+    key: Any, values: Sites, equations: NormalEquations, priors: Priors
+) -> Sites:
+    return values | _draw(key, values, equations, priors, groups=True)
+
+
+def _with_means(key: Any, values: Sites, equations: NormalEquations, priors: Priors) -> Sites:
+    return values | _draw(key, values, equations, priors, groups=False)
+
+
+def _draw(
+    key: Any, values: Sites, equations: NormalEquations, priors: Priors, *, groups: bool
+) -> Sites:
+    rows = [values["sigma_alpha"][None]] if "sigma_alpha" in values else []
+    rows += [values["sigma_beta"]] if "sigma_beta" in values else []
+    scale, root = jnp.concatenate(rows), None
+    if "partial_correlation" in values:
+        root = mirrored_root(equations.design, values)
+    # Where the standard errors of the rows are known, eps is 1.
+    eps = values.get("eps", 1.0)
+    return draw_coefficients(key, equations, scale, eps, priors, root, groups=groups)
+
+
+_PARAMETRISATIONS = {
+    **{
+        (name, "centered"): Parametrisation(function, _same, _same, _same, _sites)
+        for name, function in FUNCTIONS.items()
+    },
+    ("hierarchical", "noncentered"): Parametrisation(
+        _decentred_hierarchical, _same, _same, _decentre, _sites
+    ),
+    ("hierarchical", "marginal"): Parametrisation(
+        scales,
+        NormalEquations.from_statistics,
+        by_design,
+        _signed_scales,
+        _with_coefficients,
+    ),
+    # For when draws of the coefficients would not fit in memory.
+    ("hierarchical", "marginal means"): Parametrisation(
+        scales,
+        NormalEquations.from_statistics,
+        by_design,
+        _signed_scales,
+        _with_means,
+    ),
+}

@@ -1,0 +1,322 @@
+"""The No-U-Turn sampler, started and mass-scaled by ADVI, in resumable blocks.
+
+The sampler runs in compiled blocks (``inference/nuts/blocks.py``). Between them, in Python, the bar
+moves, an interrupt is noticed, the stop rules are looked at and the state is kept. On the CPU,
+draws depend neither on the size of the blocks nor on the bar nor on the cores and devices; chains
+that run ``"vectorized"`` differ from chains one after another by roundings, which a chain enlarges
+until it is another draw from the same posterior.
+
+References
+----------
+Hoffman and Gelman (2014), The No-U-Turn sampler, JMLR 15, 1593-1623.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.inference.advi.guide import ADVIResult
+from radon_numpyro.inference.compute.programs import precision, random_key, unlabelled
+from radon_numpyro.inference.nuts import blocks
+from radon_numpyro.inference.nuts import draws as constraining
+from radon_numpyro.inference.nuts.chains import Drawn, run_chains
+from radon_numpyro.inference.nuts.draws import constrain, sampled
+from radon_numpyro.inference.nuts.effective_size import EssTarget
+from radon_numpyro.inference.nuts.parametrisation import parametrisation
+from radon_numpyro.inference.nuts.rao_blackwell import posterior_moments
+from radon_numpyro.inference.nuts.result import NUTSResult
+from radon_numpyro.inference.nuts.warm_start import warm_start
+from radon_numpyro.inference.runs.run_control import Run, progress
+from radon_numpyro.inference.settings import Settings, choose_method
+from radon_numpyro.model.models import Model
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.statistics.consistency import as_statistics
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+# Names of the runs of the chains in a checkpoint.
+PARTS = ("nuts", "nutssecond", "nutsthird")
+
+
+def sample_nuts(
+    data: GroupedData | GroupStatistics,
+    advi: ADVIResult,
+    *,
+    method: str | None = None,
+    priors: Priors | None = None,
+    draws: int = 1000,
+    chains: int = 4,
+    num_warmup: int = 500,
+    seed: int = 0,
+    target_accept_prob: float | None = None,
+    max_tree_depth: int = 10,
+    chain_method: str | None = None,
+    coefficients: str = "auto",
+    target_ess: float | None = None,
+    max_seconds: float | None = None,
+    use_guide: bool = True,
+    dtype: str = "float64",
+    progress_bar: bool = True,
+) -> NUTSResult:
+    """Draw from the posterior with NUTS, from the guide's draws and with its variances.
+
+    Parameters
+    ----------
+    data
+        Rows or statistics.
+    advi
+        The fitted guide; its model is sampled.
+    method
+        Hierarchical model: ``"marginal"`` (default, of at most 20 slopes), ``"noncentered"``
+        (default of more) or ``"centered"``; the others: ``"centered"``. See
+        ``inference/nuts/parametrisation.py``.
+    priors
+        Default: :meth:`Priors.weakly_informative` of the data.
+    draws, chains, num_warmup
+        Draws kept of each chain (at the most, with the stop rules below), number of chains, and
+        warm-up iterations of each.
+    seed
+        Seed of the starting points and of the chains.
+    target_accept_prob
+        Acceptance probability that the step size is tuned to. Default by the marginal method: 0.95
+        for at most 20 groups with rows, 0.8 for more; where draws diverge, a second run is tuned to
+        0.95 and a last one to 0.99 (see the notes). By the other methods: 0.9, and one run.
+    max_tree_depth
+        Doublings of a trajectory at the most.
+    chain_method
+        ``"sequential"`` (one after the other), ``"parallel"`` (side by side in threads, with the
+        same draws) or ``"vectorized"`` (all at once, for a GPU). Default: by the machine.
+    coefficients
+        ``"draws"`` keeps draws of alpha and beta, ``"summary"`` their posterior means and
+        standard deviations alone, averaged over the draws of the scales in closed form, ``"none"``
+        leaves them out (both by the marginal method). ``"auto"``: a summary where the draws would
+        take more than 1 GiB.
+    target_ess
+        Stop when the smallest bulk or tail effective sample size reaches this. By the marginal
+        method that of the scales and eps, given which all others are drawn exactly; by the other
+        methods of every site. Looked at after 100 draws of each chain, then ever more rarely
+        (``inference/nuts/effective_size.py``).
+    max_seconds
+        Stop after this time by the clock, and keep what is drawn.
+    use_guide
+        Start and scale by the guide. If not, as NumPyro does by default: uniform on (-2, 2) and
+        an identity mass matrix, for comparison.
+    dtype
+        ``"float64"`` or ``"float32"``.
+    progress_bar
+        Show iterations, divergences and tree size, on a terminal or in a notebook.
+
+    Returns
+    -------
+    NUTSResult
+        ``stopped_by`` says why it ended. With fewer draws, and ``complete`` false, after
+        ``max_seconds``, Ctrl-C or SIGTERM.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    FloatingPointError
+        If the log density is not finite where a chain starts.
+    KeyboardInterrupt, TimeoutError
+        On Ctrl-C or SIGTERM, or after ``max_seconds``, before the first draw is kept.
+
+    Notes
+    -----
+    By the marginal method few groups leave the scales of the population a skewed posterior, whose
+    density falls steeply towards 0. Now and then a step of the usual length ends on that slope, and
+    the next one is thrown far out. This counts as a divergence, although all of the posterior is
+    reached with shorter steps. So where ``target_accept_prob`` is not given and any draw diverges,
+    all chains start again from the same points with shorter steps. Only the last run is kept and
+    judged, whatever it found: one that still diverges at 0.99 is reported as such.
+    ``earlier_runs`` says what happened before. If Ctrl-C, SIGTERM or ``max_seconds`` end such a run
+    early, the complete one before it is kept with its divergences, ``unfinished_run`` says of the
+    other, and ``complete`` is false.
+
+    The other methods get no further run: their divergences are of a funnel, which shorter steps
+    hide better than they explore it.
+    """
+    if method is None and not Model.named(advi.model).population:
+        method = "centered"
+    statistics = as_statistics(data)
+    method, _ = choose_method(advi.model, method, statistics.labels.design)
+    settings = Settings(
+        model=advi.model,
+        method=method,
+        draws=draws,
+        chains=chains,
+        num_warmup=num_warmup,
+        seed=seed,
+        target_accept_prob=target_accept_prob,
+        max_tree_depth=max_tree_depth,
+        chain_method=chain_method,
+        coefficients=coefficients,
+        dtype=dtype,
+        target_ess=target_ess,
+        max_seconds=max_seconds,
+    )
+    if settings.is_exact:
+        raise ValueError(
+            f"Expected a method that NUTS samples; got 'marginal' of the {advi.model} model, "
+            "which draw_exact draws"
+        )
+    with Run(max_seconds=max_seconds) as run:
+        priors = Priors.weakly_informative(statistics) if priors is None else priors
+        return draw_nuts(
+            statistics, advi, priors, settings, run, use_guide=use_guide, progress_bar=progress_bar
+        )
+
+
+def draw_nuts(
+    statistics: GroupStatistics,
+    advi: ADVIResult,
+    priors: Priors,
+    settings: Settings,
+    run: Run,
+    *,
+    use_guide: bool = True,
+    progress_bar: bool,
+) -> NUTSResult:
+    """:func:`sample_nuts` as a part of a run.
+
+    Parameters
+    ----------
+    statistics, advi, priors, use_guide, progress_bar
+        As in :func:`sample_nuts`.
+    settings
+        Those of the run.
+    run
+        What keeps the blocks and may end them.
+    """
+    statistics = unlabelled(statistics)
+    keep = settings.coefficients_kept(statistics.num_groups, len(statistics.labels.design.varying))
+    method = str(settings.method)
+    coordinates = parametrisation(advi.model, method if keep == "draws" else f"{method} means")
+    target = coordinates.data(statistics)
+    fixed = {"model": coordinates.model, **settings.sampler()}
+    with precision(settings.dtype):
+        key = random_key(settings.seed)
+        start = warm_start(key, advi, statistics, priors, method=method, chains=settings.chains)
+        if not use_guide:
+            start = start.without_guide(jax.random.split(key, 3)[0])
+        reduced = coordinates.reduced(target)
+        arguments = (reduced, priors, start.unit)
+        # The same for every run: it does not depend on the acceptance probability aimed at.
+        state = blocks.begin(
+            start.chain_keys, start.position, *arguments, target_accept_prob=0.8, **fixed
+        )
+        _check_start(state)
+
+        def watched(position: np.ndarray) -> dict[str, np.ndarray]:
+            sites = sampled(position, reduced, priors, coordinates=coordinates)
+            # The scales and partial correlations: of a matrix of correlations half are constants.
+            names = (advi.means.keys() | advi.locs.keys()) - {"correlation"}
+            return {name: np.asarray(v) for name, v in sites.items() if name in names}
+
+        drawn_from = target if keep == "draws" else reduced
+
+        def prepare() -> None:
+            chains, size = start.position.shape
+            shape = jax.ShapeDtypeStruct((chains, settings.draws, size), start.position.dtype)
+            constraining.prepare(start.draw_key, shape, drawn_from, priors, coordinates=coordinates)
+
+        runs: list[Drawn] = []
+        for part, accept in zip(PARTS, settings.acceptances(_num_groups(statistics)), strict=False):
+            with progress(
+                total=settings.num_warmup + settings.draws,
+                shown=progress_bar,
+                unit="draw",
+                desc=f"NUTS, target acceptance {accept:g}" if runs else "NUTS",
+            ) as bar:
+                runs.append(
+                    run_chains(
+                        part,
+                        state,
+                        arguments,
+                        settings,
+                        run,
+                        bar,
+                        prepare=prepare,
+                        pace=blocks.Pace(statistics.num_groups, start.position.size),
+                        target=(
+                            None
+                            if settings.target_ess is None
+                            else EssTarget(settings.target_ess, watched)
+                        ),
+                        target_accept_prob=accept,
+                        **fixed,
+                    )
+                )
+            if not runs[-1].again:
+                break
+        kept, earlier, unfinished = _kept(runs)
+        stats = dict(kept.stats)
+        position = stats.pop("position")
+        with run.deferred():
+            sites = constrain(
+                start.draw_key,
+                position,
+                drawn_from,
+                priors,
+                coordinates=coordinates,
+                room=settings.draws,
+            )
+            moments = posterior_moments(sites, target, priors) if keep == "summary" else {}
+    return NUTSResult(
+        draws={name: sites[name] for name in advi.means if name in sites},
+        coefficients=moments,
+        stats=stats,
+        inverse_mass_matrix=np.asarray(kept.state.adapt_state.inverse_mass_matrix)
+        * np.asarray(start.variance),
+        warmup_gradients=sum(drawn.gradients for drawn in runs) - int(stats["n_steps"].sum()),
+        stopped_by=runs[-1].stopped_by,
+        method=method,
+        chain_method=fixed["chain_method"],
+        num_warmup=settings.num_warmup,
+        max_tree_depth=settings.max_tree_depth,
+        seed=settings.seed,
+        target_accept_prob=kept.target_accept_prob,
+        earlier_runs=tuple(_described(drawn) for drawn in earlier),
+        unfinished_run=None if unfinished is None else _described(unfinished),
+    )
+
+
+def _kept(runs: list[Drawn]) -> tuple[Drawn, list[Drawn], Drawn | None]:
+    """The run that counts, those before it, and one after it that was ended early.
+
+    That is the last one, whatever it found; the one before where the last was ended early, for then
+    its draws are all that were asked for.
+    """
+    last = runs[-1]
+    if last.end is None:
+        return last, runs[:-1], None
+    if len(runs) > 1:
+        return runs[-2], runs[:-2], last
+    if not last.draws:
+        raise last.end
+    return last, [], None
+
+
+def _described(drawn: Drawn) -> dict[str, Any]:
+    return {
+        "target_accept_prob": drawn.target_accept_prob,
+        "draws": drawn.draws,
+        "divergences": drawn.divergences,
+    }
+
+
+def _num_groups(statistics: GroupStatistics) -> int:
+    """Groups with rows: others say nothing of the scales."""
+    return int((np.asarray(statistics.count) > 0).sum())
+
+
+def _check_start(state: Any) -> None:
+    log_density = -np.asarray(state.potential_energy)
+    if not np.isfinite(log_density).all():
+        raise FloatingPointError(
+            "Expected a finite log density where each chain starts; got "
+            f"{log_density.tolist()}. Check the units of the data against the priors"
+        )

@@ -1,0 +1,175 @@
+"""Starting points and scales of NUTS from a fitted guide, in the sampler's own coordinates."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from radon_numpyro.inference.advi.guide import ADVIResult
+from radon_numpyro.inference.compute.programs import latent_sites, latent_transforms, program
+from radon_numpyro.inference.nuts.parametrisation import Parametrisation, parametrisation
+from radon_numpyro.model.models import Model
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.model.regressions import ModelFunction
+from radon_numpyro.statistics.group_statistics import GroupStatistics
+
+GUIDE_DRAWS = 1000
+OVERDISPERSION = 2.0
+
+
+class WarmStart(NamedTuple):
+    """What chains start with, in the sampler's own coordinates, of which there are D.
+
+    Attributes
+    ----------
+    position
+        Where each chain starts, shape (chains, D).
+    variance, unit
+        Variance of each coordinate under the guide and its square root, shape (D,).
+    chain_keys
+        Random key of each chain, shape (chains,).
+    draw_key
+        Random key of what is drawn given the positions.
+    """
+
+    position: Any
+    variance: Any
+    unit: Any
+    chain_keys: Any
+    draw_key: Any
+
+    def without_guide(self, key: Any) -> WarmStart:
+        """Start as NumPyro does by default: uniform on (-2, 2), unit variances.
+
+        Parameters
+        ----------
+        key
+            Random key of the positions.
+        """
+        ones = jnp.ones_like(self.variance)
+        position = jax.random.uniform(key, self.position.shape, minval=-2.0, maxval=2.0)
+        return self._replace(position=position, variance=ones, unit=ones)
+
+
+def warm_start(
+    key: Any,
+    advi: ADVIResult,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    method: str,
+    chains: int,
+) -> WarmStart:
+    """Starting points and inverse mass matrix from a guide, in the sampler's coordinates.
+
+    Draws of the guide are carried into the coordinates that the sampler moves in, whatever
+    its parametrisation, and their variance is taken there: the diagonal inverse mass matrix
+    is made of variances (squared standard deviations), in the sampler's own order. A chain
+    starts from one of the draws, moved away from the mean by a factor of 2.
+
+    Parameters
+    ----------
+    key
+        Random key of the run.
+    advi
+        The fitted guide.
+    statistics, priors
+        What the model is conditioned on.
+    method
+        Parametrisation.
+    chains
+        Number of chains.
+    """
+    coordinates = parametrisation(advi.model, method)
+    return _warm_start(
+        key,
+        dict(advi.locs),
+        dict(advi.scales),
+        statistics,
+        coordinates.data(statistics),
+        priors,
+        model=Model.named(advi.model).function,
+        coordinates=coordinates,
+        chains=chains,
+    )
+
+
+def compile_ahead(
+    key: Any,
+    statistics: GroupStatistics,
+    priors: Priors,
+    *,
+    model: str,
+    method: str,
+    chains: int,
+) -> WarmStart:
+    """Compile in another thread what :func:`warm_start` is going to call.
+
+    Parameters
+    ----------
+    key, statistics, priors, method, chains
+        As in :func:`warm_start`.
+    model
+        Name of the model.
+
+    Returns
+    -------
+    WarmStart
+        Its shapes.
+    """
+    coordinates, function = parametrisation(model, method), Model.named(model).function
+    guide = jax.eval_shape(
+        lambda: {n: s["value"] for n, s in latent_sites(function, statistics, priors).items()}
+    )
+    shapes: WarmStart = _warm_start.compile_ahead(
+        key,
+        guide,
+        guide,
+        statistics,
+        coordinates.data(statistics),
+        priors,
+        model=function,
+        coordinates=coordinates,
+        chains=chains,
+    )
+    return shapes
+
+
+@program("model", "coordinates", "chains")
+def _warm_start(
+    key: Any,
+    locs: Any,
+    scales: Any,
+    statistics: GroupStatistics,
+    target: Any,
+    priors: Priors,
+    *,
+    model: ModelFunction,
+    coordinates: Parametrisation,
+    chains: int,
+) -> WarmStart:
+    start_key, chain_key, draw_key = jax.random.split(key, 3)
+    guide = latent_transforms(model, statistics, priors)
+    sampler = latent_transforms(coordinates.model, target, priors)
+
+    def draw(key: Any) -> Any:
+        keys = jax.random.split(key, len(guide))
+        values = {
+            name: transform(locs[name] + scales[name] * jax.random.normal(k, locs[name].shape))
+            for k, (name, transform) in zip(keys, guide.items(), strict=True)
+        }
+        values = coordinates.to_sampler(values, target)
+        return ravel_pytree({name: t.inv(values[name]) for name, t in sampler.items()})[0]
+
+    draws = jax.vmap(draw)(jax.random.split(start_key, GUIDE_DRAWS))
+    mean, variance = draws.mean(0), draws.var(0, ddof=1)
+    return WarmStart(
+        mean + OVERDISPERSION * (draws[:chains] - mean),
+        variance,
+        jnp.sqrt(variance),
+        jax.random.split(chain_key, chains),
+        draw_key,
+    )

@@ -1,0 +1,1 @@
+"""A run in progress: interrupts, the clock, checkpoints and what identifies a fit."""

@@ -1,0 +1,198 @@
+"""What makes one fit another: data, priors, settings, versions and device, in open formats.
+
+Two fits of the same identity have the same draws bit for bit, as far as both go. How far is not
+part of it: ``draws``, ``target_ess`` and ``max_seconds`` may change when a fit goes on.
+
+Group labels are kept as every file of the package keeps them, integers as integers and all others
+as text (``data/labels.py``), which is how they stand in a result too; the fingerprint of the data
+is of the labels as they came.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radon_numpyro.data.checks import read_only
+from radon_numpyro.data.design import Design
+from radon_numpyro.data.grouped_data import ROWS, GroupedData
+from radon_numpyro.data.labels import Labels, stored
+from radon_numpyro.inference.compute.devices import current
+from radon_numpyro.inference.settings import Settings
+from radon_numpyro.model.priors import Priors
+from radon_numpyro.statistics.group_statistics import STATISTICS, WEIGHTS, GroupStatistics
+
+if TYPE_CHECKING:
+    from radon_numpyro.inference.runs.array_files import Arrays
+
+PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "optax", "arviz", "numpy")
+HOW_FAR = ("draws", "target_ess", "max_seconds")
+REMARKS = ("device_reason", "method_reason", "findings")
+# In files of earlier versions: settings that there are no more, with what every fit has now.
+FORMER = {"num_devices": 1}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that the numbers of a fit depend on."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def describe(
+    data: GroupedData | GroupStatistics,
+    priors: Priors,
+    settings: Settings,
+    remarks: Mapping[str, str],
+) -> dict[str, Any]:
+    """Everything but the numbers of the data, as JSON can keep it.
+
+    Parameters
+    ----------
+    data, priors, settings
+        What is fitted, and how.
+    remarks
+        Why on the device that JAX computes on now, and why by the method, by the names in
+        ``REMARKS``; no part of what makes a fit another.
+    """
+    labels, rows = data.labels, isinstance(data, GroupedData)
+    return {
+        "data": "rows" if rows else "statistics",
+        "fingerprint": data.fingerprint(),
+        "labels": [labels.outcome, list(labels.predictors), labels.group],
+        "design": json.loads(json.dumps(asdict(labels.design))),
+        "left_out": [list(pair) for pair in data.left_out],
+        "lost_groups": stored(data.lost_groups).tolist(),
+        "centers": dict(data.centers),
+        "formula": data.formula,
+        "notes": list(data.notes),
+        "priors": priors.to_json(),
+        "settings": {name: _plain(value) for name, value in asdict(settings).items()},
+        "versions": package_versions(),
+        "device": f"{current().device_kind} ({platform.machine()})",
+        **remarks,
+    }
+
+
+def check_same(path: Any, kept: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuse to go on with a fit as if it were another.
+
+    Parameters
+    ----------
+    path
+        Where the first is kept, for the message.
+    kept, given
+        Two descriptions from :func:`describe`.
+
+    Raises
+    ------
+    ValueError
+        Naming the differences.
+    """
+    parts = [_flat(description) for description in (kept, given)]
+    different = [name for name in parts[0] | parts[1] if parts[0].get(name) != parts[1].get(name)]
+    if different:
+        names = [
+            ", ".join(f"{n} {part[n]}" if n in part else f"no {n}" for n in different)
+            for part in parts
+        ]
+        raise ValueError(
+            f"Expected to go on with the fit in {path}, of {names[0]}; got {names[1]}. Give what "
+            "it was begun with, or another checkpoint"
+        )
+
+
+def data_arrays(data: GroupedData | GroupStatistics) -> dict[str, np.ndarray]:
+    """The numbers and group labels of data.
+
+    Parameters
+    ----------
+    data
+        Rows or statistics.
+    """
+    numbers = {name: np.asarray(values) for name, values in data.arrays.items()}
+    return {**numbers, "groups": stored(data.labels.groups)}
+
+
+def restore(
+    description: dict[str, Any], arrays: Arrays
+) -> tuple[GroupedData | GroupStatistics, Priors, dict[str, Any]]:
+    """Data, priors and settings of a fit, these not yet checked.
+
+    Parameters
+    ----------
+    description, arrays
+        From :func:`describe` and :func:`data_arrays`.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If they are not.
+    """
+    outcome, predictors, group = description["labels"]
+    labels = Labels(
+        outcome,
+        tuple(predictors),
+        group,
+        tuple(arrays["groups"].tolist()),
+        Design.from_dict(description["design"]),
+    )
+    contents: dict[str, Any] = {
+        "left_out": tuple((reason, count) for reason, count in description["left_out"]),
+        "lost_groups": tuple(description.get("lost_groups", ())),
+        "centers": tuple(description.get("centers", {}).items()),
+        "formula": description["formula"],
+        "notes": tuple(description["notes"]),
+    }
+    data: GroupedData | GroupStatistics
+    if description["data"] == "rows":
+        contents |= {name: read_only(arrays[name]) for name in ROWS if name in arrays}
+        data = GroupedData(labels=labels, **contents)
+    else:
+        contents |= {n: arrays[n] for n in (*STATISTICS, *WEIGHTS) if n in arrays}
+        data = GroupStatistics(labels=labels, **contents)
+    return data, Priors.from_json(description["priors"]), dict(description["settings"])
+
+
+def go_further(settings: dict[str, Any], **how_far: Any) -> Settings:
+    """Settings that end a fit elsewhere; None leaves what they say.
+
+    Parameters
+    ----------
+    settings
+        Those of the fit, from :func:`restore`. What this version does not know is left out, and
+        :func:`check_same` says so.
+    **how_far
+        ``draws``, ``target_ess`` or ``max_seconds``.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range, here and now.
+    """
+    known = {f.name: settings[f.name] for f in fields(Settings) if f.name in settings}
+    return Settings(**known | {n: value for n, value in how_far.items() if value is not None})
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _flat(description: dict[str, Any]) -> dict[str, Any]:
+    """By the name that a user knows it by; how far the fit goes left out."""
+    return {
+        "data with fingerprint": description["fingerprint"],
+        "data kept as": description["data"],
+        "priors": description["priors"],
+        **{
+            n: v
+            for n, v in description["settings"].items()
+            if n not in HOW_FAR and (n, v) not in FORMER.items()
+        },
+        **description["versions"],
+        "device": description["device"],
+    }
