@@ -41,7 +41,7 @@ from validation.calibration import (
 from validation.figure import figure
 
 from radon_numpyro import Priors, diagnose, fit, load_radon
-from radon_numpyro.data.whole_files import check_writable, write_whole
+from radon_numpyro.data.files.whole_files import check_writable, write_whole
 
 MODELS = ("hierarchical", "individual", "pooled")
 WITH_FIXED, CORRELATED = "with fixed columns", "correlated"

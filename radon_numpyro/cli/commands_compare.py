@@ -41,7 +41,7 @@ from radon_numpyro.cli.options import (
 )
 from radon_numpyro.cli.records import diagnosis_record, loaded
 from radon_numpyro.cli.terminal import Terminal, plain, refusals, use_compilation_cache
-from radon_numpyro.data.whole_files import check_writable, write_whole
+from radon_numpyro.data.files.whole_files import check_writable, write_whole
 
 if TYPE_CHECKING:
     from radon_numpyro.comparison.table import Comparison

@@ -61,7 +61,7 @@ from radon_numpyro.cli.terminal import (
     table,
     use_compilation_cache,
 )
-from radon_numpyro.data.whole_files import check_writable, write_whole
+from radon_numpyro.data.files.whole_files import check_writable, write_whole
 
 if TYPE_CHECKING:
     from xarray import DataTree

@@ -29,7 +29,7 @@ from radon_numpyro.cli.terminal import (
     refusals,
     use_compilation_cache,
 )
-from radon_numpyro.data.whole_files import check_writable, write_whole
+from radon_numpyro.data.files.whole_files import check_writable, write_whole
 
 
 def predict_command(
@@ -73,9 +73,9 @@ def predict_command(
     with refusals():
         if out != "-":
             check_writable(Path(out))
-        from radon_numpyro.data.file_columns import Columns, FormulaColumns
-        from radon_numpyro.data.formula import ModelFormula
-        from radon_numpyro.data.table_files import read_table
+        from radon_numpyro.data.files.file_columns import Columns, FormulaColumns
+        from radon_numpyro.data.files.table_files import read_table
+        from radon_numpyro.data.formulas.formula import ModelFormula
         from radon_numpyro.results.diagnostics import diagnose
         from radon_numpyro.results.fit_files import load_fit
         from radon_numpyro.results.fit_reader import read_labels

@@ -24,7 +24,7 @@ from radon_numpyro.cli.terminal import (
     table,
     use_compilation_cache,
 )
-from radon_numpyro.data.whole_files import check_writable
+from radon_numpyro.data.files.whole_files import check_writable
 
 if TYPE_CHECKING:
     from radon_numpyro.tutorial.reproduction import Reproduction

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from radon_numpyro.data.text_layout import TextOptions
+    from radon_numpyro.data.files.text_layout import TextOptions
 
 _PANEL = "Text files"
 Delimiter = Annotated[
@@ -73,7 +73,7 @@ def text_options(
     ValueError
         One of them is out of range.
     """
-    from radon_numpyro.data.text_layout import TextOptions
+    from radon_numpyro.data.files.text_layout import TextOptions
 
     return TextOptions(
         "\t" if delimiter == r"\t" else delimiter, decimal, thousands, encoding, skip_rows

@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_string_dtype
 
-from radon_numpyro.data.categories import Categories, level_text
 from radon_numpyro.data.checks import (
     first_few,
     holds_numbers,
@@ -21,6 +20,7 @@ from radon_numpyro.data.checks import (
     repeated,
     rows_named,
 )
+from radon_numpyro.data.formulas.categories import Categories, level_text
 
 NUMBER, BOOLEAN, CATEGORY = "number", "boolean", "category"
 

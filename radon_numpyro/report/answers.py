@@ -10,7 +10,7 @@ import numpy as np
 
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
-from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.report.html import Html, element
 from radon_numpyro.report.terms import (
     Term,

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.data.basis_columns import BASES
 from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.data.formulas.basis_columns import BASES
 from radon_numpyro.report.words import name
 from radon_numpyro.results.estimates import Numbers, factors, level
 from radon_numpyro.results.fit_reader import read_centers

@@ -10,10 +10,10 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from radon_numpyro.data.categories import Contrast, level_text
 from radon_numpyro.data.checks import first_few, plural, suggest
-from radon_numpyro.data.formula import ModelFormula
-from radon_numpyro.data.formula_functions import (
+from radon_numpyro.data.formulas.categories import Contrast, level_text
+from radon_numpyro.data.formulas.formula import ModelFormula
+from radon_numpyro.data.formulas.functions import (
     ARITHMETIC,
     CATEGORICAL,
     ELEMENTWISE,
@@ -22,7 +22,7 @@ from radon_numpyro.data.formula_functions import (
     matched,
     number,
 )
-from radon_numpyro.data.formula_syntax import (
+from radon_numpyro.data.formulas.syntax import (
     COMPARISONS,
     LOGICAL,
     Call,
@@ -33,7 +33,7 @@ from radon_numpyro.data.formula_syntax import (
     Text,
     spelled,
 )
-from radon_numpyro.data.formula_values import State
+from radon_numpyro.data.formulas.values import State
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER, FrameColumn, Kind
 from radon_numpyro.statistics.engine_reduction import collect, is_gap
 

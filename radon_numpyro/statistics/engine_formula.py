@@ -14,15 +14,15 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from radon_numpyro.data.categories import Categories
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.design import Design
-from radon_numpyro.data.formula import ModelFormula
-from radon_numpyro.data.formula_columns import Piece, independent_by_moments
-from radon_numpyro.data.formula_frames import named_weights
-from radon_numpyro.data.formula_rows import names_used, notes_of, plan_of
-from radon_numpyro.data.formula_terms import parse_terms
-from radon_numpyro.data.formula_values import Basis
+from radon_numpyro.data.formulas.categories import Categories
+from radon_numpyro.data.formulas.columns import Piece, independent_by_moments
+from radon_numpyro.data.formulas.formula import ModelFormula
+from radon_numpyro.data.formulas.frames import named_weights
+from radon_numpyro.data.formulas.rows import names_used, notes_of, plan_of
+from radon_numpyro.data.formulas.terms import parse_terms
+from radon_numpyro.data.formulas.values import Basis
 from radon_numpyro.data.missing import check_missing, leave_out
 from radon_numpyro.data.row_weights import weight_columns
 from radon_numpyro.statistics.engine_expressions import EngineColumns, Levels, Numbers

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from radon_numpyro.data.file_columns import (
+from radon_numpyro.data.files.file_columns import (
     FALSE,
     TRUE,
     Columns,
@@ -20,10 +20,7 @@ from radon_numpyro.data.file_columns import (
     kind_notes,
     kind_of,
 )
-from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
-from radon_numpyro.data.grouped_data import GroupedData
-from radon_numpyro.data.missing import BLANKS
-from radon_numpyro.data.table_files import (
+from radon_numpyro.data.files.table_files import (
     INSTALL,
     is_parquet,
     is_stata,
@@ -33,7 +30,10 @@ from radon_numpyro.data.table_files import (
     suffixes,
     text_of,
 )
-from radon_numpyro.data.text_layout import TextOptions
+from radon_numpyro.data.files.text_layout import TextOptions
+from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
+from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 # What is read as a number in memory too, where pandas reads it; DuckDB would also take 1_000.

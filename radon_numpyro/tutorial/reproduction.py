@@ -21,8 +21,8 @@ import xarray as xr
 
 from radon_numpyro.comparison.rmsd import rmsd_per_draw
 from radon_numpyro.comparison.table import Comparison, compare
+from radon_numpyro.data.files.whole_files import write_whole
 from radon_numpyro.data.radon import load_radon
-from radon_numpyro.data.whole_files import write_whole
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.pipeline import fit
 from radon_numpyro.results.diagnostics import Diagnosis, diagnose

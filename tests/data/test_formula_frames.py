@@ -14,7 +14,7 @@ import pytest
 
 from radon_numpyro import GroupedData
 from radon_numpyro.data.design import Design
-from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formulas.formula import ModelFormula
 
 pytestmark = pytest.mark.filterwarnings("error")
 

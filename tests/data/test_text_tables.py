@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from radon_numpyro import GroupedData
-from radon_numpyro.data.file_columns import Columns, FormulaColumns
-from radon_numpyro.data.formula_terms import parse_terms
-from radon_numpyro.data.table_files import read_table
-from radon_numpyro.data.text_layout import TextOptions
+from radon_numpyro.data.files.file_columns import Columns, FormulaColumns
+from radon_numpyro.data.files.table_files import read_table
+from radon_numpyro.data.files.text_layout import TextOptions
+from radon_numpyro.data.formulas.terms import parse_terms
 from radon_numpyro.statistics.loading import load
 
 CASES = Path(__file__).parents[1] / "cases"

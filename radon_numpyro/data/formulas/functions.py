@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.data.basis_columns import BASES
-from radon_numpyro.data.categories import CONTRASTS
 from radon_numpyro.data.checks import suggest
-from radon_numpyro.data.formula_syntax import (
+from radon_numpyro.data.formulas.basis_columns import BASES
+from radon_numpyro.data.formulas.categories import CONTRASTS
+from radon_numpyro.data.formulas.syntax import (
     LOGICAL,
     Call,
     Name,

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from radon_numpyro.data.checks import check_columns, suggest
-from radon_numpyro.data.formula import ModelFormula
-from radon_numpyro.data.formula_frames import named_weights
-from radon_numpyro.data.formula_rows import names_used
-from radon_numpyro.data.formula_terms import Terms
+from radon_numpyro.data.files.number_texts import ERRORS, PLAIN, Notation
+from radon_numpyro.data.formulas.formula import ModelFormula
+from radon_numpyro.data.formulas.frames import named_weights
+from radon_numpyro.data.formulas.rows import names_used
+from radon_numpyro.data.formulas.terms import Terms
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.missing import BLANKS
-from radon_numpyro.data.number_texts import ERRORS, PLAIN, Notation
 from radon_numpyro.data.row_weights import weight_columns
 
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")

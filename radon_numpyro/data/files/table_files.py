@@ -21,13 +21,10 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from radon_numpyro.data.checks import first_few, plural, suggest
-from radon_numpyro.data.file_columns import Columns, FormulaColumns, read_texts
-from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
-from radon_numpyro.data.frames import to_pandas
-from radon_numpyro.data.missing import BLANKS
-from radon_numpyro.data.number_texts import PLAIN, find_notation, looks_numeric
-from radon_numpyro.data.stata_files import STATA, read_stata
-from radon_numpyro.data.text_layout import (
+from radon_numpyro.data.files.file_columns import Columns, FormulaColumns, read_texts
+from radon_numpyro.data.files.number_texts import PLAIN, find_notation, looks_numeric
+from radon_numpyro.data.files.stata_files import STATA, read_stata
+from radon_numpyro.data.files.text_layout import (
     Layout,
     TextOptions,
     check_text,
@@ -35,6 +32,9 @@ from radon_numpyro.data.text_layout import (
     find_layout,
     records,
 )
+from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
+from radon_numpyro.data.frames import to_pandas
+from radon_numpyro.data.missing import BLANKS
 
 TEXT = (".csv", ".tsv", ".tab", ".txt")
 PARQUET = (".parquet", ".pq")

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radon_numpyro.data.categories import Categories
 from radon_numpyro.data.checks import (
     first_few,
     plural,
@@ -18,8 +17,8 @@ from radon_numpyro.data.checks import (
     suggest,
 )
 from radon_numpyro.data.design import INTERCEPT, Design
-from radon_numpyro.data.formula import ModelFormula
-from radon_numpyro.data.formula_columns import (
+from radon_numpyro.data.formulas.categories import Categories
+from radon_numpyro.data.formulas.columns import (
     Layout,
     add,
     check_widths,
@@ -28,9 +27,10 @@ from radon_numpyro.data.formula_columns import (
     independent,
     part_layout,
 )
-from radon_numpyro.data.formula_syntax import LOGICAL, Name
-from radon_numpyro.data.formula_terms import Part, Terms
-from radon_numpyro.data.formula_values import Basis, Interpreter
+from radon_numpyro.data.formulas.formula import ModelFormula
+from radon_numpyro.data.formulas.syntax import LOGICAL, Name
+from radon_numpyro.data.formulas.terms import Part, Terms
+from radon_numpyro.data.formulas.values import Basis, Interpreter
 from radon_numpyro.data.frame_columns import (
     NUMBER,
     FrameColumn,

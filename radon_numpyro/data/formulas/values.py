@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radon_numpyro.data.basis_columns import basis
-from radon_numpyro.data.categories import Categories, Contrast, level_text, of_numbers
 from radon_numpyro.data.checks import first_few, plural, suggest
-from radon_numpyro.data.formula_functions import (
+from radon_numpyro.data.formulas.basis_columns import basis
+from radon_numpyro.data.formulas.categories import Categories, Contrast, level_text, of_numbers
+from radon_numpyro.data.formulas.functions import (
     ARITHMETIC,
     CATEGORICAL,
     ELEMENTWISE,
@@ -25,7 +25,7 @@ from radon_numpyro.data.formula_functions import (
     matched,
     number,
 )
-from radon_numpyro.data.formula_syntax import (
+from radon_numpyro.data.formulas.syntax import (
     LOGICAL,
     Call,
     Name,

@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radon_numpyro.data.categories import Categories
 from radon_numpyro.data.checks import suggest
 from radon_numpyro.data.design import Design
-from radon_numpyro.data.formula_columns import Layout, add, columns_by, part_layout
-from radon_numpyro.data.formula_syntax import Name
-from radon_numpyro.data.formula_terms import Terms, parse_terms
-from radon_numpyro.data.formula_values import Interpreter, State
+from radon_numpyro.data.formulas.categories import Categories
+from radon_numpyro.data.formulas.columns import Layout, add, columns_by, part_layout
+from radon_numpyro.data.formulas.syntax import Name
+from radon_numpyro.data.formulas.terms import Terms, parse_terms
+from radon_numpyro.data.formulas.values import Interpreter, State
 from radon_numpyro.data.frame_columns import (
     BOOLEAN,
     CATEGORY,
