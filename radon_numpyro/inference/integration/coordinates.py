@@ -6,10 +6,12 @@ ends at h, as a uniform one does, it is :math:`s = v / \sqrt{1 + (v/h)^2}`, so t
 at infinity. A partial correlation is :math:`z = \tanh t`. Negative t stand for signed standard
 deviations, in which the density is smooth (``gaussian/conditional.py``).
 
-Where intercepts correlate with slopes of a predictor far from zero, intercepts at zero and slopes
-are nearly one. The coordinates are then those of intercepts at the means :math:`\bar x` of the
-predictors: the first row of the root U of the covariance loses :math:`\bar x'` times the others,
-which leaves volumes of U as they are.
+Where intercepts correlate with slopes of a predictor far from zero, and groups are known well,
+intercepts at zero and slopes are nearly one. Coordinates about the means are then those of
+intercepts at the means :math:`\bar x` of the predictors: the first row of the root U of the
+covariance loses :math:`\bar x'` times the others, which leaves volumes of U as they are. Where the
+groups are hardly known the prior rules, which is even in intercepts at zero. So both kinds are
+tried where a predictor is far (``scale_posterior.py``).
 
 Where hardly any scatter is seen within very many groups the data determine the sum of the variances
 much better than their parts. The coordinates are then
@@ -83,6 +85,8 @@ class Coordinates:
         The data, which the units come from.
     priors
         Their bounds, and how large a scale can be under them.
+    about_means
+        Whether intercepts count at the means of the predictors whose slopes correlate with them.
 
     Attributes
     ----------
@@ -90,16 +94,17 @@ class Coordinates:
         Whether each coordinate is at least 0, shape (D,).
     """
 
-    def __init__(self, equations: NormalEquations, priors: Priors) -> None:
+    def __init__(
+        self, equations: NormalEquations, priors: Priors, *, about_means: bool = False
+    ) -> None:
         self._num_scales, self._pairs = equations.size, pairs_of(equations)
         self._design = equations.design
         self._known_errors = equations.design.known_errors
         # Coordinates of standard deviations, which come before those of correlations.
         self._num_sds = self._num_scales + (not self._known_errors)
-        rms, residual, total, seen = _plug_in(equations)
-        # Intercepts count at the means of the predictors then, where they hardly depend on slopes.
-        self._means = _far_means(equations, rms)
-        rms = np.sqrt(_variance(rms, self._means))
+        residual, total, seen = _plug_in(equations)
+        self._means = _means(equations) if about_means else np.zeros(equations.size)
+        rms = np.sqrt(_variance(_rms(equations), self._means))
         self._of_intercept = [k for k, (i, _) in enumerate(self._pairs) if i == 0]
         spare = equations.num_rows - equations.population.shape[1]
         self._by_ratio = bool(equations.size) and not seen and spare >= ENOUGH_ROWS
@@ -222,40 +227,53 @@ def pairs_of(equations: NormalEquations) -> tuple[tuple[int, int], ...]:
     return equations.design.pairs if equations.size else ()
 
 
-def _plug_in(equations: NormalEquations) -> tuple[np.ndarray, float, float, bool]:
-    """Root mean squares of columns, residual and total standard deviation, is the former seen?"""
+def _plug_in(equations: NormalEquations) -> tuple[float, float, bool]:
+    """Residual and total standard deviation; is the former seen?"""
     rows = float(equations.num_rows)
-    squares = np.einsum("c,rpc->p", equations.repeats, np.square(equations.root))
-    rms = np.sqrt(np.where(squares > 0, squares, rows) / rows)
     mean_square, of_fit = equations.rss / rows, np.square(equations.basis @ equations.fit).sum()
     # Where the pooled fit is exact there is no unit but the size of the outcomes.
     exact = mean_square <= ROUNDING * of_fit
     total = float(np.sqrt(of_fit if exact else mean_square)) or 1.0
     if equations.design.known_errors:
-        return rms, 1.0, total, True
+        return 1.0, total, True
     # Rows of zeros are no degrees of freedom lost.
     used = np.einsum("ppc->pc", equations.root) != 0
     lost = (used * equations.repeats).sum() + (np.diagonal(equations.pooled_root) != 0).sum()
     freedom = rows - lost
     seen = freedom >= max(1.0, HARDLY * rows) and equations.remainder > 0
     residual = float(np.sqrt(equations.remainder / freedom)) if seen else total
-    return rms, residual, total, seen
+    return residual, total, seen
 
 
-def _far_means(equations: NormalEquations, rms: np.ndarray) -> np.ndarray:
-    """Means of columns whose slopes correlate with the intercept, if one is far from 0; else zeros.
+def predictors_are_far(equations: NormalEquations) -> bool:
+    """Whether slopes of a predictor far from zero correlate with the intercept.
 
-    Shape (P,), 0 for other columns.
+    Parameters
+    ----------
+    equations
+        The data.
     """
+    rms, means = _rms(equations), _means(equations)
+    far = np.abs(means) * rms[:1] > FAR_MEAN * np.sqrt(_variance(rms, means))
+    return bool(far.any())
+
+
+def _means(equations: NormalEquations) -> np.ndarray:
+    """Means of the columns whose slopes correlate with the intercept, shape (P,); else 0."""
     means = np.zeros(equations.size)
     with_intercept = [j for i, j in pairs_of(equations) if i == 0]
-    if not (with_intercept and equations.design.intercept_varies):
-        return means
-    first = equations.root[0] * equations.repeats
-    total = first @ equations.root[0, 0]
-    means[with_intercept] = (total / total[0])[with_intercept]
-    far = np.abs(means) * rms[0] > FAR_MEAN * np.sqrt(_variance(rms, means))
-    return means if far.any() else np.zeros(equations.size)
+    if with_intercept and equations.design.intercept_varies:
+        first = equations.root[0] * equations.repeats
+        total = first @ equations.root[0, 0]
+        means[with_intercept] = (total / total[0])[with_intercept]
+    return means
+
+
+def _rms(equations: NormalEquations) -> np.ndarray:
+    """Root mean squares of the columns that vary, shape (P,)."""
+    rows = float(equations.num_rows)
+    squares = np.einsum("c,rpc->p", equations.repeats, np.square(equations.root))
+    return np.sqrt(np.where(squares > 0, squares, rows) / rows)
 
 
 def _variance(rms: np.ndarray, means: np.ndarray) -> np.ndarray:

@@ -24,11 +24,13 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import Scales
 from radon_numpyro.gaussian.sites import population_sites
 from radon_numpyro.gaussian.small_matrices import solve_lower, squared_norm
+from radon_numpyro.inference.integration.coordinates import pairs_of, predictors_are_far
 from radon_numpyro.inference.integration.importance_sampling import (
     LAST_ROUND,
     MAX_KHAT,
     MIN_ESS,
     WIDE_SHARE,
+    most_mass,
     sample,
 )
 from radon_numpyro.inference.integration.lattice import shifted_lattices
@@ -72,7 +74,7 @@ class ScalePosterior:
         Effective number of points, one over the sum of the squared weights.
     khat
         Pareto shape of the largest weights; infinity too where the posterior does not end, as an
-        improper one.
+        improper one, and where two kinds of coordinates lead to different evidence.
     log_evidence, log_evidence_error
         Logarithm of :math:`p(y)` and its standard error. The density of an improper prior counts
         as 1.
@@ -107,10 +109,20 @@ class ScalePosterior:
         )
         if self.reliable:
             return f"The integration over the scales is reliable: {found}."
+        many = ""
+        if self.ess < self.num_scales:
+            many = f" More nodes would not help with {self.num_scales} standard deviations and "
+            many += "correlations."
         return (
             f"The integration over the scales is not reliable: {found}, expected are at least "
-            f"{MIN_ESS:.0f} effective nodes and a k-hat below {MAX_KHAT}."
+            f"{MIN_ESS:.0f} effective nodes and a k-hat below {MAX_KHAT}.{many}"
         )
+
+    @property
+    def num_scales(self) -> int:
+        """Number of standard deviations and correlations that were integrated over."""
+        design = self.equations.design
+        return self.equations.size + len(pairs_of(self.equations)) + (not design.known_errors)
 
     def moments(self) -> dict[str, tuple[Array, Array]]:
         """Posterior mean and standard deviation of each scale and population coefficient.
@@ -205,19 +217,27 @@ def integrate_scales(
         raise ValueError(f"Expected nodes to be at least 1; got {nodes}")
     rng = np.random.default_rng(seed)
     equations = equations if of.by_group else equations.pooled()
-    density = ScaleDensity(by_design(equations), priors, of)
-    affordable = WORK // density.work
+    together = by_design(equations)
+    # About the means of far predictors groups are known well, at zero the prior is even.
+    ways = (True, False) if predictors_are_far(together) else (False,)
+    densities = [ScaleDensity(together, priors, of, about_means=way) for way in ways]
+    affordable = WORK // densities[0].work
     most = int(np.clip(1 << affordable.bit_length() - 1, LEAST_NODES, LAST_ROUND))
-    start = proposal_at_mode(density, COARSE if most == LAST_ROUND else FEW_COARSE, rng)
-    found = sample(
-        density.at_nodes,
-        start,
-        density.coordinates.positive,
-        ess=ess,
-        nodes=nodes,
-        most=most,
-        rng=rng,
-    )
+    coarse = COARSE if most == LAST_ROUND else FEW_COARSE
+    samples = [
+        sample(
+            density.at_nodes,
+            proposal_at_mode(density, coarse, rng),
+            density.coordinates.positive,
+            ess=ess,
+            nodes=nodes,
+            most=most,
+            rng=rng,
+        )
+        for density in densities
+    ]
+    best, consistent = most_mass(samples)
+    density, found = densities[best], samples[best]
     log_evidence, error = found.log_integral()
     endless = found.weights @ density.coordinates.endless(found.points) > ENDLESS_SHARE
     kept = np.flatnonzero(np.isfinite(found.log_ratio))
@@ -232,7 +252,7 @@ def integrate_scales(
         num_shifts=found.replicates,
         num_nodes=size,
         ess=found.ess,
-        khat=np.inf if endless else found.khat,
+        khat=np.inf if endless or not consistent else found.khat,
         log_evidence=log_evidence,
         log_evidence_error=error,
         model=model,
