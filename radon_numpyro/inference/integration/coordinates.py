@@ -10,8 +10,10 @@ Where intercepts correlate with slopes of a predictor far from zero, and groups 
 intercepts at zero and slopes are nearly one. Coordinates about the means are then those of
 intercepts at the means :math:`\bar x` of the predictors: the first row of the root U of the
 covariance loses :math:`\bar x'` times the others, which leaves volumes of U as they are. Where the
-groups are hardly known the prior rules, which is even in intercepts at zero. So both kinds are
-tried where a predictor is far (``scale_posterior.py``).
+prior of intercepts at zero ends at h, the standard deviations of these slopes are multiplied by
+:math:`(1 + \kappa^{-2})^{-1/2}`, with :math:`\kappa` the number that would lead to the bound. Where
+the groups are hardly known the prior rules, which is even in intercepts at zero. So points of both
+kinds are taken where a predictor is far (``scale_posterior.py``).
 
 Where hardly any scatter is seen within very many groups the data determine the sum of the variances
 much better than their parts. The coordinates are then
@@ -110,8 +112,7 @@ class Coordinates:
         self._by_ratio = bool(equations.size) and not seen and spare >= ENOUGH_ROWS
         families = scale_families(equations.design, priors, equations.size)
         self._upper = np.array([family.upper for family in families], dtype=float)[:, None]
-        if self._means.any():
-            self._upper[0] = np.inf
+        self._far = np.flatnonzero(self._means)
         limit = np.array([family.start_limit for family in families], dtype=float)
         self._rms, self._total = rms, total
         units = np.append(residual / rms, residual)[: self._num_sds]
@@ -139,7 +140,34 @@ class Coordinates:
         log_jacobian = log_jacobian - 1.5 * log_bound.sum(0) + log_gap.sum(0)
         eps = np.ones(len(points)) if self._known_errors else np.abs(s[-1])
         values = ScaleValues(s[: self._num_scales], eps, np.tanh(angle), log_gap, log_jacobian)
-        return self._counted_from_zero(values) if self._means.any() else values
+        if not self._far.size:
+            return values
+        return self._sheared(self._within_bound(values), self._means)
+
+    def points(self, values: ScaleValues) -> np.ndarray:
+        """Points (S, D) of positive scales, the inverse of :meth:`values`.
+
+        Not a number where these coordinates do not reach: about the means, standard deviations of
+        the intercepts there are below the bound of the prior.
+        """
+        with np.errstate(all="ignore"):
+            if self._far.size:
+                values = self._sheared(values, -self._means)
+                if np.isfinite(self._upper[0]):
+                    scale = values.scale.copy()
+                    scale[self._far] /= np.sqrt(1.0 - np.square(self._bound_ratio(values)))
+                    values = values._replace(scale=scale)
+            s = np.concatenate([values.scale, values.eps[None]])[: self._num_sds]
+            v = s / np.sqrt(1.0 - np.square(s / self._upper))
+            if self._by_ratio:
+                ratio = v[:-1] * self._rms[:, None] / v[-1]
+                size = np.log(v[-1]) + 0.5 * np.log1p(np.square(ratio).sum(0))
+                t = np.concatenate([np.arcsinh(ratio / BEND), size[None]])
+            else:
+                t = np.arcsinh(v / self._bend)
+            # The inverse of tanh, by the gap where z is nearly one.
+            angle = np.log1p(np.abs(values.partial)) - 0.5 * values.log_gap
+        return np.concatenate([t, np.sign(values.partial) * angle]).T
 
     def endless(self, points: np.ndarray) -> np.ndarray:
         """Which points are so far out that only an improper posterior has any there, shape (S,)."""
@@ -165,10 +193,35 @@ class Coordinates:
             points[:, last] = np.arcsinh(self._residual / self._bend[-1] * np.exp(around))
         return points
 
-    def _counted_from_zero(self, values: ScaleValues) -> ScaleValues:
-        """Intercepts at the means of the predictors, as intercepts at zero."""
+    def _bound_ratio(self, values: ScaleValues) -> np.ndarray:
+        r"""How near far slopes bring intercepts at zero to the bound of their prior, shape (S,).
+
+        With a the first row of the root U about the means and c the means times the other rows,
+        the bound h of intercepts at zero is that of :math:`|a - \kappa c|`, and the ratio is
+        :math:`1/\kappa` of where it is reached.
+        """
         root = correlation_root(self._design, values.partial)
+        own = values.scale[0] * root[0]
         shear = np.einsum("k,ks,kjs->js", self._means, values.scale, root)
+        left = np.square(self._upper[0]) - np.square(values.scale[0])
+        both = (own * shear).sum(0)
+        return (np.sqrt(np.square(both) + np.square(shear).sum(0) * left) - both) / left
+
+    def _within_bound(self, values: ScaleValues) -> ScaleValues:
+        """Far slopes drawn in, so that intercepts at zero stay within the bound of their prior."""
+        if np.isinf(self._upper[0]):
+            return values
+        with np.errstate(all="ignore"):
+            log_bound = np.nan_to_num(np.log1p(np.square(self._bound_ratio(values))), nan=np.inf)
+        scale = values.scale.copy()
+        scale[self._far] *= np.exp(-0.5 * log_bound)
+        log_jacobian = values.log_jacobian - 0.5 * (len(self._far) + 2) * log_bound
+        return values._replace(scale=scale, log_jacobian=log_jacobian)
+
+    def _sheared(self, values: ScaleValues, by: np.ndarray) -> ScaleValues:
+        """Intercepts where predictors are lower by so much, given those where they are."""
+        root = correlation_root(self._design, values.partial)
+        shear = np.einsum("k,ks,kjs->js", by, values.scale, root)
         row = values.scale[0] * root[0] - shear
         scale, partial, log_gap = values.scale.copy(), values.partial.copy(), values.log_gap.copy()
         before = _log_volume(scale[0], log_gap[self._of_intercept])

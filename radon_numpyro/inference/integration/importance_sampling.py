@@ -41,8 +41,6 @@ EFFECTIVE_PER_DIMENSION = 12.0
 # In a round of so many points times dimensions fewer effective points than dimensions do not lead
 # to a better proposal (measured: posteriors of up to 29 dimensions have more by then).
 HOPELESS = 25_000
-# Log integrals of one density that are closer are the same; what is so far below is nothing.
-SAME, NOTHING = 0.25, 7.0
 
 Density = Callable[[np.ndarray], tuple[np.ndarray, Any]]
 
@@ -59,6 +57,8 @@ class WeightedPoints:
         Log density over proposal, shape (S,); minus infinity where the density is 0.
     replicates
         Number of shifts, whose points stand one shift after the other.
+    proposal
+        What the points are drawn from.
     detail
         What else the density gave at the points.
     """
@@ -66,6 +66,7 @@ class WeightedPoints:
     points: np.ndarray
     log_ratio: np.ndarray
     replicates: int
+    proposal: Proposal
     detail: Any
 
     @property
@@ -159,33 +160,47 @@ def sample(
         )
 
 
-def most_mass(found: Sequence[WeightedPoints]) -> tuple[int, bool]:
-    """Which of several samples of one density to rely on, each made in coordinates of its own.
+def balanced(
+    found: Sequence[WeightedPoints], log_target: np.ndarray, log_proposal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    r"""Weights of several samples of one density as of one sample of the mixture of all proposals.
 
-    A sample sees the mass about its own proposal, so that one with much less than another has
-    missed a part of the density. Of those that are reliable and have as much as any the one with
-    the largest share of effective points is taken. If the others have a different mass, and not
-    one so small that it may be neglected, none of them is an answer.
+    .. math:: w(x) = \frac{p(x)}{\sum_k \frac{n_k}{n}\,q_k(x)}
+
+    at all n points, of which :math:`n_k` are of the k-th sample. A part of the density that one
+    proposal misses counts as the others see it.
 
     Parameters
     ----------
     found
-        The samples, one or more.
+        K samples, each in coordinates of its own.
+    log_target
+        Log density at all their points, one sample after the other, shape (n,).
+    log_proposal
+        Log densities there of the proposals of all of them, shape (K, n), in the same measure as
+        ``log_target``.
 
     Returns
     -------
-    position, consistent
-        Of the sample, and whether no other contradicts it.
+    log_ratio, order, replicates
+        Log weights, shape (n,), in an order in which shifts stand one after the other; that order;
+        the number of shifts.
+
+    References
+    ----------
+    Veach and Guibas (1995), Optimally combining sampling techniques for Monte Carlo rendering,
+    doi:10.1145/218380.218498: the balance heuristic.
     """
-    value, error = np.array([one.log_integral() for one in found]).T
-    reliable = np.array([one.reliable for one in found])
-    candidate = reliable if reliable.any() else np.ones(len(found), dtype=bool)
-    highest = value[candidate].max()
-    share = np.array([one.ess / len(one.log_ratio) for one in found])
-    best = int(np.argmax(np.where(candidate & (value > highest - SAME), share, -1.0)))
-    slack = SAME + 4.0 * np.hypot(error, error[best])
-    less = reliable & (value < highest - slack) & (value > highest - NOTHING)
-    return best, not (less | (value > highest + slack)).any()
+    sizes = np.array([len(one.log_ratio) for one in found])
+    share = np.log(sizes / sizes.sum())[:, None]
+    replicates = min(one.replicates for one in found)
+    places = np.split(np.arange(sizes.sum()), np.cumsum(sizes)[:-1])
+    order = np.concatenate([each.reshape(replicates, -1) for each in places], axis=1).ravel()
+    log_ratio = np.full(len(log_target), -np.inf)
+    some = np.isfinite(log_target)
+    mixture = special.logsumexp(log_proposal[:, some] + share, axis=0)
+    log_ratio[some] = log_target[some] - mixture
+    return log_ratio[order], order, replicates
 
 
 def _next_size(size: int, efficiency: float, wanted: float, dims: int) -> int:
@@ -212,7 +227,8 @@ def _round(
             f"Expected a density of the scales that is finite about its mode; got {finite.sum()} "
             f"finite values at {size} points. Check the units of the data against the priors"
         )
-    return WeightedPoints(points, np.where(finite, log_ratio, -np.inf), replicates, detail)
+    log_ratio = np.where(finite, log_ratio, -np.inf)
+    return WeightedPoints(points, log_ratio, replicates, proposal, detail)
 
 
 def _tempered(log_ratio: np.ndarray, least: float) -> np.ndarray:

@@ -11,7 +11,7 @@ of a second for some dozens of groups.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,7 +30,8 @@ from radon_numpyro.inference.integration.importance_sampling import (
     MAX_KHAT,
     MIN_ESS,
     WIDE_SHARE,
-    most_mass,
+    WeightedPoints,
+    balanced,
     sample,
 )
 from radon_numpyro.inference.integration.lattice import shifted_lattices
@@ -43,6 +44,8 @@ from radon_numpyro.model.priors import Priors
 COARSE, FEW_COARSE = 256, 64
 # Numbers that a round may take, about a second's work, and the least number of its points.
 WORK, LEAST_NODES = 2**29, 256
+# Nodes in the second kind of coordinates where the first is enough, before it is given up.
+SECOND = 1024
 # Share of the posterior so far out that it is improper.
 ENDLESS_SHARE = 1e-3
 
@@ -74,7 +77,7 @@ class ScalePosterior:
         Effective number of points, one over the sum of the squared weights.
     khat
         Pareto shape of the largest weights; infinity too where the posterior does not end, as an
-        improper one, and where two kinds of coordinates lead to different evidence.
+        improper one.
     log_evidence, log_evidence_error
         Logarithm of :math:`p(y)` and its standard error. The density of an improper prior counts
         as 1.
@@ -192,7 +195,8 @@ def integrate_scales(
         Effective number of points that is enough. Where there are so many groups that the density
         takes milliseconds, fewer are found; at least 100 must be for a reliable result.
     nodes
-        Number of points, rounded up to a power of two; None for as many as ``ess`` takes.
+        Number of points, rounded up to a power of two; None for as many as ``ess`` takes. Where
+        a predictor is far from zero there are so many in coordinates of each of two kinds.
     seed
         Seed of the points.
 
@@ -218,33 +222,26 @@ def integrate_scales(
     rng = np.random.default_rng(seed)
     equations = equations if of.by_group else equations.pooled()
     together = by_design(equations)
-    # About the means of far predictors groups are known well, at zero the prior is even.
+    # Where a predictor is far, coordinates of two kinds; one where the other is good, see there.
     ways = (True, False) if predictors_are_far(together) else (False,)
     densities = [ScaleDensity(together, priors, of, about_means=way) for way in ways]
     affordable = WORK // densities[0].work
     most = int(np.clip(1 << affordable.bit_length() - 1, LEAST_NODES, LAST_ROUND))
-    coarse = COARSE if most == LAST_ROUND else FEW_COARSE
-    samples = [
-        sample(
-            density.at_nodes,
-            proposal_at_mode(density, coarse, rng),
-            density.coordinates.positive,
-            ess=ess,
-            nodes=nodes,
-            most=most,
-            rng=rng,
-        )
-        for density in densities
-    ]
-    best, consistent = most_mass(samples)
-    density, found = densities[best], samples[best]
+    coarse, samples = COARSE if most == LAST_ROUND else FEW_COARSE, []
+    for density in densities:
+        start = proposal_at_mode(density, coarse, rng)
+        positive = density.coordinates.positive
+        found = sample(density.at_nodes, start, positive, ess=ess, nodes=nodes, most=most, rng=rng)
+        samples.append(found)
+        # The next need not see all once more.
+        most = min(most, SECOND) if found.reliable else most
+    found, scales, endless = _of_all(densities, samples)
     log_evidence, error = found.log_integral()
-    endless = found.weights @ density.coordinates.endless(found.points) > ENDLESS_SHARE
     kept = np.flatnonzero(np.isfinite(found.log_ratio))
     population: Population = found.detail
     size = len(found.log_ratio)
     return ScalePosterior(
-        scales=density.scales(found.points[kept]),
+        scales={name: values[kept] for name, values in scales.items()},
         population=Population(population.mean[:, kept], population.cholesky[..., kept]),
         equations=equations,
         weights=found.weights[kept],
@@ -252,11 +249,49 @@ def integrate_scales(
         num_shifts=found.replicates,
         num_nodes=size,
         ess=found.ess,
-        khat=np.inf if endless or not consistent else found.khat,
+        khat=np.inf if found.weights @ endless > ENDLESS_SHARE else found.khat,
         log_evidence=log_evidence,
         log_evidence_error=error,
         model=model,
     )
+
+
+def _of_all(
+    densities: list[ScaleDensity], samples: list[WeightedPoints]
+) -> tuple[WeightedPoints, Scales, Array]:
+    """Samples in coordinates of several kinds as one, with its scales and which are endless."""
+    parts = list(zip(densities, samples, strict=True))
+    values = [density.coordinates.values(one.points) for density, one in parts]
+
+    def in_scales(k: int, points: Array) -> Array:
+        """Log density of a proposal at points in its own coordinates, over the scales."""
+        found = np.full(len(points), -np.inf)
+        near = densities[k].coordinates.inside(points)
+        jacobian = densities[k].coordinates.values(points[near]).log_jacobian
+        found[near] = samples[k].proposal.log_density(points[near]) - jacobian
+        return found
+
+    rows = []
+    for k, density in enumerate(densities):
+        points = [density.coordinates.points(own) for own in values]
+        points[k] = samples[k].points
+        rows.append([in_scales(k, some) for some in points])
+    own = np.concatenate([row[k] for k, row in enumerate(rows)])
+    log_target = np.concatenate([one.log_ratio for one in samples]) + own
+    log_proposal = np.array([np.concatenate(row) for row in rows])
+    log_ratio, order, replicates = balanced(samples, log_target, log_proposal)
+    population = zip(*(one.detail for one in samples), strict=True)
+    found = replace(
+        samples[0],
+        points=np.concatenate([one.points for one in samples])[order],
+        log_ratio=log_ratio,
+        replicates=replicates,
+        detail=Population(*(np.concatenate(some, axis=-1)[..., order] for some in population)),
+    )
+    each = [density.scales(one.points) for density, one in parts]
+    scales = {name: np.concatenate([some[name] for some in each])[order] for name in each[0]}
+    endless = [density.coordinates.endless(one.points) for density, one in parts]
+    return found, scales, np.concatenate(endless)[order]
 
 
 # Standard deviations of the coordinates that the curvature may give.
