@@ -135,7 +135,7 @@ def differences(posterior: ScalePosterior, draws: Draws) -> dict[str, float]:
         if name in posterior.scales:
             nodes = posterior.scales[name]
             drawn, nodes = _coordinates(name, drawn, nodes, posterior.weights, design)
-            mean, error = _mean_and_error(posterior, nodes)
+            mean, _, error = posterior.nodes.average(nodes.reshape(len(nodes), -1))
         else:
             mean, error = np.ravel(moments[name][0]), np.ravel(errors[name])
         drawn = drawn.reshape(*drawn.shape[:2], -1)
@@ -223,15 +223,6 @@ def _coordinates(
     unit = np.take_along_axis(nodes, np.take_along_axis(order, middle[None], 0), 0)[0]
     unit = np.where(unit > 0, unit, 1.0)
     return np.arcsinh(drawn.reshape(*drawn.shape[:2], -1) / unit), np.arcsinh(nodes / unit)
-
-
-def _mean_and_error(posterior: ScalePosterior, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean of values (S, ...), and its error by the scatter over the shifts."""
-    values = values.reshape(len(values), -1)
-    mean, count = posterior.weights @ values, posterior.num_shifts
-    parts = np.zeros((count, values.shape[1]))
-    np.add.at(parts, posterior.shift, posterior.weights[:, None] * (values - mean))
-    return mean, np.sqrt(count / (count - 1) * np.square(parts).sum(0))
 
 
 def _monte_carlo_error(drawn: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ of a second for some dozens of groups.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -24,6 +25,7 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import Scales
 from radon_numpyro.gaussian.sites import population_sites
 from radon_numpyro.gaussian.small_matrices import solve_lower, squared_norm
+from radon_numpyro.inference.integration.averages import Nodes
 from radon_numpyro.inference.integration.coordinates import pairs_of, predictors_are_far
 from radon_numpyro.inference.integration.importance_sampling import (
     LAST_ROUND,
@@ -144,9 +146,44 @@ class ScalePosterior:
         """
         return {name: found[2] for name, found in self._summaries.items()}
 
+    def quantiles(self, probabilities: Sequence[float]) -> dict[str, tuple[Array, Array]]:
+        """Quantiles of each scale and population coefficient, and their standard errors.
+
+        Parameters
+        ----------
+        probabilities
+            Between 0 and 1, K numbers.
+
+        Returns
+        -------
+        dict
+            By site, each of shape (K, ...) with the dimensions of the site. Those of coefficients
+            are of a mixture of Normals.
+        """
+        at = np.asarray(probabilities, dtype=float)
+        return {
+            name: self.nodes.quantiles(at, mean, None if variance is None else np.sqrt(variance))
+            for name, (mean, variance) in self._given_nodes.items()
+        }
+
+    @property
+    def nodes(self) -> Nodes:
+        """Weights of the nodes, for averages of any function of the scales."""
+        return Nodes(self.weights, self.shift, self.num_shifts)
+
     @cached_property
     def _summaries(self) -> dict[str, tuple[Array, Array, Array]]:
-        found = {name: self._summary(values, 0.0) for name, values in self.scales.items()}
+        return {
+            name: self.nodes.average(mean, 0.0 if variance is None else variance)
+            for name, (mean, variance) in self._given_nodes.items()
+        }
+
+    @cached_property
+    def _given_nodes(self) -> dict[str, tuple[Array, Array | None]]:
+        """Scales at each node, and means and variances of coefficients given it, nodes first."""
+        found: dict[str, tuple[Array, Array | None]] = {
+            name: (values, None) for name, values in self.scales.items()
+        }
         _, inverse = self.equations.at_zero()
         # Of a coefficient given the scales: the norm of L^-1 times its row of the inverse basis.
         rows = np.broadcast_to(inverse.T[..., None], (*inverse.shape, len(self.weights)))
@@ -156,20 +193,9 @@ class ScalePosterior:
             size = 1 if values.ndim == 1 else len(values)
             own = variance[first : first + size].reshape(values.shape)
             site = name if self.model == "hierarchical" else name.removeprefix("mu_")
-            found[site] = self._summary(values.T, own.T)
+            found[site] = (values.T, own.T)
             first += size
         return found
-
-    def _summary(self, values: Array, variance: Array | float) -> tuple[Array, Array, Array]:
-        """Mean, standard deviation and error of the mean of values (S, ...) at the points."""
-        mean = np.tensordot(self.weights, values, 1)
-        spread = np.tensordot(self.weights, np.square(values - mean) + variance, 1)
-        # The mean is a ratio: what each shift adds to its numerator less the mean times its share.
-        parts = np.zeros((self.num_shifts, *values.shape[1:]))
-        axes = (-1, *[1] * (values.ndim - 1))
-        np.add.at(parts, self.shift, self.weights.reshape(axes) * (values - mean))
-        error = np.sqrt(self.num_shifts / (self.num_shifts - 1) * np.square(parts).sum(0))
-        return mean, np.sqrt(spread), error
 
 
 def integrate_scales(
