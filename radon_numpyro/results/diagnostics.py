@@ -21,7 +21,7 @@ import xarray as xr
 
 from radon_numpyro.data.findings import Finding, from_json
 from radon_numpyro.inference.runs.run_control import INTERRUPTED, MAX_SECONDS
-from radon_numpyro.inference.settings import INTEGRATE, MAX_MARGINAL_SLOPES
+from radon_numpyro.inference.settings import INTEGRATE, MAX_MARGINAL_SLOPES, MAX_RHAT
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.results.contraction import prior_only
 from radon_numpyro.results.fit_reader import pairs_alone, read_design, read_model
@@ -34,7 +34,6 @@ from radon_numpyro.results.integration_checks import (
     unreliable,
 )
 
-MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
 MIN_BFMI = 0.3
 # Target acceptance probabilities to advise, the next one above that of the draws.
