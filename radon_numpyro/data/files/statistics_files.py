@@ -118,7 +118,7 @@ def _by_pyreadstat(
         if missing.any():
             codes = [level_text(code) for code in sorted(column[missing].unique().tolist())]
             rows = plural(int(missing.sum()), "row")
-            notes.append(f"{name}: {first_few(codes)} is missing, as the file says, in {rows}")
+            notes.append(f"{name}: {first_few(codes)} in {rows}: missing values, as the file says")
             frame[name] = column.mask(missing)
     return frame, {name: own for name, own in labels.items() if own}, notes
 

@@ -16,7 +16,6 @@ from radon_numpyro.data.formulas.syntax import Call, Name, spelled, walk
 from radon_numpyro.data.formulas.terms import Terms
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ].*)?")
-_EPOCH = datetime.date(1970, 1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +24,24 @@ class Dates:
 
     Attributes
     ----------
-    days
-        Days since the first of January 1970, shape (N,), with fractions for the time of day.
+    times
+        The times to the microsecond, shape (N,), dtype ``datetime64[us]``.
     """
 
-    days: NDArray[np.float64]
+    times: NDArray[np.datetime64]
 
-    def origin(self, given: Any, call: Call) -> float:
-        """Day from which days are counted: that of the first date, or one that is given.
+    def since(self, origin: str) -> NDArray[np.float64]:
+        """Days since a date, shape (N,), with fractions for the time of day.
+
+        Parameters
+        ----------
+        origin
+            The date, such as ``"2024-03-31"``.
+        """
+        return np.asarray((self.times - np.datetime64(origin)) / np.timedelta64(1, "D"))
+
+    def origin(self, given: Any, call: Call) -> str:
+        """Date from which days are counted: the first, or one that is given.
 
         Parameters
         ----------
@@ -47,9 +56,9 @@ class Dates:
             It is no such text.
         """
         if given is None:
-            return float(np.floor(self.days.min()))
+            return str(self.times.min().astype("datetime64[D]"))
         try:
-            return float((datetime.date.fromisoformat(given) - _EPOCH).days)
+            return str(datetime.date.fromisoformat(given))
         except (TypeError, ValueError):
             raise ValueError(
                 f'Expected an origin such as "2024-03-31"; got {given!r} in {spelled(call)!r}'
@@ -94,8 +103,7 @@ def read_dates(column: pd.Series, where: str) -> Dates:
     except (ValueError, OverflowError) as error:
         what = str(error).partition("\n")[0]
         raise ValueError(f"Expected {where} to hold dates; got: {what}") from None
-    since = times.dt.tz_localize(None).to_numpy("datetime64[us]") - np.datetime64(_EPOCH)
-    return Dates(since / np.timedelta64(1, "D"))
+    return Dates(times.dt.tz_localize(None).to_numpy("datetime64[us]"))
 
 
 def date_calls(terms: Terms) -> tuple[Call, ...]:
@@ -139,7 +147,7 @@ def origin_notes(state: dict[str, Any]) -> tuple[str, ...]:
         What its functions learnt.
     """
     return tuple(
-        f"{call} counts days from {_EPOCH + datetime.timedelta(days=learnt[0])}"
-        for call, learnt in state.items()
+        f"{call} counts days from {origin}"
+        for call, origin in state.items()
         if call.startswith("days(")
     )

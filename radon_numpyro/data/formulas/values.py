@@ -260,8 +260,7 @@ class Interpreter:
         dates = self.columns.get(x.value) if isinstance(x, Name) else None
         if not isinstance(dates, Dates):
             raise ValueError(f"Expected a column of dates in {spelled(node)!r}; got {spelled(x)!r}")
-        (origin,) = self._remembered(spelled(node), lambda: [dates.origin(given, node)])
-        return dates.days - origin
+        return dates.since(self._remembered(spelled(node), lambda: dates.origin(given, node)))
 
     def _categorical(self, node: Call, name: str, given: Mapping[str, Node]) -> Categories:
         """Levels and coding: ``factor``, ``relevel``, ``C``."""
