@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_string_dtype
 
 from radon_numpyro.data.checks import (
+    dates_in,
     first_few,
     holds_numbers,
     numeric_column,
@@ -133,6 +133,8 @@ def _kind(column: pd.Series, where: str) -> str:
         return NUMBER
     if holds_numbers(column):
         return NUMBER
+    if dates := dates_in(column):
+        raise TypeError(f"Expected {where} to be numbers or categories; got {dates}")
     if is_object_dtype(dtype) or is_string_dtype(dtype):
         present = column.dropna()
         types = {type(value) for value in present.tolist()}
@@ -140,27 +142,12 @@ def _kind(column: pd.Series, where: str) -> str:
             return CATEGORY
         if types <= {bool, np.bool_}:
             return BOOLEAN
-        if all(issubclass(t, datetime.date | datetime.time | datetime.timedelta) for t in types):
-            raise TypeError(
-                f"Expected {where} to be numbers or categories; got dates: {_dates_in(column)}"
-            )
         names = ", ".join(sorted(t.__name__ for t in types))
         raise TypeError(
             f"Expected {where} to be all numbers, all text or all True and False; got {names}: "
             "astype(float) makes numbers of it, astype(str) makes categories"
         )
-    if dtype.kind in "mM" or isinstance(dtype, pd.PeriodDtype | pd.DatetimeTZDtype):
-        raise TypeError(
-            f"Expected {where} to be numbers or categories; got dtype {dtype}: {_dates_in(column)}"
-        )
     raise TypeError(f"Expected {where} to be numbers or categories; got dtype {dtype}")
-
-
-def _dates_in(column: pd.Series) -> str:
-    return (
-        f"days({column.name}) in a formula counts days for a number, and text, such as the month, "
-        "makes categories"
-    )
 
 
 def _categories(column: pd.Series, where: str) -> tuple[Categories, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from radon_numpyro.data.checks import first_few, plural, suggest
+from radon_numpyro.data.checks import count_days, first_few, plural, suggest
 from radon_numpyro.data.formulas.categories import Contrast, level_text
 from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.formulas.functions import (
@@ -151,7 +151,10 @@ class EngineColumns:
         text = dtype in (nw.String, nw.Categorical) or isinstance(dtype, nw.Enum)
         kind = CATEGORY if text else BOOLEAN if dtype == nw.Boolean else NUMBER
         if kind == NUMBER and not dtype.is_numeric():
-            raise TypeError(f"Expected {where} to be numbers or categories; got dtype {dtype}")
+            dates = f": of rows in memory, {count_days(name)}" if dtype.is_temporal() else ""
+            raise TypeError(
+                f"Expected {where} to be numbers or categories; got dtype {dtype}{dates}"
+            )
         if argument == "y" and kind != NUMBER:
             raise TypeError(f"Expected {where} to be numeric; got dtype {dtype}")
         if self.known and self.known[name].kind != kind:

@@ -73,6 +73,7 @@ def decimal_commas(sheet):
         ((("si\nte", *HEADER), *[("a\nb", *row) for row in ROWS]), None, None),
         # Numbers in cells of text.
         ((HEADER, *ROWS), number_as_text, None),
+        (((*HEADER, "x"), *[(*row, " ") for row in ROWS]), None, None),
         ((HEADER, *ROWS), decimal_commas, "decimal comma"),
         # A size that is not that of the sheet, or a cell far below.
         ((HEADER, *ROWS), lambda sheet: sheet.cell(5000, 9, " "), None),
@@ -178,7 +179,7 @@ def test_not_available_is_missing_and_no_formula_without_a_value(book):
 
 
 def test_blanks_are_left_out_if_asked_but_not_those_of_formulas(book):
-    source = book((HEADER, *ROWS, ("Ort A", None, 3.0)))
+    source = book((HEADER, *ROWS, ("Ort A", "  ", 3.0)))
     assert is_right(load(str(source), of(FORMULA, drop_missing=True), reduce=False))
     source = book((HEADER, *ROWS, ("Ort A", None, 3.0)), formulas)
     with pytest.raises(ValueError, match="the formula '=B2"):

@@ -175,8 +175,29 @@ def test_duckdb_and_options_of_text_are_refused(tmp_path):
     spss(path)
     with pytest.raises(ValueError, match="Expected text or Parquet, to be reduced by DuckDB"):
         loaded(path, "score ~ sex + (1 | school)", reduce=True)
+    with pytest.raises(ValueError, match="Expected no --decimal for this kind of file"):
+        loaded(path, "score ~ sex + (1 | school)", decimal=",")
+    other = tmp_path / "rows.dta"
+    stata(other)
     with pytest.raises(ValueError, match="Expected no --encoding for this kind of file"):
-        loaded(path, "score ~ sex + (1 | school)", encoding="cp1252")
+        loaded(other, "score ~ sex + (1 | school)", encoding="cp1252")
+
+
+@pytest.mark.parametrize("suffix", ["sav", "xpt"])
+def test_text_of_another_encoding_is_read_if_it_is_named(suffix, tmp_path):
+    path = tmp_path / f"rows.{suffix}"
+    frame = FRAME.dropna().assign(school=["Zürich", "Zürich", "b", "b"])
+    if suffix == "sav":
+        spss(path, frame)
+    else:
+        pyreadstat.write_xport(frame, path, file_format_version=5)
+    path.write_bytes(path.read_bytes().replace("Zürich".encode(), b"Z\xfcrich "))
+    with pytest.raises(ValueError, match=r"the text of .* in the encoding that it names; .*cp1252"):
+        loaded(path, "score ~ age + (1 | school)")
+    data = loaded(path, "score ~ age + (1 | school)", encoding="cp1252")
+    assert data.labels.groups == ("Zürich", "b")
+    with pytest.raises(ValueError, match=r"in ascii; got another"):
+        loaded(path, "score ~ age + (1 | school)", encoding="ascii")
 
 
 def test_a_missing_package_is_named_with_what_installs_it(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import re
+import zipfile
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +30,7 @@ from radon_numpyro.data.formulas.categories import level_text
 from radon_numpyro.data.frame_columns import CATEGORY
 
 SHEETS = (".xlsx", ".xlsm")
+_MERGED_OR_FORMULA = re.compile(rb"<(?:\w+:)?(?:mergeCell|f)[\s/>]")
 _OLD = b"\xd0\xcf\x11\xe0"
 type Row = tuple[Any, ...]
 
@@ -119,6 +122,11 @@ class _Sheet:
 
     def check_blanks(self, blank: dict[tuple[int, int], str]) -> None:
         """Refuse blank cells, by row and column, that are no blanks in the spreadsheet program."""
+        with zipfile.ZipFile(io.BytesIO(self.source)) as parts:
+            sheets = [parts.read(name) for name in parts.namelist() if "worksheets/" in name]
+        # To open it with its formulas takes longer than all the rest.
+        if not any(_MERGED_OR_FORMULA.search(sheet) for sheet in sheets):
+            return
         sheet = _book(self.source, data_only=False)[self.name]
         for merged in sheet.merged_cells.ranges:
             for row, column, *_ in merged.cells:
@@ -148,6 +156,11 @@ def _open(source: str, wanted: str | None) -> _Sheet:
     with reading(source, "a spreadsheet"):
         book = _book(content, data_only=True, read_only=True)
         names = [sheet.title for sheet in book.worksheets]
+        if not names:
+            raise ValueError(
+                f"Expected {source!r} to have sheets; got none that can be read: save it as an "
+                "Excel workbook (.xlsx), not as Strict Open XML"
+            )
         if wanted is not None and wanted not in names:
             raise ValueError(
                 f"Expected --sheet to name a sheet of {source!r}; got {wanted!r} "
@@ -170,10 +183,13 @@ def _book(content: bytes, **options: bool) -> Any:
 
 
 def _rows(sheet: Any) -> list[Row]:
-    """Values of the cells of a sheet, without blank rows at its end."""
+    """Values of the cells of a sheet, None for blank ones, without blank rows at its end."""
     # Some programs write a size that is not that of the sheet.
     sheet.reset_dimensions()
-    rows: list[Row] = [tuple(row) for row in sheet.iter_rows(values_only=True)]
+    rows: list[Row] = [
+        tuple(None if isinstance(cell, str) and not cell.strip() else cell for cell in row)
+        for row in sheet.iter_rows(values_only=True)
+    ]
     while rows and _is_blank(rows[-1]):
         rows.pop()
     width = max(map(len, rows), default=0)
@@ -181,7 +197,7 @@ def _rows(sheet: Any) -> list[Row]:
 
 
 def _is_blank(row: Row) -> bool:
-    return all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in row)
+    return all(cell is None for cell in row)
 
 
 def _written(cell: Any) -> str:

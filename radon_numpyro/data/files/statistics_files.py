@@ -25,13 +25,15 @@ PROGRAMS: Mapping[str, str] = {
     ".sas7bdat": "SAS",
     ".xpt": "SAS",
 }
+# Those that may not say in which encoding their text is.
+ENCODED = (".sav", ".zsav", ".sas7bdat", ".xpt")
 # What pyreadstat calls a format that has another name than its files.
 _FORMATS = {".zsav": "sav", ".xpt": "xport"}
 type Labels = dict[str, dict[Any, str]]
 
 
 def read_statistics_file(
-    source: str, columns: Columns | FormulaColumns
+    source: str, columns: Columns | FormulaColumns, encoding: str | None = None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read columns of a file of a statistics program into memory.
 
@@ -41,6 +43,8 @@ def read_statistics_file(
         Path of the file.
     columns
         What to take.
+    encoding
+        Encoding of its text, if the file does not say it, for SPSS and SAS.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def read_statistics_file(
         if suffix == ".dta":
             frame, labels, notes = _by_pandas(source, columns)
         else:
-            frame, labels, notes = _by_pyreadstat(source, suffix, columns)
+            frame, labels, notes = _by_pyreadstat(source, suffix, columns, encoding)
     for name in frame:
         column = frame[name]
         if not is_numeric_dtype(column):
@@ -96,16 +100,25 @@ def _by_pandas(
 
 
 def _by_pyreadstat(
-    source: str, suffix: str, columns: Columns | FormulaColumns
+    source: str, suffix: str, columns: Columns | FormulaColumns, encoding: str | None
 ) -> tuple[pd.DataFrame, Labels, list[str]]:
     """Columns of a file of SPSS or SAS, the labels of their values, and what is missing by them."""
     import pyreadstat
 
     read: Any = getattr(pyreadstat, f"read_{_FORMATS.get(suffix, suffix[1:])}")
-    # Else they would come as blanks, and nobody could say so.
-    options = {"user_missing": True} if suffix in (".sav", ".zsav") else {}
-    used = columns.among(read(source, metadataonly=True)[1].column_names)
-    frame, about = read(source, usecols=used, **options)
+    options: dict[str, Any] = {} if encoding is None else {"encoding": encoding}
+    try:
+        used = columns.among(read(source, metadataonly=True, **options)[1].column_names)
+        # Else missing values by the file would come as blanks, and nobody could say so.
+        options |= {"user_missing": True} if suffix in (".sav", ".zsav") else {}
+        frame, about = read(source, usecols=used, **options)
+    except (pyreadstat.ReadstatError, UnicodeDecodeError) as error:
+        if isinstance(error, pyreadstat.ReadstatError) and "encoding" not in str(error):
+            raise
+        raise ValueError(
+            f"Expected the text of {source!r} to be in {encoding or 'the encoding that it names'}; "
+            "got another: name it, such as --encoding cp1252"
+        ) from None
     frame = frame[used]
     labels: Labels = {name: dict(about.variable_value_labels.get(name, {})) for name in used}
     notes = []

@@ -12,7 +12,7 @@ import pandas as pd
 from radon_numpyro.data.checks import suggest
 from radon_numpyro.data.files.file_columns import Columns, FormulaColumns
 from radon_numpyro.data.files.sheets import SHEETS, read_sheet
-from radon_numpyro.data.files.statistics_files import PROGRAMS, read_statistics_file
+from radon_numpyro.data.files.statistics_files import ENCODED, PROGRAMS, read_statistics_file
 from radon_numpyro.data.files.text_layout import TextOptions
 from radon_numpyro.data.files.text_tables import COMPRESSED, TEXT, read_text, suffixes, text_of
 from radon_numpyro.data.frames import to_pandas
@@ -40,7 +40,7 @@ def read_table(
     columns
         What to take; rows are not left out here.
     options
-        What is said about a table of text, or of the sheet of a spreadsheet.
+        What is said about a table of text or a sheet; of files of SPSS and SAS their encoding.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def read_table(
         table = nw.from_native(parquet.read(used))
         frame = to_pandas(table, y, others, columns.group, booleans=by_formula)
     elif kind == "statistics":
-        frame, notes = read_statistics_file(source, columns)
+        frame, notes = read_statistics_file(source, columns, options.encoding)
     elif kind == "sheet":
         frame, notes = read_sheet(source, columns, options)
     else:
@@ -99,7 +99,8 @@ def kind_of_file(
         Its name is of another kind, or an option has no part in this one.
     """
     kind = _by_name(source)
-    useless = (options or TextOptions()).useless(kind)
+    encoded = Path(source).suffix.lower() in ENCODED
+    useless = (options or TextOptions()).useless("encoded" if encoded else kind)
     if useless:
         raise ValueError(f"Expected no {useless[0]} for this kind of file; got {source!r}")
     return kind

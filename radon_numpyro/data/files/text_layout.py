@@ -68,11 +68,13 @@ class TextOptions:
         Parameters
         ----------
         kind
-            ``"text"``, ``"sheet"`` or another.
+            ``"text"``, ``"sheet"``, ``"encoded"`` for others that hold text in some encoding, or
+            another.
         """
         of_kind = {
             "text": {"delimiter", "decimal", "thousands", "encoding", "skip_rows"},
             "sheet": {"decimal", "thousands", "skip_rows", "sheet"},
+            "encoded": {"encoding"},
         }.get(kind, set())
         given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
         return [f"--{name.replace('_', '-')}" for name in given if name not in of_kind]
