@@ -23,6 +23,7 @@ from radon_numpyro.inference.settings import WINDOW
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.plots.styling import (
     BLUE,
+    GREEN,
     LEGEND,
     STYLES,
     Groups,
@@ -35,7 +36,7 @@ from radon_numpyro.plots.styling import (
     on_scale,
     split_sites,
 )
-from radon_numpyro.results.estimates import factors
+from radon_numpyro.results.estimates import Estimate, factors
 from radon_numpyro.results.fit_reader import read_centers, read_design, read_model
 
 
@@ -308,6 +309,46 @@ def plot_group_lines(
         keys = axes[0].get_legend_handles_labels()[0]
         add_legend(axes[0].figure, handles=keys, **LEGEND)
     return axes
+
+
+def plot_curve(
+    values: np.ndarray,
+    line: Estimate,
+    spread: Estimate | None,
+    predictor: str,
+    outcome: str,
+    ci_prob: float,
+) -> Axes:
+    """Plot a line that is no straight one, with its intervals.
+
+    Parameters
+    ----------
+    values
+        Of the predictor, shape (N,).
+    line
+        Of the average group, or of all rows, at each value.
+    spread
+        Of groups that were not seen, if groups differ.
+    predictor, outcome
+        Words for the labels.
+    ci_prob
+        Probability of the intervals, for the legend.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax, interval = new_axes(1, 1, 2.3)[0], f"{100 * ci_prob:g} % interval"
+    if spread is not None:
+        label = f"groups, {interval}"
+        ax.fill_between(values, spread.low, spread.high, color="0.85", lw=0, label=label)
+    ax.fill_between(values, line.low, line.high, color=GREEN, alpha=0.4, lw=0, label=interval)
+    ax.plot(values, line.mean, color=GREEN, lw=1.8, label="posterior mean")
+    ax.margins(x=0)
+    dress(ax, "", predictor, outcome)
+    keys = ax.get_legend_handles_labels()[0][::-1]
+    ax.figure.legend(handles=keys, **LEGEND | {"ncols": 2})
+    return ax
 
 
 def _require(tree: DataTree, group: str, what: str) -> None:
