@@ -287,7 +287,7 @@ def _level(numbers: Numbers) -> list[Any]:
     means = columns["mean"].iloc[:-1] - numbers.zeros
     average, spread = _combination(numbers, {INTERCEPT: 1.0, **means.to_dict()})
     at: list[Any] = ["With every predictor at its mean, "]
-    if any(term.category or term.is_interaction for term in terms(numbers).values()):
+    if not all(term.is_measured and not term.category for term in terms(numbers).values()):
         at = ["For rows as they are on average, every column of the model at its mean, "]
     if len(predictors) == 1:
         at = ["Where ", name(predictors[0]), f" is {number(*columns.iloc[0, :2])}, its mean, "]

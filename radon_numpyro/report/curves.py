@@ -24,38 +24,41 @@ from radon_numpyro.results.fit_reader import read_data
 
 @dataclass(frozen=True)
 class Curve:
-    """A polynomial or spline of a fit.
+    """All polynomials and splines of one variable.
 
     Attributes
     ----------
-    text
-        As it stands in the formula.
     variable
-        What it is a function of: a column, or an expression such as ``log(age)``.
-    columns
-        Names of its columns in the fit.
+        A column, or an expression such as ``log(age)``.
     low, high
-        Range of the variable over the rows; of a polynomial in a fit without rows, the mean less
-        and plus one standard deviation.
+        Its range over the rows; for a polynomial in a fit without rows, the mean less and plus one
+        standard deviation.
+    parts
+        Each polynomial or spline, as it stands in the formula, with its columns in the fit, its
+        function with the options, and what the function learnt.
     """
 
-    text: str
     variable: str
-    columns: tuple[str, ...]
     low: float
     high: float
-    function: str
-    options: Mapping[str, Any]
-    state: Mapping[str, Any]
+    parts: dict[str, tuple[tuple[str, ...], str, dict[str, Any], dict[str, Any]]]
+
+    @property
+    def columns(self) -> set[str]:
+        """Names of its columns in the fit."""
+        return {x for columns, *_ in self.parts.values() for x in columns}
 
     def at(self, values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Its columns at values of the variable."""
-        made, _ = basis(self.function, values, self.options, self.state, self.text)
-        return dict(zip(self.columns, made.T, strict=True))
+        """The variable and all columns of the curve at its values."""
+        found = {self.variable: values}
+        for text, (columns, function, options, state) in self.parts.items():
+            made, _ = basis(function, values, options, state, text)
+            found |= dict(zip(columns, made.T, strict=True))
+        return found
 
     def points(self, count: int) -> NDArray[np.float64]:
-        """Values from one end of the range to the other, rounded to three digits of the range."""
-        unit = 10.0 ** (np.floor(np.log10(self.high - self.low)) - 2)
+        """Values from one end of the range to the other, rounded to a hundredth of the range."""
+        unit = 10.0 ** np.floor(np.log10((self.high - self.low) / 100))
         values = np.linspace(self.low, self.high, count)
         return np.clip(np.round(values / unit) * unit, self.low, self.high)
 
@@ -77,18 +80,20 @@ def curves(numbers: Numbers, known: Mapping[str, Term]) -> list[Curve]:
     if not columns:
         return []
     stored = json.loads(numbers.statistics.formula)
-    factors, found = parse_terms(stored["formula"]).factors, []
+    factors, found = parse_terms(stored["formula"]).factors, dict[str, Curve]()
     for text, names in columns.items():
         node, state = factors[text], stored["state"][text]
         assert isinstance(node, Call)
         function = function_named(node)
         given = matched(node, function)
         options = {key: constant(value, node) for key, value in given.items() if key != "x"}
-        ends = _range(numbers, names[0], state)
-        found.append(
-            Curve(text, spelled(given["x"]), tuple(names), *ends, function, options, state)
-        )
-    return found
+        low, high = _range(numbers, names[0], state)
+        part = {text: (tuple(names), function, options, state)}
+        variable = spelled(given["x"])
+        if one := found.get(variable):
+            low, high, part = max(low, one.low), min(high, one.high), {**one.parts, **part}
+        found[variable] = Curve(variable, low, high, part)
+    return list(found.values())
 
 
 def _range(numbers: Numbers, first: str, state: Mapping[str, Any]) -> tuple[float, float]:

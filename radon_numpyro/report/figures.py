@@ -20,11 +20,11 @@ from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import Design
 from radon_numpyro.pipeline import fit
-from radon_numpyro.plots.fit_figures import plot_curve
+from radon_numpyro.plots.group_figures import plot_curve
 from radon_numpyro.plots.styling import apart_from_pyplot
 from radon_numpyro.report.curves import Curve
 from radon_numpyro.report.terms import difference, terms
-from radon_numpyro.report.words import Picture, capital, name, percent, plain
+from radon_numpyro.report.words import Picture, capital, listing, percent, plain
 from radon_numpyro.results.arviz_groups import with_groups
 from radon_numpyro.results.datatree import group_dim
 from radon_numpyro.results.estimates import Estimate, Numbers, display
@@ -120,8 +120,9 @@ def shrinkage(numbers: Numbers) -> Picture:
         partial(plots.plot_shrinkage, {"individual": alone, "hierarchical": tree}),
         f"Estimates of {plural(shown, 'group')} on their own and in the hierarchical model, joined "
         "by lines that lead towards the mean of the population, longest for groups of few rows.",
-        f"{some}Partial pooling. Open: what a group's own rows say{less}. Filled: what the "
-        "hierarchical model says, which lends to groups of few rows from all others.",
+        f"{some}Partial pooling. Open: what a group's own rows say{less}, with the priors of the "
+        "individual model. Filled: what the hierarchical model says, which lends to groups of few "
+        "rows from all others.",
     )
 
 
@@ -155,13 +156,15 @@ def lines(numbers: Numbers) -> Picture:
     chosen = [labels.groups[code] for code in numbers.examples()]
     x = labels.predictors[axis_of_lines(numbers) or 0]
     others = " Other columns are at their mean in the group." if numbers.labels.design.fixed else ""
+    count = np.asarray(numbers.statistics.count)
+    which = "The largest, the median and the smallest group"
+    if len(set(count[numbers.examples()])) == 1:
+        which = f"{plural(len(chosen), 'group')} of {plural(int(count.max()), 'row')} each"
     return figure(
         partial(plots.plot_group_lines, {numbers.model.name: tree}, chosen, predictor=x),
-        f"Rows and regression lines of {plural(len(chosen), 'group')} against {x}: the largest, "
-        "the median and the smallest group.",
-        "The largest, the median and the smallest group: dots are rows, the thick line is the "
-        "posterior mean, thin lines are single draws. Where they fan out, little is known."
-        f"{others}",
+        f"Rows and regression lines against {x}. {which}.",
+        f"{which}: dots are rows, the thick line is the posterior mean, thin lines are single "
+        f"draws. Where they fan out, little is known.{others}",
     )
 
 
@@ -194,9 +197,8 @@ def curve(
         partial(plot_curve, values, average, spread, variable, y, numbers.prob),
         f"The mean of {y} over the range of {variable}, with its {percent(numbers.prob)} interval.",
         [
-            "The curve ",
-            name(shown.text),
-            f" over the range of its variable, in {whose}: posterior mean, and intervals of the "
+            *listing(list(shown.parts)),
+            f" over the range of {variable}, in {whose}: posterior mean, and intervals of the "
             f"line{more}. Other predictors are at their mean or their more frequent value.",
         ],
     )

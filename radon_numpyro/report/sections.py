@@ -261,9 +261,7 @@ def _evidence(numbers: Numbers) -> str | None:
     if NODES not in numbers.tree.children:
         return None
     about = numbers.tree[NODES].attrs
-    return (
-        f"{about['log_evidence']:,.3f} \N{PLUS-MINUS SIGN} {about['log_evidence_error']:.3f} nats"
-    )
+    return f"{_with_se(about['log_evidence'], about['log_evidence_error'])} nats"
 
 
 def _pair(attrs: Any, first: str, second: str) -> str | None:

@@ -262,7 +262,7 @@ def _with_curves(at: pd.DataFrame, drawn: Sequence[Curve], varied: str | None) -
             at = pd.concat([at.iloc[:1]] * len(values), ignore_index=True)
         else:
             values = np.full(len(at), values[1])
-        at = at.assign(**{curve.variable: values, **curve.at(values)})
+        at = at.assign(**curve.at(values))
     return at
 
 
