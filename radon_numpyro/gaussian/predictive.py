@@ -36,7 +36,7 @@ from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.gaussian.conditional import (
     GroupTerms,
     Population,
-    deviations,
+    draw_deviations,
     group_terms,
     misfit,
     population_posterior,
@@ -224,9 +224,8 @@ def draw_groups(
     step = fitting(num_draws, equations)
     for start in range(0, len(group), step):
         some = group[start : start + step]
-        terms = hierarchical_terms(_of_groups(equations, some), scales)
         noise = rng.standard_normal((size, num_draws, len(some)))
-        drawn = deviations(terms, misfit(terms, relative), noise)
+        drawn = hierarchical_deviations(_of_groups(equations, some), scales, relative, noise)
         out[:, start : start + step] = np.moveaxis(drawn, 0, -1)
     return out
 
@@ -382,8 +381,34 @@ def variance_at(scales: Scales, z: np.ndarray) -> np.ndarray:
 
 def hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
     """Terms of shape (S, C) for a batch of scales."""
-    root = root_of_correlation(scales["correlation"]) if "correlation" in scales else None
-    return group_terms(equations, scale_vector(scales), scales["eps"], root)
+    return group_terms(equations, scale_vector(scales), scales["eps"], _root(scales))
+
+
+def hierarchical_deviations(
+    equations: NormalEquations, scales: Scales, relative: np.ndarray, noise: np.ndarray
+) -> np.ndarray:
+    """Draws of the deviations of the groups, shape (P, S, C).
+
+    Parameters
+    ----------
+    equations, scales
+        As in :func:`line`, of the hierarchical model.
+    relative
+        Draws of the population coefficients relative to the pooled fit, shape (Q, S).
+    noise
+        Standard normal, shape (P, S, C).
+    """
+    drawn: np.ndarray = draw_deviations(
+        equations, scale_vector(scales), scales["eps"], relative, noise, _root(scales)
+    )
+    return drawn
+
+
+def _root(scales: Scales) -> np.ndarray | None:
+    if "correlation" not in scales:
+        return None
+    root: np.ndarray = root_of_correlation(scales["correlation"])
+    return root
 
 
 def fitting(other: int, equations: NormalEquations) -> int:

@@ -23,16 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.gaussian.conditional import (
-    Population,
-    deviations,
-    draw_population,
-    misfit,
-)
+from radon_numpyro.gaussian.conditional import Population, draw_population
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import (
     Scales,
     fitting,
+    hierarchical_deviations,
     hierarchical_terms,
     prediction,
 )
@@ -48,6 +44,8 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 # Nodes that moments of the coefficients are averaged over, where these are not drawn; and groups
 # times nodes. The more groups there are, the less the coefficients differ between nodes.
 FEWEST_MOMENT_NODES, MOMENT_NODES, MOMENT_WORK = 64, 512, 2**23
+# Draws times groups of a block whose arrays fit into the cache.
+CACHED = 2**14
 
 
 @dataclass(frozen=True)
@@ -268,16 +266,16 @@ def _draw_groups(
     population: Mapping[str, np.ndarray],
     relative: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Draws (N, ...) of alpha and beta, some groups at a time."""
+    """Draws (N, ...) of alpha and beta, of some draws at a time."""
     num_draws, num_groups = relative.shape[1], equations.num_groups
-    step, parts = _groups_at_once(num_draws, equations), []
-    for start in range(0, num_groups, step):
-        some = equations.take(np.arange(start, min(start + step, num_groups)))
-        terms = hierarchical_terms(some, scales)
-        noise = rng.standard_normal((equations.size, num_draws, some.num_groups))
-        off = deviations(terms, misfit(terms, relative), noise)
-        parts.append(group_sites(equations, population, off))
-    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+    off = np.empty((equations.size, num_draws, num_groups))
+    step = max(1, CACHED // num_groups)
+    for start in range(0, num_draws, step):
+        some = slice(start, start + step)
+        of_some = {name: values[some] for name, values in scales.items()}
+        noise = rng.standard_normal(off[:, some].shape)
+        off[:, some] = hierarchical_deviations(equations, of_some, relative[:, some], noise)
+    return group_sites(equations, population, off)
 
 
 def _moments(
