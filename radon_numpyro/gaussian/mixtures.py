@@ -12,7 +12,7 @@ bracket, and every fourth step, bisects it.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 
 # Of log F(q) - log p.
 TOLERANCE = 1e-8
@@ -61,7 +61,27 @@ def score(
     """
     log_density = -0.5 * ((y - mean) ** 2 / variance + np.log(2.0 * np.pi * variance))
     weight = np.broadcast_to(np.exp(log_weight), mean.shape)
-    return (weight * mean).sum(0), logsumexp(log_density + log_weight, axis=0)
+    return (weight * mean).sum(0), log_sum_exp(log_density + log_weight)
+
+
+def log_sum_exp(values: np.ndarray, axis: int | tuple[int, ...] = 0) -> np.ndarray:
+    """Logarithm of the sum of exponentials.
+
+    That of SciPy loads JAX, for a second, once ArviZ has been imported.
+
+    Parameters
+    ----------
+    values
+        Logarithms; minus infinity adds nothing.
+    axis
+        Which to sum over.
+    """
+    largest = np.max(values, axis=axis, keepdims=True)
+    finite = np.where(np.isfinite(largest), largest, 0.0)
+    with np.errstate(divide="ignore"):
+        total = np.log(np.exp(values - finite).sum(axis))
+    summed: np.ndarray = total + np.squeeze(finite, axis)
+    return summed
 
 
 def interval(

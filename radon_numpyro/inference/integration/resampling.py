@@ -44,6 +44,11 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 # Nodes that moments of the coefficients are averaged over, where these are not drawn; and groups
 # times nodes. The more groups there are, the less the coefficients differ between nodes.
 FEWEST_MOMENT_NODES, MOMENT_NODES, MOMENT_WORK = 64, 512, 2**23
+# Effective nodes to aim at, for each draw and at least. Draws are worth no more than the effective
+# nodes. A node costs about as much as a draw, and all nodes less than what comes before them, so
+# nodes pay up to one for each draw. Their number is rounded up to a power of two: what aims at one
+# half ends between one half and one.
+ESS_PER_DRAW, LEAST_ESS = 0.5, 1000.0
 # Draws times groups of a block whose arrays fit into the cache.
 CACHED = 2**14
 
@@ -91,7 +96,8 @@ def draw_by_integration(
     Parameters
     ----------
     statistics, priors, settings
-        What is fitted, and how; ``target_ess`` is the effective number of nodes to aim at.
+        What is fitted, and how; ``target_ess`` is the effective number of nodes to aim at, by
+        default half the number of draws, and 1000 at the least.
     nodes
         Number of nodes, in place of as many as that takes.
 
@@ -114,14 +120,16 @@ def draw_by_integration(
         exact = draw_exact(statistics, settings.model, priors=priors, **how)
         return replace(exact, method=INTEGRATE)
     equations = NormalEquations.from_statistics(statistics)
-    wanted = {} if settings.target_ess is None else {"ess": float(settings.target_ess)}
+    wanted = settings.target_ess
+    if wanted is None:
+        wanted = max(LEAST_ESS, settings.draws * settings.chains * ESS_PER_DRAW)
     posterior = integrate_scales(
         equations,
         priors,
         model=settings.model,
+        ess=wanted,
         nodes=nodes,
         seed=settings.seed,
-        **wanted,
     )
     num_groups, size = statistics.num_groups, len(statistics.labels.design.varying)
     kept = settings.coefficients_kept(num_groups, size)
