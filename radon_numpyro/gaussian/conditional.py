@@ -32,10 +32,10 @@ import numpy as np
 from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import (
-    UNROLLED,
     cholesky,
     cholesky_of_one_plus,
     contracted,
+    is_unrolled,
     multiply,
     ridge,
     solve_lower,
@@ -209,7 +209,7 @@ def population_posterior(
 def gram(columns: Any) -> Any:
     """Sum over rows and groups of the products of columns, (P, Q, ..., C) to (Q, Q, ...)."""
     xp, size = namespace(columns), columns.shape[1]
-    if size > UNROLLED:
+    if not is_unrolled(size, columns):
         return xp.einsum("pq...c,pr...c->qr...", columns, columns)
     rows: list[list[Any]] = [[None] * size for _ in range(size)]
     for q in range(size):
@@ -221,7 +221,7 @@ def gram(columns: Any) -> Any:
 def _moments(columns: Any, values: Any) -> Any:
     """Sum over rows and groups of columns times values, (P, Q, ..., C) to (Q, ...)."""
     xp, size = namespace(columns), columns.shape[1]
-    if size > UNROLLED:
+    if not is_unrolled(size, columns):
         return xp.einsum("pq...c,p...c->q...", columns, values)
     return xp.stack([summed_product(columns[:, q], values) for q in range(size)])
 
@@ -229,7 +229,8 @@ def _moments(columns: Any, values: Any) -> Any:
 def summed_product(a: Any, b: Any) -> Any:
     """Sum over rows and groups of products, (P, ..., C) to (...)."""
     if namespace(a, b) is np:
-        return np.vecdot(a, b).sum(0)
+        # Without BLAS, whose threads cost more than they gain.
+        return np.einsum("p...c,p...c->...", a, b)
     # Which XLA fuses with what is around.
     return (a * b).sum((0, -1))
 

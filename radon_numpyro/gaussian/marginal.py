@@ -45,10 +45,10 @@ from radon_numpyro.gaussian.conditional import (
 )
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import (
-    UNROLLED,
     contracted,
     diagonal,
     identity,
+    is_unrolled,
     multiply,
     solve_lower,
     squared_norm,
@@ -205,7 +205,7 @@ def _of_columns(factor: Any, columns: Any) -> Any:
     """L^-1 times columns (Q, P, ..., C)."""
     xp, size = namespace(factor, columns), len(factor)
     # The inverse first: a triangular solve for very many columns is slow in LAPACK.
-    if size <= UNROLLED:
+    if is_unrolled(size, columns):
         return solve_lower(factor[..., None], columns)
     inverse = solve_lower(factor, xp.broadcast_to(identity(size, factor.ndim), factor.shape))
     return xp.einsum("qr...,rp...c->qp...c", inverse, columns)

@@ -255,7 +255,7 @@ def prediction(
     z, row
         Columns that vary and :math:`\tilde x` of R rows, shapes (P, R) and (Q, R).
     group
-        Group of each row, shape (R,).
+        Group of each row, shape (R,), or a slice that is one row for each group.
     population
         Given when :math:`\tilde b` is itself uncertain: adds its variance.
 

@@ -4,7 +4,8 @@ A P x Q matrix of each of C groups is one array of shape (P, Q, ..., C), whose a
 matrix and the groups, if any, are batches. Up to four rows the algebra is unrolled: XLA fuses that
 arithmetic into one loop over the groups, where batched calls of ``linalg`` would dominate the cost.
 Beyond that it is batched ``linalg``, since the time to compile unrolled algebra grows steeply with
-P. A matrix without groups has shape (P, Q).
+P; but for NumPy, which compiles nothing, up to twelve rows of many matrices are unrolled too. A
+matrix without groups has shape (P, Q).
 """
 
 from __future__ import annotations
@@ -18,6 +19,24 @@ import numpy as np
 from radon_numpyro.data.pytrees import namespace
 
 UNROLLED = 4
+# For NumPy, and matrices in a batch from which on that pays.
+UNROLLED_BY_NUMPY, MANY = 12, 1000
+
+
+def is_unrolled(size: int, *arrays: Any) -> bool:
+    """Whether sums over ``size`` rows are written out term by term.
+
+    Parameters
+    ----------
+    size
+        Number of terms.
+    arrays
+        Matrices, or vectors, whose axes behind the second are batches.
+    """
+    if size <= UNROLLED:
+        return True
+    batch = max(math.prod(array.shape[2:]) for array in arrays)
+    return size <= UNROLLED_BY_NUMPY and namespace(*arrays) is np and batch >= MANY
 
 
 def multiply(a: Any, b: Any) -> Any:
@@ -26,7 +45,7 @@ def multiply(a: Any, b: Any) -> Any:
     column = b.ndim < a.ndim
     if not len(b):
         return xp.zeros((len(a), *b.shape[1:]))
-    if len(b) <= UNROLLED:
+    if is_unrolled(len(b), a, b):
         return _added([a[:, r] * b[r] if column else a[:, r, None] * b[r] for r in range(len(b))])
     product = xp.matmul(_last(a, xp), _last(b, xp, vector=column))
     return _first(product, xp, vector=column)
@@ -68,7 +87,7 @@ def identity(size: int, ndim: int) -> Any:
 def cholesky(matrix: Any) -> Any:
     """Lower Cholesky factors; unrolled pivots below 0, by rounding, are raised to it."""
     size, xp = len(matrix), namespace(matrix)
-    if size > UNROLLED:
+    if not is_unrolled(size, matrix):
         cholesky_of = _cholesky_one_by_one if xp is np else xp.linalg.cholesky
         return _first(cholesky_of(_last(matrix, xp)), xp)
     lower = [[matrix[p, q] for q in range(p + 1)] for p in range(size)]
@@ -84,7 +103,7 @@ def cholesky_of_one_plus(a: Any) -> Any:
         Upper triangles A, shape (P, P, ...).
     """
     size, xp = len(a), namespace(a)
-    if size > UNROLLED:
+    if not is_unrolled(size, a):
         return cholesky(multiply(a, transposed(a)) + identity(size, a.ndim))
     lower = [
         [_added([a[p, r] * a[q, r] for r in range(p, size)]) for q in range(p + 1)]
@@ -122,7 +141,7 @@ def _less(value: Any, terms: list[Any]) -> Any:
 def solve_lower(factor: Any, rhs: Any) -> Any:
     """Solve C v = rhs with rhs (P, Q, ...) or (P, ...), its axes those of the factor."""
     xp = namespace(factor, rhs)
-    if len(factor) > UNROLLED:
+    if not is_unrolled(len(factor), factor, rhs):
         return _solved(factor, rhs, xp, transpose=False)
     out: list[Any] = []
     for p in range(len(factor)):
@@ -134,7 +153,7 @@ def solve_lower(factor: Any, rhs: Any) -> Any:
 def solve_upper(factor: Any, rhs: Any) -> Any:
     """Solve C' v = rhs with rhs (P, Q, ...) or (P, ...), its axes those of the factor."""
     size, xp = len(factor), namespace(factor, rhs)
-    if size > UNROLLED:
+    if not is_unrolled(size, factor, rhs):
         return _solved(factor, rhs, xp, transpose=True)
     out: list[Any] = [None] * size
     for p in reversed(range(size)):
@@ -152,7 +171,7 @@ def root_of_one_plus(a: Any) -> Any:
         Upper triangles A, shape (P, P, ...).
     """
     size, xp = len(a), namespace(a)
-    if size > UNROLLED:
+    if not is_unrolled(size, a):
         return transposed(_qr_of_one_plus(a, xp))
     rows, _ = _rotated(a, [None] * size, xp)
     return _stacked([[rows[q][p - q] for q in range(p + 1)] for p in range(size)], a, xp)
@@ -178,7 +197,7 @@ def ridge(a: Any, target: Any, noise: Any) -> Any:
     size, xp = len(a), namespace(a, target, noise)
     if not size:
         return noise
-    if size > UNROLLED:
+    if not is_unrolled(size, a):
         found = _qr_of_one_plus(xp.concatenate([a, target[:, None]], axis=1), xp)
         # Rows of zeros, but for the misfit in the last one.
         return solve_upper(transposed(found[:size, :size]), found[:size, size] + noise)

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from radon_numpyro.gaussian import mixtures
 from radon_numpyro.gaussian.conditional import Population, draw_population
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import (
@@ -299,11 +300,10 @@ def _moments(
         if name in means:
             own = means.index(name)
             row[:, p], at_zero[p] = inverse[own], fit[own]
-    each = equations.num_groups
-    groups = np.tile(np.arange(each), size)
-    z, rows = np.repeat(np.eye(size), each, axis=1), np.repeat(row, each, axis=1)
-    mean, variance = prediction(terms, population.mean, z, rows, groups, population)
-    # About the first node, so that the squares do not cancel.
-    off = mean - mean[0]
-    centre = (mean[0] + off.mean(0)).reshape(size, each) + at_zero[:, None]
-    return centre, np.sqrt(variance.mean(0) + off.var(0)).reshape(size, each)
+    each = np.arange(equations.num_groups)
+    moments = np.empty((2, size, len(each)))
+    for p in range(size):
+        z, rows = (np.repeat(part[:, [p]], len(each), axis=1) for part in (np.eye(size), row))
+        line = prediction(terms, population.mean, z, rows, slice(None), population)
+        moments[:, p] = mixtures.moments(*line)
+    return moments[0] + at_zero[:, None], moments[1]
