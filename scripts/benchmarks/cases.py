@@ -200,16 +200,14 @@ def datasets(lab, s):
 
 def kfold(lab, s):
     """K-fold cross-validation of three models on the radon data."""
-    for n in range(s.rounds):
-        lab.run(OURS, "kfold", "compiled", radon(), again=s.again, seed=100 * n, folds=s.folds)
+    lab.run(OURS, "kfold", "compiled", radon(), again=s.again, folds=s.folds)
 
 
 def many(lab, s):
     """Very many groups, of which statistics are there: scales, then every coefficient."""
     size = {"groups": s.many_groups, "rows": s.many_rows}
-    for n in range(s.rounds):
-        for what_varies in ("intercepts", "slopes"):
-            lab.run(OURS, "many", "compiled", variant=what_varies, seed=n, again=1, **size)
+    for what_varies in ("intercepts", "slopes"):
+        lab.run(OURS, "many", "compiled", variant=what_varies, again=1, **size)
 
 
 CASES = {
