@@ -28,7 +28,7 @@ from benchmarks.process import OURS, ROOT, Laboratory, find_peers
 from benchmarks.report import figure, markdown
 from benchmarks.targets import targets
 
-from radon_numpyro.data.whole_files import check_writable, write_whole
+from radon_numpyro.data.files.whole_files import check_writable, write_whole
 
 
 def machine():

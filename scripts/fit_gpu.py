@@ -37,7 +37,7 @@ from benchmarks.quality import POPULATION, agreement, moments
 from benchmarks.rows import Population
 
 from radon_numpyro import GroupedData, GroupStatistics, Priors, fit, load_radon
-from radon_numpyro.data.whole_files import check_writable, write_whole
+from radon_numpyro.data.files.whole_files import check_writable, write_whole
 from radon_numpyro.inference.compute.device_choice import (
     choose_device,
     closed_form_guide,

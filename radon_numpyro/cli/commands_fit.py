@@ -12,6 +12,7 @@ from radon_numpyro.cli.file_options import (
     Decimal,
     Delimiter,
     Encoding,
+    Sheet,
     SkipRows,
     Thousands,
     text_options,
@@ -29,7 +30,7 @@ from radon_numpyro.cli.terminal import (
     refusals,
     use_compilation_cache,
 )
-from radon_numpyro.data.whole_files import check_writable, write_whole
+from radon_numpyro.data.files.whole_files import check_writable, write_whole
 
 
 def predict_command(
@@ -55,6 +56,7 @@ def predict_command(
     thousands: Thousands = None,
     encoding: Encoding = None,
     skip_rows: SkipRows = None,
+    sheet: Sheet = None,
     quiet: Quiet = False,
 ) -> None:
     """Predict the rows of a file by a fit.
@@ -73,9 +75,9 @@ def predict_command(
     with refusals():
         if out != "-":
             check_writable(Path(out))
-        from radon_numpyro.data.file_columns import Columns, FormulaColumns
-        from radon_numpyro.data.formula import ModelFormula
-        from radon_numpyro.data.table_files import read_table
+        from radon_numpyro.data.files.file_columns import Columns, FormulaColumns
+        from radon_numpyro.data.files.table_files import read_table
+        from radon_numpyro.data.formulas.formula import ModelFormula
         from radon_numpyro.results.diagnostics import diagnose
         from radon_numpyro.results.fit_files import load_fit
         from radon_numpyro.results.fit_reader import read_labels
@@ -94,7 +96,7 @@ def predict_command(
         if formula := tree.attrs.get("formula"):
             stored = ModelFormula.from_json(formula)
             used, transformed = FormulaColumns(stored, **weights), stored.is_transformed
-        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows, sheet)
         frame, notes = read_table(file, used, text)
         predictions = predict(
             tree, frame, kind=kind, new_groups=new_groups, ci_prob=ci_prob, ci_kind=ci_kind

@@ -14,9 +14,9 @@ import arviz_stats
 import jax
 import numpy as np
 
+from radon_numpyro.data.files.whole_files import check_writable
 from radon_numpyro.data.findings import Finding
 from radon_numpyro.data.simulation import simulate
-from radon_numpyro.data.whole_files import check_writable
 from radon_numpyro.inference.compute.devices import in_words
 from radon_numpyro.pipeline import fit
 from radon_numpyro.results.diagnostics import diagnose

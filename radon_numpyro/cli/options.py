@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from radon_numpyro.data.whole_files import write_whole
+from radon_numpyro.data.files.whole_files import write_whole
 
 if TYPE_CHECKING:
     from radon_numpyro.cli.terminal import Terminal
-    from radon_numpyro.data.file_columns import Columns, FormulaColumns
+    from radon_numpyro.data.files.file_columns import Columns, FormulaColumns
+    from radon_numpyro.data.files.text_layout import TextOptions
     from radon_numpyro.data.grouped_data import GroupedData
-    from radon_numpyro.data.text_layout import TextOptions
     from radon_numpyro.model.location_priors import PriorFamily
     from radon_numpyro.model.priors import Priors
     from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -174,8 +174,8 @@ def columns(
     ValueError
         There are both or neither, the formula is none, or a code is not given as COLUMN=CODE.
     """
-    from radon_numpyro.data.file_columns import Columns, FormulaColumns
-    from radon_numpyro.data.formula_terms import parse_terms
+    from radon_numpyro.data.files.file_columns import Columns, FormulaColumns
+    from radon_numpyro.data.formulas.terms import parse_terms
 
     codes: dict[str, list[str]] = {}
     for given in missing or ():

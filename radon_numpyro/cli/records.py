@@ -19,7 +19,7 @@ def loaded(data: GroupedData | GroupStatistics) -> dict[str, Any]:
     data
         Its rows, or their statistics.
     """
-    from radon_numpyro.data.formula import text_of
+    from radon_numpyro.data.formulas.formula import text_of
 
     return {
         "formula": text_of(data.formula) if data.formula else None,

@@ -19,7 +19,7 @@ from radon_numpyro.comparison.leave_one_out import GOOD_K, LeaveOneOut, leave_on
 from radon_numpyro.comparison.rmsd import has_coefficients, rmsd_in_sample, rmsd_per_draw
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.digits import texts_of
-from radon_numpyro.data.formula import text_of
+from radon_numpyro.data.formulas.formula import text_of
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import stored
 from radon_numpyro.model.priors import Priors

@@ -35,7 +35,7 @@ from radon_numpyro.data.audit_findings import (
 from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding
-from radon_numpyro.data.formula import levels_of
+from radon_numpyro.data.formulas.formula import levels_of
 from radon_numpyro.data.identification import (
     Identification,
     identify,

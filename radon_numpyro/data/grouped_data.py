@@ -24,8 +24,8 @@ from radon_numpyro.data.checks import (
     row_positions,
 )
 from radon_numpyro.data.design import Design
-from radon_numpyro.data.formula import ModelFormula, text_of
-from radon_numpyro.data.formula_frames import rows_by_formula
+from radon_numpyro.data.formulas.formula import ModelFormula, text_of
+from radon_numpyro.data.formulas.frames import rows_by_formula
 from radon_numpyro.data.frames import frame_of_arrays, frame_of_rows
 from radon_numpyro.data.labels import Labels, find_groups, fingerprint
 from radon_numpyro.data.missing import LeftOut, complete_rows, in_memory

@@ -10,7 +10,7 @@ import xarray as xr
 
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.findings import from_json
-from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.inference.settings import INTEGRATE, METHODS
 from radon_numpyro.model.models import MODELS

@@ -17,8 +17,8 @@ import xarray as xr
 
 from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.design import Design
+from radon_numpyro.data.files.whole_files import write_whole
 from radon_numpyro.data.labels import Labels
-from radon_numpyro.data.whole_files import write_whole
 from radon_numpyro.inference.settings import INTEGRATE
 from radon_numpyro.model.coefficient_priors import columns_of_sites
 from radon_numpyro.model.models import COEFFICIENT, COEFFICIENT_OTHER, Model, coordinates

@@ -35,7 +35,7 @@ from radon_numpyro.data.checks import (
     suggest,
 )
 from radon_numpyro.data.design import INTERCEPT
-from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.frames import known_frame, to_pandas
 from radon_numpyro.data.labels import Labels, check_spellings, match
 from radon_numpyro.data.row_weights import precision_of

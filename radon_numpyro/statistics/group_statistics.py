@@ -11,7 +11,7 @@ import numpy as np
 
 from radon_numpyro.data.audit import Audit, audit_moments
 from radon_numpyro.data.centers import Center, Centers, resolve_centers, zeros
-from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.frames import known_frame
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import Labels, fingerprint

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from radon_numpyro.data.whole_files import check_writable, write_whole
+from radon_numpyro.data.files.whole_files import check_writable, write_whole
 
 
 def test_a_file_appears_under_its_name_with_its_suffix(tmp_path):

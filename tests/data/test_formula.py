@@ -7,9 +7,9 @@ from formulaic import model_matrix
 
 from radon_numpyro import GroupedData
 from radon_numpyro.data.design import Design
-from radon_numpyro.data.formula import ModelFormula
-from radon_numpyro.data.formula_columns import independent, independent_by_moments
-from radon_numpyro.data.formula_syntax import parse, spelled
+from radon_numpyro.data.formulas.columns import independent, independent_by_moments
+from radon_numpyro.data.formulas.formula import ModelFormula
+from radon_numpyro.data.formulas.syntax import parse, spelled
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radon_numpyro import GroupedData
-from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formulas.formula import ModelFormula
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -252,7 +252,7 @@ def test_what_is_not_in_this_edition_is_named_with_what_to_write(frame, formula,
         ("bare ~ x + (1 | g)", "column 'bare' (y) to be a measurement"),
         ("(y > 5) ~ x + (1 | g)", "to be a measurement; got true or false"),
         ("y ~ I(c * 2) + (1 | g)", "which has the categories 'p', 'q', 'r'"),
-        ("y ~ when + (1 | g)", "count days or years"),
+        ("y ~ when + (1 | g)", "days(when) in a formula counts days"),
         ("y ~ wave + (1 | g)", "to be numeric; got dtype complex128"),
         ("y ~ mixed + (1 | g)", "astype(float) makes numbers of it"),
         (3, "to be a str"),

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from radon_numpyro import GroupedData, GroupStatistics
-from radon_numpyro.data.formula import ModelFormula
+from radon_numpyro.data.formulas.formula import ModelFormula
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore:Dask support is moving out:FutureWarning")
 

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from radon_numpyro import GroupedData, GroupStatistics
-from radon_numpyro.data.file_columns import Columns, FormulaColumns, kind_notes
-from radon_numpyro.data.formula import ModelFormula
-from radon_numpyro.data.formula_terms import parse_terms
+from radon_numpyro.data.files.file_columns import Columns, FormulaColumns, kind_notes
+from radon_numpyro.data.files.table_files import read_table
+from radon_numpyro.data.formulas.formula import ModelFormula
+from radon_numpyro.data.formulas.terms import parse_terms
 from radon_numpyro.data.missing import BLANKS
-from radon_numpyro.data.table_files import read_table
 from radon_numpyro.statistics import loading as loading_module
 from radon_numpyro.statistics.loading import load
 

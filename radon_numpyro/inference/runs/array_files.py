@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from radon_numpyro.data.whole_files import write_whole
+from radon_numpyro.data.files.whole_files import write_whole
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -31,7 +31,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from radon_numpyro.data.checks import first_few
-from radon_numpyro.data.whole_files import check_writable, write_whole
+from radon_numpyro.data.files.whole_files import check_writable, write_whole
 from radon_numpyro.inference.runs.array_files import (
     Arrays,
     from_arrays,

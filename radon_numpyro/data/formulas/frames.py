@@ -7,9 +7,9 @@ from typing import Any
 
 from radon_numpyro.data.checks import group_codes, read_only
 from radon_numpyro.data.design import Design
-from radon_numpyro.data.formula import ModelFormula
-from radon_numpyro.data.formula_rows import apply, learn, names_used
-from radon_numpyro.data.formula_terms import Terms, parse_terms
+from radon_numpyro.data.formulas.formula import ModelFormula
+from radon_numpyro.data.formulas.rows import apply, learn, names_used
+from radon_numpyro.data.formulas.terms import Terms, parse_terms
 from radon_numpyro.data.labels import Labels
 from radon_numpyro.data.missing import complete_rows, in_memory
 from radon_numpyro.data.row_weights import read_weights, weight_columns

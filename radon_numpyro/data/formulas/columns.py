@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from radon_numpyro.data.categories import Categories
-from radon_numpyro.data.formula_syntax import Name, Node, Operation, spelled
-from radon_numpyro.data.formula_terms import MAX_TERMS, Part
-from radon_numpyro.data.formula_values import Basis
+from radon_numpyro.data.formulas.categories import Categories
+from radon_numpyro.data.formulas.syntax import Name, Node, Operation, spelled
+from radon_numpyro.data.formulas.terms import MAX_TERMS, Part
+from radon_numpyro.data.formulas.values import Basis
 from radon_numpyro.data.identification import COLLINEAR, ROUNDING
 
 Array = NDArray[np.float64]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from radon_numpyro.data.files.text_layout import TextOptions
 from radon_numpyro.data.missing import BLANKS
-from radon_numpyro.data.text_layout import TextOptions
 
 ERRORS = ("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!")
 CURRENCIES = "$€£¥₹"

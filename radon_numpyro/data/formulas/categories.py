@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radon_numpyro.data.checks import first_few, plural, suggest
-from radon_numpyro.data.formula_syntax import Call, Name, Node, Number, Text, spelled
+from radon_numpyro.data.formulas.syntax import Call, Name, Node, Number, Text, spelled
 
 # Names of contrasts in R, and in patsy.
 CONTRASTS = {

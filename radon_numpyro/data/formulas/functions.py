@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.data.basis_columns import BASES
-from radon_numpyro.data.categories import CONTRASTS
 from radon_numpyro.data.checks import suggest
-from radon_numpyro.data.formula_syntax import (
+from radon_numpyro.data.formulas.basis_columns import BASES
+from radon_numpyro.data.formulas.categories import CONTRASTS
+from radon_numpyro.data.formulas.syntax import (
     LOGICAL,
     Call,
     Name,
@@ -57,6 +57,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "log": ("x", "base"),
     "scale": ("x", "center", "scale"),
     "center": ("x",),
+    "days": ("x", "origin"),
     "factor": ("x", "levels"),
     "as.factor": ("x",),
     "relevel": ("x", "ref"),

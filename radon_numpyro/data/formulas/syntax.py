@@ -5,7 +5,7 @@ The grammar, from the loosest operator to the tightest, is R's::
     ~    | ||    < > <= >= == !=    + -    * /    %in%    :    unary + -    ^ **    f(...)  e[, j]
 
 Nothing is evaluated here or anywhere else by Python's ``eval``: a formula is data, which
-``formula_functions`` interprets by a table of functions.
+``functions.py`` interprets by a table of functions.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from radon_numpyro.data.formula_functions import columns_named, function_named
-from radon_numpyro.data.formula_syntax import (
+from radon_numpyro.data.formulas.functions import columns_named, function_named
+from radon_numpyro.data.formulas.syntax import (
     Call,
     Name,
     Node,

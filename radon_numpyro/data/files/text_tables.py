@@ -1,4 +1,4 @@
-"""Tables from files, in memory: CSV, TSV, Parquet and Stata."""
+"""Tables of text, in memory: the columns in use, as what their fields hold."""
 
 from __future__ import annotations
 
@@ -15,87 +15,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from radon_numpyro.data.checks import first_few, plural, suggest
-from radon_numpyro.data.file_columns import Columns, FormulaColumns, read_texts
-from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
-from radon_numpyro.data.frames import to_pandas
-from radon_numpyro.data.missing import BLANKS
-from radon_numpyro.data.number_texts import PLAIN, find_notation, looks_numeric
-from radon_numpyro.data.stata_files import STATA, read_stata
-from radon_numpyro.data.text_layout import (
+from radon_numpyro.data.checks import first_few, plural
+from radon_numpyro.data.files.encodings import UNICODE, WESTERN, encoding_of, is_western
+from radon_numpyro.data.files.file_columns import Columns, FormulaColumns, read_texts
+from radon_numpyro.data.files.number_texts import PLAIN, find_notation, looks_numeric
+from radon_numpyro.data.files.text_layout import (
     Layout,
     TextOptions,
     check_text,
-    encoding_of,
     find_layout,
     records,
 )
+from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, DATE, NUMBER
+from radon_numpyro.data.missing import BLANKS
 
-TEXT = (".csv", ".tsv", ".tab", ".txt")
-PARQUET = (".parquet", ".pq")
+TEXT, TABS = (".csv", ".tsv", ".tab", ".txt"), (".tsv", ".tab")
 COMPRESSED: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-# What programs keep tables in, and the way to a file that can be read.
-_SHEET = "save the sheet with the rows as CSV UTF-8"
-_STATISTICS = "export it as CSV, or read it by pandas and take GroupedData.from_formula"
-OTHERS: Mapping[str, str] = {
-    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), _SHEET),
-    **dict.fromkeys((".sav", ".sas7bdat", ".xpt", ".por"), _STATISTICS),
-    **dict.fromkeys((".rds", ".rda", ".rdata"), "write.csv(frame, file, row.names = FALSE) in R"),
-}
-INSTALL = "pip install 'radon-numpyro[scale]'"
-
-
-def read_table(
-    source: str, columns: Columns | FormulaColumns, options: TextOptions | None = None
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read columns of a file into memory.
-
-    Parameters
-    ----------
-    source
-        Path of the file, or ``-`` for CSV on standard input.
-    columns
-        What to take; rows are not left out here.
-    options
-        What is said about a table of text.
-
-    Returns
-    -------
-    frame, notes
-        The columns in use, under an index that counts the rows of data from 1, and what to know
-        about how text was read.
-
-    Raises
-    ------
-    OSError
-        The file cannot be read.
-    ValueError
-        It is no table, or a column is not there once.
-    ImportError
-        PyArrow is missing, for Parquet.
-    """
-    notes: tuple[str, ...] = ()
-    if is_parquet(source):
-        parquet = parquet_file(source)
-        used = columns.among(parquet.schema_arrow.names)
-        by_formula = isinstance(columns, FormulaColumns)
-        y = None if isinstance(columns, FormulaColumns) else columns.y
-        others = tuple(name for name in used if name not in (y, columns.group))
-        table = nw.from_native(parquet.read(used))
-        frame = to_pandas(table, y, others, columns.group, booleans=by_formula)
-    elif is_stata(source):
-        frame = read_stata(source, columns.among, columns.group)
-    else:
-        options = options or TextOptions()
-        with text_of(source, options) as stream:
-            frame, notes = _read_text(source, stream, columns, options)
-    frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
-    return frame, notes
 
 
 def suffixes(source: str) -> tuple[str, str]:
@@ -111,69 +50,10 @@ def suffixes(source: str) -> tuple[str, str]:
     return (found[-1] if found else ""), packed
 
 
-def is_parquet(source: str) -> bool:
-    """Whether a file is Parquet, after refusing what is no table.
-
-    Parameters
-    ----------
-    source
-        Path of the file, or ``-``.
-    """
-    if source == "-":
-        return False
-    path = Path(source)
-    if not path.exists():
-        there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        hint = f" ({suggest(path.name, there)})" if there else ""
-        raise FileNotFoundError(f"Expected a file; got {source!r}, which does not exist{hint}")
-    if path.is_dir():
-        raise IsADirectoryError(f"Expected a file; got {source!r}, which is a folder")
-    kind, packed = suffixes(source)
-    if kind in OTHERS:
-        raise ValueError(
-            f"Expected a name that ends in {', '.join((*TEXT, *PARQUET, *STATA))}; got {source!r}: "
-            f"{OTHERS[kind]}"
-        )
-    if kind not in (*TEXT, *PARQUET, *STATA) or (packed and kind not in TEXT):
-        raise ValueError(
-            f"Expected a name that ends in {', '.join((*TEXT, *PARQUET, *STATA))}, or, of text, "
-            f"with {', '.join(COMPRESSED)} behind it; got {source!r}"
-        )
-    return kind in PARQUET
-
-
-def is_stata(source: str) -> bool:
-    """Whether a file is one of Stata, by its name.
-
-    Parameters
-    ----------
-    source
-        Path of the file, or ``-``.
-    """
-    return source != "-" and suffixes(source)[0] in STATA
-
-
-def parquet_file(source: str) -> Any:
-    """Open a Parquet file by PyArrow.
-
-    Parameters
-    ----------
-    source
-        Path of the file.
-    """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise ImportError(f"Expected PyArrow, to read {source!r}; got none: {INSTALL}") from None
-    try:
-        return pq.ParquetFile(source)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"Expected {source!r} to be a Parquet file; got: {error}") from None
-
-
 @contextmanager
-def text_of(source: str, options: TextOptions) -> Iterator[io.TextIOWrapper]:
+def text_of(
+    source: str, options: TextOptions, *, any_encoding: bool = False
+) -> Iterator[io.TextIOWrapper]:
     """Text of a file or of standard input, from its beginning, to be read twice.
 
     Parameters
@@ -182,6 +62,8 @@ def text_of(source: str, options: TextOptions) -> Iterator[io.TextIOWrapper]:
         Path of the file, or ``-``.
     options
         What is said about it.
+    any_encoding
+        Whether to look through all of it for an encoding other than Unicode.
     """
     packed = suffixes(source)[1]
     if source == "-":
@@ -195,6 +77,9 @@ def text_of(source: str, options: TextOptions) -> Iterator[io.TextIOWrapper]:
             raw.seek(0)
             check_text(name_of(source), head)
             encoding = options.encoding or encoding_of(head)
+            if any_encoding and encoding == UNICODE and not options.encoding:
+                encoding = WESTERN if is_western(raw) else UNICODE
+                raw.seek(0)
             with io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
                 yield stream
     except UnicodeDecodeError as error:
@@ -239,28 +124,53 @@ def layout_of(
     options
         What is said about it.
     """
-    if options.delimiter is None and suffixes(source)[0] in (".tsv", ".tab"):
+    if options.delimiter is None and suffixes(source)[0] in TABS:
         options = replace(options, delimiter="\t")
     return find_layout(name_of(source), stream, columns.among, options)
 
 
-def _read_text(
+def read_text(
     source: str, stream: IO[str], columns: Columns | FormulaColumns, options: TextOptions
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read columns of a table of text.
+
+    Parameters
+    ----------
+    source, stream
+        The source and its text, at its beginning.
+    columns
+        What to take.
+    options
+        What is said about it.
+
+    Returns
+    -------
+    frame, notes
+        The columns in use, and what to know about how they were read.
+
+    Raises
+    ------
+    ValueError
+        It is no table, a column is not there once, or it can be read in several ways.
+    """
     layout = layout_of(source, stream, columns, options)
+    notes = list(layout.notes)
+    if getattr(stream, "encoding", "") == WESTERN and not options.encoding:
+        notes.append(
+            "The text is not UTF-8 and read as Windows-1252 (Latin-1): --encoding names another"
+        )
     used = columns.among(layout.header)
     text = _Text(source, stream, layout)
     kinds = columns.kinds
     undecided = columns.undecided(used) if isinstance(columns, FormulaColumns) else []
     labels = [n for n in used if n == columns.group or kinds.get(n) == CATEGORY]
-    numbers = {name: list(BLANKS) for name in used if name not in labels}
-    blanks = numbers | {name: [""] for name in labels}
-    frame = text.read(used, labels, blanks)
+    dates = [name for name in used if kinds.get(name) == DATE]
+    blanks = {name: [""] if name in labels else list(BLANKS) for name in used}
+    frame = text.read(used, [*labels, *dates], blanks)
     _check_lines(text, frame)
     # What is neither all numbers nor all true or false is read again, as it stands.
-    named = [name for name in (*kinds, *undecided) if kinds.get(name) != CATEGORY]
+    named = [name for name in (*kinds, *undecided) if kinds.get(name) not in (CATEGORY, DATE)]
     again = [name for name in named if not _is_read(frame[name], kinds.get(name))]
-    notes = list(layout.notes)
     notation = PLAIN
     asked = bool(options.decimal or options.thousands)
     if again or asked:

@@ -1,0 +1,1 @@
+"""Formulas: text to terms, terms to columns, with what they learnt from the rows."""
