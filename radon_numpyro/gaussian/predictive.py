@@ -36,7 +36,6 @@ from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.gaussian.conditional import (
     GroupTerms,
     Population,
-    draw_deviations,
     group_terms,
     misfit,
     population_posterior,
@@ -105,7 +104,7 @@ def line(
         equations = equations.pooled()
         group = np.full(len(x), -1)
     used, position = np.unique(group, return_inverse=True)
-    taken = _of_groups(equations, used)
+    taken = of_groups(equations, used)
     z, row, fitted = equations.rows(x)
     # None where the rows are pooled.
     z = z[: equations.size]
@@ -191,43 +190,6 @@ def population_coefficients(
         blocks.append(population_posterior(equations, terms, prior))
     mean, factor = (np.concatenate(parts, axis=-1) for parts in zip(*blocks, strict=True))
     return Population(mean, factor)
-
-
-def draw_groups(
-    rng: np.random.Generator,
-    equations: NormalEquations,
-    scales: Scales,
-    coefficients: np.ndarray,
-    group: np.ndarray,
-) -> np.ndarray:
-    r"""One draw of the deviations of groups for each draw of the scales and of the population.
-
-    Parameters
-    ----------
-    rng
-        Source of the noise.
-    equations, scales
-        As in :func:`line`, of the hierarchical model.
-    coefficients
-        Draws of the population coefficients, shape (S, Q), in the units of the model.
-    group
-        Codes of G groups. Each -1 is a group of its own, drawn from the population.
-
-    Returns
-    -------
-    array
-        :math:`u`, shape (S, G, P), in the units of the model.
-    """
-    num_draws, size = len(coefficients), equations.size
-    relative = equations.from_model(coefficients.T)
-    out = np.empty((num_draws, len(group), size))
-    step = fitting(num_draws, equations)
-    for start in range(0, len(group), step):
-        some = group[start : start + step]
-        noise = rng.standard_normal((size, num_draws, len(some)))
-        drawn = hierarchical_deviations(_of_groups(equations, some), scales, relative, noise)
-        out[:, start : start + step] = np.moveaxis(drawn, 0, -1)
-    return out
 
 
 def prediction(
@@ -332,8 +294,16 @@ def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[np.nda
     return population_priors(priors, equations.design, Model.named("individual"))
 
 
-def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:
-    """Equations of some groups; those of -1, for which no row speaks, are zeros."""
+def of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:
+    """Equations of some groups; those of -1, for which no row speaks, are zeros.
+
+    Parameters
+    ----------
+    equations
+        Of each group.
+    group
+        Codes.
+    """
     if not equations.num_groups:
         return equations
     taken, seen = equations.take(group), group >= 0
@@ -381,30 +351,17 @@ def variance_at(scales: Scales, z: np.ndarray) -> np.ndarray:
 
 def hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
     """Terms of shape (S, C) for a batch of scales."""
-    return group_terms(equations, scale_vector(scales), scales["eps"], _root(scales))
+    return group_terms(equations, scale_vector(scales), scales["eps"], root_of(scales))
 
 
-def hierarchical_deviations(
-    equations: NormalEquations, scales: Scales, relative: np.ndarray, noise: np.ndarray
-) -> np.ndarray:
-    """Draws of the deviations of the groups, shape (P, S, C).
+def root_of(scales: Scales) -> np.ndarray | None:
+    """Roots of the correlations, shape (P, P, S); None where the coefficients are independent.
 
     Parameters
     ----------
-    equations, scales
-        As in :func:`line`, of the hierarchical model.
-    relative
-        Draws of the population coefficients relative to the pooled fit, shape (Q, S).
-    noise
-        Standard normal, shape (P, S, C).
+    scales
+        As the table at the head says, of the hierarchical model.
     """
-    drawn: np.ndarray = draw_deviations(
-        equations, scale_vector(scales), scales["eps"], relative, noise, _root(scales)
-    )
-    return drawn
-
-
-def _root(scales: Scales) -> np.ndarray | None:
     if "correlation" not in scales:
         return None
     root: np.ndarray = root_of_correlation(scales["correlation"])

@@ -229,7 +229,7 @@ def _dataset(
         name: xr.Variable((*sampled, *dims.get(name, ())), np.asarray(array))
         for name, array in values.items()
     }
-    sizes = {dim: size for found in variables.values() for dim, size in found.sizes.items()}
+    sizes = {str(dim): size for found in variables.values() for dim, size in found.sizes.items()}
     labels = {dim: coords[dim] if dim in coords else np.arange(n) for dim, n in sizes.items()}
     return xr.Dataset(variables, labels)
 

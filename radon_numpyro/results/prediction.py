@@ -40,8 +40,9 @@ from radon_numpyro.data.frames import known_frame, to_pandas
 from radon_numpyro.data.labels import Labels, check_spellings, match
 from radon_numpyro.data.row_weights import precision_of
 from radon_numpyro.gaussian import mixtures as mixture
+from radon_numpyro.gaussian.group_draws import draw_groups
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import Scales, draw_groups, line_blocks, residual_variance
+from radon_numpyro.gaussian.predictive import Scales, line_blocks, residual_variance
 from radon_numpyro.gaussian.triangles import population_columns
 from radon_numpyro.results.datatree import predictions_to_datatree
 from radon_numpyro.results.fit_reader import (

@@ -25,11 +25,11 @@ import numpy as np
 
 from radon_numpyro.gaussian import mixtures
 from radon_numpyro.gaussian.conditional import Population, draw_population
+from radon_numpyro.gaussian.group_draws import hierarchical_deviations
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import (
     Scales,
     fitting,
-    hierarchical_deviations,
     hierarchical_terms,
     prediction,
 )
