@@ -288,8 +288,8 @@ def _of_all(
     """Samples in coordinates of several kinds as one, with its scales and which are endless."""
     parts = list(zip(densities, samples, strict=True))
     if len(parts) == 1:
-        one, points = samples[0], samples[0].points
-        return one, densities[0].scales(points), densities[0].coordinates.endless(points)
+        density, only = parts[0]
+        return only, density.scales(only.points), density.coordinates.endless(only.points)
     values = [density.coordinates.values(one.points) for density, one in parts]
 
     def in_scales(k: int, points: Array) -> Array:
