@@ -43,7 +43,7 @@ from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
 # Points that are compared to start from; fewer where the density is expensive.
-COARSE, FEW_COARSE = 256, 64
+COARSE, FEW_COARSE = 256, 32
 # Numbers that a round may take, about a second's work, and the least number of its points.
 WORK, LEAST_NODES = 2**29, 256
 # Nodes in the second kind of coordinates where the first is enough, before it is given up.
