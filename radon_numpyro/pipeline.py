@@ -130,7 +130,7 @@ def fit(
     target_ess
         Stop when the smallest bulk or tail effective sample size reaches this; see
         :func:`sample_nuts`. Exact draws, which are independent, are all taken. By integration:
-        effective number of nodes to aim at, by default 1000.
+        effective number of nodes to aim at, by default half the number of draws, or 1000.
     max_seconds
         Stop after this time by the clock, ADVI included, and keep what is drawn.
     checkpoint

@@ -14,6 +14,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,12 @@ FORMER = {"num_devices": 1}
 
 def package_versions() -> dict[str, str]:
     """Versions of the packages that the numbers of a fit depend on."""
-    return {name: version(name) for name in PACKAGES}
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((name, version(name)) for name in PACKAGES)
 
 
 def describe(
