@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 File = Annotated[
     str,
-    typer.Argument(metavar="FILE", help="CSV, TSV, Parquet or .dta; - is CSV on standard input."),
+    typer.Argument(
+        metavar="FILE",
+        help="CSV, TSV, Parquet, .xlsx, .dta, .sav, .sas7bdat, .xpt; - is CSV on standard input.",
+    ),
 ]
 Fit = Annotated[str, typer.Argument(metavar="FIT", help="fit.nc, as the command fit writes it.")]
 Formula = Annotated[

@@ -391,13 +391,7 @@ def _among(levels: tuple[str, ...], known: tuple[str, ...], what: str) -> tuple[
 
 
 def needs_memory(node: Node) -> ValueError:
-    """The refusal of a term that engines do not compute.
-
-    Parameters
-    ----------
-    node
-        Its tree.
-    """
+    """The refusal of a term that engines do not compute."""
     return ValueError(
         f"Expected terms that an engine computes; got {spelled(node)!r}: poly, splines, days() and "
         "picked columns need the rows in memory, so collect the columns in use first"
