@@ -197,6 +197,7 @@ def curve(
         partial(plot_curve, values, average, spread, variable, y, numbers.prob),
         f"The mean of {y} over the range of {variable}, with its {percent(numbers.prob)} interval.",
         [
+            "The curves " if len(shown.parts) > 1 else "The curve ",
             *listing(list(shown.parts)),
             f" over the range of {variable}, in {whose}: posterior mean, and intervals of the "
             f"line{more}. Other predictors are at their mean or their more frequent value.",
