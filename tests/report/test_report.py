@@ -479,6 +479,9 @@ def test_of_many_groups_those_that_differ_most_clearly_are_shown():
     assert len(rows) == CHOSEN_GROUPS
     assert rows[0][0] == "77"
     assert f"The other {total - CHOSEN_GROUPS} are left out" in text
+    assert "The intercept in each group of the table, the highest on top." in Page(text).text(
+        "groups"
+    )
     assert len(text) < 2_000_000
 
 
