@@ -173,12 +173,27 @@ def test_the_columns_of_a_curve_are_told_together(curves):
 def test_curves_of_one_variable_are_predicted_together(curves):
     """At the mean of its columns a curve has the values of no row: ns and poly must both follow."""
     text = text_of(html_report(curves))
-    found = re.search(r"a new group 13 0 (\S+) \((\S+) to (\S+)\)", text)
+    found = re.search(r"a new group 13 0 (\S+) \( (\S+) to (\S+) \)", text)
     shown = [float(end.replace("\N{MINUS SIGN}", "-")) for end in found.groups()]
     frame = pd.DataFrame({"age": [13.0], "sex": ["female"], "school": [None]})
     row = predict(curves, frame, kind="mean", new_groups="population").iloc[0]
     np.testing.assert_allclose(shown, row[["mean", "lower", "upper"]].astype(float), atol=0.05)
     assert "The curves poly(age, 2) and ns(age, 3) over the range of age, in the" in text
+
+
+def test_a_known_group_is_predicted_at_the_value_that_is_shown():
+    """Of a curve in a predictor of groups some columns must not be the group's, others not."""
+    rng = np.random.default_rng(9)
+    school = np.repeat(np.arange(10), 8)
+    rows = pd.DataFrame({"school": school, "size": np.repeat(rng.uniform(1.0, 9.0, 10), 8)})
+    rows["score"] = rows["size"] ** 2 + rng.normal(size=len(rows))
+    tree = fit("score ~ poly(size, 2) + (1 | school)", rows, method="integrate", draws=200)
+    text = text_of(html_report(tree))
+    shown = re.findall(r" 0 (\d\.\d+) (\d+\.\d+) \( (\S+) to", text.partition("new row a new")[2])
+    assert len(shown) == 3
+    frame = pd.DataFrame({"size": [float(size) for size, *_ in shown], "school": 0})
+    expected = predict(tree, frame, kind="mean")["mean"]
+    np.testing.assert_allclose([float(mean) for _, mean, _ in shown], expected, atol=0.3)
 
 
 @pytest.mark.parametrize(
