@@ -366,7 +366,7 @@ def test_another_fit_is_refused_and_the_difference_named(kept, change, message):
     before = files(kept)
     with pytest.raises(ValueError, match=re.escape(message)) as refused:
         fit(**{"data": towns(), "checkpoint": kept} | SETTINGS | change)
-    assert str(refused.value).startswith(f"Expected to go on with the fit in {kept}, of ")
+    assert str(refused.value).startswith(f"Expected to continue the fit in {kept}, of ")
     assert files(kept) == before
     # It is let go.
     with pytest.raises(KeyboardInterrupt, match="resume"):
