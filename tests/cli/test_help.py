@@ -61,14 +61,13 @@ def test_the_examples_show_options_and_a_formula(name):
 def folder(tmp_path, monkeypatch):
     """The files that the examples name."""
     monkeypatch.chdir(tmp_path)
-    radon = pd.read_csv(DATASETS / "radon_minnesota.csv")
-    radon.rename(columns={"log_radon": "radon"}).to_csv("radon.csv", index=False)
+    radon = pd.read_csv(DATASETS / "radon_minnesota.csv").rename(columns={"log_radon": "radon"})
     schools = pd.read_csv(DATASETS / "mathachieve.csv", dtype={"School": "str"})
-    first = schools["School"].unique()[:20]
-    schools[schools["School"].isin(first)].to_csv("hsb.csv", index=False)
-    rows = {"county": ["ANOKA", "NEW"], "floor": [0, 1], "SES": [0.5, -0.5]}
-    rows |= {"Sex": ["Male", "Female"], "School": ["1224", "1224"]}
-    pd.DataFrame(rows).to_csv("new.csv", index=False)
+    for name, rows, group in (("radon", radon, "county"), ("hsb", schools, "School")):
+        few = rows[group].isin(rows[group].unique()[:10])
+        rows[few].to_csv(f"{name}.csv", index=False)
+    new = {"School": ["1224", "1288"], "SES": [0.5, -0.5], "Sex": ["Male", "Female"]}
+    pd.DataFrame(new).to_csv("new.csv", index=False)
     return tmp_path
 
 
