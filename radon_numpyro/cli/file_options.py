@@ -1,4 +1,4 @@
-"""Options for the format of text tables, for files from which it cannot be detected."""
+"""Options for the format of text tables and spreadsheets, if it cannot be detected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from radon_numpyro.data.files.text_layout import TextOptions
 
-_PANEL = "Text files"
+_PANEL = "Text files and spreadsheets"
 Delimiter = Annotated[
     str | None,
     typer.Option(
@@ -38,7 +38,8 @@ Thousands = Annotated[
 Encoding = Annotated[
     str | None,
     typer.Option(
-        help="The encoding, such as cp1252. Default: UTF-8, or UTF-16 if the first bytes show it.",
+        help="The encoding, such as cp1252. Default: UTF-8, UTF-16 if the first bytes show it, or "
+        "detected.",
         show_default=False,
         rich_help_panel=_PANEL,
     ),
@@ -52,6 +53,14 @@ SkipRows = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+Sheet = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of a sheet of a spreadsheet. Default: the only sheet that is not empty.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
 
 
 def text_options(
@@ -60,12 +69,13 @@ def text_options(
     thousands: str | None,
     encoding: str | None,
     skip_rows: int | None,
+    sheet: str | None,
 ) -> TextOptions:
-    r"""Return the format of a text table from the options of a command.
+    r"""Return the format of a text table or a sheet from the options of a command.
 
     Parameters
     ----------
-    delimiter, decimal, thousands, encoding, skip_rows
+    delimiter, decimal, thousands, encoding, skip_rows, sheet
         The options. The delimiter ``\t`` (backslash and t) means a tab.
 
     Raises
@@ -76,5 +86,5 @@ def text_options(
     from radon_numpyro.data.files.text_layout import TextOptions
 
     return TextOptions(
-        "\t" if delimiter == r"\t" else delimiter, decimal, thousands, encoding, skip_rows
+        "\t" if delimiter == r"\t" else delimiter, decimal, thousands, encoding, skip_rows, sheet
     )

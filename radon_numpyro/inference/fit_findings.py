@@ -43,6 +43,16 @@ from radon_numpyro.model.prior_conflict import prior_conflicts
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
+# Smallest number of groups from which a standard deviation between them can be estimated.
+FEW = 5
+# Change that counts, in posterior standard deviations (the larger one of the two models).
+MOVED = 0.5
+# With very many groups, use only some of them, and their posterior standard deviations. The number
+# decreases with the number of coefficients, so that a comparison takes about a second.
+GROUPS_TIMES_SQUARES, MIN_GROUPS, MAX_SIZE = 4000, 100, 9
+
+Distances = dict[str, float]
+
 
 def premises(
     data: GroupedData | GroupStatistics, statistics: GroupStatistics, priors: Priors, model: str
@@ -69,18 +79,35 @@ def premises(
     if Model.named(model).population:
         zero = zero_dependence(data, statistics, priors, priors_by_default=by_default)
         found += [] if zero is None else [zero]
+        found += few_groups(statistics)
     if not by_default:
         found += prior_conflicts(priors, statistics, model)
     return tuple(sorted(found, key=lambda finding: finding.caution))
 
 
-# Change that counts, in posterior standard deviations (the larger one of the two models).
-MOVED = 0.5
-# With very many groups, use only some of them, and their posterior standard deviations. The number
-# decreases with the number of coefficients, so that a comparison takes about a second.
-GROUPS_TIMES_SQUARES, MIN_GROUPS, MAX_SIZE = 4000, 100, 9
+def few_groups(statistics: GroupStatistics) -> tuple[Finding, ...]:
+    """Return a finding if there are too few groups to estimate standard deviations between them.
 
-Distances = dict[str, float]
+    Fewer than five groups have little information about it: Gelman and Hill (2007), section 12.9. A
+    single group is a finding of the audit.
+
+    Parameters
+    ----------
+    statistics
+        The data.
+    """
+    present = int((statistics.count > 0).sum())
+    if not 1 < present < FEW:
+        return ()
+    return (
+        Finding(
+            f"{present} groups say little about how groups differ: the answer depends strongly on "
+            "the priors of the standard deviations between groups.",
+            "priors that express what you know about these standard deviations, and a second fit "
+            "with wider ones to see how much the answer depends on them",
+            caution=True,
+        ),
+    )
 
 
 def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatistics) -> Distances:

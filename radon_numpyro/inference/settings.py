@@ -36,6 +36,8 @@ METHODS = {
 # number of varying columns. On two cores, a fit of 100 groups with 20 varying slopes takes a
 # minute. Columns that do not vary cost little.
 MAX_MARGINAL_SLOPES = 20
+# Chains with a larger R-hat disagree.
+MAX_RHAT = 1.01
 
 
 def choose_method(model: str, method: str | None, design: Design) -> tuple[str, str]:

@@ -22,15 +22,12 @@ from radon_numpyro.data.files.file_columns import (
 )
 from radon_numpyro.data.files.table_files import (
     INSTALL,
-    is_parquet,
-    is_stata,
-    layout_of,
+    kind_of_file,
     parquet_file,
     read_table,
-    suffixes,
-    text_of,
 )
 from radon_numpyro.data.files.text_layout import TextOptions
+from radon_numpyro.data.files.text_tables import layout_of, suffixes, text_of
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.missing import BLANKS
@@ -62,7 +59,8 @@ def load(
     Parameters
     ----------
     source
-        Path of a CSV, TSV, Parquet or Stata file, or ``-`` for CSV on standard input.
+        Path of a file of text, Parquet, a spreadsheet, Stata, SPSS or SAS, or ``-`` for CSV on
+        standard input.
     columns
         The columns to use, by names or by a formula. A text column that a formula names holds
         numbers if all its fields are numbers, blank, or codes for missing values; truth values if
@@ -71,12 +69,13 @@ def load(
         Whether DuckDB reduces the rows to statistics without holding them in memory. Default: true
         above 2 million rows of Parquet or 100 MiB of text.
     options
-        Delimiter, decimal sign, encoding and other properties of a text table.
+        Delimiter, decimal sign, encoding and other properties of a text table; name of a sheet.
 
     Returns
     -------
     GroupedData or GroupStatistics
-        Labels of groups are text, unchanged, from a text file; from Parquet they keep their type.
+        Labels of groups are text, unchanged, from a text file or a spreadsheet; from other files
+        they keep their type.
 
     Raises
     ------
@@ -156,9 +155,10 @@ def _code(name: str, code: str, kind: str) -> str | bool | int | float:
 
 
 def _is_large(source: str) -> bool:
-    if is_parquet(source):
+    kind = kind_of_file(source)
+    if kind == "parquet":
         return bool(parquet_file(source).metadata.num_rows > LARGE_ROWS)
-    if source == "-" or is_stata(source) or suffixes(source)[1]:
+    if source == "-" or kind != "text" or suffixes(source)[1]:
         return False
     return Path(source).stat().st_size > LARGE_BYTES
 
@@ -170,8 +170,8 @@ def _relation(
     """Open the columns in use as a DuckDB relation, with their kinds and notes about them."""
     if source == "-":
         raise ValueError("Expected a file to be reduced by DuckDB; got standard input")
-    parquet = is_parquet(source)
-    if is_stata(source):
+    kind = kind_of_file(source, options)
+    if kind not in ("text", "parquet"):
         raise ValueError(f"Expected text or Parquet, to be reduced by DuckDB; got {source!r}")
     try:
         import duckdb
@@ -194,7 +194,7 @@ def _relation(
     notes: tuple[str, ...] = ()
     try:
         with duckdb.connect(config=settings) as connection:
-            if parquet:
+            if kind == "parquet":
                 relation = connection.read_parquet(source)
                 used = columns.among(relation.columns)
                 types = dict(zip(relation.columns, map(str, relation.types), strict=True))

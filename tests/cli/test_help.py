@@ -63,10 +63,10 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     radon = pd.read_csv(DATASETS / "radon_minnesota.csv").rename(columns={"log_radon": "radon"})
     schools = pd.read_csv(DATASETS / "mathachieve.csv", dtype={"School": "str"})
-    for name, rows, group in (("radon", radon, "county"), ("hsb", schools, "School")):
-        few = rows[group].isin(rows[group].unique()[:10])
-        rows[few].to_csv(f"{name}.csv", index=False)
-    new = {"School": ["1224", "1288"], "SES": [0.5, -0.5], "Sex": ["Male", "Female"]}
+    radon.to_csv("radon.csv", index=False)
+    few = schools["School"].isin(schools["School"].unique()[:20])
+    schools[few].to_csv("hsb.csv", index=False)
+    new = {"School": ["1224", "1288"], "SES": [0.5, -0.5]}
     pd.DataFrame(new).to_csv("new.csv", index=False)
     return tmp_path
 
