@@ -1,11 +1,11 @@
-r"""How well each outcome is known: precision weights of rows, or their known standard errors.
+r"""Precision weights of rows, or known standard errors of their outcomes.
 
 .. math:: e_i \sim N(0, \epsilon / \sqrt{w_i}) \quad\text{or}\quad e_i \sim N(0, s_i)
 
-A precision weight is the number of measurements that an outcome is the mean of, or any other number
-that one over its variance is proportional to, as in R's ``lm`` and lme4. It is not a frequency: a
-row of weight 2 is one outcome, not two. Known standard errors :math:`s_i` are weights
-:math:`1/s_i^2` with :math:`\epsilon = 1`.
+A precision weight is proportional to one over the variance of an outcome, as in R's ``lm`` and
+lme4; an example is the number of measurements of which an outcome is the mean. It is not a
+frequency: a row of weight 2 is one outcome, not two. Known standard errors :math:`s_i` are
+equivalent to weights :math:`1/s_i^2` with :math:`\epsilon = 1`.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ Array = NDArray[np.float64]
 def weight_columns(
     columns: Sequence[object], weights: str | None, se: str | None
 ) -> dict[str, Any]:
-    """The column of the weights or of the standard errors, by the argument that names it.
+    """Return the column of weights or of standard errors, by the argument that names it.
 
     Parameters
     ----------
     columns
         Names of the columns of a frame.
     weights, se
-        Names.
+        Names of columns, or None.
 
     Raises
     ------
     TypeError
-        A name is no str.
+        If a name is not a str.
     ValueError
-        There is not one column of that name.
+        If there is not exactly one column of that name.
     """
     given = {name: value for name, value in (("weights", weights), ("se", se)) if value is not None}
     for argument, name in given.items():
