@@ -279,7 +279,7 @@ def test_new_rows_are_read_alike(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (table(comma), "decimal points alone, to be reduced by DuckDB; got '.*--no-reduce"),
+        (table(comma), "with decimal points, to be reduced by DuckDB; got '.*--no-reduce"),
         (table(delimiter=" ").replace("Ort ", "Ort"), "plain text in UTF-8 .*--no-reduce"),
         (table().encode("utf-16"), "plain text in UTF-8 .*--no-reduce"),
     ],

@@ -53,9 +53,11 @@ def test_elbo_says_where_it_stopped_and_why():
     tree = make_tree()
     ax = plot_elbo(tree)
     title = ax.get_title(loc="left").replace("\n", " ")
-    assert title == "converged after 2,000 steps: level. Verdict: good to read (k-hat 0.3)"
+    assert (
+        title == "converged after 2,000 steps: level. Verdict: close to the posterior (k-hat 0.3)"
+    )
     assert [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"] == [2000]
-    reason = "the 2000 steps allowed ran out"
+    reason = "it reached the maximum of 2000 steps"
     tree["advi"].attrs |= {"converged": 0, "reason": reason, "verdict": f"do not use: {reason}"}
     title = plot_elbo(tree).get_title(loc="left").replace("\n", " ")
     assert title == f"not converged after 2,000 steps. Verdict: do not use: {reason}"
