@@ -30,7 +30,7 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="CSV, TSV, Parquet, .xlsx, .dta, .sav, .sas7bdat, .xpt; - reads CSV from standard input.",
+        help="CSV, TSV, Parquet, .xlsx, .dta, .sav, .sas7bdat or .xpt; - reads CSV from stdin.",
     ),
 ]
 Fit = Annotated[str, typer.Argument(metavar="FIT", help="The file fit.nc that fit writes.")]
