@@ -1,18 +1,19 @@
-"""Where does the integration over the scales fail? 1344 designs, from easy ones to hopeless ones.
+"""Find the designs for which integration over the scales fails, among 1344 easy and hard ones.
 
     python scripts/stress_integration.py [--fraction 0.1] [--check 100] [--workers 2] [--seed 0]
     python scripts/stress_integration.py --cases
 
-One to four varying coefficients, independent or correlated; 2 to 1000 groups of 1 to 50 rows; true
-standard deviations of 0 to 10 times the residual one; the uniform priors of the tutorial and the
-half-normal ones of a fit by default. A design fails if Pareto k-hat is 0.5 or more, or fewer than a
-tenth of the nodes are effective. More nodes than 4096 are taken only where these are not enough.
+The designs have one to four varying coefficients, independent or correlated; 2 to 1000 groups of 1
+to 50 rows; true standard deviations of 0 to 10 times the residual one; and the uniform priors of
+the tutorial or the default half-normal priors of a fit. A design fails if Pareto k-hat is 0.5 or
+more, or if less than a tenth of the nodes are effective. More than 4096 nodes are used only if
+these are not enough.
 
---check compares some of those that pass, drawn at random, with independent Markov chains that start
-all over the range of the scales and know nothing of the integration but the density, whose every
-term the tests hold against dense Normals.
+--check compares a random sample of the designs that pass with independent Markov chains, which
+start from the whole range of the scales. The chains share only the density with the integration,
+and the tests compare each term of this density with dense Normal distributions.
 
---cases shows posteriors that are hard by name, each beside an exact reference
+--cases compares posteriors that are known to be difficult with exact references
 (``validation/hard_cases.py``).
 """
 
@@ -41,16 +42,16 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 GROUPS, ROWS, SDS = (2, 3, 5, 10, 100, 1000), (1, 2, 10, 50), (0.0, 0.3, 1.0, 10.0)
 KINDS = [(size, correlated) for size in (1, 2, 3, 4) for correlated in (False, True)]
 KINDS.remove((1, True))
-# With the residual standard deviation 1.
+# The residual standard deviation is 1.
 CORRELATION, NODES, LEAST_SHARE = 0.5, 4096, 0.1
-# Of the chains that some are compared with; standard errors that they may be off.
+# Number and length of the chains for comparison, and the largest allowed number of standard errors.
 CHAINS, STEPS, ALLOWED = 400, 1500, 5.0
 HIERARCHICAL = Model.named("hierarchical")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One design: P coefficients that vary, groups of as many rows each, their sds and priors."""
+    """One design: the varying coefficients, the groups and their rows, the true sd, the priors."""
 
     size: int
     correlated: bool
@@ -87,7 +88,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case: its k-hat, share of effective nodes, nodes and seconds."""
+    """The outcome of a case: k-hat, share of effective nodes, number of nodes, and seconds."""
 
     case: Case
     khat: float
@@ -106,14 +107,14 @@ def cases():
 
 
 def data_of(case, seed):
-    """Statistics of simulated rows, and the priors."""
+    """Return the statistics of simulated rows, and the priors."""
     statistics = case.simulated(np.random.default_rng([seed, cases().index(case)]))
     priors = Priors.tutorial() if case.uniform else Priors.weakly_informative(statistics)
     return statistics, priors
 
 
 def integrated(case: Case, seed: int) -> ScalePosterior:
-    """The posterior with more nodes where 4096 are not enough."""
+    """Return the posterior, with more than 4096 nodes if these are not enough."""
     statistics, priors = data_of(case, seed)
     return integrate_scales(
         NormalEquations.from_statistics(statistics), priors, ess=LEAST_SHARE * NODES, seed=seed
@@ -131,7 +132,7 @@ def outcome(case, seed):
 
 
 def features(scales):
-    """Functions of the scales whose means are stable, by name: (S, any number)."""
+    """Return functions of the scales with stable means, by name, of shape (S, any number)."""
     found = {
         name: np.arcsinh(values.reshape(len(values), -1) / 0.3)
         for name, values in scales.items()
@@ -144,14 +145,14 @@ def features(scales):
 
 
 def disagreement(case, seed):
-    """Largest difference of a mean between both ways, in standard errors and in posterior sds."""
+    """Return the largest difference of a mean, in standard errors and in posterior sds."""
     found = integrated(case, seed)
     statistics, priors = data_of(case, seed)
     density = ScaleDensity(NormalEquations.from_statistics(statistics), priors, HIERARCHICAL)
     coordinates, rng = density.coordinates, np.random.default_rng([seed, 1])
 
     def log_density(points):
-        # Continued evenly below 0, as if of absolute values.
+        # Extend the density symmetrically to negative scales.
         return density.at_nodes(np.where(coordinates.positive, np.abs(points), points))[0]
 
     num, steps = (CHAINS, STEPS) if case.groups <= 100 else (CHAINS // 2, STEPS // 2)
@@ -171,7 +172,7 @@ def disagreement(case, seed):
 
 
 def table(outcomes):
-    """Lines of a table by kind."""
+    """Return the lines of a table by kind of design."""
     by_kind = {}
     for found in outcomes:
         by_kind.setdefault(found.case.kind, []).append(found)

@@ -140,7 +140,7 @@ def test_one_row_at_zero_changes_nothing():
 def test_what_cannot_be_computed_is_no_good_where_zero_is_far(monkeypatch):
     monkeypatch.setattr(origin, "MAX_SIZE", 1)
     finding = look(sleep())
-    assert "How much the answer depends on that could not be computed." in finding.what
+    assert "How much the answer depends on this could not be computed." in finding.what
     assert not finding.caution
     # Days from the third on: hardly near 0, but not far.
     frame = pd.read_csv(CASES / "uncentred_year.csv", dtype={"Subject": str})
@@ -272,3 +272,15 @@ def test_correlated_coefficients_make_up_for_the_zero_but_for_their_prior():
     assert finding.advice == "center(age) for age in the formula"
     near = of_formula("Reaction ~ I(Days + 6) + (I(Days + 6) | Subject)", frame)
     assert look(near) is None
+
+
+@pytest.mark.parametrize(("groups", "said"), [(2, True), (4, True), (5, False)])
+def test_few_groups_say_little_of_how_groups_differ(groups, said):
+    scales = {"sigma_alpha": 1.0, "sigma_beta": 1.0, "eps": 1.0}
+    truth = {"mu_alpha": 0.0, "mu_beta": 0.0, **scales}
+    data = simulate(num_groups=groups, rows_per_group=10, seed=1, **truth).data
+    statistics = GroupStatistics.from_data(data)
+    found = origin.premises(data, statistics, Priors.weakly_informative(statistics), "hierarchical")
+    assert [f.what.startswith(f"{groups} groups say little") for f in found] == [True] * said
+    assert all(finding.caution for finding in found)
+    assert origin.premises(data, statistics, Priors.weakly_informative(statistics), "pooled") == ()

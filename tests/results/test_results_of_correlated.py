@@ -194,7 +194,7 @@ def spoil_design(**changes):
             r"blocks of at least two columns",
         ),
         (spoil_design(correlated="Intercept"), r"blocks of columns that correlate; got"),
-        (spoil_design(correlated=[]), r"no correlated coefficients; got one"),
+        (spoil_design(correlated=[]), r"without correlated coefficients; got one"),
     ],
     ids=["nan", "lopsided", "beyond 1", "diagonal", "across", "unknown", "text", "none"],
 )
