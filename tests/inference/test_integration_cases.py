@@ -16,6 +16,8 @@ SLOW.add("100 000 groups of 4 rows")
 def test_hard_posteriors_are_those_of_the_reference(name):
     found = compared(name)
     assert found.posterior.reliable, found.posterior.verdict
+    # Twice as many kinds of coordinates where a predictor is far.
+    assert found.posterior.num_nodes <= (16384 if "300" in name else 4096)
     assert found.errors < 4.0, found.worst
     assert found.sds < 0.05
     if found.evidence is not None:

@@ -118,6 +118,8 @@ class Coordinates:
         # Known errors may be next to nothing: the unit is at least what counts of all scatter.
         seen_unit = max(residual, ROUNDING * total)
         units = np.append(seen_unit / rms, residual)[: self._num_sds]
+        # As far as all scatter, where that within groups is next to nothing.
+        self._reach = max(np.exp(REACH), total / seen_unit)
         self._bend = BEND * np.minimum(units, limit)[:, None]
         self._residual = residual if self._known_errors else min(residual, limit[-1])
         self.positive = np.arange(self.size) < self._num_sds
@@ -185,7 +187,7 @@ class Coordinates:
         """Points all over the range of what is plausible, from uniform numbers of shape (S, D)."""
         last = self._num_scales
         points = CORRELATION_REACH * (2.0 * uniforms - 1.0)
-        points[:, :last] = uniforms[:, :last] * np.arcsinh(np.exp(REACH) / BEND)
+        points[:, :last] = uniforms[:, :last] * np.arcsinh(self._reach / BEND)
         if self._known_errors:
             return points
         around = RESIDUAL_REACH * (2.0 * uniforms[:, last] - 1.0)
