@@ -1,6 +1,7 @@
 """Find the designs for which integration over the scales fails, among 1344 easy and hard ones.
 
     python scripts/stress_integration.py [--fraction 0.1] [--check 100] [--workers 2] [--seed 0]
+    python scripts/stress_integration.py --cases
 
 The designs have one to four varying coefficients, independent or correlated; 2 to 1000 groups of 1
 to 50 rows; true standard deviations of 0 to 10 times the residual one; and the uniform priors of
@@ -11,6 +12,9 @@ these are not enough.
 --check compares a random sample of the designs that pass with independent Markov chains, which
 start from the whole range of the scales. The chains share only the density with the integration,
 and the tests compare each term of this density with dense Normal distributions.
+
+--cases shows posteriors that are hard by name, each beside an exact reference
+(``validation/hard_cases.py``).
 """
 
 import argparse
@@ -21,6 +25,8 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from validation.hard_cases import case_table
+from validation.walkers import walked
 
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
@@ -40,9 +46,6 @@ KINDS.remove((1, True))
 CORRELATION, NODES, LEAST_SHARE = 0.5, 4096, 0.1
 # Number and length of the chains for comparison, and the largest allowed number of standard errors.
 CHAINS, STEPS, ALLOWED = 400, 1500, 5.0
-# While the chains settle, chains whose log density is lower than the highest by more than this
-# start again.
-NEAR = 50.0
 HIERARCHICAL = Model.named("hierarchical")
 
 
@@ -128,29 +131,6 @@ def outcome(case, seed):
     return Outcome(case, khat, share, nodes, time.perf_counter() - begin)
 
 
-def walked(log_density, points, steps, rng):
-    """Return late positions of independent random-walk Metropolis chains, (times, chains, D)."""
-    value, kept = log_density(points), []
-    num, dims = points.shape
-    for step in range(steps):
-        if step % 50 == 0 and step <= steps // 3:
-            # Chains far below the highest density start again from other chains. The length of the
-            # steps is the spread of the chains.
-            near = np.flatnonzero(value > value.max() - NEAR)
-            start = np.where(value > value.max() - NEAR, np.arange(num), rng.choice(near, num))
-            points, value = points[start], value[start]
-            root = np.linalg.cholesky(np.cov(points.T).reshape(dims, dims) + 1e-6 * np.eye(dims))
-        length = 2.0 / np.sqrt(dims) * rng.choice([0.3, 1.0, 2.0])
-        proposed = points + length * rng.normal(size=points.shape) @ root.T
-        changed = log_density(proposed)
-        accepted = np.log(rng.random(num)) < changed - value
-        points = np.where(accepted[:, None], proposed, points)
-        value = np.where(accepted, changed, value)
-        if step >= steps // 2 and step % 50 == 0:
-            kept.append(points)
-    return np.array(kept)
-
-
 def features(scales):
     """Return functions of the scales with stable means, by name, of shape (S, any number)."""
     found = {
@@ -182,13 +162,9 @@ def disagreement(case, seed):
     drawn = features(density.scales(points))
     worst = (0.0, 0.0, "")
     for name, values in features(found.scales).items():
-        mean = found.weights @ values
-        sd = np.sqrt(found.weights @ (values - mean) ** 2)
-        parts = np.zeros((found.num_shifts, values.shape[1]))
-        np.add.at(parts, found.shift, found.weights[:, None] * (values - mean))
-        error = np.square(parts).sum(0)
+        mean, sd, own_error = found.nodes.average(values)
         by_chain = drawn[name].reshape(*late.shape[:2], -1).mean(0)
-        error = np.sqrt(error + by_chain.var(0, ddof=1) / num)
+        error = np.hypot(own_error, by_chain.std(0, ddof=1) / np.sqrt(num))
         off = np.abs(by_chain.mean(0) - mean)
         k = int(np.argmax(off / error))
         worst = max(worst, (off[k] / error[k], off[k] / sd[k], name))
@@ -217,30 +193,34 @@ def main():
     parser.add_argument("--check", type=int, default=0, help="designs to compare with chains")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cases", action="store_true", help="the hard cases alone")
     options = parser.parse_args()
+    if options.cases:
+        print("\n".join(case_table()))
+        return
     chosen = cases()
     number = max(1, round(options.fraction * len(chosen)))
     order = np.random.default_rng(options.seed).permutation(len(chosen))[:number]
     chosen = [chosen[k] for k in sorted(order)]
     with ProcessPoolExecutor(options.workers) as pool:
         outcomes = list(pool.map(outcome, chosen, [options.seed] * len(chosen), chunksize=4))
+        print("\n".join(table(outcomes)))
+        print("\nFailed:")
+        for found in outcomes:
+            if found.failed:
+                share = f"ESS {found.share:.3f} of {found.nodes}"
+                print(f"  {found.case}: k-hat {found.khat:.2f}, {share}", flush=True)
         passed = [found.case for found in outcomes if not found.failed]
         order = np.random.default_rng(options.seed + 1).permutation(len(passed))[: options.check]
         some = [passed[k] for k in order]
-        worst = list(pool.map(disagreement, some, [options.seed] * len(some)))
-    print("\n".join(table(outcomes)))
-    print("\nFailed:")
-    for found in outcomes:
-        if found.failed:
-            print(f"  {found.case}: k-hat {found.khat:.2f}, ESS {found.share:.3f} of {found.nodes}")
-    if some:
-        wrong = [(case, *found) for case, found in zip(some, worst, strict=True)]
-        wrong = [found for found in wrong if found[1] > ALLOWED]
-        largest = max(worst)
-        print(f"\nCompared with chains: {len(some)}, of which {len(wrong)} differ by more than")
-        print(f"{ALLOWED} standard errors; the largest difference is {largest[0]:.1f} of them.")
-        for case, errors, sds, name in wrong:
-            print(f"  {case}: {name} by {errors:.1f} standard errors, {sds:.3f} posterior sds")
+        largest, wrong = 0.0, 0
+        found = pool.map(disagreement, some, [options.seed] * len(some))
+        for count, (case, (errors, sds, name)) in enumerate(zip(some, found, strict=True), 1):
+            largest, wrong = max(largest, errors), wrong + (errors > ALLOWED)
+            if errors > ALLOWED:
+                print(f"  {case}: {name} by {errors:.1f} standard errors, {sds:.3f} posterior sds")
+            print(f"Compared with chains: {count}, of which {wrong} differ by more than", end=" ")
+            print(f"{ALLOWED} standard errors; the largest is {largest:.1f}.", flush=True)
 
 
 if __name__ == "__main__":
