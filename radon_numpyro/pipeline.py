@@ -131,7 +131,8 @@ def fit(
     target_ess
         Stop when the smallest bulk or tail effective sample size reaches this; see
         :func:`sample_nuts`. Exact draws are independent, and all of them are taken. With
-        integration it is the target for the effective number of nodes, by default 1000.
+        integration it is the target for the effective number of nodes, by default half the number
+        of draws, or 1000.
     max_seconds
         Stop after this many seconds, including ADVI, and keep the draws so far.
     checkpoint

@@ -22,7 +22,7 @@ from radon_numpyro.pipeline import fit
 from radon_numpyro.results.diagnostics import diagnose
 
 PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "arviz", "xarray", "numpy", "pandas")
-OPTIONAL = ("duckdb", "pyarrow", "polars")
+OPTIONAL = ("duckdb", "pyarrow", "polars", "openpyxl", "pyreadstat")
 # In these releases the gradient of alpha[group], a scatter-add, is up to 2000 times slower on GPUs.
 SLOW_ON_GPU = ("0.10.2", "0.11.0", "0.11.1")
 STANDARD_ERRORS = 5.0

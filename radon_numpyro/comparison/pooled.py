@@ -17,7 +17,6 @@ of eps that have no weight.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
 
 from radon_numpyro.comparison.held_out import (
     left_out,
@@ -111,7 +110,7 @@ def pooled_leave_one_out(data: GroupedData, priors: Priors) -> tuple[Array, Arra
         seen = mixture.score(y, mean, variance + noise, log_weight)[1]
         location, variance = left_out(y, mean, variance, noise)
         log_ratio = log_weight - log_density(y, location, variance)
-        log_total = logsumexp(log_ratio, axis=0)
+        log_total = mixture.log_sum_exp(log_ratio)
         of_node = np.exp(log_ratio - log_total)
         covered = (of_node[0] < AT_ENDS) & ((of_node[-1] < AT_ENDS) | bounded)
         covered &= (of_node**2).sum(0) < 1.0 / NODES

@@ -21,10 +21,9 @@ from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import COLLINEAR, EXACT, ROUNDING
 from radon_numpyro.gaussian.conditional import (
-    deviations,
+    draw_deviations,
     draw_population,
     group_terms,
-    misfit,
     population_posterior,
 )
 from radon_numpyro.gaussian.marginal import individual_log_density, marginal
@@ -132,8 +131,7 @@ def _draw_individual(
     noise = rng.standard_normal((equations.size, *eps.shape))
     theta = np.empty_like(noise)
     for some in _blocks(equations, len(eps)):
-        terms = group_terms(equations, scale[:, None], eps[some])
-        off = deviations(terms, misfit(terms, relative), noise[:, some])
+        off = draw_deviations(equations, scale[:, None], eps[some], relative, noise[:, some])
         theta[:, some] = loc[:, None, None] + off
     sites = {"alpha": theta[0]} | ({} if equations.design.known_errors else {"eps": eps})
     return sites | ({"beta": np.moveaxis(theta[1:], 0, -1)} if equations.size > 1 else {})

@@ -28,7 +28,7 @@ from radon_numpyro.results.fit_reader import (
     read_priors,
     read_statistics,
 )
-from radon_numpyro.results.hdf5 import check_hdf5, damaged, seal
+from radon_numpyro.results.hdf5 import check_hdf5, damaged, seal, write_groups
 from radon_numpyro.statistics.consistency import as_statistics
 
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
@@ -85,7 +85,7 @@ def save_fit(tree: xr.DataTree, path: str | Path) -> Path:
     check_fit(tree, "tree")
 
     def write(aside: Path) -> None:
-        tree.to_netcdf(aside, engine=ENGINE)
+        write_groups(tree, aside)
         seal(aside)
 
     return write_whole(Path(path), write)

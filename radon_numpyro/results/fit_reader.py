@@ -176,6 +176,38 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     return scales
 
 
+def read_weighted_scales(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Scales that averages over the posterior are taken over, and their weights.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+
+    Returns
+    -------
+    scales, weights
+        The nodes of an integration, of weights above 0, or else the draws, which weigh the same: as
+        in :func:`read_scales`, and shape (S,), of sum 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+    """
+    if "nodes" not in tree.children:
+        scales = read_scales(tree)
+        return scales, np.full(num_draws(tree), 1.0 / num_draws(tree))
+    design, nodes = read_design(tree), tree["nodes"].to_dataset().transpose("node", ...)
+    weights = nodes["weight"].values.astype(np.float64)
+    sites = [name for name in read_model(tree).scales(design) if name in nodes]
+    scales = {name: _numbers(nodes[name])[weights > 0] for name in sites}
+    weights = weights[weights > 0]
+    if design.known_errors:
+        scales["eps"] = np.ones(len(weights))
+    return scales, weights / weights.sum()
+
+
 def num_draws(tree: xr.DataTree) -> int:
     """Return the number of draws of all chains, S.
 

@@ -14,8 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import h5py
 import numpy as np
+import xarray as xr
+from xarray.backends import H5NetCDFStore
 
 from radon_numpyro.data.checks import plural
 
@@ -25,6 +28,25 @@ MAX_BYTES = 2**30
 _SEAL = re.compile(rb"\nsha256 ([0-9a-f]{64})\n\Z")
 _SEAL_LENGTH = len("\nsha256 \n") + 64
 _BATCH = 64
+
+
+def write_groups(tree: xr.DataTree, path: Path) -> None:
+    """Write a tree as a netCDF-4 file.
+
+    The file is that of ``tree.to_netcdf``, which where Dask is installed imports its scheduler,
+    for a second, to ask whether it runs.
+
+    Parameters
+    ----------
+    tree
+        Numbers in memory, by group.
+    path
+        The file; one that is there is replaced.
+    """
+    with h5netcdf.File(path, "w") as file:
+        for node in tree.subtree:
+            group = file if node.path == "/" else file.create_group(node.path)
+            node.to_dataset(inherit=False).dump_to_store(H5NetCDFStore(group))
 
 
 def seal(path: Path) -> None:

@@ -28,6 +28,9 @@ class Settings:
     rows_per_group: int = 8
     predictors: tuple[int, ...] = (1, 2, 3, 4, 5)
     sets: int = 1000
+    folds: int = 10
+    many_groups: int = 125_066
+    many_rows: int = 500_000
     limit: float = 600.0
 
 
@@ -42,6 +45,9 @@ QUICK = Settings(
     groups=(100, 1_000),
     predictors=(1, 2),
     sets=5,
+    folds=2,
+    many_groups=2_000,
+    many_rows=8_000,
     limit=60.0,
 )
 
@@ -193,7 +199,31 @@ def datasets(lab, s):
     lab.run(OURS, "datasets", "cold", groups=85, rows=919, sets=s.sets, **chains)
 
 
+def kfold(lab, s):
+    """K-fold cross-validation of three models on the radon data."""
+    lab.run(OURS, "kfold", "compiled", radon(), again=s.again, folds=s.folds)
+
+
+def many(lab, s):
+    """Very many groups, of which statistics are there: scales, then every coefficient."""
+    size = {"groups": s.many_groups, "rows": s.many_rows}
+    for what_varies in ("intercepts", "slopes"):
+        lab.run(OURS, "many", "compiled", variant=what_varies, again=1, **size)
+
+
 CASES = {
     case.__name__: case
-    for case in (nuts, integrate, advi, tutorial, individual, rows, groups, predictors, datasets)
+    for case in (
+        nuts,
+        integrate,
+        advi,
+        tutorial,
+        individual,
+        rows,
+        groups,
+        predictors,
+        datasets,
+        kfold,
+        many,
+    )
 }

@@ -6,7 +6,7 @@ from benchmarks import quality
 from benchmarks.guides import bound
 from benchmarks.process import OURS
 from benchmarks.reference import radon_moments, regression_moments
-from benchmarks.rows import TRUTH
+from benchmarks.rows import EFFECTS, TRUTH
 from radon_numpyro import load_radon
 
 
@@ -282,7 +282,71 @@ def datasets(runs):
     ]
 
 
+def kfold(runs):
+    """Seconds of all folds of all models; the scores are those of exact refits, in any run."""
+    again = calls(runs, "again")
+    scores = {name: [c[name] for c in again] for name in ("hierarchical", "individual", "pooled")}
+    finite = all(np.isfinite(values).all() for values in scores.values())
+    best = all(h > p for h, p in zip(scores["hierarchical"], scores["pooled"], strict=True))
+    return [
+        {
+            "peer": OURS,
+            "again": spread([c["seconds"] for c in again]),
+            "cpu_again": spread([c["cpu"] for c in again]),
+            "elpd": spread(scores["hierarchical"]),
+            "good": finite and best,
+        }
+    ]
+
+
+def many(runs):
+    """Right is what the verdict relies on, with the truth within the posterior."""
+    table = []
+    for key, of_key in by_contestant(runs).items():
+        found = calls(of_key, "first") + calls(of_key, "again")
+        after = calls(of_key, "first, coefficients") + calls(of_key, "again, coefficients")
+        off = max(_truth_off_moments(call) for call in found)
+        fine = all(c["reliable"] for c in found) and all(c["finite"] for c in after)
+        table.append(
+            {
+                "peer": OURS,
+                "variant": key[1],
+                "scales": spread([c["seconds"] for c in found]),
+                "cpu_scales": spread([c["cpu"] for c in found]),
+                "coefficients": spread([c["seconds"] for c in after]),
+                "cpu_coefficients": spread([c["cpu"] for c in after]),
+                "nodes_ess": spread([c["ess"] for c in found]),
+                "truth_off": off,
+                "good": fine and off < quality.ALLOWED,
+            }
+        )
+    return table
+
+
+def _truth_off_moments(call):
+    """Largest distance of the truth from a posterior mean, in posterior sds; of all but R."""
+    truth = {**{name: [value] for name, value in TRUTH.items()}, "gamma": list(EFFECTS.values())}
+    return max(
+        abs(mean - true) / sd
+        for name, means in call["means"].items()
+        if name in truth
+        for mean, sd, true in zip(means, call["sds"][name], truth[name], strict=True)
+    )
+
+
 TABLES = {
     t.__name__: t
-    for t in (nuts, integrate, advi, tutorial, individual, rows, groups, predictors, datasets)
+    for t in (
+        nuts,
+        integrate,
+        advi,
+        tutorial,
+        individual,
+        rows,
+        groups,
+        predictors,
+        datasets,
+        kfold,
+        many,
+    )
 }

@@ -16,6 +16,8 @@ TITLES = {
     "groups": "Ever more groups of 8 rows each",
     "predictors": "One to five predictors, 85 groups, 919 rows",
     "datasets": "Many data sets of one shape",
+    "kfold": "K-fold cross-validation of three models, radon",
+    "many": "125 066 groups, 500 000 rows, of which the statistics are there",
 }
 COLUMNS = {
     "peer": "",
@@ -27,6 +29,13 @@ COLUMNS = {
     "first": "first call (s)",
     "again": "again in the process (s)",
     "sampling": "sampling, compiled (s)",
+    "cpu_again": "CPU, again (s)",
+    "scales": "scales (s)",
+    "cpu_scales": "CPU, scales (s)",
+    "coefficients": "coefficients (s)",
+    "cpu_coefficients": "CPU, coefficients (s)",
+    "nodes_ess": "effective nodes",
+    "elpd": "log score, hierarchical",
     "loop": "loop of 85 (s)",
     "compiled_loop": "loop of 85, compiled once (s)",
     "total": "process (s)",
@@ -62,6 +71,8 @@ SHOWN = {
     "groups": "peer label cold cpu_cold first ess_bulk r_hat truth_off good peak_mib",
     "predictors": "peer label cold sampling ess_bulk ess_per_second r_hat diverging z good",
     "datasets": "peer total first again gradients_per_second",
+    "kfold": "peer again cpu_again elpd good",
+    "many": "peer scales cpu_scales coefficients cpu_coefficients nodes_ess truth_off good",
 }
 
 

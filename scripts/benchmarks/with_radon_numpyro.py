@@ -5,7 +5,7 @@ from benchmarks.worker import serve  # isort: skip  (it starts the clock)
 import numpy as np
 import pandas as pd
 
-from benchmarks.rows import Population
+from benchmarks.rows import Population, many_groups
 from radon_numpyro import GroupedData, GroupStatistics, Priors, diagnose, fit, save_fit
 
 CHUNK = 1_000_000
@@ -138,10 +138,73 @@ def tutorial(work):
 
 
 def individual(work):
-    """Fit all groups at once with the individual model."""
+    """Fit all groups at once with the individual model, by their distribution functions."""
     data = rows_of(work)
     for kind, seed in work.repeats():
-        work.time(kind, lambda seed=seed: checked(work, data, seed, "individual"), facts_of_checked)
+        work.time(
+            kind,
+            lambda seed=seed: checked(work, data, seed, "individual", method="integrate"),
+            facts_of_checked,
+        )
+
+
+def kfold(work):
+    """K-fold cross-validation of the three models, in one process."""
+    from radon_numpyro.comparison.cross_validation import kfold as cross_validated
+
+    data = rows_of(work)
+    models = {name: (name, PRIORS) for name in ("hierarchical", "individual", "pooled")}
+
+    def facts(found):
+        # Without a proper posterior of eps a house has no score under the individual model.
+        return {}, {name: float(np.nansum(held.log_score)) for name, held in found.items()}
+
+    for kind, seed in work.repeats():
+        work.time(
+            kind,
+            lambda seed=seed: cross_validated(data, models, folds=work.task["folds"], seed=seed),
+            facts,
+        )
+
+
+def many(work):
+    """From statistics of very many groups to the scales, and on to every group's coefficients."""
+    from radon_numpyro.gaussian.normal_equations import NormalEquations
+    from radon_numpyro.inference.integration.resampling import coefficient_moments
+    from radon_numpyro.inference.integration.scale_posterior import integrate_scales
+
+    slopes = work.task["variant"] == "slopes"
+    table = many_groups(work.task["groups"], work.task["rows"], slopes=slopes)
+    varying = "x + colour + size + depth + (1 + x | group)"
+    formula = "y ~ " + (varying if slopes else "colour + size + depth + (1 | group)")
+    data = GroupedData.from_formula(formula, pd.DataFrame(table))
+    statistics = GroupStatistics.from_data(data)
+    priors = Priors.weakly_informative(statistics)
+
+    def facts_of_scales(found):
+        moments = found.moments()
+        facts = {"reliable": found.reliable, "ess": found.ess}
+        for k, kind in enumerate(("means", "sds")):
+            facts[kind] = {name: np.ravel(pair[k]).tolist() for name, pair in moments.items()}
+        return {}, facts
+
+    def facts_of_coefficients(found):
+        return {}, {"finite": all(np.isfinite(pair).all() for pair in found.values())}
+
+    def timed(kind, seed):
+        def scales():
+            return integrate_scales(NormalEquations.from_statistics(statistics), priors, seed=seed)
+
+        posterior = work.time(kind, scales, facts_of_scales)
+        equations = NormalEquations.from_statistics(statistics)
+        work.time(
+            f"{kind}, coefficients",
+            lambda: coefficient_moments(equations, posterior, seed=seed),
+            facts_of_coefficients,
+        )
+
+    for kind, seed in work.repeats():
+        timed(kind, seed)
 
 
 def groups(work):
@@ -191,9 +254,10 @@ def datasets(work):
 
 
 if __name__ == "__main__":
-    actions = (nuts, integrate, advi, tutorial, individual, groups, rows, datasets)
+    actions = (nuts, integrate, advi, tutorial, individual, groups, rows, datasets, kfold, many)
+    without_jax = ("integrate", "individual", "kfold", "many")
     serve(
         {action.__name__: action for action in actions},
         ["radon-numpyro", "jax", "numpyro", "arviz"],
-        uses_jax=lambda action: action != "integrate",
+        uses_jax=lambda action: action not in without_jax,
     )

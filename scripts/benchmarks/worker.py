@@ -44,12 +44,13 @@ class Work:
     def time(self, kind, call, summarise):
         """Time a call, and then summarise its result as draws by site and facts, untimed.
 
-        Draws have shape (chains, draws, ...).
+        Draws have shape (chains, draws, ...). Returns what the call did.
         """
         compiled = None if self.compilations is None else len(self.compilations)
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         found = call()
-        record = {"kind": kind, "seconds": time.perf_counter() - started}
+        taken = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
+        record = {"kind": kind, **taken}
         if compiled is not None:
             record["compiled"] = len(self.compilations) - compiled
         draws, facts = summarise(found)
@@ -58,6 +59,7 @@ class Work:
             record["draws"] = f"draws-{len(self.calls)}.npz"
             np.savez(self.folder / record["draws"], **draws)
         self.calls.append(record)
+        return found
 
 
 def compilations():

@@ -172,6 +172,18 @@ def test_compressed_text_is_laid_out_as_any(tmp_path):
     assert is_right(loaded(put(tmp_path / "rows.csv.gz", packed)))
 
 
+@pytest.mark.parametrize("place", [12, 40, -6, None])
+def test_a_damaged_compressed_file_is_refused_in_a_sentence(place, tmp_path):
+    packed = bytearray(gzip.compress(table().encode()))
+    if place is None:
+        packed = packed[:60]
+    else:
+        packed[place : place + 5 or None] = b"\xff" * 5
+    source = put(tmp_path / "rows.csv.gz", bytes(packed))
+    with pytest.raises(ValueError, match=r"Expected .*rows\.csv\.gz' to be \.gz; got"):
+        loaded(source)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

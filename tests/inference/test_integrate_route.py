@@ -307,7 +307,8 @@ try:
 except SystemExit as end:
     assert end.code == 0, end.code
 loaded = [name for name in ("jax.numpy", "numpyro.infer", "arviz_stats.loo", "scipy.stats",
-                            "matplotlib.pyplot", "formulaic") if name in sys.modules]
+                            "matplotlib.pyplot", "formulaic", "scipy.optimize",
+                            "distributed") if name in sys.modules]
 print("loaded:", loaded)
 """
 

@@ -321,6 +321,17 @@ def test_thin_lines_are_draws_of_that_group_and_the_thick_one_their_mean(trees):
             assert thick.get_linestyle() == {"individual": "--", "hierarchical": "-"}[label]
 
 
+def test_a_model_has_its_colour_whether_or_not_others_are_there(trees):
+    """Green is the hierarchical model in every figure; other labels take the colours in order."""
+    only, (ax,) = {"hierarchical": trees["hierarchical"]}, plot_group_lines(trees, ["CASS"])
+    beside = to_hex(labelled(ax)["hierarchical: mean and draws"].get_color())
+    for labels, colour in ((only, beside), ({"one": trees["hierarchical"]}, BLUE)):
+        (ax,) = plot_group_lines(labels, ["CASS"])
+        (label,) = labels
+        assert to_hex(labelled(ax)[f"{label}: mean and draws"].get_color()) == colour
+    assert beside == GREEN
+
+
 def test_points_are_the_rows_of_the_group(trees):
     axes = plot_group_lines(trees, SELECTION, unit="houses")
     again = plot_group_lines(trees, SELECTION, unit="houses")

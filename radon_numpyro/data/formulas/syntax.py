@@ -161,24 +161,24 @@ def _within(node: Node, strength: float) -> str:
 
 
 def parse(text: str) -> tuple[Node, Node]:
-    """Read a formula.
+    """Parse a formula.
 
     Parameters
     ----------
     text
-        Such as ``"log(y) ~ x * c + (1 + x || g)"``.
+        A formula such as ``"log(y) ~ x * c + (1 + x || g)"``.
 
     Returns
     -------
     left, right
-        Trees of what stands before and after the ``~``.
+        Trees of the expressions before and after the ``~``.
 
     Raises
     ------
     TypeError
-        `text` is no str.
+        If `text` is not a str.
     ValueError
-        It is no formula, too long, or nested too deeply.
+        If `text` is not a formula, is too long, or is nested too deeply.
     """
     if not isinstance(text, str):
         raise TypeError(

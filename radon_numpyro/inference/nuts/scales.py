@@ -17,10 +17,9 @@ from jax.custom_derivatives import SymbolicZero
 from radon_numpyro.data.design import Design
 from radon_numpyro.gaussian.conditional import (
     PriorRows,
-    deviations,
+    draw_deviations,
     draw_population,
     group_terms,
-    misfit,
     population_posterior,
 )
 from radon_numpyro.gaussian.marginal import gradient, marginal
@@ -190,7 +189,7 @@ def draw_coefficients(
     drawn = population_sites(equations, relative)
     if groups:
         noise = _noise(group_key, equations.target.shape)
-        off = deviations(terms, misfit(terms, relative), noise)
+        off = draw_deviations(equations, scale, eps, relative, noise, root)
         drawn |= group_sites(equations, drawn, off)
     return drawn
 

@@ -15,6 +15,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,12 @@ FORMER = {"num_devices": 1}
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages on which the numbers of a fit depend."""
-    return {name: version(name) for name in PACKAGES}
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((name, version(name)) for name in PACKAGES)
 
 
 def describe(
