@@ -169,7 +169,7 @@ def quadrature(data, *, about_mean=False):
     Gauss-Legendre nodes, whose edges come from coarser grids.
     """
     units, eps = data.units
-    scales = zip(data.upper, units, strict=True)
+    scales = zip(data.upper[:-1], units, strict=True)
     edges = [(0.0, min(float(np.arcsinh(bound / unit)), FAR)) for bound, unit in scales]
     if data.eta is not None:
         edges.append((-FAR_CORRELATION, FAR_CORRELATION))
