@@ -1,4 +1,4 @@
-"""Simulated rows of any number, without holding them: groups as unequal as the radon counties."""
+"""Simulate any number of rows in chunks, in groups as unequal as the radon counties."""
 
 import numpy as np
 
@@ -36,10 +36,10 @@ def many_groups(num_groups, num_rows, *, slopes, seed=0):
 
 
 class Population:
-    """Groups with coefficients of their own, from which rows are drawn chunk by chunk.
+    """Groups with their own coefficients, from which rows are drawn in chunks.
 
     The first predictor is 0 or 1, like a floor; the others are standard normal. The largest group
-    has about 100 times the rows of the smallest, in mixed order.
+    has about 100 times as many rows as the smallest. The order of the sizes is random.
     """
 
     def __init__(self, num_groups, num_predictors=1, seed=0):
@@ -52,7 +52,7 @@ class Population:
         self.seed = seed
 
     def draw(self, num_rows, chunk=0):
-        """Rows ``y, x, group``, other ones for every chunk; in the first, every group has two."""
+        """Draw rows ``y, x, group`` of a chunk; in the first chunk every group has two rows."""
         rng = np.random.default_rng([self.seed, num_rows, chunk])
         num_groups, num_predictors = self.beta.shape
         first = np.repeat(np.arange(num_groups), 2) if chunk == 0 else np.empty(0, dtype=int)

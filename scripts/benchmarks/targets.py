@@ -1,4 +1,4 @@
-"""The targets that this package sets itself, each from what the cases measured."""
+"""The speed targets of this package, with the measured values from the cases."""
 
 from benchmarks.process import LME4, OURS, PYMC
 
@@ -6,9 +6,10 @@ MEMORY_MIB = 4e9 / 2**20
 
 
 def targets(cases):
-    """A row for each target: name, measured, target, met, how; measured is None if it was not run.
+    """Return a row for each target: name, measured, target, met, how.
 
-    A target is met only if what is compared draws from the right posterior.
+    ``measured`` is None if the case was not run. A target is met only if the draws are from the
+    right posterior.
     """
     return [_row(name, cases, *entry) for name, entry in TARGETS.items()]
 
@@ -39,7 +40,7 @@ def _find(table, peer, **wanted):
 
 
 def _ratio(name, theirs=None, variant=None):
-    """Median of ours over median of PyMC's."""
+    """Return a function for the ratio of our median to that of PyMC."""
 
     def measure(table):
         ours, other = _find(table, OURS), _find(table, PYMC, variant=variant)
@@ -100,8 +101,8 @@ def _cpu_of_kfold(table):
 
 NONCENTERED = "noncentered"
 
-# Case, target or None where it is only recorded, whether it is a lower bound, how it is measured,
-# and that in words.
+# For each target: the case; the target, or None if the value is only recorded; whether the target
+# is a lower bound; the function that computes the value; and its description.
 TARGETS = {
     "nuts_process_cold": (
         "nuts",

@@ -1,4 +1,4 @@
-"""This package, by what it exports and nothing else."""
+"""This package, by its public functions only."""
 
 from benchmarks.worker import serve  # isort: skip  (it starts the clock)
 
@@ -13,7 +13,7 @@ PRIORS = Priors.tutorial()
 
 
 def grouped(y, x, group, num_groups):
-    """The codes of the groups stay those of the rows, as the peers have them."""
+    """Return the data with the group codes of the rows, as the peers have them."""
     return GroupedData.from_arrays(y, x, pd.Categorical.from_codes(group, np.arange(num_groups)))
 
 
@@ -28,18 +28,18 @@ def settings(work, seed):
 
 
 def fitted(work, data, seed, model="hierarchical", steps=0, **options):
-    """Without steps of ADVI, NUTS starts from the closed form."""
+    """Fit; without ADVI steps, NUTS starts from the closed-form guide."""
     return fit(data, model=model, num_advi_steps=steps, **settings(work, seed), **options)
 
 
 def checked(*arguments, **options):
-    """PyMC checks what it has drawn before it returns, and so does this."""
+    """Fit and diagnose, because PyMC also checks its draws before it returns."""
     tree = fitted(*arguments, **options)
     return tree, diagnose(tree)
 
 
 def facts_of(tree):
-    """Gradients of the log density are those of NUTS, warm-up and sampling."""
+    """Return the draws, and the number of gradients of NUTS in warm-up and sampling."""
     draws = {name: values.values for name, values in tree["posterior"].data_vars.items()}
     if "coefficients" in tree.children:
         for moment in ("means", "sds"):
@@ -68,7 +68,7 @@ def facts_of_guide(found):
 
 
 def nuts(work):
-    """`sampling` is what nutpie does with its compiled model: from a guide to draws."""
+    """Run NUTS; `sampling` is from a guide to draws, as nutpie samples a compiled model."""
     data = rows_of(work)
     for kind, seed in work.repeats():
         work.time(kind, lambda seed=seed: checked(work, data, seed), facts_of_checked)
@@ -87,7 +87,7 @@ def nuts(work):
 
 
 def integrate(work):
-    """From a file to a checked posterior on disk; again, from statistics to draws."""
+    """Integrate from a file to a checked posterior on disk; repeats go from statistics to draws."""
 
     def read():
         rows = pd.read_csv(work.folder / "rows.csv")
@@ -138,7 +138,7 @@ def tutorial(work):
 
 
 def individual(work):
-    """All groups at once, as the individual model has them, by their distribution functions."""
+    """Fit all groups at once with the individual model, by their distribution functions."""
     data = rows_of(work)
     for kind, seed in work.repeats():
         work.time(
@@ -208,14 +208,14 @@ def many(work):
 
 
 def groups(work):
-    """From rows to the mean and sd of every coefficient."""
+    """Fit from rows to the mean and sd of every coefficient."""
     data = rows_of(work)
     for kind, seed in work.repeats():
         work.time(kind, lambda seed=seed: fitted(work, data, seed), facts_of)
 
 
 def reduced(population, size):
-    """Statistics of any number of rows, of which a million at most are there at once."""
+    """Return statistics of any number of rows, with at most a million of them in memory."""
     num_groups, statistics = len(population.alpha), None
     for chunk in range(max(1, size // CHUNK)):
         drawn = grouped(*population.draw(min(size, CHUNK), chunk), num_groups)
@@ -224,7 +224,7 @@ def reduced(population, size):
 
 
 def rows(work):
-    """Fits of statistics of ever more rows, taken in turn; reducing the rows is not timed."""
+    """Fit statistics of increasing numbers of rows in turn; the reduction is not timed."""
     population = Population(work.task["groups"])
     statistics = {size: reduced(population, size) for size in work.task["rows"]}
     for kind, seed in work.repeats():
@@ -237,7 +237,7 @@ def rows(work):
 
 
 def datasets(work):
-    """Data sets of one shape, one after another: what the first compiled serves them all."""
+    """Fit data sets of one shape in sequence, all with the programs that the first compiled."""
     num_groups = work.task["groups"]
     drawn = (
         Population(num_groups, seed=n).draw(work.task["rows"]) for n in range(work.task["sets"])
