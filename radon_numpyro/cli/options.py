@@ -30,7 +30,8 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="CSV, TSV, Parquet, .xlsx, .dta, .sav, .sas7bdat or .xpt; - reads CSV from stdin.",
+        help="A CSV, TSV, Parquet, .xlsx, .dta, .sav, .sas7bdat or .xpt file; - reads CSV from "
+        "standard input.",
     ),
 ]
 Fit = Annotated[str, typer.Argument(metavar="FIT", help="The file fit.nc that fit writes.")]
@@ -150,8 +151,8 @@ TargetESS = Annotated[
 Nodes = Annotated[
     int | None,
     _computation(
-        help="Number of nodes of --method integrate. Default: enough for --target-ess, or for an "
-        "effective number of 1000."
+        help="Number of nodes of --method integrate. Default: as many as --target-ess needs; "
+        "without it, an effective number of half the draws, or 1000."
     ),
 ]
 MaxSeconds = Annotated[

@@ -133,7 +133,7 @@ class Model:
         return sites
 
     def top_level(self, design: Design) -> list[str]:
-        """Return the sites whose prior depends on no other: locations, scales, then correlations.
+        """Return the sites whose prior depends on no other: locations, then scales, correlations.
 
         Parameters
         ----------

@@ -145,7 +145,7 @@ class Priors:
 
         - intercept locations: Normal(mean of y, :math:`2.5 f s_y`),
         - slope locations, and coefficients that do not vary: Normal(0, :math:`2.5 s_y / s_k`),
-        - ``sigma_alpha``: HalfNormal(:math:`f s_y`), with f over the slopes that vary only,
+        - ``sigma_alpha``: HalfNormal(:math:`f s_y`), with f over only the slopes that vary,
           ``sigma_beta``: HalfNormal(:math:`s_y / s_k`), ``eps``: HalfNormal(:math:`s_y`),
         - ``correlation``: LKJ(2).
 

@@ -120,7 +120,7 @@ def individual(data: Data, priors: Priors | None = None) -> None:
 
 
 def pooled(data: Data, priors: Priors | None = None) -> None:
-    r"""One regression for all rows, whatever their group (complete pooling).
+    r"""One regression for all rows, regardless of their groups (complete pooling).
 
     .. math:: y_i \sim N(\alpha + x_i\beta + v_i\gamma, \epsilon)
 

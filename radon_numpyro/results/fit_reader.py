@@ -177,7 +177,7 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
 
 
 def read_weighted_scales(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Scales that averages over the posterior are taken over, and their weights.
+    """Return the scales over which posterior averages are computed, and their weights.
 
     Parameters
     ----------
@@ -187,13 +187,13 @@ def read_weighted_scales(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], np.n
     Returns
     -------
     scales, weights
-        The nodes of an integration, of weights above 0, or else the draws, which weigh the same: as
-        in :func:`read_scales`, and shape (S,), of sum 1.
+        The nodes of an integration with weights above 0, or else the draws with equal weights. The
+        scales are as in :func:`read_scales`; the weights have shape (S,) and sum to 1.
 
     Raises
     ------
     TypeError, ValueError
-        If it is something else.
+        If ``tree`` is not a fit.
     """
     if "nodes" not in tree.children:
         scales = read_scales(tree)

@@ -33,15 +33,15 @@ _BATCH = 64
 def write_groups(tree: xr.DataTree, path: Path) -> None:
     """Write a tree as a netCDF-4 file.
 
-    The file is that of ``tree.to_netcdf``, which where Dask is installed imports its scheduler,
-    for a second, to ask whether it runs.
+    The file is the same as by ``tree.to_netcdf``. That method is not used, because it takes a
+    second to import Dask's scheduler if Dask is installed.
 
     Parameters
     ----------
     tree
-        Numbers in memory, by group.
+        A tree with its arrays in memory.
     path
-        The file; one that is there is replaced.
+        The file; an existing file is replaced.
     """
     with h5netcdf.File(path, "w") as file:
         for node in tree.subtree:

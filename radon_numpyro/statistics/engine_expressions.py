@@ -387,13 +387,7 @@ def _among(levels: tuple[str, ...], known: tuple[str, ...], what: str) -> tuple[
 
 
 def needs_memory(node: Node) -> ValueError:
-    """Return the error for a term that engines do not compute.
-
-    Parameters
-    ----------
-    node
-        The syntax tree of the term.
-    """
+    """Return the error for a term that engines do not compute."""
     return ValueError(
         f"Expected terms that an engine computes; got {spelled(node)!r}: poly, splines, days() and "
         "picked columns need the rows in memory, so collect the columns in use first"

@@ -134,10 +134,10 @@ class GroupStatistics:
         .. math:: \bar u = m_u + \tfrac1n \sum d_i, \qquad
                   S_{uv} = \sum d_i e_i - \tfrac1n \sum d_i \sum e_i
 
-        for columns u, v with deviations d, e. This is exact for any m. In float64 the relative
-        error is 1e-9 of the scatter even where the mean, or the distance between groups, is 1e6
-        times the scatter. The engine returns one small table and never the rows. The partitioning
-        of the rows changes only the rounding.
+        for columns u, v with deviations d, e. This is exact for any m. In float64 the error is at
+        most 1e-9 of the scatter, even if the mean and the distances between groups are 1e6 times
+        the scatter. The engine returns one small table and never the rows. The partitioning of the
+        rows changes only the rounding.
 
         Parameters
         ----------
@@ -276,7 +276,7 @@ class GroupStatistics:
         return int(np.sum(self.count))
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 hash of names, labels and numbers; see also `GroupedData`."""
+        """Return the SHA-256 hash of names, labels and numbers, as `GroupedData.fingerprint`."""
         arrays = (np.asarray(values, dtype="<f8") for values in self.arrays.values())
         return fingerprint(self.labels, np.shape(self.mean_x), self.centers, arrays)
 

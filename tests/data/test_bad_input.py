@@ -278,7 +278,7 @@ FORMULAS = {
     ),
     "a formula and a column to centre": (
         "score ~ ses + (1 | school)",
-        r"got '.*' and --center: .* center\(x\) centres one",
+        r"got '.*' and --center: .* center\(x\) in it centres a",
         ["--center", "ses"],
     ),
 }

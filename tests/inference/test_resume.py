@@ -348,7 +348,7 @@ def files(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": 2}, "of seed 0; got seed 2. Give what"),
+        ({"seed": 2}, "of seed 0; got seed 2. Give the arg"),
         (
             {"num_warmup": 60, "chains": 3},
             "of chains 2, num_warmup 40; got chains 3, num_warmup 60",
@@ -409,7 +409,7 @@ def test_a_setting_that_there_is_no_more_and_every_fit_has_goes_on(kept, end_aft
 
 def test_a_setting_that_no_fit_has_any_more_is_refused(kept):
     of_an_earlier_version(kept, num_devices=2)
-    message = f"the fit in {kept}, of num_devices 2; got no num_devices. Give what"
+    message = f"the fit in {kept}, of num_devices 2; got no num_devices. Give the"
     for go_on in (
         lambda: resume(kept, progress_bar=False),
         lambda: fit(towns(), checkpoint=kept, **SETTINGS),

@@ -174,7 +174,7 @@ def test_data_that_say_nothing_conflict_with_nothing():
 def test_fit_warns_and_goes_on():
     data = in_unit(towns(1), 1e4)
     options = {"draws": 4, "num_advi_steps": 0, "progress_bar": False}
-    with pytest.warns(UserWarning, match=r"prior of eps, Uniform\(0, 100.\), cuts off") as caught:
+    with pytest.warns(UserWarning, match=r"prior of eps, Uniform\(0, 100.\), excludes") as caught:
         tree = fit(data, model="pooled", priors=TUTORIAL, **options)
     assert caught[0].filename == __file__
     assert float(tree["posterior"]["eps"].max()) <= 100.0

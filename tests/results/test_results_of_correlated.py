@@ -148,7 +148,7 @@ def test_a_correlation_of_which_the_data_say_nothing_is_found():
     for first, second in ((0, 1), (1, 0)):
         tree["posterior"]["correlation"][..., first, second] = prior
     (found,) = prior_only(tree, checks)
-    assert "nothing of correlation[Intercept, a]" in found.what
+    assert "no information about correlation[Intercept, a]" in found.what
     assert "||" in found.advice
 
 

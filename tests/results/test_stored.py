@@ -242,7 +242,7 @@ REFUSALS = {
     ),
     "other counts": (
         variable("constant_data", "count", entry(7.0)),
-        "group_index of .* as many rows as count does; got 0 rows of no group, or other",
+        "group_index of .* as many rows as count does; got 0 rows without a group, or",
     ),
     "a negative count": (
         variable("constant_data", "count", entry(-5.0)),

@@ -1,4 +1,4 @@
-"""From a formula and a frame in memory to the fields of the data, the weights of rows included."""
+"""Make the fields of data, including weights of rows, from a formula and a frame in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rows_by_formula(
     weights: str | None,
     se: str | None,
 ) -> dict[str, Any]:
-    """What a formula makes of a frame in memory, by the fields of ``GroupedData``.
+    """Evaluate a formula on a frame in memory, and return the fields of ``GroupedData``.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def rows_by_formula(
     Raises
     ------
     TypeError, ValueError
-        As there.
+        As ``GroupedData.from_formula``.
     """
     known = in_memory(frame, "from_formula")
     stored = formula if isinstance(formula, ModelFormula) else None

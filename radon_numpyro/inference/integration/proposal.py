@@ -148,7 +148,7 @@ class Proposal:
                     share[some] / share[some].sum(), mean, covariance + ridge, positive, wide
                 ),
             )
-            if current._moved_from(before, np.sqrt(np.diagonal(overall))) < SETTLED:
+            if num == 1 and current._moved_from(before, np.sqrt(np.diagonal(overall))) < SETTLED:
                 break
         return current
 
