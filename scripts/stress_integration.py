@@ -13,7 +13,7 @@ these are not enough.
 start from the whole range of the scales. The chains share only the density with the integration,
 and the tests compare each term of this density with dense Normal distributions.
 
---cases shows posteriors that are hard by name, each beside an exact reference
+--cases compares posteriors that are known to be difficult with exact references
 (``validation/hard_cases.py``).
 """
 

@@ -2,18 +2,19 @@
 
 import numpy as np
 
-# How far the log density of a chain may be below the highest while the chains settle.
+# While the chains settle, chains whose log density is lower than the highest by more than this
+# start again.
 NEAR = 50.0
 
 
 def walked(log_density, points, steps, rng):
-    """Late positions of independent random-walk Metropolis chains, (times, chains, D)."""
+    """Return late positions of independent random-walk Metropolis chains, (times, chains, D)."""
     value, kept = log_density(points), []
     num, dims = points.shape
     for step in range(steps):
         if step % 50 == 0 and step <= steps // 3:
-            # Those that are nowhere near start again from others; steps are as long as the chains
-            # are apart.
+            # Chains far below the highest density start again from other chains. The length of the
+            # steps is the spread of the chains.
             near = np.flatnonzero(value > value.max() - NEAR)
             start = np.where(value > value.max() - NEAR, np.arange(num), rng.choice(near, num))
             points, value = points[start], value[start]

@@ -414,7 +414,10 @@ def test_data_audit_and_rows_left_out():
     page = Page(html_report(tree))
     text = page.text("data")
     assert "18 rows in 4 groups (town)" in text
-    assert "The audit found nothing else." in text
+    # Five towns are few, which is a caution.
+    assert "What the audit found stands with the verdict." in text
+    assert "Read the numbers with this in mind" in page.text("verdict")
+    assert "The audit found nothing else." in Page(report_of("radon")).text("data")
     alone = Page(report_of("individual"))
     assert "What the audit found stands with the verdict." in alone.text("data")
     assert "The slope of 'x1' is its prior" in alone.text("verdict")
