@@ -401,14 +401,17 @@ def test_derivatives_are_those_of_the_density_computed(
         prior = population_prior(equations, priors, HIERARCHICAL)
         return marginal(equations, at[:-1], at[-1], prior).log_density
 
-    found, expected = jax.grad(formula)(at) * at, jax.grad(written)(at) * at
-    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12 * np.abs(expected).max())
-    of_many = jax.vmap(jax.grad(formula))(jnp.stack([1.1 * at, at]))
-    np.testing.assert_allclose(of_many[1] * at, found, rtol=1e-10)
+    def derivatives(density):
+        return jax.jit(lambda at: (jax.grad(density)(at) * at, jax.hessian(density)(at)))(at)
+
     unit = at * at[:, None]
-    hessian = jax.hessian(written)(at) * unit
+    (found, curved), (expected, hessian) = derivatives(formula), derivatives(written)
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12 * np.abs(expected).max())
+    of_many = jax.jit(jax.vmap(jax.grad(formula)))(jnp.stack([1.1 * at, at]))
+    np.testing.assert_allclose(of_many[1] * at, found, rtol=1e-10)
+    hessian = hessian * unit
     np.testing.assert_allclose(
-        jax.hessian(formula)(at) * unit, hessian, rtol=1e-6, atol=1e-10 * np.abs(hessian).max()
+        curved * unit, hessian, rtol=1e-6, atol=1e-10 * np.abs(hessian).max()
     )
 
 
