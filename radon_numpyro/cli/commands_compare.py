@@ -11,6 +11,7 @@ from radon_numpyro.cli.file_options import (
     Decimal,
     Delimiter,
     Encoding,
+    Sheet,
     SkipRows,
     Thousands,
     text_options,
@@ -77,6 +78,7 @@ def compare_command(
     thousands: Thousands = None,
     encoding: Encoding = None,
     skip_rows: SkipRows = None,
+    sheet: Sheet = None,
     weights: Weights = None,
     se: SE = None,
     quiet: Quiet = False,
@@ -97,7 +99,7 @@ def compare_command(
         if out is not None:
             check_writable(out)
         used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
-        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows, sheet)
         given = given_priors(prior)
         data = load_rows(terminal, file, used, text=text, reduce=False)
         chosen = priors_of(priors, given, data)

@@ -12,6 +12,7 @@ from radon_numpyro.cli.file_options import (
     Decimal,
     Delimiter,
     Encoding,
+    Sheet,
     SkipRows,
     Thousands,
     text_options,
@@ -84,6 +85,7 @@ def audit_command(
     thousands: Thousands = None,
     encoding: Encoding = None,
     skip_rows: SkipRows = None,
+    sheet: Sheet = None,
     weights: Weights = None,
     se: SE = None,
     quiet: Quiet = False,
@@ -101,7 +103,7 @@ def audit_command(
     terminal = Terminal(quiet, as_json)
     with refusals():
         used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
-        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows, sheet)
         data = load_rows(terminal, file, used, text=text, reduce=False, single_rows=True)
     found = data.audit()
     terminal.show(found.text(command=True))
@@ -166,6 +168,7 @@ def fit_command(
     thousands: Thousands = None,
     encoding: Encoding = None,
     skip_rows: SkipRows = None,
+    sheet: Sheet = None,
     weights: Weights = None,
     se: SE = None,
     reduce: Reduce = None,
@@ -189,7 +192,7 @@ def fit_command(
     with refusals():
         check_writable(out / "fit.nc")
         used = columns(formula, y, x, fixed, group, center, missing, drop_missing, weights, se)
-        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows, sheet)
         given = given_priors(prior)
         data = load_rows(
             terminal, file, used, text=text, reduce=reduce, single_rows=model == "pooled"

@@ -12,6 +12,7 @@ from radon_numpyro.cli.file_options import (
     Decimal,
     Delimiter,
     Encoding,
+    Sheet,
     SkipRows,
     Thousands,
     text_options,
@@ -55,6 +56,7 @@ def predict_command(
     thousands: Thousands = None,
     encoding: Encoding = None,
     skip_rows: SkipRows = None,
+    sheet: Sheet = None,
     quiet: Quiet = False,
 ) -> None:
     """Predict the rows of a file by a fit.
@@ -94,7 +96,7 @@ def predict_command(
         if formula := tree.attrs.get("formula"):
             stored = ModelFormula.from_json(formula)
             used, transformed = FormulaColumns(stored, **weights), stored.is_transformed
-        text = text_options(delimiter, decimal, thousands, encoding, skip_rows)
+        text = text_options(delimiter, decimal, thousands, encoding, skip_rows, sheet)
         frame, notes = read_table(file, used, text)
         predictions = predict(
             tree, frame, kind=kind, new_groups=new_groups, ci_prob=ci_prob, ci_kind=ci_kind

@@ -99,6 +99,8 @@ def _show_reproduction(terminal: Terminal, result: Reproduction) -> None:
         )
     terminal.show(conclusions)
     terminal.show(table("Population parameters, NUTS beside ADVI", result.parameters))
+    methods = "The hierarchical model by NUTS; two_routes: from integration, in standard errors"
+    terminal.show(table(methods, result.methods))
     terminal.show(table("Root mean square deviation by definition", result.rmsd))
     names = ["elpd_loo", "elpd_diff", "elpd_diff_se", "rmsd_kfold", "rmsd_kfold_se", "rows_loo"]
     scores = result.comparison.table[[*names, "rows_from_prior"]]

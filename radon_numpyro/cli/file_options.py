@@ -1,4 +1,4 @@
-"""Options that say how a table of text is written, where the file leaves it open."""
+"""Options that say how a table of text or a sheet is written, where the file leaves it open."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from radon_numpyro.data.files.text_layout import TextOptions
 
-_PANEL = "Text files"
+_PANEL = "Text files and spreadsheets"
 Delimiter = Annotated[
     str | None,
     typer.Option(
@@ -38,7 +38,8 @@ Thousands = Annotated[
 Encoding = Annotated[
     str | None,
     typer.Option(
-        help="Encoding, such as cp1252. Default: UTF-8, or UTF-16 by its first bytes.",
+        help="Encoding, such as cp1252. Default: UTF-8, or UTF-16 by its first bytes, or what is "
+        "found in the file.",
         show_default=False,
         rich_help_panel=_PANEL,
     ),
@@ -52,6 +53,14 @@ SkipRows = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+Sheet = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the sheet of a spreadsheet. Default: the only one with something in it.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
 
 
 def text_options(
@@ -60,12 +69,13 @@ def text_options(
     thousands: str | None,
     encoding: str | None,
     skip_rows: int | None,
+    sheet: str | None,
 ) -> TextOptions:
-    r"""How a table of text is written, as options have it.
+    r"""How a table of text or a sheet is written, as options have it.
 
     Parameters
     ----------
-    delimiter, decimal, thousands, encoding, skip_rows
+    delimiter, decimal, thousands, encoding, skip_rows, sheet
         The options; a delimiter may be given as ``\t``, as shells write a tab.
 
     Raises
@@ -76,5 +86,5 @@ def text_options(
     from radon_numpyro.data.files.text_layout import TextOptions
 
     return TextOptions(
-        "\t" if delimiter == r"\t" else delimiter, decimal, thousands, encoding, skip_rows
+        "\t" if delimiter == r"\t" else delimiter, decimal, thousands, encoding, skip_rows, sheet
     )

@@ -1,5 +1,6 @@
 """Checks of a user's table, and the words to refuse it in: "Expected X; got Y"."""
 
+import datetime
 from collections.abc import Hashable, Iterable, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
@@ -74,6 +75,8 @@ def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
     if holds_numbers(column):
         column = column.where(column.notna(), np.nan).astype("float64")
     dtype, where = column.dtype, f"column {column.name!r} ({argument})"
+    if dates := dates_in(column):
+        raise TypeError(f"Expected {where} to be numeric; got {dates}")
     if is_object_dtype(dtype) or isinstance(dtype, pd.StringDtype):
         text = pd.to_numeric(column.astype("str"), errors="coerce").isna().to_numpy()
         what = "with numbers as text; pandas.to_numeric converts"
@@ -99,6 +102,34 @@ def holds_numbers(column: pd.Series) -> bool:
     types = {type(value) for value in column.dropna().tolist()}
     number = (int, float, np.integer, np.floating, Decimal)
     return bool(types) and all(issubclass(t, number) and t is not bool for t in types)
+
+
+def dates_in(column: pd.Series) -> str:
+    """What dates, times or durations a column holds and what to do with them; empty if none."""
+    dtype = column.dtype
+    if is_object_dtype(dtype):
+        types = {type(value) for value in column.dropna().tolist()}
+        kinds = (datetime.date, datetime.time, datetime.timedelta)
+        of = [kind for kind in kinds if types and all(issubclass(t, kind) for t in types)]
+        what = "dates" if datetime.date in of else "times" if of else ""
+    elif dtype.kind in "mM" or isinstance(dtype, pd.PeriodDtype):
+        what = "times" if dtype.kind == "m" else "dates"
+    else:
+        return ""
+    got = what if is_object_dtype(dtype) else f"dtype {dtype}"
+    return {
+        "": "",
+        "dates": f"{got}: {count_days(column.name)}",
+        "times": f"{got}: make a number of it, such as hours",
+    }[what]
+
+
+def count_days(name: Hashable) -> str:
+    """What to do with a column of dates."""
+    return (
+        f"days({name}) in a formula counts days for a number, and text, such as the month, makes "
+        "categories"
+    )
 
 
 def group_codes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_string_dtype
 
 from radon_numpyro.data.checks import (
+    dates_in,
     first_few,
     holds_numbers,
     numeric_column,
@@ -21,8 +21,9 @@ from radon_numpyro.data.checks import (
     rows_named,
 )
 from radon_numpyro.data.formulas.categories import Categories, level_text
+from radon_numpyro.data.formulas.dates import Dates, read_dates
 
-NUMBER, BOOLEAN, CATEGORY = "number", "boolean", "category"
+NUMBER, BOOLEAN, CATEGORY, DATE = "number", "boolean", "category", "date"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Kind:
     name
         Its name.
     kind
-        ``"number"``, ``"boolean"`` or ``"category"``.
+        ``"number"``, ``"boolean"``, ``"category"`` or ``"date"``.
     levels
         Levels of a category in the rows of the fit, in order.
     """
@@ -53,17 +54,20 @@ class FrameColumn:
     kind
         What it holds.
     values
-        Numbers or truth values, shape (N,), or categories.
+        Numbers or truth values, shape (N,), categories or dates.
     unused
         Declared categories that no row has.
     ordered
         Whether the categories are declared to have an order.
+    of_text
+        Whether they are text, and not declared as categories.
     """
 
     kind: Kind
-    values: NDArray[Any] | Categories
+    values: NDArray[Any] | Categories | Dates
     unused: tuple[str, ...] = ()
     ordered: bool = False
+    of_text: bool = False
 
 
 def read_column(column: pd.Series, argument: str, known: Kind | None = None) -> FrameColumn:
@@ -76,7 +80,7 @@ def read_column(column: pd.Series, argument: str, known: Kind | None = None) -> 
     argument
         ``"x"`` or ``"y"``, to be named in messages.
     known
-        Its kind in the rows of the fit; None to find it out.
+        Its kind in the rows of the fit, or the one that a formula asks for; None to find it out.
 
     Returns
     -------
@@ -102,6 +106,8 @@ def read_column(column: pd.Series, argument: str, known: Kind | None = None) -> 
         raise ValueError(
             f"Expected {where} without gaps; got {rows_named(missing, column)} missing"
         )
+    if kind == DATE:
+        return FrameColumn(Kind(name, DATE), read_dates(column, where))
     if kind == BOOLEAN:
         if known and _kind(column, where) != BOOLEAN:
             raise TypeError(f"Expected {where} to hold True or False; got dtype {column.dtype}")
@@ -111,8 +117,10 @@ def read_column(column: pd.Series, argument: str, known: Kind | None = None) -> 
     categories, unused = _categories(column, where)
     if known:
         categories = categories.among(known.levels, name)
-    ordered = isinstance(column.dtype, pd.CategoricalDtype) and bool(column.dtype.ordered)
-    return FrameColumn(Kind(name, CATEGORY, categories.levels), categories, unused, ordered)
+    declared = isinstance(column.dtype, pd.CategoricalDtype)
+    ordered = declared and bool(column.dtype.ordered)
+    kind_of_levels = Kind(name, CATEGORY, categories.levels)
+    return FrameColumn(kind_of_levels, categories, unused, ordered, not declared)
 
 
 def _kind(column: pd.Series, where: str) -> str:
@@ -125,6 +133,8 @@ def _kind(column: pd.Series, where: str) -> str:
         return NUMBER
     if holds_numbers(column):
         return NUMBER
+    if dates := dates_in(column):
+        raise TypeError(f"Expected {where} to be numbers or categories; got {dates}")
     if is_object_dtype(dtype) or is_string_dtype(dtype):
         present = column.dropna()
         types = {type(value) for value in present.tolist()}
@@ -132,24 +142,12 @@ def _kind(column: pd.Series, where: str) -> str:
             return CATEGORY
         if types <= {bool, np.bool_}:
             return BOOLEAN
-        if all(issubclass(t, datetime.date | datetime.time | datetime.timedelta) for t in types):
-            raise TypeError(f"Expected {where} to be numbers or categories; got dates: {_DATES}")
         names = ", ".join(sorted(t.__name__ for t in types))
         raise TypeError(
             f"Expected {where} to be all numbers, all text or all True and False; got {names}: "
             "astype(float) makes numbers of it, astype(str) makes categories"
         )
-    if dtype.kind in "mM" or isinstance(dtype, pd.PeriodDtype | pd.DatetimeTZDtype):
-        raise TypeError(
-            f"Expected {where} to be numbers or categories; got dtype {dtype}: {_DATES}"
-        )
     raise TypeError(f"Expected {where} to be numbers or categories; got dtype {dtype}")
-
-
-_DATES = (
-    "count days or years from some date for a number, or take text, such as the month, for "
-    "categories"
-)
 
 
 def _categories(column: pd.Series, where: str) -> tuple[Categories, tuple[str, ...]]:
@@ -172,7 +170,7 @@ def _categories(column: pd.Series, where: str) -> tuple[Categories, tuple[str, .
 
 
 def level_notes(columns: Sequence[FrameColumn], plain: Collection[str]) -> tuple[str, ...]:
-    """Say which declared categories have no rows, and of which the order has no part.
+    """Say which categories have no rows, of which the order has no part, and which are numbers.
 
     Parameters
     ----------
@@ -194,4 +192,18 @@ def level_notes(columns: Sequence[FrameColumn], plain: Collection[str]) -> tuple
         for c in columns
         if c.ordered and c.kind.name in plain and len(c.kind.levels) > 2
     ]
-    return (*unused, *ordered)
+    numbers = [
+        f"{c.kind.name}: text is read as categories, though all of it is numbers, such as "
+        f"{c.kind.levels[0]!r}: if these are measurements, make the column one of numbers, in "
+        "pandas by pandas.to_numeric"
+        for c in columns
+        if c.of_text and c.kind.name in plain and all(map(_is_number, c.kind.levels))
+    ]
+    return (*unused, *ordered, *numbers)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return np.isfinite(float(text)).item()
+    except ValueError:
+        return False

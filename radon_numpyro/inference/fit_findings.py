@@ -40,6 +40,16 @@ from radon_numpyro.model.prior_conflict import prior_conflicts
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
+# Groups from which a standard deviation between them can be estimated.
+FEW = 5
+# In posterior standard deviations, the larger ones of the two models.
+MOVED = 0.5
+# Of very many groups some are asked, with the standard deviations that they give: the fewer the
+# more coefficients there are, so that it takes about a second.
+GROUPS_TIMES_SQUARES, MIN_GROUPS, MAX_SIZE = 4000, 100, 9
+
+Distances = dict[str, float]
+
 
 def premises(
     data: GroupedData | GroupStatistics, statistics: GroupStatistics, priors: Priors, model: str
@@ -66,18 +76,35 @@ def premises(
     if Model.named(model).population:
         zero = zero_dependence(data, statistics, priors, priors_by_default=by_default)
         found += [] if zero is None else [zero]
+        found += few_groups(statistics)
     if not by_default:
         found += prior_conflicts(priors, statistics, model)
     return tuple(sorted(found, key=lambda finding: finding.caution))
 
 
-# In posterior standard deviations, the larger ones of the two models.
-MOVED = 0.5
-# Of very many groups some are asked, with the standard deviations that they give: the fewer the
-# more coefficients there are, so that it takes about a second.
-GROUPS_TIMES_SQUARES, MIN_GROUPS, MAX_SIZE = 4000, 100, 9
+def few_groups(statistics: GroupStatistics) -> tuple[Finding, ...]:
+    """Find that the groups are too few to estimate a standard deviation between them.
 
-Distances = dict[str, float]
+    Fewer than five say little of it: Gelman and Hill (2007), section 12.9. A single group is a
+    finding of the audit.
+
+    Parameters
+    ----------
+    statistics
+        The data.
+    """
+    present = int((statistics.count > 0).sum())
+    if not 1 < present < FEW:
+        return ()
+    return (
+        Finding(
+            f"{present} groups say little of how groups differ: the priors of the standard "
+            "deviations between groups decide much of the answer.",
+            "priors that say what you know of these standard deviations, and a second fit with "
+            "wider ones to see how far the answer depends on them",
+            caution=True,
+        ),
+    )
 
 
 def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatistics) -> Distances:

@@ -183,12 +183,14 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
             return
     else:
         total = float(statistics.overall().syy[0])
+        # An intercept of each group explains what is between the groups, and leaves no rounding.
+        levels = of.by_group and statistics.labels.design.intercept_varies
+        about_levels = float(statistics.syy.sum()) if levels else total
         equations = equations if of.by_group else equations.pooled()
         determined = np.any(equations.pooled_root != 0, axis=1).sum() if equations.fit.size else 0
         rows = residual_freedom(equations)[0].sum() if of.by_group else equations.num_rows
-        freedom, least = rows - determined, ROUNDING * total
-        scattered = equations.remainder > max(least, EXACT * equations.rss * of.by_group)
-        if freedom <= 0 or scattered:
+        least = max(ROUNDING * total, EXACT * about_levels * of.by_group)
+        if rows <= determined or equations.remainder > least:
             return
     raise ValueError(
         "Expected the outcomes of each group to leave a residual about its line where it has more "
@@ -274,7 +276,7 @@ def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray
     explained = np.divide(along**2, values, out=np.zeros_like(along), where=determined).sum(-1)
     left = rss - explained
     about_pooled_fit = equations.rest + (equations.target**2).sum(0)
-    exact = left <= EXACT * np.maximum(about_pooled_fit, TINY)
+    exact = left <= np.maximum(EXACT * rss, ROUNDING * np.maximum(about_pooled_fit, TINY))
     rank = determined.sum(-1) + equations.design.intercept_varies * (equations.count > 0)
     return equations.count - rank, np.where(exact, 0.0, left)
 

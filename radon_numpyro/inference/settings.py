@@ -36,6 +36,8 @@ METHODS = {
 # that vary: on two cores a fit of 100 groups takes a minute with 20 slopes that vary. Columns
 # that do not vary cost little.
 MAX_MARGINAL_SLOPES = 20
+# Chains whose R-hat is larger disagree.
+MAX_RHAT = 1.01
 
 
 def choose_method(model: str, method: str | None, design: Design) -> tuple[str, str]:

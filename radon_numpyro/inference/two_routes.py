@@ -11,7 +11,8 @@ with the Monte Carlo standard error of the draws and the scatter of the independ
 nodes. Standard deviations are compared as :math:`\sinh^{-1}(\sigma/c)` with c the median,
 correlations as :math:`\tanh^{-1} r`, eps as its logarithm: where there are few groups, means of
 standard deviations themselves hang on a few draws far out. Of some dozens of parameters of one
-posterior the largest z is about 2 to 3.
+posterior the largest z is about 2 to 3. Chains that do not agree with one another have no standard
+error that could be trusted: they are not compared.
 
 References
 ----------
@@ -34,7 +35,7 @@ from radon_numpyro.gaussian.marginal import marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior, scale_vector
 from radon_numpyro.inference.integration.scale_posterior import ScalePosterior, integrate_scales
-from radon_numpyro.inference.settings import MAX_MARGINAL_SLOPES
+from radon_numpyro.inference.settings import MAX_MARGINAL_SLOPES, MAX_RHAT
 from radon_numpyro.model.correlations import root_of_correlation
 from radon_numpyro.model.models import COEFFICIENT, Model, coordinates
 from radon_numpyro.model.priors import Priors
@@ -103,6 +104,10 @@ def compare_routes(
         return TwoRoutes(
             skipped=f"integration would take about {expected:.0f} s, over a tenth of the run"
         )
+    parameter, rhat = worst_rhat(equations.design, draws)
+    if not rhat <= MAX_RHAT:
+        disagree = f"the chains of {parameter} do not agree with one another, R-hat {rhat:.3f}"
+        return TwoRoutes(skipped=f"{disagree}, so that a comparison would mean nothing")
     posterior = integrate_scales(equations, priors, seed=seed)
     if not posterior.reliable:
         verdict = posterior.verdict.rstrip(".")
@@ -123,24 +128,48 @@ def differences(posterior: ScalePosterior, draws: Draws) -> dict[str, float]:
         Draws of the sites of the hierarchical model, shape (chains, draws, ...).
     """
     design = posterior.equations.design
-    sites = Model.named("hierarchical").sites(design)
     moments, errors = posterior.moments(), posterior.errors()
     found: dict[str, float] = {}
-    for name, site in sites.items():
-        if not site.is_top_level:
-            continue
+    for name, dims in _compared(design).items():
         drawn = np.asarray(draws[name], dtype=float)
         if name in posterior.scales:
             nodes = posterior.scales[name]
             drawn, nodes = _coordinates(name, drawn, nodes, posterior.weights, design)
-            mean, error = _mean_and_error(posterior, nodes)
+            mean, _, error = posterior.nodes.average(nodes.reshape(len(nodes), -1))
         else:
             mean, error = np.ravel(moments[name][0]), np.ravel(errors[name])
         drawn = drawn.reshape(*drawn.shape[:2], -1)
         both = np.hypot(error, _monte_carlo_error(drawn))
         z = np.abs(drawn.mean((0, 1)) - mean) / np.where(both > 0, both, np.inf)
-        found |= dict(zip(_names(name, site.dims, design), z.tolist(), strict=True))
+        found |= dict(zip(_names(name, dims, design), z.tolist(), strict=True))
     return found
+
+
+def worst_rhat(design: Design, draws: Draws) -> tuple[str, float]:
+    """The compared parameter whose chains disagree most, and its R-hat.
+
+    Parameters
+    ----------
+    design
+        Which columns vary.
+    draws
+        As in :func:`differences`.
+    """
+    from arviz_stats.base.array import array_stats
+
+    found: dict[str, float] = {}
+    for name, dims in _compared(design).items():
+        drawn = np.asarray(draws[name], dtype=float)
+        if name == "correlation":
+            drawn = drawn[..., *np.array(design.pairs).T]
+        drawn = drawn.reshape(*drawn.shape[:2], -1)
+        # Of chains that stand still it is not a number.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rhat = np.asarray(array_stats.rhat(drawn, chain_axis=0, draw_axis=1))
+        found |= dict(zip(_names(name, dims, design), rhat.tolist(), strict=True))
+    # Not a number is the worst.
+    worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
+    return worst, found[worst]
 
 
 def seconds_an_evaluation(equations: NormalEquations, priors: Priors, draws: Draws) -> float:
@@ -196,21 +225,18 @@ def _coordinates(
     return np.arcsinh(drawn.reshape(*drawn.shape[:2], -1) / unit), np.arcsinh(nodes / unit)
 
 
-def _mean_and_error(posterior: ScalePosterior, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean of values (S, ...), and its error by the scatter over the shifts."""
-    values = values.reshape(len(values), -1)
-    mean, count = posterior.weights @ values, posterior.num_shifts
-    parts = np.zeros((count, values.shape[1]))
-    np.add.at(parts, posterior.shift, posterior.weights[:, None] * (values - mean))
-    return mean, np.sqrt(count / (count - 1) * np.square(parts).sum(0))
-
-
 def _monte_carlo_error(drawn: np.ndarray) -> np.ndarray:
     """Standard error of the means of draws, shape (chains, draws, n)."""
     from arviz_stats.base.array import array_stats
 
     ess = array_stats.ess(drawn, chain_axis=0, draw_axis=1, method="mean")
     return np.asarray(drawn.std((0, 1)) / np.sqrt(ess))
+
+
+def _compared(design: Design) -> dict[str, tuple[str, ...]]:
+    """Sites of all groups together, with their dimensions."""
+    sites = Model.named("hierarchical").sites(design)
+    return {name: site.dims for name, site in sites.items() if site.is_top_level}
 
 
 def _names(site: str, dims: tuple[str, ...], design: Design) -> list[str]:

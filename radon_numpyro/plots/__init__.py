@@ -16,16 +16,15 @@ function                       shows
 =============================  ====================================================================
 """
 
-from radon_numpyro.plots.check_figures import plot_ppc, plot_prior_posterior, plot_prior_predictive
-from radon_numpyro.plots.comparison_figures import plot_comparison
-from radon_numpyro.plots.fit_figures import (
-    plot_advi_vs_nuts,
-    plot_elbo,
-    plot_group_lines,
-    plot_trace,
+from radon_numpyro.plots.check_figures import (
+    plot_comparison,
+    plot_ppc,
+    plot_prior_posterior,
+    plot_prior_predictive,
 )
-from radon_numpyro.plots.forest_figures import plot_forest
+from radon_numpyro.plots.group_figures import plot_forest, plot_group_lines
 from radon_numpyro.plots.pooling_figures import plot_shrinkage
+from radon_numpyro.plots.sampling_figures import plot_advi_vs_nuts, plot_elbo, plot_trace
 
 __all__ = [
     "plot_elbo",

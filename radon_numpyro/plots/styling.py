@@ -25,7 +25,6 @@ from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.model.models import (
     COEFFICIENT,
     COEFFICIENT_OTHER,
-    FIXED,
     GROUP,
     PREDICTOR,
     coordinates,
@@ -84,7 +83,7 @@ def split_sites(tree: DataTree, of: str, outcome: str | None) -> dict[str, DataA
         dim = next((d for d in of_model[name].dims if d != GROUP), None)
         for x in [None] if dim is None else columns[dim]:
             one = whole if x is None else whole.sel({dim: x})
-            words = _words(of_model[name].words, dim, x).format(y=y, x=x)
+            words = _words(of_model[name].words, x).format(y=y, x=x)
             sites[name if x is None else f"{name}[{x}]"] = one.assign_attrs(long_name=words)
     return sites
 
@@ -94,18 +93,22 @@ def _split_pairs(matrix: DataArray, design: Design) -> dict[str, DataArray]:
     pairs = {}
     for name, places in zip(design.pair_names, design.pairs, strict=True):
         first, second = (design.varying[place] for place in places)
-        both = "intercepts and slopes of" if first == INTERCEPT else f"slopes of {first} and of"
+        own = "coefficients" if set(first + second) & set("[:") else "slopes"
+        both = f"intercepts and {own} of" if first == INTERCEPT else f"{own} of {first} and of"
         one = matrix.isel(dict(zip((COEFFICIENT, COEFFICIENT_OTHER), places, strict=True)))
         words = f"correlation of {both} {second}"
         pairs[f"correlation[{name}]"] = one.assign_attrs(long_name=words)
     return pairs
 
 
-def _words(words: str, dim: str | None, x: str | None) -> str:
-    """What a site is; one more of a level or of an interaction is no unit."""
-    if dim == FIXED and x == INTERCEPT:
+def _words(words: str, x: str | None) -> str:
+    """What a site is; one more of a level, a curve or an interaction is no unit."""
+    if x == INTERCEPT:
         return "intercept, {y}"
-    return "coefficient of {x}, {y}" if dim == FIXED and x and set(x) & set("[:") else words
+    if not x or not set(x) & set("[:"):
+        return words
+    what = words.removesuffix(", {y} per unit of {x}").replace("slope", "coefficient")
+    return f"{what} of {{x}}, {{y}}"
 
 
 def slope_name(tree: DataTree, predictor: str | None) -> str | None:

@@ -11,11 +11,11 @@ import numpy as np
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.formulas.formula import ModelFormula
-from radon_numpyro.report.html import Html, element
 from radon_numpyro.report.terms import (
     Term,
     at_zero,
     coefficients,
+    difference,
     partners,
     product,
     terms,
@@ -23,13 +23,16 @@ from radon_numpyro.report.terms import (
 )
 from radon_numpyro.report.words import (
     MOST_NAMED,
+    capital,
     ends,
     groups,
+    joined,
     listing,
     middle,
     name,
     number,
     percent,
+    strong,
 )
 from radon_numpyro.results.estimates import Estimate, Numbers
 
@@ -37,7 +40,7 @@ from radon_numpyro.results.estimates import Estimate, Numbers
 MOST_TOLD = 10
 
 
-def question(numbers: Numbers) -> Html:
+def question(numbers: Numbers) -> list[Any]:
     """The question that the model answers, as one sentence."""
     labels, many = numbers.labels, groups(numbers)
     y, design = name(labels.outcome), numbers.labels.design
@@ -60,14 +63,13 @@ def question(numbers: Numbers) -> Html:
                 slopes = f"the {what}{'s' if len(design.slopes) > 1 else ''} of "
                 differ.append([slopes, listing(list(measured))])
             verb = "do" if len(differ) > 1 or len(design.slopes) > 1 else "does"
-            told = [part for k, one in enumerate(differ) for part in [" and "][: k > 0] + one]
-            end = [f", and how much {verb} ", told, " differ between ", many]
+            end = [f", and how much {verb} ", joined(differ), " differ between ", many]
     elif numbers.model.by_group:
         end = [" in each of ", many, ", every group taken on its own"]
-    return element("p", asked, end, "?", class_="question")
+    return [asked, end, "?"]
 
 
-def answer(numbers: Numbers) -> list[Html]:
+def answer(numbers: Numbers) -> list[list[Any]]:
     """The answer in sentences, every number with its interval."""
     if numbers.model.eps_by_group:
         return _answer_of_individuals(numbers)
@@ -78,16 +80,15 @@ def answer(numbers: Numbers) -> list[Html]:
     for x in told:
         together.setdefault(tuple(known[p].curve or p for p in known[x].factors), []).append(x)
     several = list(together.values())
-    sentences = [element("p", _told(numbers, known, columns)) for columns in several[:MOST_TOLD]]
+    sentences = [_told(numbers, known, columns) for columns in several[:MOST_TOLD]]
     if rest := [x for columns in several[MOST_TOLD:] for x in columns]:
         products = sum(known[x].is_interaction for x in rest)
         which = "all" if products == len(rest) else f"{products}"
         of = f", {which} of them of interactions" if products else ""
         more = f"The results have {plural(len(rest), 'more coefficient')}{of}: "
-        sentences.append(element("p", more, listing(rest), "."))
-    sentences.append(element("p", _level(numbers)))
-    sentences += [element("p", said) for said in _correlations(numbers, known)]
-    return [*sentences, element("p", _scatter(numbers)), *_of_transformed(numbers)]
+        sentences.append([more, *listing(rest), "."])
+    sentences += [_level(numbers), *_correlations(numbers, known), _scatter(numbers)]
+    return [*sentences, *_of_transformed(numbers)]
 
 
 def _scatter(numbers: Numbers) -> list[Any]:
@@ -104,12 +105,12 @@ def _scatter(numbers: Numbers) -> list[Any]:
     return [
         *rows,
         f" scatter about the line {about}with a standard deviation of ",
-        element("strong", middle(eps)),
+        strong(middle(eps)),
         f" ({ends(eps)}).",
     ]
 
 
-def _of_transformed(numbers: Numbers) -> list[Html]:
+def _of_transformed(numbers: Numbers) -> list[list[Any]]:
     """A warning that the numbers are not of what was measured, where they are not."""
     formula = numbers.statistics.formula
     if not formula or not (stored := ModelFormula.from_json(formula)).is_transformed:
@@ -118,7 +119,7 @@ def _of_transformed(numbers: Numbers) -> list[Html]:
     if logarithm := re.fullmatch(r"(?:np\.)?log\((\w+)\)", stored.measured):
         ratio = ": 0.1 more of it is a factor of 1.105 in "
         said += [ratio, name(logarithm[1])]
-    return [element("p", said, ".")]
+    return [[*said, "."]]
 
 
 def _combination(
@@ -164,15 +165,15 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
                 *known[x].shown,
                 f". From that of the average group the model expects {prob} of groups like these ",
                 "to differ by ",
-                element("strong", ends(spread)),
+                strong(ends(spread)),
                 ".",
             ]
         return [
             "Groups differ in ",
-            _of_slope(known[x], known, known[x].every_level_by_group),
+            *difference(known, x, whole=known[x].every_level_by_group),
             ", which is 0 on average, as the model assumes: it expects ",
             f"{prob} of groups like these between ",
-            element("strong", ends(spread, "and")),
+            strong(ends(spread, "and")),
             ".",
         ]
     alike = "In every group alike, " if numbers.model.population else "Over all rows, "
@@ -189,7 +190,7 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
             verb = "goes with a level of "
     said += [
         verb,
-        element("strong", _signed(middle(average))),
+        strong(_signed(middle(average))),
         *([] if known[x].is_interaction else [" in ", y]),
         f" ({prob} interval {ends(average)}). ",
     ]
@@ -198,7 +199,7 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     if spread:
         said += [
             "Groups differ in ",
-            _of_slope(known[x], known, known[x].every_level),
+            *difference(known, x, whole=known[x].every_level),
             ": the model expects ",
             f"{prob} of groups like these between {ends(spread, 'and')}.",
         ]
@@ -220,7 +221,7 @@ def _contrast(known: Mapping[str, Term], x: str) -> dict[str, float]:
 def _step(term: Term) -> list[Any]:
     """What is compared: one unit more, or a level and the one that it is held against."""
     if term.category:
-        against = [] if term.every_level else [" instead of ", *_against(term)]
+        against = [] if term.every_level else [" instead of ", *term.against]
         return [name(term.category), " ", name(term.level), *against]
     if term.contrast:
         return [*(["one unit of "] if term.contrast[2] == "poly" else []), *term.shown]
@@ -241,19 +242,6 @@ def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     said += ["are the same" if others else "being the same"] if rest else []
     shared = known[x].of_groups and not known[x].binary and not known[x].of_levels
     return [*said, ","] if said or shared else []
-
-
-def _of_slope(term: Term, known: Mapping[str, Term], every_level: bool) -> list[Any]:
-    """What a coefficient is; of a category that has one for every level, a level."""
-    if term.is_interaction:
-        return ["the interaction of ", *product([known[part] for part in term.factors])]
-    if every_level:
-        return ["the level of ", *term.shown]
-    if term.category and not term.every_level:
-        return ["the difference between ", *term.shown, " and ", *_against(term)]
-    if term.contrast and term.contrast[2] == "poly":
-        return term.shown
-    return ["the difference of " if term.of_levels else "the slope of ", *term.shown]
 
 
 def _interaction(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
@@ -285,12 +273,8 @@ def _interaction(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[An
 
 def _level_words(term: Term) -> list[Any]:
     if term.category:
-        return [name(term.category), " is ", name(term.level), " instead of ", *_against(term)]
+        return [name(term.category), " is ", name(term.level), " instead of ", *term.against]
     return [name(term.column), " is 1 instead of 0"]
-
-
-def _against(term: Term) -> list[Any]:
-    return [name(term.reference)] if term.reference else [term.against]
 
 
 def _signed(text: str) -> str:
@@ -303,7 +287,7 @@ def _level(numbers: Numbers) -> list[Any]:
     means = columns["mean"].iloc[:-1] - numbers.zeros
     average, spread = _combination(numbers, {INTERCEPT: 1.0, **means.to_dict()})
     at: list[Any] = ["With every predictor at its mean, "]
-    if any(term.category or term.is_interaction for term in terms(numbers).values()):
+    if not all(term.is_measured and not term.category for term in terms(numbers).values()):
         at = ["For rows as they are on average, every column of the model at its mean, "]
     if len(predictors) == 1:
         at = ["Where ", name(predictors[0]), f" is {number(*columns.iloc[0, :2])}, its mean, "]
@@ -313,7 +297,7 @@ def _level(numbers: Numbers) -> list[Any]:
         whose,
         name(numbers.labels.outcome),
         " ",
-        element("strong", middle(average)),
+        strong(middle(average)),
         f" ({percent(numbers.prob)} interval {ends(average)})",
     ]
     if spread:
@@ -334,7 +318,7 @@ def _correlations(numbers: Numbers, known: Mapping[str, Term]) -> list[list[Any]
         first, second = (coefficients(known, design.varying[place]) for place in places)
         found = Estimate.of(draws[f"correlation[{key}]"], numbers.prob)
         told: list[Any] = ["Between groups, the ", *first, " and the ", *second, " correlate by "]
-        told += [element("strong", middle(found))]
+        told += [strong(middle(found))]
         told += [f" ({percent(numbers.prob)} interval {ends(found)}): "]
         if found.low <= 0 <= found.high:
             told += ["the data do not settle of which sign."]
@@ -353,35 +337,28 @@ def _correlations(numbers: Numbers, known: Mapping[str, Term]) -> list[list[Any]
     return said
 
 
-def _capital(words: list[Any]) -> list[Any]:
-    """The same words at the beginning of a sentence."""
-    return [words[0].capitalize(), *words[1:]] if isinstance(words[0], str) else words
-
-
-def _answer_of_individuals(numbers: Numbers) -> list[Html]:
+def _answer_of_individuals(numbers: Numbers) -> list[list[Any]]:
     """How many slopes are clear, since there is no population to speak of."""
     known = terms(numbers)
     found, total = numbers.coefficients, len(numbers.labels.groups)
-    said = []
+    said: list[list[Any]] = []
     for k, x in enumerate(numbers.labels.predictors[:MOST_NAMED], start=1):
         above, below = int((found.low[:, k] > 0).sum()), int((found.high[:, k] < 0).sum())
         said.append(
-            element(
-                "p",
-                _capital(_of_slope(known[x], known, known[x].every_level)),
+            [
+                *capital(difference(known, x, whole=known[x].every_level)),
                 f" is above zero in {above} of {plural(total, 'group')} (its whole "
                 f"{percent(numbers.prob)} interval), below zero in {below}, and of unsettled "
                 f"direction in the other {total - above - below}.",
-            )
+            ]
         )
     low, high = np.quantile(found.mean[:, 0], (0.25, 0.75))
     said.append(
-        element(
-            "p",
+        [
             "The intercepts of the middle half of the groups lie between ",
             f"{number(low, high - low)} and {number(high, high - low)}. Every group is answered ",
             "from its own rows alone, and where these are too few, from the prior: wide intervals "
             "in the table of groups say so.",
-        )
+        ]
     )
     return said

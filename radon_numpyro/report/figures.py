@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,13 +20,14 @@ from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import Design
 from radon_numpyro.pipeline import fit
+from radon_numpyro.plots.group_figures import plot_curve
 from radon_numpyro.plots.styling import apart_from_pyplot
-from radon_numpyro.report.html import Html, element
-from radon_numpyro.report.terms import terms
-from radon_numpyro.report.words import percent
+from radon_numpyro.report.curves import Curve
+from radon_numpyro.report.terms import difference, terms
+from radon_numpyro.report.words import Picture, capital, listing, percent, plain
 from radon_numpyro.results.arviz_groups import with_groups
 from radon_numpyro.results.datatree import group_dim
-from radon_numpyro.results.estimates import Numbers, display
+from radon_numpyro.results.estimates import Estimate, Numbers, display
 from radon_numpyro.results.fit_reader import read_draws, read_labels, read_statistics
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -35,9 +36,10 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 STYLE: list[Any] = ["default", {"svg.fonttype": "none", "svg.hashsalt": "radon-numpyro"}]
 LARGEST_SVG, DPI = 400_000, 200
 MOST_ROWS, MOST_PREDICTORS, PREDICTED = 50_000, 3, 400
+MOST_CURVES, POINTS = 3, 60
 
 
-def figure(draw: Callable[[], Any], alt: str, caption: Any) -> Html:
+def figure(draw: Callable[[], Any], alt: str, caption: Any) -> Picture:
     """A figure that needs no other file: as lines and letters, or as pixels where these are many.
 
     Parameters
@@ -58,41 +60,36 @@ def figure(draw: Callable[[], Any], alt: str, caption: Any) -> Html:
             data, kind = _save(made, "png", dpi=DPI), "png"
     width, height = (round(96 * inches) for inches in made.get_size_inches())
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    image = element("img", src=source, alt=alt, width=width, height=height)
-    wide = width > 400
-    label = "Figure, scrolls sideways where the screen is narrow" if wide else None
-    box = element(
-        "div",
-        image,
-        class_="scroll wide" if wide else None,
-        role="region" if wide else None,
-        tabindex=0 if wide else None,
-        aria_label=label,
-    )
-    return element("figure", box, element("figcaption", caption))
+    return Picture(source, width, height, alt, caption)
 
 
-def forests(numbers: Numbers) -> list[Html]:
+def forests(numbers: Numbers) -> list[Picture]:
     """Every group's intercept and slopes, those that the table names."""
     tree = _only(numbers, numbers.chosen)
     design = read_labels(tree).design
-    sites: list[tuple[str, str | None, str]] = [("alpha", None, "intercept")]
-    sites, predictors = sites * design.intercept_varies, design.slopes[:MOST_PREDICTORS]
-    sites += [("beta", x, f"slope of {x}") for x in predictors]
+    known, original = terms(numbers), numbers.labels.design.slopes
+    sites: list[tuple[str, str | None, list[Any]]] = [("alpha", None, ["The intercept"])]
+    sites *= design.intercept_varies
+    for x, shown in list(zip(original, design.slopes, strict=True))[:MOST_PREDICTORS]:
+        what = difference(known, x, whole=known[x].every_level_by_group)
+        sites.append(("beta", shown, capital(what)))
     prob = percent(numbers.prob)
     return [
         figure(
             partial(plots.plot_forest, tree, site, predictor=x, ci_prob=numbers.prob),
-            f"The {what} of {plural(len(numbers.chosen), 'group')} from the highest to the lowest, "
-            f"each a point with its {prob} interval; the table of groups has the numbers.",
-            f"The {what} of each group, the highest on top. The longer a line, the less the data "
-            "say; behind a group stands its number of rows.",
+            f"{plain(what)} in {plural(len(numbers.chosen), 'group')} from the highest to the "
+            f"lowest, each a point with its {prob} interval; the table of groups has the numbers.",
+            [
+                *what,
+                " in each group, the highest on top. The longer a line, the less the data say; "
+                "behind a group stands its number of rows.",
+            ],
         )
         for site, x, what in sites
     ]
 
 
-def shrinkage(numbers: Numbers) -> Html:
+def shrinkage(numbers: Numbers) -> Picture:
     """What the population does to the estimates of groups.
 
     Raises
@@ -123,8 +120,9 @@ def shrinkage(numbers: Numbers) -> Html:
         partial(plots.plot_shrinkage, {"individual": alone, "hierarchical": tree}),
         f"Estimates of {plural(shown, 'group')} on their own and in the hierarchical model, joined "
         "by lines that lead towards the mean of the population, longest for groups of few rows.",
-        f"{some}Partial pooling. Open: what a group's own rows say{less}. Filled: what the "
-        "hierarchical model says, which lends to groups of few rows from all others.",
+        f"{some}Partial pooling. Open: what a group's own rows say{less}, with the priors of the "
+        "individual model. Filled: what the hierarchical model says, which lends to groups of few "
+        "rows from all others.",
     )
 
 
@@ -152,19 +150,57 @@ def _of_groups(statistics: GroupStatistics, gamma: np.ndarray) -> GroupStatistic
     )
 
 
-def lines(numbers: Numbers) -> Html:
+def lines(numbers: Numbers) -> Picture:
     """Regression lines of a few groups over their rows."""
     tree, labels = numbers.displayed, read_labels(numbers.displayed)
     chosen = [labels.groups[code] for code in numbers.examples()]
     x = labels.predictors[axis_of_lines(numbers) or 0]
     others = " Other columns are at their mean in the group." if numbers.labels.design.fixed else ""
+    count = np.asarray(numbers.statistics.count)
+    which = "The largest, the median and the smallest group"
+    if len(set(count[numbers.examples()])) == 1:
+        which = f"{plural(len(chosen), 'group')} of {plural(int(count.max()), 'row')} each"
     return figure(
         partial(plots.plot_group_lines, {numbers.model.name: tree}, chosen, predictor=x),
-        f"Rows and regression lines of {plural(len(chosen), 'group')} against {x}: the largest, "
-        "the median and the smallest group.",
-        "The largest, the median and the smallest group: dots are rows, the thick line is the "
-        "posterior mean, thin lines are single draws. Where they fan out, little is known."
-        f"{others}",
+        f"Rows and regression lines against {x}. {which}.",
+        f"{which}: dots are rows, the thick line is the posterior mean, thin lines are single "
+        f"draws. Where they fan out, little is known.{others}",
+    )
+
+
+def curve(
+    numbers: Numbers,
+    shown: Curve,
+    values: np.ndarray,
+    lines: Sequence[tuple[Estimate, Estimate | None]],
+) -> Picture:
+    """What the model says of the outcome over the range of a polynomial's or spline's variable.
+
+    Parameters
+    ----------
+    numbers
+        A fit.
+    shown
+        The curve.
+    values
+        Of its variable.
+    lines
+        The line there: in the average group, and in a group not seen.
+    """
+    average = Estimate(*map(np.array, zip(*(line for line, _ in lines), strict=True)))
+    others = [other for _, other in lines if other]
+    spread = Estimate(*map(np.array, zip(*others, strict=True))) if len(others) else None
+    variable, y = display([shown.variable, numbers.labels.outcome])
+    whose = "the average group" if numbers.model.population else "all rows"
+    more = "; the wide one holds groups like these" if spread else ""
+    return figure(
+        partial(plot_curve, values, average, spread, variable, y, numbers.prob),
+        f"The mean of {y} over the range of {variable}, with its {percent(numbers.prob)} interval.",
+        [
+            *listing(list(shown.parts)),
+            f" over the range of {variable}, in {whose}: posterior mean, and intervals of the "
+            f"line{more}. Other predictors are at their mean or their more frequent value.",
+        ],
     )
 
 
@@ -175,7 +211,7 @@ def axis_of_lines(numbers: Numbers) -> int | None:
     return fit[0] if fit else None
 
 
-def shared(numbers: Numbers) -> Html:
+def shared(numbers: Numbers) -> Picture:
     """The coefficients that all groups share."""
     return figure(
         partial(plots.plot_forest, numbers.displayed, "gamma", ci_prob=numbers.prob),
@@ -187,7 +223,7 @@ def shared(numbers: Numbers) -> Html:
     )
 
 
-def predictive_check(numbers: Numbers) -> Html:
+def predictive_check(numbers: Numbers) -> Picture:
     """The outcome beside outcomes that the model predicts for the same rows."""
     tree = numbers.displayed
     sizes = tree["posterior"].sizes
@@ -204,7 +240,7 @@ def predictive_check(numbers: Numbers) -> Html:
     )
 
 
-def prior_and_posterior(numbers: Numbers) -> Html:
+def prior_and_posterior(numbers: Numbers) -> Picture:
     """What the data added to the priors."""
     return figure(
         partial(plots.plot_prior_posterior, numbers.displayed),
@@ -213,7 +249,7 @@ def prior_and_posterior(numbers: Numbers) -> Html:
     )
 
 
-def elbo(numbers: Numbers) -> Html:
+def elbo(numbers: Numbers) -> Picture:
     """How ADVI climbed."""
     return figure(
         partial(plots.plot_elbo, numbers.displayed),
@@ -222,7 +258,7 @@ def elbo(numbers: Numbers) -> Html:
     )
 
 
-def comparison(numbers: Numbers, compared: Comparison) -> Html:
+def comparison(numbers: Numbers, compared: Comparison) -> Picture:
     """Models side by side."""
     table = compared.table.set_axis(display(compared.table.index))
     return figure(

@@ -6,22 +6,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from radon_numpyro.data.design import INTERCEPT, Design
-from radon_numpyro.report.html import Html, element
 from radon_numpyro.report.terms import (
     Term,
     at_zero,
     coefficient,
     coefficients,
-    formula,
     partners,
     terms,
 )
-from radon_numpyro.report.words import CAPITAL_SIGMA, MOST_NAMED, listing, name, parameter, symbol
+from radon_numpyro.report.words import (
+    CAPITAL_SIGMA,
+    MOST_NAMED,
+    Paragraph,
+    listing,
+    name,
+    parameter,
+    subscript,
+    symbol,
+)
 from radon_numpyro.results.estimates import Numbers
 from radon_numpyro.results.fit_reader import read_centers
 
 
-def meaning(numbers: Numbers, key: str) -> list[Any]:
+def titled(numbers: Numbers, key: str) -> list[Any]:
+    """A parameter by its symbol and in words: "μα: intercept of the average group"."""
+    site, x = parameter(key)
+    return [symbol(site, name(x) if x else ""), ": ", *_meaning(numbers, key)]
+
+
+def _meaning(numbers: Numbers, key: str) -> list[Any]:
     """What a parameter is, in words."""
     site, x = parameter(key)
     design, pooled = numbers.labels.design, not numbers.model.by_group
@@ -136,7 +149,7 @@ def description(numbers: Numbers) -> list[Any]:
     return said
 
 
-def formulas(numbers: Numbers) -> list[Html]:
+def formulas(numbers: Numbers) -> list[Paragraph]:
     """The model, a line each."""
     labels, design = numbers.labels, numbers.labels.design
     c: Any = name(labels.group) if numbers.model.by_group else ""
@@ -176,8 +189,8 @@ def formulas(numbers: Numbers) -> list[Html]:
         }
         said = " and ".join(told[bar] for bar in told if bar in bars and numbers.model.by_group)
         about = f"In the notation of lme4{', where ' if said else ''}{said}:"
-        notation = [element("p", about), element("p", formula(numbers), class_="formula")]
-    return [*(element("p", one, class_="formula") for one in lines), *notation]
+        notation = [Paragraph(about), Paragraph(_in_notation(numbers), "formula")]
+    return [*(Paragraph(one, "formula") for one in lines), *notation]
 
 
 def _population(design: Design, c: Any) -> list[Any]:
@@ -218,7 +231,7 @@ def _joint(design: Design, block: tuple[str, ...], c: Any, number: str) -> list[
             each += [", " if each else "", one]
         return [*each, ", \N{HORIZONTAL ELLIPSIS}" if len(block) > MOST_NAMED else ""]
 
-    covariance = element("span", CAPITAL_SIGMA, element("sub", number) if number else None)
+    covariance = subscript(CAPITAL_SIGMA, number)
     pair = len(block) == 2
     of = name(", ".join(block)) if pair and len(design.pairs) > 1 else ""
     drawn, means = listed("alpha", "beta", (c,)), listed("mu_alpha", "mu_beta")
@@ -228,3 +241,23 @@ def _joint(design: Design, block: tuple[str, ...], c: Any, number: str) -> list[
         ["(", drawn, ") ~ Normal((", means, "), ", covariance, ")"],
         [covariance, ": standard deviations ", sds, "; ", words, correlations],
     ]
+
+
+def _in_notation(numbers: Numbers) -> list[Any]:
+    """The model in the notation of lme4, such as ``y ~ 1 + x + (1 + x || group)``."""
+    labels, known = numbers.labels, terms(numbers)
+
+    def written(columns: tuple[str, ...]) -> list[Any]:
+        def term(x: str) -> str:
+            return ":".join(known[part].variable for part in known[x].factors)
+
+        found = dict.fromkeys(term(x) for x in columns if x != INTERCEPT)
+        first = "1" if INTERCEPT in columns else "0"
+        return [first, *([" + ", name(x)] for x in found)]
+
+    known_errors = [" | se(", name(labels.design.se), ")"] if labels.design.se else []
+    line = [name(labels.outcome), *known_errors, " ~ ", written(labels.design.population)]
+    if numbers.model.by_group:
+        for columns, bar in labels.design.parts:
+            line += [" + (", written(columns), f" {bar} ", name(labels.group), ")"]
+    return line

@@ -1,7 +1,8 @@
-"""Sections of a report: data, model, results, ADVI, comparison."""
+"""Sections of a report: verdict, answer, data, model, comparison, and how it was made."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -11,64 +12,117 @@ import pandas as pd
 
 from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.data.checks import plural
-from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.findings import Finding, from_json
+from radon_numpyro.inference.compute.devices import in_words
 from radon_numpyro.model.parameter_priors import parameter_priors
-from radon_numpyro.plots.styling import split_sites
 from radon_numpyro.report import figures
-from radon_numpyro.report.formulas import description, formulas, meaning
-from radon_numpyro.report.html import Html, element, section, table
+from radon_numpyro.report.answers import answer as sentences
+from radon_numpyro.report.formulas import description, formulas, titled
 from radon_numpyro.report.terms import Term, terms
 from radon_numpyro.report.words import (
-    ends,
+    Block,
+    Code,
+    Definitions,
+    Findings,
+    Marked,
+    Paragraph,
+    Section,
+    Table,
     groups,
-    middle,
     name,
     number,
-    parameter,
     percent,
     prior_words,
     short,
-    symbol,
+    strong,
 )
-from radon_numpyro.results.diagnostics import Diagnosis
-from radon_numpyro.results.estimates import Estimate, Numbers
+from radon_numpyro.results.diagnostics import Diagnosis, drawn_again
+from radon_numpyro.results.estimates import Numbers
 from radon_numpyro.results.fit_reader import read_centers, read_data
+from radon_numpyro.results.integration_checks import NODES, is_integrated, nodes_in_words
 
 
-def findings(found: Iterable[Finding], *, command: bool) -> Html:
-    """What was seen, and what to try: by options of the command line or arguments of Python."""
-    items = (
-        element("li", f.what, " ", element("b", "Try: "), *_advice(f, command), ".") for f in found
+def verdict(numbers: Numbers, diagnosis: Diagnosis) -> Section:
+    """Whether the numbers can be trusted, in words, and what to try if they cannot."""
+    exact = "sample_stats" not in numbers.tree.children
+    sampler = diagnosis.nodes or "independent and exact"
+    told = [
+        f"{diagnosis.num_draws:,} draws",
+        *([f"largest R-hat {diagnosis.max_rhat:.4f}"] if "r_hat" in diagnosis.table else []),
+        f"smallest effective sample size {diagnosis.min_ess:,.0f}",
+        sampler if exact else plural(diagnosis.num_divergences, "divergence"),
+    ]
+    spoiling = [finding for finding in diagnosis.findings if not finding.caution]
+    cautions = [finding for finding in diagnosis.findings if finding.caution]
+    command = "command" in numbers.tree.attrs
+    said: list[Block]
+    if diagnosis.ok:
+        said = [
+            Paragraph(strong("The draws can be trusted."), status=True),
+            Paragraph(
+                "They represent what the model and its priors say given the data. Whether the "
+                "model suits the data is another question, for which see the data and the check "
+                "of predictions."
+            ),
+        ]
+    else:
+        said = [
+            Paragraph(strong("Do not rely on these numbers yet."), status=True),
+            Paragraph("Some of them mean nothing, or are not what the model says of the data:"),
+            _findings(spoiling, command=command),
+        ]
+    if cautions:
+        said += [Paragraph("Read the numbers with this in mind:")]
+        said += [_findings(cautions, command=command)]
+    if diagnosis.routes:
+        said.append(Paragraph(diagnosis.routes))
+    said.append(Paragraph(f"{', '.join(told)}.", "soft"))
+    tone = "good" if diagnosis.ok else "bad"
+    return Section("verdict", "Verdict", "Can these numbers be trusted?", said, tone)
+
+
+def answer(numbers: Numbers, diagnosis: Diagnosis) -> Section:
+    """The answer in sentences, and what an interval is."""
+    warning = [] if diagnosis.ok else [Paragraph(strong("Not yet to be relied on:"))]
+    about = (
+        f"A {percent(numbers.prob)} interval holds the true value with that probability, if the "
+        "model and its priors are right. What goes with what need not cause it."
     )
-    return element("ul", items)
+    said = [Paragraph(sentence) for sentence in sentences(numbers)]
+    return Section("answer", "Answer", "The answer", [*warning, *said, Paragraph(about, "soft")])
+
+
+def _findings(found: Iterable[Finding], *, command: bool) -> Findings:
+    """What was seen, and what to try: by options of the command line or arguments of Python."""
+    return Findings([(finding.what, _advice(finding, command)) for finding in found])
 
 
 def _advice(finding: Finding, command: bool) -> list[Any]:
     """Advice, in which no option of the command line is broken into two lines."""
     words = re.split(r"(--[\w-]+(?: [^\s,]+)?)", finding.command if command else finding.advice)
-    return [element("code", w, class_="option") if w.startswith("--") else w for w in words]
+    return [Marked("option", word) if word.startswith("--") else word for word in words]
 
 
-def data(numbers: Numbers) -> Html:
+def data(numbers: Numbers) -> Section:
     """Columns, audit, and rows that were left out."""
     statistics, columns = numbers.statistics, numbers.columns
-    content: list[Any] = []
+    content: list[Block] = []
     extremes = pd.DataFrame(index=columns.index)
     if numbers.has_rows:
         data = read_data(numbers.tree)
         audit = data.audit()
-        content.append(element("p", audit.summary))
+        content.append(Paragraph(audit.summary))
         # A fit of an earlier version has not kept what was found.
         kept = numbers.tree.attrs.get("findings")
         if kept is None and audit.findings:
-            content += [element("p", "The audit found:"), findings(audit.findings, command=False)]
+            content.append(Paragraph("The audit found:"))
+            content.append(_findings(audit.findings, command=False))
         elif kept is None or not from_json(kept):
-            content.append(element("p", "The audit found nothing else."))
+            content.append(Paragraph("The audit found nothing else."))
         else:
-            content.append(element("p", "What the audit found stands with the verdict."))
+            content.append(Paragraph("What the audit found stands with the verdict."))
         content += [
-            element("p", plural(count, "row"), f" left out: {reason}.")
+            Paragraph([plural(count, "row"), f" left out: {reason}."])
             for reason, count in data.left_out
         ]
         values = np.column_stack([data.x + numbers.zeros, data.y])
@@ -76,21 +130,19 @@ def data(numbers: Numbers) -> Html:
     else:
         count = np.asarray(statistics.count)
         content.append(
-            element(
-                "p",
-                plural(statistics.num_rows, "row"),
-                " in ",
-                groups(numbers),
-                f", {count.min():.0f} to {count.max():.0f} rows each. The fit saw statistics of "
-                "the rows, not the rows: their audit and the check of predictions need the rows.",
+            Paragraph(
+                [
+                    plural(statistics.num_rows, "row"),
+                    " in ",
+                    *groups(numbers),
+                    f", {count.min():.0f} to {count.max():.0f} rows each. The fit saw statistics "
+                    "of the rows, not the rows: their audit and the check of predictions need the "
+                    "rows.",
+                ]
             )
         )
     content += [
-        element(
-            "p",
-            name(x),
-            f" is centred: its 0 in the model is {value:.10g}.",
-        )
+        Paragraph([name(x), f" is centred: its 0 in the model is {value:.10g}."])
         for x, value in read_centers(numbers.tree)
     ]
     roles = [*map(_role, terms(numbers).values()), "outcome"]
@@ -104,140 +156,35 @@ def data(numbers: Numbers) -> Html:
         for (column, row), role in zip(columns.iterrows(), roles, strict=True)
     ]
     headings = ["column", "role", "mean", "sd", *extremes.columns]
-    content.append(table("The columns, over all rows.", headings, rows, label="Columns", words=[1]))
+    content.append(Table("The columns, over all rows.", headings, rows, "Columns", wordy=[1]))
     if numbers.has_rows and numbers.has_draws and statistics.num_rows <= figures.MOST_ROWS:
         content.append(figures.predictive_check(numbers))
-    return section("data", "The data", content)
+    return Section("data", "Data", "The data", content)
 
 
-def model(numbers: Numbers) -> Html:
+def model(numbers: Numbers) -> Section:
     """The model in formulas and its priors in words."""
     priors = parameter_priors(numbers.model, numbers.labels.design, numbers.priors)
     rows = [
-        [_parameter(numbers, key), *prior_words(one.prior, numbers.prob)]
-        for key, one in priors.items()
+        [titled(numbers, key), *prior_words(one.prior, numbers.prob)] for key, one in priors.items()
     ]
-    content = [
-        element("p", description(numbers)),
-        formulas(numbers),
-        table(
+    content: list[Block] = [
+        Paragraph(description(numbers)),
+        *formulas(numbers),
+        Table(
             "Priors: what was held possible before the data.",
             ["parameter", "prior", "in words"],
             rows,
-            label="Priors",
-            words=(1, 2),
+            "Priors",
+            wordy=(1, 2),
         ),
     ]
     if not numbers.model.eps_by_group:
         content.append(figures.prior_and_posterior(numbers))
-    return section("model", "The model and its priors", content)
+    return Section("model", "Model", "The model and its priors", content)
 
 
-def results(numbers: Numbers, diagnosis: Diagnosis) -> Html:
-    """Parameters that groups share, and how well every kind of parameter was drawn."""
-    content: list[Any] = []
-    checks, chains = diagnosis.table, "r_hat" in diagnosis.table
-    parameters = numbers.parameters()
-    if parameters:
-        rows = []
-        for key, draws in parameters.items():
-            found, check = Estimate.of(draws, numbers.prob), checks.loc[key]
-            rows.append(
-                [
-                    _parameter(numbers, key),
-                    middle(found),
-                    number(found.sd, found.sd),
-                    ends(found),
-                    *([f"{check['r_hat']:.4f}"] if chains else []),
-                    f"{check['ess_bulk']:,.0f}",
-                    f"{check['ess_tail']:,.0f}",
-                ]
-            )
-        headings = ["parameter", "mean", "sd", f"{percent(numbers.prob)} interval"]
-        agree = "R-hat near 1 says that chains agree; an" if chains else "The"
-        content.append(
-            table(
-                f"Parameters of all groups together. {agree} effective sample size (ESS) says how "
-                "many independent draws these are worth, for the middle (bulk) and the ends "
-                "(tail).",
-                [*headings, *(["R-hat"] if chains else []), "ESS bulk", "ESS tail"],
-                rows,
-                label="Parameters",
-            )
-        )
-    if any(x != INTERCEPT for x in numbers.labels.design.fixed):
-        content.append(figures.shared(numbers))
-    if not chains:
-        # Of an integration it is the same for every parameter.
-        return section("results", "Results", content)
-    kinds = checks.groupby(checks.index.str.partition("[").get_level_values(0), sort=False)
-    worst: list[list[Any]] = [
-        [
-            symbol(str(kind)),
-            len(part),
-            f"{part['r_hat'].max(skipna=False):.4f}",
-            f"{part[['ess_bulk', 'ess_tail']].min(axis=None, skipna=False):,.0f}",
-        ]
-        for kind, part in kinds
-    ]
-    content.append(
-        table(
-            "The worst of every kind of parameter, over groups and predictors.",
-            ["kind", "parameters", "largest R-hat", "smallest ESS"],
-            worst,
-            label="Checks of every kind of parameter",
-        )
-    )
-    return section("results", "Results", content)
-
-
-def advi(numbers: Numbers) -> Html | None:
-    """The approximation beside the draws, if it was run."""
-    if "advi" not in numbers.tree.children:
-        return None
-    about = numbers.tree["advi"].attrs
-    if not about["num_steps"]:
-        return None
-    of = ("posterior", "advi/means", "advi/sds")
-    drawn, means, sds = (split_sites(numbers.tree, part, None) for part in of)
-    rows, ratios = [], {}
-    for key, draws in drawn.items():
-        sd = draws.std(("chain", "draw")).values
-        ratios[key] = float(np.median(sds[key].values / sd))
-        if sd.ndim:
-            continue
-        mean = float(draws.mean())
-        rows.append(
-            [
-                _parameter(numbers, key),
-                *(number(value, sd) for value in (mean, means[key])),
-                *(number(value, value) for value in (sd, sds[key])),
-            ]
-        )
-    narrowest = min(ratios, key=lambda key: ratios[key])
-    content: list[Any] = [
-        element(
-            "p",
-            "ADVI, a fast approximation that takes all parameters as independent, was run first, "
-            f"to start the draws. On its own it is: {about['verdict']}.",
-        ),
-        element(
-            "p",
-            "Such approximations tend to be too sure of themselves: at the worst parameter, ",
-            _parameter(numbers, narrowest),
-            f", its standard deviation is {ratios[narrowest]:.2f} times that of the draws"
-            f"{'' if drawn[narrowest].ndim == 2 else ' (median over groups)'}. All numbers of this "
-            "page outside this section are those of the draws.",
-        ),
-    ]
-    if rows:
-        headings = ["parameter", "mean, draws", "mean, ADVI", "sd, draws", "sd, ADVI"]
-        content.append(table("The draws and ADVI.", headings, rows, label="The draws and ADVI"))
-    content.append(figures.elbo(numbers))
-    return section("advi", "ADVI beside the draws", content)
-
-
-def comparison(numbers: Numbers, compared: Comparison | None) -> Html | None:
+def comparison(numbers: Numbers, compared: Comparison | None) -> Section | None:
     """Which model predicts better."""
     if compared is None:
         return None
@@ -260,34 +207,73 @@ def comparison(numbers: Numbers, compared: Comparison | None) -> Html | None:
         difference, se = scores.loc[other, ["elpd_diff", "elpd_diff_se"]]
         clear = "clearly" if -difference > 2 * se else "not clearly"
         said += ["; ", name(other), f" is behind by {-difference:,.1f} ± {se:,.1f} ({clear})"]
-    meant = [
-        [element("dt", column), element("dd", compared.definitions[column], ".")]
-        for column in (*columns, *plain)
-    ]
-    return section(
-        "comparison",
-        "Comparison of models",
-        element(
-            "p", said, ", in log predictive density, ± its standard error. Clear is more than two."
-        ),
-        table(
+    said.append(", in log predictive density, ± its standard error. Clear is more than two.")
+    shown = (*columns, *plain)
+    blocks: list[Block] = [
+        Paragraph(said),
+        Table(
             "The models, the best first, with standard errors.",
-            ["model", *columns, *plain],
+            ["model", *shown],
             rows,
-            label="Comparison",
+            "Comparison",
         ),
         figures.comparison(numbers, compared),
-        element("dl", meant),
-    )
+        Definitions([(column, compared.definitions[column]) for column in shown]),
+    ]
+    return Section("comparison", "Comparison", "Comparison of models", blocks)
+
+
+def made(numbers: Numbers) -> Section:
+    """What it takes to make the fit again."""
+    attrs, tree = numbers.tree.attrs, numbers.tree
+    why = attrs.get("method_reason")
+    facts: dict[str, Any] = {
+        "model, method": f"{attrs['model']}, {attrs['method']}{f' ({why})' if why else ''}",
+        "draws": _draws(numbers),
+        "log evidence": _evidence(numbers),
+        "warm-up": attrs.get("num_warmup"),
+        "target acceptance": attrs.get("target_accept_prob"),
+        "earlier runs": drawn_again(tree),
+        "gradients, warm-up and draws": _pair(attrs, "warmup_gradients", "sampling_gradients"),
+        "seed": attrs["seed"],
+        "device": in_words(attrs.get("device"), attrs.get("device_reason")),
+        "numbers": attrs["dtype"],
+        "seconds": _json(attrs.get("timings", "{}")),
+        "versions": _json(attrs["versions"]),
+        "fingerprint of the data": attrs.get("data_fingerprint"),
+        "priors": attrs["priors"],
+    }
+    rows = [[fact, str(value)] for fact, value in facts.items() if value is not None]
+    commands = [Code(attrs[key]) for key in ("command", "call") if key in attrs]
+    run = Table("The run.", ["fact", "value"], rows, "The run", wordy=[1])
+    return Section("made", "How it was made", "How it was made", [*commands, run])
+
+
+def _draws(numbers: Numbers) -> str:
+    sizes = numbers.tree["posterior"].sizes
+    if is_integrated(numbers.tree):
+        return f"{sizes['draw'] * sizes['chain']:,}, {nodes_in_words(numbers.tree)}"
+    return f"{sizes['draw']} of each of {plural(sizes['chain'], 'chain')}"
+
+
+def _evidence(numbers: Numbers) -> str | None:
+    """Log of the probability of the data, of a fit by integration."""
+    if NODES not in numbers.tree.children:
+        return None
+    about = numbers.tree[NODES].attrs
+    return f"{_with_se(about['log_evidence'], about['log_evidence_error'])} nats"
+
+
+def _pair(attrs: Any, first: str, second: str) -> str | None:
+    return f"{attrs[first]:,} and {attrs[second]:,}" if first in attrs else None
+
+
+def _json(text: str) -> str:
+    return ", ".join(f"{key} {value}" for key, value in json.loads(text).items())
 
 
 def _with_se(value: float, se: float) -> str:
     return f"{number(value, se)} ± {number(se, se)}" if se > 0 else short(value)
-
-
-def _parameter(numbers: Numbers, key: str) -> list[Any]:
-    site, x = parameter(key)
-    return [symbol(site, name(x) if x else ""), ": ", meaning(numbers, key)]
 
 
 def _role(term: Term) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.data.formulas.basis_columns import BASES
-from radon_numpyro.report.words import name
+from radon_numpyro.report.words import joined, listing, name
 from radon_numpyro.results.estimates import Numbers, factors, level
 from radon_numpyro.results.fit_reader import read_centers
 
@@ -81,9 +81,9 @@ class Term:
         return len(self.factors) > 1
 
     @property
-    def against(self) -> str:
+    def against(self) -> list[Any]:
         """The level that it is compared with, in words."""
-        return self.reference or "its reference level"
+        return [name(self.reference)] if self.reference else ["its reference level"]
 
     @property
     def is_measured(self) -> bool:
@@ -209,10 +209,36 @@ def coefficient(known: Mapping[str, Term], x: str) -> list[Any]:
     if term.curve:
         return ["coefficient of ", name(x)]
     if term.category and not term.every_level:
-        return [*term.shown, f" instead of {term.against}"]
+        return [*term.shown, " instead of ", *term.against]
     if term.of_levels:
         return ["level of ", *term.shown] if term.category else term.shown
     return ["slope of ", name(x)]
+
+
+def difference(known: Mapping[str, Term], x: str, *, whole: bool) -> list[Any]:
+    """What a coefficient is, in a sentence: "the difference between Sex Male and Female".
+
+    Parameters
+    ----------
+    known
+        From :func:`terms`.
+    x
+        Name of a column.
+    whole
+        Whether each level of its category has such a coefficient, so that it is no difference.
+    """
+    term = known[x]
+    if term.is_interaction:
+        return ["the interaction of ", *product([known[part] for part in term.factors])]
+    if term.curve:
+        return ["the coefficient of ", name(x)]
+    if whole:
+        return ["the level of ", *term.shown]
+    if term.category and not term.every_level:
+        return ["the difference between ", *term.shown, " and ", *term.against]
+    if term.contrast and term.contrast[2] == "poly":
+        return term.shown
+    return ["the difference of " if term.of_levels else "the slope of ", *term.shown]
 
 
 def coefficients(known: Mapping[str, Term], x: str) -> list[Any]:
@@ -247,9 +273,7 @@ def product(parts: Sequence[Term]) -> list[Any]:
     parts
         Two terms or more.
     """
-    joint = [", "] * (len(parts) - 2) + [" and "]
-    rest = zip(joint, (part.shown for part in parts[1:]), strict=True)
-    return [parts[0].shown, *(one for pair in rest for one in pair)]
+    return joined([part.shown for part in parts])
 
 
 def _reference(notes: tuple[str, ...], category: str) -> str:
@@ -305,58 +329,18 @@ def at_zero(numbers: Numbers, columns: Any) -> list[Any]:
             by_value.setdefault(centers.get(term.column, 0.0), []).append(term.column)
     said: list[list[Any]] = []
     for value, names in by_value.items():
-        said.append([joined(names), f" {'is' if len(names) == 1 else 'are'} {value:.10g}"])
+        verb = "is" if len(names) == 1 else "are"
+        said.append([*listing(names, len(names)), f" {verb} {value:.10g}"])
     references = {t.category: t.reference for t in chosen if t.category}
     said += [[name(x), " is ", name(references[x])] for x in categories if references[x]]
     if unnamed := [x for x in categories if not references[x]]:
         verb = "are at their reference levels" if len(unnamed) > 1 else "is at its reference level"
-        said.append([joined(unnamed), f" {verb}"])
+        said.append([*listing(unnamed, len(unnamed)), f" {verb}"])
     # All contrasts are 0 at the mean of the levels.
     contrasts = dict.fromkeys(t.contrast[0] for t in chosen if t.contrast)
     if contrasts:
         several = len(contrasts) > 1
         verb = " are at the means of their levels" if several else " is at the mean of its levels"
-        said.append([joined(list(contrasts)), verb])
+        said.append([*listing(list(contrasts), len(contrasts)), verb])
     said += [["the columns of ", name(x), " are 0"] for x in curves]
-    between = [" and " if k == len(said) - 1 else ", " for k in range(len(said))]
-    return [part for k, one in enumerate(said) for part in ([between[k]] if k else []) + one]
-
-
-def joined(names: list[str]) -> list[Any]:
-    """Names with commas and a last "and".
-
-    Parameters
-    ----------
-    names
-        Of columns or variables.
-    """
-    out: list[Any] = []
-    for k, x in enumerate(names):
-        out += [", " if 0 < k < len(names) - 1 else " and " if k else "", name(x)]
-    return out
-
-
-def formula(numbers: Numbers) -> list[Any]:
-    """The model in the notation of lme4, such as ``y ~ 1 + x + (1 + x || group)``.
-
-    Parameters
-    ----------
-    numbers
-        A fit.
-    """
-    labels, known = numbers.labels, terms(numbers)
-
-    def written(columns: tuple[str, ...]) -> list[Any]:
-        def term(x: str) -> str:
-            return ":".join(known[part].variable for part in known[x].factors)
-
-        found = dict.fromkeys(term(x) for x in columns if x != INTERCEPT)
-        first = "1" if INTERCEPT in columns else "0"
-        return [first, *([" + ", name(x)] for x in found)]
-
-    known_errors = [" | se(", name(labels.design.se), ")"] if labels.design.se else []
-    line = [name(labels.outcome), *known_errors, " ~ ", written(labels.design.population)]
-    if numbers.model.by_group:
-        for columns, bar in labels.design.parts:
-            line += [" + (", written(columns), f" {bar} ", name(labels.group), ")"]
-    return line
+    return joined(said)

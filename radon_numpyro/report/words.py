@@ -1,16 +1,19 @@
-"""Words of a report: names, numbers, symbols and priors."""
+"""What a page is made of: words and blocks of them; names, numbers and priors as words.
+
+Words are text, :class:`Marked` words, or a list of these. Markup is made by the templates alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from radon_numpyro.data import digits
 from radon_numpyro.data.checks import plural
 from radon_numpyro.model.location_priors import PriorFamily
-from radon_numpyro.report.html import Html, element
 from radon_numpyro.results.estimates import Estimate, Numbers
 
 MOST_NAMED, LONGEST = 5, 60
@@ -35,12 +38,157 @@ SYMBOLS = {
 }
 
 
-def name(label: Any) -> Html:
+@dataclass(frozen=True)
+class Marked:
+    """Words with a mark, for which ``templates/parts.html`` has the markup.
+
+    Attributes
+    ----------
+    mark
+        ``"name"``, ``"strong"``, ``"range"``, ``"symbol"``, ``"below"`` or ``"option"``.
+    words
+        Text or a list of words.
+    """
+
+    mark: str
+    words: Any
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Words with a look of the style sheet, such as ``"soft"``; a verdict is a status."""
+
+    kind: ClassVar[str] = "paragraph"
+    words: Any
+    look: str = ""
+    status: bool = False
+
+
+@dataclass(frozen=True)
+class Code:
+    """A command, as it is."""
+
+    kind: ClassVar[str] = "code"
+    text: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Pairs of what was seen and the words of what to try."""
+
+    kind: ClassVar[str] = "findings"
+    items: Sequence[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Pairs of a term and what it means."""
+
+    kind: ClassVar[str] = "definitions"
+    items: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose rows begin with their heading, in a region that scrolls on its own.
+
+    Attributes
+    ----------
+    caption
+        What the table shows.
+    headings
+        Of the columns.
+    rows
+        Cells of each row; the first is its heading.
+    label
+        Name of the region, for those who cannot see it.
+    wordy
+        Which columns hold words, that may break lines, instead of numbers.
+    """
+
+    kind: ClassVar[str] = "table"
+    caption: Any
+    headings: Sequence[Any]
+    rows: Iterable[Sequence[Any]]
+    label: str
+    wordy: Collection[int] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that needs no other file.
+
+    Attributes
+    ----------
+    source
+        The image as a data URL.
+    width, height
+        In pixels of the style sheet.
+    alt
+        What it shows, for those who cannot see it.
+    caption
+        What stands below it.
+    """
+
+    kind: ClassVar[str] = "figure"
+    source: str
+    width: int
+    height: int
+    alt: str
+    caption: Any
+
+
+Block = Paragraph | Code | Findings | Definitions | Table | Picture
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section that the navigation can point to.
+
+    Attributes
+    ----------
+    key
+        Its id.
+    link
+        Words of the link to it.
+    heading
+        Its heading, of the second level.
+    blocks
+        What it holds, in order.
+    tone
+        ``"good"`` or ``"bad"`` for a verdict.
+    """
+
+    key: str
+    link: str
+    heading: str
+    blocks: Sequence[Block]
+    tone: str = ""
+
+
+def name(label: Any) -> Marked:
     """A name of the user's: set apart, in its own direction, and cut off where it is very long."""
     text = str(label)
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
-    return element("bdi", element("i", text) if text.strip() else "(empty)")
+    return Marked(
+        "name", text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
+    )
+
+
+def strong(words: Any) -> Marked:
+    """What a reader should not overlook."""
+    return Marked("strong", words)
+
+
+def capital(words: list[Any]) -> list[Any]:
+    """The same words at the beginning of a sentence."""
+    return [words[0].capitalize(), *words[1:]] if isinstance(words[0], str) else words
+
+
+def plain(words: Any) -> str:
+    """The text of words without their marks, for figures and those who hear the page."""
+    if isinstance(words, Marked):
+        return plain(words.words)
+    return words if isinstance(words, str) else "".join(map(plain, words))
 
 
 def number(value: Any, sd: Any) -> str:
@@ -73,15 +221,21 @@ def middle(estimate: Estimate) -> str:
     return _typeset(digits.estimate(*estimate)[0])
 
 
-def listing(labels: Sequence[Any]) -> list[Any]:
+def listing(labels: Sequence[Any], most: int = MOST_NAMED) -> list[Any]:
     """Names with commas and a last "and"; of many, the first."""
-    shown: list[Any] = [name(label) for label in labels[:MOST_NAMED]]
-    if len(labels) > MOST_NAMED:
-        shown.append(plural(len(labels) - MOST_NAMED, "other column"))
-    joined: list[Any] = []
-    for k, part in enumerate(shown):
-        joined += [", " if 0 < k < len(shown) - 1 else " and " if k else "", part]
-    return joined
+    shown: list[Any] = [name(label) for label in labels[:most]]
+    if len(labels) > most:
+        shown.append(plural(len(labels) - most, "other column"))
+    return joined(shown)
+
+
+def joined(parts: Sequence[Any]) -> list[Any]:
+    """Words with commas and a last "and"."""
+    said: list[Any] = []
+    for k, part in enumerate(parts):
+        said += [" and " if k == len(parts) - 1 else ", "] if k else []
+        said.append(part)
+    return said
 
 
 def groups(numbers: Numbers) -> list[Any]:
@@ -89,10 +243,20 @@ def groups(numbers: Numbers) -> list[Any]:
     return [plural(len(numbers.labels.groups), "group"), " (", name(numbers.labels.group), ")"]
 
 
-def symbol(site: str, below: Any = "") -> Html:
+def symbol(site: str, below: Any = "") -> Marked:
     """A Greek letter of the model with what stands below it."""
     letter, of = SYMBOLS[site]
-    return element("span", letter, element("sub", of, below) if of or below else None)
+    return subscript(letter, [of, below] if of or below else "")
+
+
+def subscript(letter: str, below: Any) -> Marked:
+    """A letter with words below it, if there are any."""
+    return Marked("symbol", [letter, Marked("below", below)] if below else letter)
+
+
+def estimated(estimate: Estimate, mark: str = "") -> list[Any]:
+    """Posterior mean and, in brackets, the interval."""
+    return [middle(estimate), mark, " (", Marked("range", ends(estimate)), ")"]
 
 
 def parameter(key: str) -> tuple[str, str]:

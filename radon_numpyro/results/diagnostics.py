@@ -21,7 +21,7 @@ import xarray as xr
 
 from radon_numpyro.data.findings import Finding, from_json
 from radon_numpyro.inference.runs.run_control import INTERRUPTED, MAX_SECONDS
-from radon_numpyro.inference.settings import INTEGRATE, MAX_MARGINAL_SLOPES
+from radon_numpyro.inference.settings import INTEGRATE, MAX_MARGINAL_SLOPES, MAX_RHAT
 from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.results.contraction import prior_only
 from radon_numpyro.results.fit_reader import pairs_alone, read_design, read_model
@@ -34,7 +34,6 @@ from radon_numpyro.results.integration_checks import (
     unreliable,
 )
 
-MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
 MIN_BFMI = 0.3
 # Target acceptance probabilities to advise, the next one above that of the draws.
@@ -145,21 +144,22 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     # R-hat and ESS go by ranks, to which infinity is a number like others.
     posterior = posterior.where(np.isfinite(posterior))
     named, integrated = posterior, is_integrated(tree)
+    markov = "sample_stats" in tree.children
     if "correlation" in posterior:
         named = pairs_alone(posterior, read_design(tree))
     table = effective_sizes(tree, named) if integrated else _table(named)
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
-    # Without chains the draws are worth what they are together.
-    least = MIN_ESS_PER_CHAIN * (1 if integrated else chains)
+    # Draws that are no Markov chain are worth what they are together.
+    least = MIN_ESS_PER_CHAIN * (chains if markov else 1)
     run = _Run.of(tree, table, least)
     of_data = list(from_json(tree.attrs.get("findings", "[]")))
     of_draws = [
         unreliable(tree) if integrated else None,
-        _rhat(table, run) if chains > 1 and not integrated else None,
+        _rhat(table, run) if chains > 1 and markov else None,
         _ess(table, least, run),
     ]
     divergences, bfmi = 0, float("inf")
-    if "sample_stats" in tree.children:
+    if markov:
         import arviz_stats
 
         stats = tree["sample_stats"].to_dataset()

@@ -10,7 +10,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from radon_numpyro.data.checks import first_few, plural, suggest
+from radon_numpyro.data.checks import count_days, first_few, plural, suggest
 from radon_numpyro.data.formulas.categories import Contrast, level_text
 from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.formulas.functions import (
@@ -151,7 +151,10 @@ class EngineColumns:
         text = dtype in (nw.String, nw.Categorical) or isinstance(dtype, nw.Enum)
         kind = CATEGORY if text else BOOLEAN if dtype == nw.Boolean else NUMBER
         if kind == NUMBER and not dtype.is_numeric():
-            raise TypeError(f"Expected {where} to be numbers or categories; got dtype {dtype}")
+            dates = f": of rows in memory, {count_days(name)}" if dtype.is_temporal() else ""
+            raise TypeError(
+                f"Expected {where} to be numbers or categories; got dtype {dtype}{dates}"
+            )
         if argument == "y" and kind != NUMBER:
             raise TypeError(f"Expected {where} to be numeric; got dtype {dtype}")
         if self.known and self.known[name].kind != kind:
@@ -173,7 +176,9 @@ class EngineColumns:
             self.kinds[name] = Kind(name, CATEGORY, levels)
             unused = tuple(level for level in declared if level not in present)
             enum = isinstance(dtype, nw.Enum)
-            self.categories.append(FrameColumn(self.kinds[name], np.empty(0), unused, enum))
+            self.categories.append(
+                FrameColumn(self.kinds[name], np.empty(0), unused, enum, dtype == nw.String)
+            )
             if self.known:
                 levels = _among(levels, self.known[name].levels, name)
             value = Levels(expression, levels, levels)
@@ -266,7 +271,7 @@ class EngineColumns:
             return self._call(node, argument)
         if isinstance(node, Operation):
             return self._operation(node, argument)
-        raise _needs_memory(node)
+        raise needs_memory(node)
 
     def _operation(self, node: Operation, argument: str) -> Numbers | float:
         texts = [n for n in node.operands if isinstance(n, Text)]
@@ -327,14 +332,14 @@ class EngineColumns:
             inner = self._numeric(given["x"], node, argument)
             if not isinstance(inner, float):
                 return self._scaled(node, name, inner.number, options)
-        raise _needs_memory(node)
+        raise needs_memory(node)
 
     def _scaled(self, node: Call, name: str, value: nw.Expr, options: Mapping[str, Any]) -> Numbers:
         """A column less its mean, over its sd, both found by queries of their own."""
         key = spelled(node)
         if key not in self.state:
             if self.known is not None or options:
-                raise _needs_memory(node)
+                raise needs_memory(node)
             mean = self._mean_of(value)
             mean += self._mean_of(value - mean)
             count = int(collect(self.rows.select(nw.len().alias("n")))["n"].item())
@@ -385,8 +390,15 @@ def _among(levels: tuple[str, ...], known: tuple[str, ...], what: str) -> tuple[
     return known
 
 
-def _needs_memory(node: Node) -> ValueError:
+def needs_memory(node: Node) -> ValueError:
+    """The refusal of a term that engines do not compute.
+
+    Parameters
+    ----------
+    node
+        Its tree.
+    """
     return ValueError(
-        f"Expected terms that an engine computes; got {spelled(node)!r}: poly, splines and picked "
-        "columns need the rows in memory, so collect the columns in use first"
+        f"Expected terms that an engine computes; got {spelled(node)!r}: poly, splines, days() and "
+        "picked columns need the rows in memory, so collect the columns in use first"
     )

@@ -18,6 +18,7 @@ from radon_numpyro.data.checks import first_few
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formulas.categories import Categories
 from radon_numpyro.data.formulas.columns import Piece, independent_by_moments
+from radon_numpyro.data.formulas.dates import date_calls
 from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.formulas.frames import named_weights
 from radon_numpyro.data.formulas.rows import names_used, notes_of, plan_of
@@ -25,7 +26,7 @@ from radon_numpyro.data.formulas.terms import parse_terms
 from radon_numpyro.data.formulas.values import Basis
 from radon_numpyro.data.missing import check_missing, leave_out
 from radon_numpyro.data.row_weights import weight_columns
-from radon_numpyro.statistics.engine_expressions import EngineColumns, Levels, Numbers
+from radon_numpyro.statistics.engine_expressions import EngineColumns, Levels, Numbers, needs_memory
 from radon_numpyro.statistics.engine_reduction import (
     GIVEN,
     GROUP,
@@ -70,6 +71,8 @@ def reduce_formula(
     """
     stored = formula if isinstance(formula, ModelFormula) else None
     terms = formula.terms if isinstance(formula, ModelFormula) else parse_terms(formula)
+    for call in date_calls(terms):
+        raise needs_memory(call)
     response, right = names_used(terms, list(frame.columns))
     named = named_weights(terms, weights, se, None if stored is None else stored.design)
     given = weight_columns(frame.columns, *named)

@@ -22,15 +22,12 @@ from radon_numpyro.data.files.file_columns import (
 )
 from radon_numpyro.data.files.table_files import (
     INSTALL,
-    is_parquet,
-    is_stata,
-    layout_of,
+    kind_of_file,
     parquet_file,
     read_table,
-    suffixes,
-    text_of,
 )
 from radon_numpyro.data.files.text_layout import TextOptions
+from radon_numpyro.data.files.text_tables import layout_of, suffixes, text_of
 from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.missing import BLANKS
@@ -62,7 +59,8 @@ def load(
     Parameters
     ----------
     source
-        Path of a CSV, TSV, Parquet or Stata file, or ``-`` for CSV on standard input.
+        Path of a file of text, Parquet, a spreadsheet, Stata, SPSS or SAS, or ``-`` for CSV on
+        standard input.
     columns
         What to take, by names or by a formula. A column of text that a formula names holds numbers
         if all its fields are numbers, blank, or codes for missing values; truth values if they are
@@ -71,12 +69,13 @@ def load(
         Whether DuckDB reduces the rows to statistics without holding them in memory. Default:
         from 2 million rows of Parquet or 100 MiB of text on.
     options
-        What is said about a table of text: its delimiter, decimals, encoding.
+        What is said about a table of text or a sheet: its delimiter, decimals, encoding, name.
 
     Returns
     -------
     GroupedData or GroupStatistics
-        Labels of groups are text as it stands in a text file, and of their own type in Parquet.
+        Labels of groups are text as it stands in a text file or a spreadsheet, and of their own
+        type in other files.
 
     Raises
     ------
@@ -155,9 +154,10 @@ def _code(name: str, code: str, kind: str) -> str | bool | int | float:
 
 
 def _is_large(source: str) -> bool:
-    if is_parquet(source):
+    kind = kind_of_file(source)
+    if kind == "parquet":
         return bool(parquet_file(source).metadata.num_rows > LARGE_ROWS)
-    if source == "-" or is_stata(source) or suffixes(source)[1]:
+    if source == "-" or kind != "text" or suffixes(source)[1]:
         return False
     return Path(source).stat().st_size > LARGE_BYTES
 
@@ -169,8 +169,8 @@ def _relation(
     """The columns in use as a relation of DuckDB, what each holds, and what to know about it."""
     if source == "-":
         raise ValueError("Expected a file to be reduced by DuckDB; got standard input")
-    parquet = is_parquet(source)
-    if is_stata(source):
+    kind = kind_of_file(source, options)
+    if kind not in ("text", "parquet"):
         raise ValueError(f"Expected text or Parquet, to be reduced by DuckDB; got {source!r}")
     try:
         import duckdb
@@ -193,7 +193,7 @@ def _relation(
     notes: tuple[str, ...] = ()
     try:
         with duckdb.connect(config=settings) as connection:
-            if parquet:
+            if kind == "parquet":
                 relation = connection.read_parquet(source)
                 used = columns.among(relation.columns)
                 types = dict(zip(relation.columns, map(str, relation.types), strict=True))

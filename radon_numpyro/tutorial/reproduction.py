@@ -46,6 +46,10 @@ class Reproduction:
         it (centred).
     diagnoses
         Verdict by name of the fit.
+    methods
+        The hierarchical model by each method: largest R-hat, smallest ESS, divergences and, as
+        ``two_routes``, the largest difference from integration over the scales, in standard errors
+        of both; missing where the two were not compared.
     parameters
         Mean, sd, Monte Carlo error and ESS of the hyperparameters, ADVI beside NUTS.
     rmsd
@@ -63,6 +67,7 @@ class Reproduction:
     noncentered: xr.DataTree
     as_published: xr.DataTree
     diagnoses: dict[str, Diagnosis]
+    methods: pd.DataFrame
     parameters: pd.DataFrame
     rmsd: pd.DataFrame
     comparison: Comparison
@@ -123,6 +128,7 @@ class Reproduction:
         return {
             "ok": self.ok,
             "conclusions": [asdict(c) for c in self.conclusions],
+            "methods": _plain(self.methods),
             "parameters": _plain(self.parameters),
             "rmsd": _plain(self.rmsd),
             "comparison": _plain(self.comparison.table.select_dtypes("number")),
@@ -136,6 +142,7 @@ class Reproduction:
                     "draws": d.num_draws,
                     "findings": [f.what for f in d.findings],
                     "advi": d.advi_verdict,
+                    "routes": d.routes,
                 }
                 for name, d in self.diagnoses.items()
             },
@@ -217,6 +224,7 @@ def reproduce(
         noncentered=noncentered,
         as_published=as_published,
         diagnoses=diagnoses,
+        methods=_methods({k: v for k, v in fits.items() if k != "individual"}, diagnoses),
         parameters=_parameters(hierarchical),
         rmsd=rmsd,
         comparison=comparison,
@@ -241,6 +249,19 @@ def _rmsd_table(
         orient="index",
         columns=["pooled", "individual", "hierarchical"],
     )
+
+
+def _methods(fits: dict[str, xr.DataTree], diagnoses: dict[str, Diagnosis]) -> pd.DataFrame:
+    rows = {}
+    for name, tree in fits.items():
+        found, routes = diagnoses[name], json.loads(tree.attrs["two_routes"])
+        rows[name] = {
+            "max_rhat": found.max_rhat,
+            "min_ess": found.min_ess,
+            "divergences": found.num_divergences,
+            "two_routes": routes.get("largest", np.nan),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _parameters(tree: xr.DataTree) -> pd.DataFrame:

@@ -6,13 +6,18 @@ among independent posterior draws must be uniform (Talts, Betancourt, Simpson, V
 parameter shows (Modrak et al. 2023, doi:10.1214/23-BA1404).
 """
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pandas as pd
 from arviz_stats.ecdf_utils import get_pointwise_confidence_band, simulate_confidence_bands
 from scipy import stats
 
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.advi.guide import fit_advi
+from radon_numpyro.inference.integration.resampling import draw_integrated
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 from radon_numpyro.inference.inversion import draw_exact
 from radon_numpyro.inference.nuts.sampler import sample_nuts
 from radon_numpyro.model.correlations import LKJ
@@ -34,7 +39,10 @@ FIXED_COLUMNS = np.column_stack(
         DESIGN.normal(size=NUM_GROUPS)[GROUP],
     ]
 )
-RANKS = 63
+# Weights of the rows, or their known standard errors.
+ROW_VALUES = np.random.default_rng(1).uniform(0.4, 2.5, len(GROUP))
+# Draws that are ranked; how many times as many are made, so that they are nearly independent.
+RANKS, THIN = 63, 10
 PRIORS = Priors(
     mu_alpha=Normal(1.0, 1.5),
     mu_beta=Normal(-0.5, 0.7),
@@ -64,10 +72,56 @@ def draw_lkj(rng, size, concentration):
     return matrix
 
 
-def draw_truth(rng, model, x, num_fixed=0, correlated=False):
-    """Parameters from the prior, and data from them; the last columns do not vary by group."""
-    p, k = PRIORS, x.shape[1] - num_fixed
-    if model == "hierarchical":
+@dataclass(frozen=True)
+class Setting:
+    """What is calibrated: a model, the columns of its rows, and how its posterior is drawn.
+
+    Attributes
+    ----------
+    model
+        ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
+    x
+        Predictors of the rows; the last ``num_fixed`` of them do not vary by group.
+    num_fixed
+        As above.
+    correlated
+        Whether the coefficients that vary correlate.
+    column
+        Of the rows: ``"weights"`` or ``"se"``, or empty.
+    method
+        Of the hierarchical model: ``"marginal"``, which is NUTS, or ``"integrate"``.
+    """
+
+    model: str = "hierarchical"
+    x: np.ndarray = field(default_factory=lambda: ONE_PREDICTOR)
+    num_fixed: int = 0
+    correlated: bool = False
+    column: str = ""
+    method: str = "marginal"
+
+    def data(self, y):
+        names = [f"x{j + 1}" for j in range(self.x.shape[1])]
+        first = len(names) - self.num_fixed
+        frame = pd.DataFrame(self.x, columns=names).assign(y=y, group=GROUP)
+        how = {"x": names[:first], "fixed": names[first:], "correlated": self.correlated}
+        if self.column:
+            frame["column"] = ROW_VALUES
+            how[self.column] = "column"
+        return GroupedData.from_frame(frame, y="y", group="group", **how)
+
+    def residual(self, eps):
+        """Residual standard deviation of the rows, from that of the model."""
+        of_rows = of_row(eps)
+        if self.column == "weights":
+            return of_rows / np.sqrt(ROW_VALUES)
+        return ROW_VALUES if self.column == "se" else of_rows
+
+
+def draw_truth(rng, setting):
+    """Parameters from the prior, and data from them."""
+    x, p = setting.x, PRIORS
+    k = x.shape[1] - setting.num_fixed
+    if setting.model == "hierarchical":
         truth = {
             "mu_alpha": rng.normal(p.mu_alpha.loc, p.mu_alpha.scale),
             "mu_beta": rng.normal(p.mu_beta.loc, p.mu_beta.scale, k),
@@ -77,7 +131,7 @@ def draw_truth(rng, model, x, num_fixed=0, correlated=False):
         }
         alpha = rng.normal(truth["mu_alpha"], truth["sigma_alpha"], NUM_GROUPS)
         beta = rng.normal(truth["mu_beta"], truth["sigma_beta"], (NUM_GROUPS, k))
-        if correlated:
+        if setting.correlated:
             truth["correlation"] = draw_lkj(rng, 1 + k, p.correlation.concentration)
             sds = np.append(truth["sigma_alpha"], truth["sigma_beta"])
             covariance = sds[:, None] * truth["correlation"] * sds
@@ -85,14 +139,17 @@ def draw_truth(rng, model, x, num_fixed=0, correlated=False):
             both = rng.multivariate_normal(means, covariance, NUM_GROUPS)
             alpha, beta = both[:, 0], both[:, 1:]
     else:
-        shape = () if model == "pooled" else (NUM_GROUPS,)
+        shape = () if setting.model == "pooled" else (NUM_GROUPS,)
         alpha = rng.normal(p.alpha.loc, p.alpha.scale, shape)
         beta = rng.normal(p.beta.loc, p.beta.scale, (*shape, k))
         truth = {"eps": np.abs(rng.normal(0, p.eps.scale, shape))}
     truth |= {"alpha": alpha, "beta": beta}
-    if num_fixed:
-        truth["gamma"] = rng.normal(p.gamma.loc, p.gamma.scale, num_fixed)
-    return truth, rng.normal(line(truth, x), of_row(truth["eps"]))
+    if setting.num_fixed:
+        truth["gamma"] = rng.normal(p.gamma.loc, p.gamma.scale, setting.num_fixed)
+    y = rng.normal(line(truth, x), setting.residual(truth["eps"]))
+    if setting.column == "se":
+        del truth["eps"]
+    return truth, y
 
 
 def of_row(value, event_dims=0):
@@ -112,7 +169,7 @@ def line(sites, x):
     return own + np.asarray(sites["gamma"]) @ x[:, num_slopes:].T
 
 
-def quantities(sites, x, y):
+def quantities(sites, setting, y):
     """Parameters and the log likelihood, one column each, from sites with a leading draw axis."""
     sites = dict(sites)
     if "correlation" in sites:
@@ -121,60 +178,61 @@ def quantities(sites, x, y):
         pairs = np.triu_indices(matrices.shape[-1], 1)
         sites["correlation"] = matrices[:, pairs[0], pairs[1]]
     flat = {n: np.asarray(v).reshape(len(v), -1) for n, v in sites.items()}
-    eps = of_row(sites["eps"])
-    log_likelihood = stats.norm.logpdf(y, line(sites, x), eps).sum(-1, keepdims=True)
+    residual = setting.residual(sites.get("eps", 1.0))
+    log_likelihood = stats.norm.logpdf(y, line(sites, setting.x), residual).sum(-1, keepdims=True)
     columns = [flat[n] for n in sorted(flat)] + [log_likelihood]
     names = [f"{n}[{k}]" for n in sorted(flat) for k in range(flat[n].shape[1])]
     return np.concatenate(columns, axis=1), [*names, "log likelihood"]
 
 
-def draws_of(model, data, seed):
-    """RANKS nearly independent draws of every site, leading axis the draw."""
-    if model != "hierarchical":
-        found = draw_exact(data, model, priors=PRIORS, draws=RANKS, chains=1, seed=seed).draws
-        return {n: v[0] for n, v in found.items()}
+def draws_of(setting, data, seed):
+    """RANKS nearly independent draws of every site, leading axis the draw; None if unreliable."""
+    if setting.model != "hierarchical":
+        found = draw_exact(data, setting.model, priors=PRIORS, draws=RANKS, chains=1, seed=seed)
+        return {n: v[0] for n, v in found.draws.items()}
     statistics = GroupStatistics.from_data(data)
+    if setting.method == "integrate":
+        equations = NormalEquations.from_statistics(statistics)
+        nodes = integrate_scales(equations, PRIORS, seed=seed)
+        if not nodes.reliable:
+            return None
+        # Draws are shuffled: the first of many are as good as independent.
+        found = draw_integrated(equations, nodes, draws=RANKS * THIN, chains=1, seed=seed).draws
+        return {n: v[0, :RANKS] for n, v in found.items()}
     guide = fit_advi(statistics, priors=PRIORS, num_steps=0, progress_bar=False)
-    thin = 10
     found = sample_nuts(
         statistics,
         guide,
         method="marginal",
         priors=PRIORS,
-        draws=RANKS * thin,
+        draws=RANKS * THIN,
         chains=1,
         num_warmup=300,
         seed=seed,
         progress_bar=False,
     ).draws
-    return {n: v[0, ::thin] for n, v in found.items()}
+    return {n: v[0, ::THIN] for n, v in found.items()}
 
 
-def ranks(
-    model,
-    num_data_sets,
-    seed,
-    distort=lambda sites: sites,
-    x=ONE_PREDICTOR,
-    num_fixed=0,
-    correlated=False,
-):
-    """Rank of the truth among the draws, for each data set and quantity, and their names."""
+def ranks(setting, num_data_sets, seed, distort=lambda sites: sites):
+    """Rank of the truth among the draws, for each data set and quantity, and their names.
+
+    Data sets whose integration says that it is not reliable are left out: this depends on the data
+    alone, so that ranks in the others are uniform still.
+    """
     rng = np.random.default_rng(seed)
-    out = []
-    names = [f"x{j + 1}" for j in range(x.shape[1])]
-    varying, fixed = names[: len(names) - num_fixed], names[len(names) - num_fixed :]
+    out, names = [], []
     for k in range(num_data_sets):
-        truth, y = draw_truth(rng, model, x, num_fixed, correlated)
-        frame = pd.DataFrame(x, columns=names).assign(y=y, group=GROUP)
-        data = GroupedData.from_frame(
-            frame, y="y", x=varying, fixed=fixed, group="group", correlated=correlated
-        )
-        drawn = quantities(distort(draws_of(model, data, k)), x, y)
-        exact = quantities({n: np.asarray(v)[None] for n, v in truth.items()}, x, y)
-        assert drawn[1] == exact[1]
-        out.append((drawn[0] < exact[0]).sum(0))
-    return np.array(out), drawn[1]
+        truth, y = draw_truth(rng, setting)
+        draws = draws_of(setting, setting.data(y), k)
+        if draws is None:
+            continue
+        drawn, names = quantities(distort(draws), setting, y)
+        true_sites = {n: np.asarray(v)[None] for n, v in truth.items()}
+        exact, of_truth = quantities(true_sites, setting, y)
+        assert names == of_truth
+        out.append((drawn < exact).sum(0))
+    return np.array(out), names
 
 
 def p_values(counts):

@@ -11,22 +11,29 @@ METHODS = {
     "centered": (VERMILION, "D", "centred, as published"),
 }
 GREY = "0.45"
+# Panels in a row: more leave no room for their titles.
+COLUMNS = 5
 
 
 def figure(result):
     """One panel of rank ECDFs for each model, one of the reference posterior."""
     models = result["calibration"]["models"]
-    fig = plt.figure(figsize=(8.5, 5.8), layout="constrained")
-    grid = fig.add_gridspec(2, len(models))
-    axes = [fig.add_subplot(grid[0, k]) for k in range(len(models))]
+    rows = -(-len(models) // COLUMNS)
+    fig = plt.figure(figsize=(8.5, 3.2 + 2.6 * rows), layout="constrained")
+    grid = fig.add_gridspec(rows + 1, min(COLUMNS, len(models)))
+    axes = [fig.add_subplot(grid[divmod(k, COLUMNS)]) for k in range(len(models))]
     for ax, (name, model) in zip(axes, models.items(), strict=True):
         _ranks(ax, name, model)
     limit = max(abs(y) for ax in axes for y in ax.get_ylim())
     plt.setp(axes, ylim=(-limit, limit))
-    plt.setp(axes[1:], yticklabels=[])
-    axes[0].set_ylabel("ECDF of the ranks less uniform", fontsize=8)
-    axes[len(axes) // 2].set_xlabel("rank of the truth among the draws", fontsize=8)
-    _reference(fig.add_subplot(grid[1, :]), result["reference"])
+    for k, ax in enumerate(axes):
+        if k % COLUMNS:
+            plt.setp(ax, yticklabels=[])
+        else:
+            ax.set_ylabel("ECDF of the ranks less uniform", fontsize=8)
+    last = axes[(rows - 1) * COLUMNS :]
+    last[len(last) // 2].set_xlabel("rank of the truth among the draws", fontsize=8)
+    _reference(fig.add_subplot(grid[rows, :]), result["reference"])
     fig.legend(fontsize=7, frameon=False, loc="outside lower left")
     return fig
 
@@ -44,7 +51,7 @@ def _ranks(ax, name, model):
             drawstyle="steps-post",
         )
     sets, count = model["data_sets"], len(model["quantities"])
-    # Five panels side by side leave no room for more in a line.
+    name = name.replace(": ", ":\n")
     _dress(ax, f"{name}\n{sets} data sets\n{count} quantities")
     ax.set(xlim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0", "0.5", "1"])
 

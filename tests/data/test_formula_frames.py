@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from radon_numpyro import GroupedData
+from radon_numpyro import GroupedData, GroupStatistics
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formulas.formula import ModelFormula
 
@@ -220,3 +220,39 @@ def test_columns_with_a_gap_are_what_their_values_are(values, name, expected):
     assert data.labels.predictors == (name,)
     assert data.x[:, 0].tolist() == expected
     assert dict(data.left_out) == {"no x": 1}
+
+
+@pytest.mark.parametrize("library", ["pandas", "objects", "polars", "arrow", "engine"])
+def test_text_that_holds_numbers_is_categories_as_in_r_and_is_said(frame, library):
+    frame = frame[["y", "town", "year"]].assign(year=frame["year"].astype(str))
+    rows = pl.from_pandas(frame)
+    of = {
+        "pandas": frame,
+        "objects": frame.astype({"year": object}),
+        "polars": rows,
+        "arrow": rows.to_arrow(),
+        "engine": rows.lazy(),
+    }[library]
+    made = GroupStatistics if library == "engine" else GroupedData
+    data = made.from_formula("y ~ year + (1 | town)", of)
+    levels = sorted(set(frame["year"]))
+    assert data.labels.predictors == tuple(f"year[{level}]" for level in levels[1:])
+    (said,) = [note for note in data.notes if "though all of it is numbers" in note]
+    assert said.startswith(
+        f"year: text is read as categories, though all of it is numbers, such as {levels[0]!r}"
+    )
+    assert "pandas.to_numeric" in said
+
+
+def test_categories_that_are_meant_are_no_numbers_by_mistake(frame):
+    text = frame.assign(year=frame["year"].astype(str))
+    meant = [
+        ("year", frame.assign(year=frame["year"].astype("category"))),
+        ("factor(year)", frame),
+        ("factor(year)", text),
+        ("Sex", frame),
+        ("year", text.assign(year=text["year"].where(text["year"] != "2003", "2003?"))),
+    ]
+    for column, rows in meant:
+        data = GroupedData.from_formula(f"y ~ {column} + (1 | town)", rows)
+        assert not any("is numbers" in note for note in data.notes)

@@ -175,7 +175,10 @@ def test_compressed_text_is_laid_out_as_any(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (table().encode("cp1252"), "UTF-8; got byte 0xfc.*--encoding cp1252 if 'Zürich' is right"),
+        (
+            table().replace("Zürich", "Genève").encode("cp1252"),
+            "UTF-8; got byte 0xe8.*--encoding cp1252 if 'Genève' is right",
+        ),
         # Commas on both sides: fields and decimals.
         (table(comma, ","), "every line .* to have the 3 fields of its first; got: more in line 2"),
         # A thousand, or one with three decimals?
@@ -202,10 +205,10 @@ def test_what_cannot_be_read_in_one_way_is_refused(text, message, tmp_path):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("suffix", ["xlsx", "ods", "sas7bdat", "sav", "rds"])
+@pytest.mark.parametrize("suffix", ["xls", "xlsb", "ods", "numbers", "rds", "RData", "rda"])
 def test_tables_of_other_programs_are_refused_with_the_way_out(suffix, tmp_path):
     source = put(tmp_path / f"rows.{suffix}", b"")
-    with pytest.raises(ValueError, match=r"Expected a name that ends in .*: .*(CSV|csv)"):
+    with pytest.raises(ValueError, match=r"Expected a name that ends in .*: .*(CSV|write\.csv)"):
         loaded(source)
 
 
@@ -287,48 +290,7 @@ def test_dates_as_categories_are_said(tmp_path):
     lines = table().splitlines()
     text = "\n".join(f"{a};{b}" for a, b in zip(lines, ["day", *days], strict=True))
     data = loaded(put(tmp_path / "rows.csv", text), "yield ~ day + (1 | site)")
-    assert any("one for each date" in note and "count days" in note for note in data.notes)
-
-
-# Files of Stata
-
-
-@pytest.fixture
-def stata(tmp_path):
-    frame = pd.DataFrame(
-        {
-            "school": [1, 1, 2, 2, 3, np.nan],
-            "score": [1.5, 2.5, 3.0, 4.5, 2.0, 1.0],
-            "sex": [1, 2, 1, 2, 2, 1],
-            "age": [10, 11, 12, np.nan, 10, 12],
-        }
-    )
-    path = tmp_path / "rows.dta"
-    labels = {"sex": {1: "male", 2: "female"}}
-    frame.to_stata(path, write_index=False, value_labels=labels, version=118)
-    return path
-
-
-def test_labelled_values_of_stata_are_categories_and_ids_stay_whole(stata):
-    data = load(str(stata), of("score ~ sex + age + (1 | school)", drop_missing=True), reduce=None)
-    assert data.labels.groups == (1, 2, 3)
-    assert all(isinstance(label, int) for label in data.labels.groups)
-    assert data.labels.predictors == ("sex[female]", "age")
-    assert data.x.tolist() == [[0, 10], [1, 11], [0, 12], [1, 10]]
-    assert dict(data.left_out) == {"no age": 1, "no school": 1}
-
-
-def test_files_of_stata_are_refused_in_a_sentence(stata, tmp_path):
-    with pytest.raises(ValueError, match=r"name columns; got 'Sex' \(close: 'sex'\)"):
-        loaded(stata, "score ~ Sex + (1 | school)")
-    with pytest.raises(ValueError, match="Expected text or Parquet, to be reduced by DuckDB"):
-        loaded(stata, "score ~ sex + (1 | school)", reduce=True)
-    for content in (b"", b"site,dose\n", stata.read_bytes()[:300]):
-        broken = put(tmp_path / "broken.dta", content)
-        with pytest.raises(
-            ValueError, match=r"Expected .*broken\.dta' to be a file of Stata; got: "
-        ):
-            loaded(broken)
+    assert any("one for each date" in note and "days(day) counts" in note for note in data.notes)
 
 
 # Audits of slips

@@ -11,6 +11,7 @@ from validation.calibration import (
     FIXED_COLUMNS,
     RANKS,
     THREE_PREDICTORS,
+    Setting,
     ecdf_differences,
     envelope,
     p_values,
@@ -28,35 +29,53 @@ def assert_uniform(counts, names):
 
 @pytest.mark.parametrize("model", ["individual", "pooled"])
 def test_exact_draws_are_calibrated(model):
-    assert_uniform(*ranks(model, 500, seed=1))
+    assert_uniform(*ranks(Setting(model), 500, seed=1))
 
 
 def test_marginal_method_is_calibrated_in_brief():
-    assert_uniform(*ranks("hierarchical", 60, seed=2))
+    assert_uniform(*ranks(Setting(), 60, seed=2))
 
 
 def test_columns_that_do_not_vary_are_calibrated_in_brief():
     """A number, a category and a group-level predictor beside a slope that varies."""
-    assert_uniform(*ranks("hierarchical", 30, seed=7, x=FIXED_COLUMNS, num_fixed=3))
-    assert_uniform(*ranks("pooled", 200, seed=8, x=FIXED_COLUMNS, num_fixed=3))
+    assert_uniform(*ranks(Setting(x=FIXED_COLUMNS, num_fixed=3), 30, seed=7))
+    assert_uniform(*ranks(Setting("pooled", x=FIXED_COLUMNS, num_fixed=3), 200, seed=8))
 
 
 def test_correlated_coefficients_are_calibrated_in_brief():
     """Three coefficients in six groups of one to twelve rows."""
     x = THREE_PREDICTORS[:, :2]
-    assert_uniform(*ranks("hierarchical", 30, seed=9, x=x, correlated=True))
+    assert_uniform(*ranks(Setting(x=x, correlated=True), 30, seed=9))
+
+
+INTEGRATED = {
+    "independent": Setting(method="integrate"),
+    "correlated": Setting(x=THREE_PREDICTORS[:, :2], correlated=True, method="integrate"),
+    "weights": Setting(column="weights", method="integrate"),
+    "known errors": Setting(column="se", method="integrate"),
+    "fixed columns": Setting(x=FIXED_COLUMNS, num_fixed=3, method="integrate"),
+}
+
+
+@pytest.mark.parametrize("name", INTEGRATED)
+def test_integration_is_calibrated_in_brief(name):
+    """``scripts/validate.py`` has 1000 data sets of each."""
+    counts, names = ranks(INTEGRATED[name], 30, seed=10)
+    # Hardly any is left out as unreliable.
+    assert len(counts) >= 29
+    assert_uniform(counts, names)
 
 
 @pytest.mark.slow
 def test_marginal_method_is_calibrated():
     jax.clear_caches()
-    assert_uniform(*ranks("hierarchical", 600, seed=3))
+    assert_uniform(*ranks(Setting(), 600, seed=3))
 
 
 @pytest.mark.slow
 def test_marginal_method_is_calibrated_with_three_predictors():
     """Groups of one to three rows do not identify their four coefficients alone."""
-    assert_uniform(*ranks("hierarchical", 500, seed=5, x=THREE_PREDICTORS))
+    assert_uniform(*ranks(Setting(x=THREE_PREDICTORS), 500, seed=5))
 
 
 def test_the_test_sees_a_posterior_that_is_too_narrow():
@@ -65,8 +84,10 @@ def test_the_test_sees_a_posterior_that_is_too_narrow():
     def narrowed(sites):
         return {n: v + (v.mean(0) - v) / 3 for n, v in sites.items()}
 
-    counts, names = ranks("pooled", 500, seed=4, distort=narrowed)
+    counts, names = ranks(Setting("pooled"), 500, seed=4, distort=narrowed)
     assert p_values(counts)[names.index("alpha[0]")] < LEVEL / len(names)
+    counts, names = ranks(INTEGRATED["known errors"], 200, seed=4, distort=narrowed)
+    assert p_values(counts)[names.index("mu_alpha[0]")] < LEVEL / len(names)
 
 
 # What the figure shows of it

@@ -359,12 +359,16 @@ def test_a_density_that_is_nowhere_finite_is_refused():
 
 def test_few_effective_or_heavy_weights_are_not_reliable():
     points = np.zeros((1600, 1))
-    even = WeightedPoints(points, np.random.default_rng(0).normal(0.0, 0.1, 1600), 16, None)
-    heavy = WeightedPoints(points, 0.6 * np.random.default_rng(0).exponential(size=1600), 16, None)
+    even = WeightedPoints(
+        points, np.random.default_rng(0).normal(0.0, 0.1, 1600), 16, proposal(), None
+    )
+    heavy = WeightedPoints(
+        points, 0.6 * np.random.default_rng(0).exponential(size=1600), 16, proposal(), None
+    )
     assert even.reliable
     assert heavy.ess > 100.0
     assert not heavy.reliable
-    assert not WeightedPoints(points, np.linspace(0.0, 200.0, 1600), 16, None).reliable
+    assert not WeightedPoints(points, np.linspace(0.0, 200.0, 1600), 16, proposal(), None).reliable
 
 
 def test_the_root_of_correlations_is_that_of_the_partial_ones():

@@ -20,7 +20,12 @@ from radon_numpyro import (
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.radon import load_radon
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.inversion import draw_eps, draw_exact, residual_freedom
+from radon_numpyro.inference.inversion import (
+    check_residual,
+    draw_eps,
+    draw_exact,
+    residual_freedom,
+)
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 DRAWS = 20_000
@@ -187,6 +192,30 @@ def test_group_without_residual_is_refused_by_name():
     data = GroupedData.from_arrays([1.0, 1.0, 2.0, 3.0, 5.0], None, list("aabbb"))
     with pytest.raises(ValueError, match=r"leave a residual.*1 fitted exactly.*'a'"):
         draw_exact(data)
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_a_scatter_far_below_the_differences_between_groups_is_not_called_exact(slope):
+    """Means of groups differ by 1 and rows of a group by 3e-6: there is a scatter to estimate."""
+    rng = np.random.default_rng(0)
+    group, x = np.repeat(np.arange(20), 10), rng.normal(size=200)
+    scatter = 3e-6 * rng.normal(size=200)
+    y = rng.normal(size=20)[group] + slope * rng.normal(size=20)[group] * x
+    for residual, exact in ((scatter, False), (0.0, True)):
+        statistics = GroupStatistics.from_data(GroupedData.from_arrays(y + residual, x, group))
+        freedom, rss = residual_freedom(NormalEquations.from_statistics(statistics))
+        assert (freedom == 8).all()
+        if exact:
+            with pytest.raises(ValueError, match="all rows fitted exactly"):
+                check_residual(statistics, "hierarchical")
+            continue
+        check_residual(statistics, "hierarchical")
+        check_residual(statistics, "individual")
+        for c, found in enumerate(rss):
+            rows = group == c
+            lines = np.column_stack([np.ones(10), x[rows]])
+            _, (expected,), *_ = np.linalg.lstsq(lines, (y + residual)[rows])
+            assert found == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e4, 1e6])

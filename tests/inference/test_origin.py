@@ -272,3 +272,15 @@ def test_correlated_coefficients_make_up_for_the_zero_but_for_their_prior():
     assert finding.advice == "center(age) for age in the formula"
     near = of_formula("Reaction ~ I(Days + 6) + (I(Days + 6) | Subject)", frame)
     assert look(near) is None
+
+
+@pytest.mark.parametrize(("groups", "said"), [(2, True), (4, True), (5, False)])
+def test_few_groups_say_little_of_how_groups_differ(groups, said):
+    scales = {"sigma_alpha": 1.0, "sigma_beta": 1.0, "eps": 1.0}
+    truth = {"mu_alpha": 0.0, "mu_beta": 0.0, **scales}
+    data = simulate(num_groups=groups, rows_per_group=10, seed=1, **truth).data
+    statistics = GroupStatistics.from_data(data)
+    found = origin.premises(data, statistics, Priors.weakly_informative(statistics), "hierarchical")
+    assert [f.what.startswith(f"{groups} groups say little") for f in found] == [True] * said
+    assert all(finding.caution for finding in found)
+    assert origin.premises(data, statistics, Priors.weakly_informative(statistics), "pooled") == ()

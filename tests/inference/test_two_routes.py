@@ -85,6 +85,26 @@ def test_an_integration_that_is_not_reliable_says_nothing_of_the_draws(nodes, mo
     assert found.skipped.startswith("the integration over the scales is not reliable: 40 effec")
 
 
+@pytest.mark.parametrize("site", ["mu_alpha", "sigma_beta"])
+def test_chains_that_disagree_are_not_called_agreeing(nodes, monkeypatch, site):
+    """One chain of four apart by half a standard deviation: R-hat is about 1.05."""
+    monkeypatch.setattr(two_routes, "integrate_scales", lambda *_, **__: nodes)
+    draws = drawn_from(nodes)
+    assert not compare_routes(radon(), TUTORIAL, draws, seconds=100.0).skipped
+    apart = np.zeros((4, *draws[site].shape[1:]))
+    apart[0] = 0.5 * draws[site].std()
+    draws[site] = draws[site] + apart
+    found = compare_routes(radon(), TUTORIAL, draws, seconds=100.0)
+    name = f"{site}[floor]" if site == "sigma_beta" else site
+    start = f"the chains of {name} do not agree with one another, R-hat 1.0"
+    assert found.skipped.startswith(start)
+    assert "would mean nothing" in found.skipped
+    # A chain that stands still has no R-hat.
+    draws[site] = np.ones_like(draws[site])
+    found = compare_routes(radon(), TUTORIAL, draws, seconds=100.0)
+    assert f"the chains of {name} do not agree with one another, R-hat nan" in found.skipped
+
+
 def test_more_slopes_than_can_be_integrated_out_are_left_out(monkeypatch):
     rows = np.random.default_rng(0).normal(size=(60, 22))
     data = GroupedData.from_arrays(rows[:, 0], rows[:, 1:], np.repeat(np.arange(6), 10))

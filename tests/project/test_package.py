@@ -22,7 +22,7 @@ FILES = {
 }
 MODULES = list(FILES)
 # Those that draw, or import what does.
-FIGURES = {"report.document", "report.figures", "report.groups", "report.sections"}
+FIGURES = {"report.document", "report.figures", "report.sections", "report.tables"}
 FIGURES |= {module for module in MODULES if module.split(".")[0] == "plots"}
 
 
@@ -112,7 +112,7 @@ print(json.dumps([status, sorted(sys.modules)]))
 """
 COMMAND = "from radon_numpyro.cli.app import app; app()"
 SLOW = {"jax", "jaxlib", "numpyro", "optax", "arviz", "arviz_base", "arviz_stats", "matplotlib"}
-SLOW |= {"seaborn", "scipy.stats", "duckdb", "h5py"}
+SLOW |= {"seaborn", "scipy.stats", "duckdb", "h5py", "jinja2"}
 
 
 def modules_of(code, *words):

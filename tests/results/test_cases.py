@@ -51,7 +51,9 @@ def test_a_column_of_zeros_is_no_good(tmp_path):
     """Its slope is the prior, beside real numbers."""
     parameters, findings, ok = fitted("zero_column.csv", ["--x", "a", *ZERO], tmp_path)
     assert not ok
-    (constant,) = findings
+    constant, few = findings
+    assert few["what"].startswith("4 groups say little")
+    assert few["caution"]
     assert constant["what"].startswith("'a' is the same in every row")
     assert constant["advice"] == "leave out --x a"
     assert not constant["caution"]
@@ -63,7 +65,7 @@ def test_a_column_of_zeros_is_no_good(tmp_path):
     assert "mu_beta[a]" in parameters
     # The advice is taken.
     _, findings, ok = fitted("zero_column.csv", ZERO, tmp_path)
-    assert (findings, ok) == ([], True)
+    assert (findings, ok) == ([few], True)
 
 
 def test_python_warns_of_what_the_data_do_not_say():

@@ -90,6 +90,19 @@ def test_the_published_recipe_is_not_trusted(run):
     assert diagnosis["hierarchical"]["min_ess"] > 5 * least
 
 
+def test_every_method_is_held_against_integration(run):
+    """Two routes to one posterior: the run that converged agrees, within what chance allows."""
+    result, out = run
+    summary = json.loads((out / "summary.json").read_text())
+    methods = summary["methods"]
+    assert len(methods) == 3
+    assert "two_routes" in result.output
+    for name in ("hierarchical", "hierarchical, non-centred"):
+        assert methods[name]["two_routes"] < 4
+        said = f"largest difference {methods[name]['two_routes']:.1f} standard errors"
+        assert said in summary["diagnoses"][name]["routes"]
+
+
 def test_the_saved_fits_load_with_labels(run):
     tree = az.from_netcdf(run[1] / "hierarchical.nc")
     counties = load_radon().labels.groups

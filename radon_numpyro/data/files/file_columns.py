@@ -10,11 +10,12 @@ import pandas as pd
 
 from radon_numpyro.data.checks import check_columns, suggest
 from radon_numpyro.data.files.number_texts import ERRORS, PLAIN, Notation
+from radon_numpyro.data.formulas.dates import dates_named
 from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.formulas.frames import named_weights
 from radon_numpyro.data.formulas.rows import names_used
 from radon_numpyro.data.formulas.terms import Terms
-from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
+from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, DATE, NUMBER
 from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.data.row_weights import weight_columns
 
@@ -108,7 +109,8 @@ class FormulaColumns:
         """What columns hold, where it is known before the file is read."""
         weights = dict.fromkeys(self.weighed_by.values(), NUMBER)
         if isinstance(self.formula, Terms):
-            return dict.fromkeys(self.formula.response_named(), NUMBER) | weights
+            response = dict.fromkeys(self.formula.response_named(), NUMBER)
+            return response | dict.fromkeys(dates_named(self.formula), DATE) | weights
         used = self.formula.predictors_used
         kinds = {kind.name: kind.kind for kind in self.formula.kinds if kind.name in used}
         return weights | kinds
@@ -260,8 +262,8 @@ def date_notes(name: str, texts: pd.Series) -> tuple[str, ...]:
     if len(distinct) == 0 or not all(_DATE.match(text) for text in distinct):
         return ()
     return (
-        f"{name}: read as categories, one for each date, such as {distinct[0]!r}: for a number, "
-        "count days or years from some date",
+        f"{name}: read as categories, one for each date, such as {distinct[0]!r}: days({name}) "
+        "counts days, from dates such as 2024-03-31",
     )
 
 

@@ -1,51 +1,29 @@
-"""Tables from files, in memory: CSV, TSV, Parquet and Stata."""
+"""Tables from files, in memory: text, Parquet, spreadsheets, and files of statistics programs."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import lzma
-import re
-import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Literal
 
 import narwhals.stable.v2 as nw
-import numpy as np
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from radon_numpyro.data.checks import first_few, plural, suggest
-from radon_numpyro.data.files.file_columns import Columns, FormulaColumns, read_texts
-from radon_numpyro.data.files.number_texts import PLAIN, find_notation, looks_numeric
-from radon_numpyro.data.files.stata_files import STATA, read_stata
-from radon_numpyro.data.files.text_layout import (
-    Layout,
-    TextOptions,
-    check_text,
-    encoding_of,
-    find_layout,
-    records,
-)
-from radon_numpyro.data.frame_columns import BOOLEAN, CATEGORY, NUMBER
+from radon_numpyro.data.checks import suggest
+from radon_numpyro.data.files.file_columns import Columns, FormulaColumns
+from radon_numpyro.data.files.sheets import SHEETS, read_sheet
+from radon_numpyro.data.files.statistics_files import ENCODED, PROGRAMS, read_statistics_file
+from radon_numpyro.data.files.text_layout import TextOptions
+from radon_numpyro.data.files.text_tables import COMPRESSED, TEXT, read_text, suffixes, text_of
 from radon_numpyro.data.frames import to_pandas
-from radon_numpyro.data.missing import BLANKS
 
-TEXT = (".csv", ".tsv", ".tab", ".txt")
 PARQUET = (".parquet", ".pq")
-COMPRESSED: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-# What programs keep tables in, and the way to a file that can be read.
-_SHEET = "save the sheet with the rows as CSV UTF-8"
-_STATISTICS = "export it as CSV, or read it by pandas and take GroupedData.from_formula"
+# What other programs keep tables in, and the way to a file that can be read.
+_SHEET = "save it as .xlsx, or the sheet with the rows as CSV UTF-8"
+_IN_R = "in R, write.csv(frame, file, row.names = FALSE) writes a table of text"
 OTHERS: Mapping[str, str] = {
-    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), _SHEET),
-    **dict.fromkeys((".sav", ".sas7bdat", ".xpt", ".por"), _STATISTICS),
-    **dict.fromkeys((".rds", ".rda", ".rdata"), "write.csv(frame, file, row.names = FALSE) in R"),
+    **dict.fromkeys((".xls", ".xlsb", ".ods", ".numbers"), _SHEET),
+    **dict.fromkeys((".rds", ".rda", ".rdata"), _IN_R),
 }
 INSTALL = "pip install 'radon-numpyro[scale]'"
 
@@ -62,13 +40,13 @@ def read_table(
     columns
         What to take; rows are not left out here.
     options
-        What is said about a table of text.
+        What is said about a table of text or a sheet; of files of SPSS and SAS their encoding.
 
     Returns
     -------
     frame, notes
         The columns in use, under an index that counts the rows of data from 1, and what to know
-        about how text was read.
+        about how they were read.
 
     Raises
     ------
@@ -77,10 +55,12 @@ def read_table(
     ValueError
         It is no table, or a column is not there once.
     ImportError
-        PyArrow is missing, for Parquet.
+        A package is missing, for Parquet, a spreadsheet or a file of SPSS or SAS.
     """
+    options = options or TextOptions()
     notes: tuple[str, ...] = ()
-    if is_parquet(source):
+    kind = kind_of_file(source, options)
+    if kind == "parquet":
         parquet = parquet_file(source)
         used = columns.among(parquet.schema_arrow.names)
         by_formula = isinstance(columns, FormulaColumns)
@@ -88,39 +68,47 @@ def read_table(
         others = tuple(name for name in used if name not in (y, columns.group))
         table = nw.from_native(parquet.read(used))
         frame = to_pandas(table, y, others, columns.group, booleans=by_formula)
-    elif is_stata(source):
-        frame = read_stata(source, columns.among, columns.group)
+    elif kind == "statistics":
+        frame, notes = read_statistics_file(source, columns, options.encoding)
+    elif kind == "sheet":
+        frame, notes = read_sheet(source, columns, options)
     else:
-        options = options or TextOptions()
-        with text_of(source, options) as stream:
-            frame, notes = _read_text(source, stream, columns, options)
+        with text_of(source, options, any_encoding=True) as stream:
+            frame, notes = read_text(source, stream, columns, options)
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
     return frame, notes
 
 
-def suffixes(source: str) -> tuple[str, str]:
-    """Suffix of the kind of table, and that of a compression.
-
-    Parameters
-    ----------
-    source
-        Path of a file, or ``-``.
-    """
-    found = [s.lower() for s in Path(source).suffixes[-2:]]
-    packed = found.pop() if found and found[-1] in COMPRESSED else ""
-    return (found[-1] if found else ""), packed
-
-
-def is_parquet(source: str) -> bool:
-    """Whether a file is Parquet, after refusing what is no table.
+def kind_of_file(
+    source: str, options: TextOptions | None = None
+) -> Literal["text", "parquet", "sheet", "statistics"]:
+    """Kind of a file by its name, after refusing what is no table.
 
     Parameters
     ----------
     source
         Path of the file, or ``-``.
+    options
+        What is said about it, refused where it is of no use.
+
+    Raises
+    ------
+    OSError
+        There is no such file.
+    ValueError
+        Its name is of another kind, or an option has no part in this one.
     """
+    kind = _by_name(source)
+    encoded = Path(source).suffix.lower() in ENCODED
+    useless = (options or TextOptions()).useless("encoded" if encoded else kind)
+    if useless:
+        raise ValueError(f"Expected no {useless[0]} for this kind of file; got {source!r}")
+    return kind
+
+
+def _by_name(source: str) -> Literal["text", "parquet", "sheet", "statistics"]:
     if source == "-":
-        return False
+        return "text"
     path = Path(source)
     if not path.exists():
         there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -129,28 +117,17 @@ def is_parquet(source: str) -> bool:
     if path.is_dir():
         raise IsADirectoryError(f"Expected a file; got {source!r}, which is a folder")
     kind, packed = suffixes(source)
+    every = ", ".join((*TEXT, *PARQUET, *SHEETS, *PROGRAMS))
     if kind in OTHERS:
+        raise ValueError(f"Expected a name that ends in {every}; got {source!r}: {OTHERS[kind]}")
+    if kind in TEXT:
+        return "text"
+    if packed or kind not in (*PARQUET, *SHEETS, *PROGRAMS):
         raise ValueError(
-            f"Expected a name that ends in {', '.join((*TEXT, *PARQUET, *STATA))}; got {source!r}: "
-            f"{OTHERS[kind]}"
+            f"Expected a name that ends in {every}, or, of text, with {', '.join(COMPRESSED)} "
+            f"behind it; got {source!r}"
         )
-    if kind not in (*TEXT, *PARQUET, *STATA) or (packed and kind not in TEXT):
-        raise ValueError(
-            f"Expected a name that ends in {', '.join((*TEXT, *PARQUET, *STATA))}, or, of text, "
-            f"with {', '.join(COMPRESSED)} behind it; got {source!r}"
-        )
-    return kind in PARQUET
-
-
-def is_stata(source: str) -> bool:
-    """Whether a file is one of Stata, by its name.
-
-    Parameters
-    ----------
-    source
-        Path of the file, or ``-``.
-    """
-    return source != "-" and suffixes(source)[0] in STATA
+    return "parquet" if kind in PARQUET else "sheet" if kind in SHEETS else "statistics"
 
 
 def parquet_file(source: str) -> Any:
@@ -170,227 +147,3 @@ def parquet_file(source: str) -> Any:
         return pq.ParquetFile(source)
     except pa.ArrowInvalid as error:
         raise ValueError(f"Expected {source!r} to be a Parquet file; got: {error}") from None
-
-
-@contextmanager
-def text_of(source: str, options: TextOptions) -> Iterator[io.TextIOWrapper]:
-    """Text of a file or of standard input, from its beginning, to be read twice.
-
-    Parameters
-    ----------
-    source
-        Path of the file, or ``-``.
-    options
-        What is said about it.
-    """
-    packed = suffixes(source)[1]
-    if source == "-":
-        raw: Any = io.BytesIO(sys.stdin.buffer.read())
-    else:
-        raw = COMPRESSED.get(packed, open)(source, "rb")
-    encoding = options.encoding or "utf-8"
-    try:
-        with raw:
-            head = raw.read(4096)
-            raw.seek(0)
-            check_text(name_of(source), head)
-            encoding = options.encoding or encoding_of(head)
-            with io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
-                yield stream
-    except UnicodeDecodeError as error:
-        given = options.encoding or encoding.removesuffix("-sig").upper()
-        bad = error.object[error.start]
-        around = re.split(rb"[,;\t\r\n\"|]", error.object[: error.start])[-1][-20:]
-        around += re.split(rb"[,;\t\r\n\"|]", error.object[error.start :])[0][:20]
-        read = around.decode("cp1252", "replace")
-        raise ValueError(
-            f"Expected {name_of(source)} to be text in {given}; got byte 0x{bad:02x}, which is "
-            f"not: save it as UTF-8, or name its encoding, such as --encoding cp1252 if {read!r} "
-            "is right"
-        ) from None
-    except UnicodeError as error:
-        raise ValueError(f"Expected {name_of(source)} to be text; got: {error}") from None
-    except (gzip.BadGzipFile, lzma.LZMAError, EOFError) as error:
-        raise ValueError(f"Expected {name_of(source)} to be {packed}; got: {error}") from None
-
-
-def name_of(source: str) -> str:
-    """Name of a source in a message.
-
-    Parameters
-    ----------
-    source
-        Path of the file, or ``-``.
-    """
-    return "standard input" if source == "-" else repr(source)
-
-
-def layout_of(
-    source: str, stream: IO[str], columns: Columns | FormulaColumns, options: TextOptions
-) -> Layout:
-    """How a table of text is laid out, from its head.
-
-    Parameters
-    ----------
-    source, stream
-        The source and its text, at its beginning.
-    columns
-        The columns that it is to have.
-    options
-        What is said about it.
-    """
-    if options.delimiter is None and suffixes(source)[0] in (".tsv", ".tab"):
-        options = replace(options, delimiter="\t")
-    return find_layout(name_of(source), stream, columns.among, options)
-
-
-def _read_text(
-    source: str, stream: IO[str], columns: Columns | FormulaColumns, options: TextOptions
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    layout = layout_of(source, stream, columns, options)
-    used = columns.among(layout.header)
-    text = _Text(source, stream, layout)
-    kinds = columns.kinds
-    undecided = columns.undecided(used) if isinstance(columns, FormulaColumns) else []
-    labels = [n for n in used if n == columns.group or kinds.get(n) == CATEGORY]
-    numbers = {name: list(BLANKS) for name in used if name not in labels}
-    blanks = numbers | {name: [""] for name in labels}
-    frame = text.read(used, labels, blanks)
-    _check_lines(text, frame)
-    # What is neither all numbers nor all true or false is read again, as it stands.
-    named = [name for name in (*kinds, *undecided) if kinds.get(name) != CATEGORY]
-    again = [name for name in named if not _is_read(frame[name], kinds.get(name))]
-    notes = list(layout.notes)
-    notation = PLAIN
-    asked = bool(options.decimal or options.thousands)
-    if again or asked:
-        texts = text.as_texts(named if asked else again)
-        odd = [name for name in again if _has_numbers(texts[name], kinds.get(name))]
-        if odd and not asked:
-            texts = text.as_texts(named)
-        if odd or asked:
-            again = [n for n in named if _has_numbers(texts[n], kinds.get(n))]
-            again += [n for n in texts if n not in again and not _is_read(frame[n], kinds.get(n))]
-            chosen = {n: texts[n] for n in again if _has_numbers(texts[n], kinds.get(n))}
-            notation, said = find_notation(chosen, options)
-            notes += said
-        _check_header_once(texts[again], frame, columns.group)
-        for name in again:
-            codes = columns.missing.get(name, ())
-            column, found = read_texts(texts[name], kinds.get(name), codes, notation)
-            if isinstance(columns, Columns) and not is_numeric_dtype(column):
-                continue
-            frame[name] = column
-            notes += found
-    return frame, tuple(notes)
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A table of text that may be read again."""
-
-    source: str
-    stream: IO[str]
-    layout: Layout
-
-    def read(
-        self,
-        names: Sequence[str],
-        texts: Sequence[str],
-        blanks: Mapping[str, list[str]],
-        *,
-        again: bool = False,
-    ) -> pd.DataFrame:
-        """Columns by name, some of them as text, after refusing lines that have more fields."""
-        header = list(self.layout.header)
-        fields = [str(k) for k in range(len(header))]
-        if self.layout.unnamed:
-            fields.insert(len(header) if self.layout.unnamed == "last" else 0, "unnamed")
-        place = {name: str(header.index(name)) for name in names}
-        before = self.layout.skip_header(self.stream)
-        with warnings.catch_warnings():
-            # A first line that is longer than the header; later ones are errors by themselves.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            try:
-                frame = pd.read_csv(
-                    self.stream,
-                    sep=self.layout.delimiter,
-                    skipinitialspace=self.layout.spaced,
-                    header=None,
-                    names=fields,
-                    index_col=False,
-                    # Only with all of them are lines that have too many refused.
-                    usecols=list(place.values()) if again else None,
-                    dtype={place[name]: "str" for name in texts} | {"unnamed": "str"},
-                    na_values={place[n]: blanks[n] for n in names} | {"unnamed": [""]},
-                    keep_default_na=False,
-                    low_memory=False,
-                )
-            except pd.errors.ParserWarning:
-                raise self.uneven(
-                    f"more in line {before + 1}: if these are decimal commas, fields need quotes "
-                    "or another delimiter"
-                ) from None
-            except pd.errors.ParserError as error:
-                what = str(error).rpartition("C error: ")[2].strip()
-                what = re.sub(r"(?<=line )\d+", lambda n: str(int(n[0]) + before), what)
-                raise self.uneven(what) from None
-        if self.layout.unnamed and not again:
-            extra = frame["unnamed"]
-            last = self.layout.unnamed == "last"
-            if not extra.isna().all() if last else extra.duplicated().any():
-                raise self.uneven(f"{len(header) + 1} fields")
-        return frame[[place[name] for name in names]].set_axis(list(names), axis=1)
-
-    def as_texts(self, names: Sequence[str]) -> pd.DataFrame:
-        """Columns by name as they stand, once all lines are known to have as many fields."""
-        return self.read(names, names, {name: [""] for name in names}, again=True)
-
-    def uneven(self, what: str) -> ValueError:
-        """The refusal of lines that differ in their number of fields."""
-        return ValueError(
-            f"Expected every line of {name_of(self.source)} to have the "
-            f"{len(self.layout.header)} fields of its first; got: {what}"
-        )
-
-
-def _check_lines(text: _Text, frame: pd.DataFrame) -> None:
-    """Refuse lines with fewer fields than the header, if a blank says that there may be some."""
-    if text.layout.unnamed or not frame.isna().any(axis=None):
-        return
-    before = text.layout.skip_header(text.stream)
-    lines = iter(text.stream.readline, "")
-    fields = len(text.layout.header)
-    for record, line in records(lines, text.layout.delimiter, text.layout.spaced):
-        # A blank line is no row.
-        if 0 < len(record) < fields and any(field.strip() for field in record):
-            raise text.uneven(f"{plural(len(record), 'field')} in line {before + line}")
-
-
-def _check_header_once(texts: pd.DataFrame, frame: pd.DataFrame, group: str) -> None:
-    """Refuse a line among the rows that has the names of the columns again."""
-    again = (frame[group] == group).to_numpy()
-    for name in texts:
-        again = again & (texts[name] == name).to_numpy()
-    if again.any():
-        rows = (np.flatnonzero(again) + 1).tolist()
-        raise ValueError(
-            f"Expected the names of the columns once; got them again in {plural(len(rows), 'row')} "
-            f"(row {first_few(rows)}): delete {'it' if len(rows) == 1 else 'them'}"
-        )
-
-
-def _has_numbers(column: pd.Series, kind: str | None) -> bool:
-    """Whether most fields of a column of text are numbers, however written."""
-    if kind == NUMBER:
-        return True
-    return kind is None and looks_numeric(column[~column.isin(BLANKS)]) > 0.5
-
-
-def _is_read(column: pd.Series, kind: str | None) -> bool:
-    """Whether a column holds what it is to hold, or, if that is open, no text."""
-    if kind == CATEGORY:
-        return True
-    if is_bool_dtype(column):
-        return kind in (BOOLEAN, None)
-    return is_numeric_dtype(column) and kind in (NUMBER, None)

@@ -1,4 +1,4 @@
-"""How a table of text is laid out: its encoding, what parts its fields, and where it begins.
+"""How a table of text is laid out: what parts its fields, and where it begins.
 
 The head of the file decides, not its first line alone: of all ways to part it into fields, the one
 that finds the columns asked for, and as many fields in every line.
@@ -10,7 +10,7 @@ import codecs
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from typing import IO
 
@@ -21,15 +21,6 @@ DELIMITERS = (",", ";", "\t", "|")
 WHITE_SPACE = r"\s+"
 HEAD_LINES, LINES_ABOVE = 1000, 30
 WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", WHITE_SPACE: "blanks"}
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-
-
 _OTHERS = {
     b"PK\x03\x04": "a spreadsheet or a ZIP file: save the sheet as CSV UTF-8, or unpack it",
     b"\xd0\xcf\x11\xe0": "an old Excel file: save the sheet as CSV UTF-8",
@@ -43,7 +34,7 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class TextOptions:
-    """What is said about a table of text; None leaves it to the file.
+    """What is said about a table of text, or of a sheet; None leaves it to the file.
 
     Attributes
     ----------
@@ -55,6 +46,8 @@ class TextOptions:
         Name of the encoding, as Python has it.
     skip_rows
         Lines above the names of the columns.
+    sheet
+        Name of the sheet of a spreadsheet.
 
     Raises
     ------
@@ -67,6 +60,24 @@ class TextOptions:
     thousands: str | None = None
     encoding: str | None = None
     skip_rows: int | None = None
+    sheet: str | None = None
+
+    def useless(self, kind: str) -> list[str]:
+        """Options that are given and have no part in a kind of file.
+
+        Parameters
+        ----------
+        kind
+            ``"text"``, ``"sheet"``, ``"encoded"`` for others that hold text in some encoding, or
+            another.
+        """
+        of_kind = {
+            "text": {"delimiter", "decimal", "thousands", "encoding", "skip_rows"},
+            "sheet": {"decimal", "thousands", "skip_rows", "sheet"},
+            "encoded": {"encoding"},
+        }.get(kind, set())
+        given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        return [f"--{name.replace('_', '-')}" for name in given if name not in of_kind]
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and (
@@ -175,26 +186,6 @@ def check_text(name: str, head: bytes) -> None:
     for mark, kind in _OTHERS.items():
         if head.startswith(mark):
             raise ValueError(f"Expected {name} to be text; got {kind}")
-
-
-def encoding_of(head: bytes) -> str:
-    """Encoding by the first bytes of a text: by its mark, by its zeros, else UTF-8.
-
-    Parameters
-    ----------
-    head
-        The first bytes.
-    """
-    for mark, name in _MARKS:
-        if head.startswith(mark):
-            return name
-    half = len(head) // 2
-    # Latin letters, digits and delimiters have a zero beside them.
-    if half > 8 and head[1::2].count(0) > 0.8 * half and head[::2].count(0) == 0:
-        return "utf-16-le"
-    if half > 8 and head[::2].count(0) > 0.8 * half and head[1::2].count(0) == 0:
-        return "utf-16-be"
-    return "utf-8-sig"
 
 
 def find_layout(

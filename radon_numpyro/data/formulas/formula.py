@@ -23,12 +23,14 @@ from radon_numpyro.data.checks import suggest
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.formulas.categories import Categories
 from radon_numpyro.data.formulas.columns import Layout, add, columns_by, part_layout
+from radon_numpyro.data.formulas.dates import Dates
 from radon_numpyro.data.formulas.syntax import Name
 from radon_numpyro.data.formulas.terms import Terms, parse_terms
 from radon_numpyro.data.formulas.values import Interpreter, State
 from radon_numpyro.data.frame_columns import (
     BOOLEAN,
     CATEGORY,
+    DATE,
     NUMBER,
     Kind,
     read_column,
@@ -190,7 +192,7 @@ class ModelFormula:
 
     def _read(
         self, frame: pd.DataFrame, names: tuple[str, ...]
-    ) -> dict[str, NDArray[Any] | Categories]:
+    ) -> dict[str, NDArray[Any] | Categories | Dates]:
         kinds = {kind.name: kind for kind in self.kinds}
         response = self.terms.response_named()
         return {
@@ -199,7 +201,7 @@ class ModelFormula:
         }
 
     def _predictors(
-        self, columns: Mapping[str, NDArray[Any] | Categories], rows: int
+        self, columns: Mapping[str, NDArray[Any] | Categories | Dates], rows: int
     ) -> NDArray[np.float64]:
         interpreter = Interpreter(columns, self.state)
         values = {text: interpreter.factor(node) for text, node in self.terms.factors.items()}
@@ -208,7 +210,9 @@ class ModelFormula:
             add(layout, part_layout(part, self.terms.factors, values))
         return columns_by(layout, self.design.predictors, values, rows)
 
-    def _outcome(self, columns: Mapping[str, NDArray[Any] | Categories]) -> NDArray[np.float64]:
+    def _outcome(
+        self, columns: Mapping[str, NDArray[Any] | Categories | Dates]
+    ) -> NDArray[np.float64]:
         interpreter = Interpreter(columns, self.state)
         y = interpreter.numbers(self.terms.response)
         return y - sum(interpreter.numbers(node) for node in self.terms.offsets)
@@ -253,7 +257,7 @@ class ModelFormula:
             raise ValueError(
                 f"Expected a stored formula; got a text without one: {error}"
             ) from None
-        good = {kind.kind for kind in kinds} <= {NUMBER, BOOLEAN, CATEGORY}
+        good = {kind.kind for kind in kinds} <= {NUMBER, BOOLEAN, CATEGORY, DATE}
         if version != VERSION or not isinstance(state, dict) or not good:
             raise ValueError(f"Expected a stored formula of version {VERSION}; got {version!r}")
         return cls(parse_terms(formula), kinds, state, design)

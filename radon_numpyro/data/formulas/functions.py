@@ -57,6 +57,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "log": ("x", "base"),
     "scale": ("x", "center", "scale"),
     "center": ("x",),
+    "days": ("x", "origin"),
     "factor": ("x", "levels"),
     "as.factor": ("x",),
     "relevel": ("x", "ref"),

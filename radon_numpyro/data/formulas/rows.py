@@ -27,11 +27,13 @@ from radon_numpyro.data.formulas.columns import (
     independent,
     part_layout,
 )
+from radon_numpyro.data.formulas.dates import dates_named, origin_notes
 from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.formulas.syntax import LOGICAL, Name
 from radon_numpyro.data.formulas.terms import Part, Terms
 from radon_numpyro.data.formulas.values import Basis, Interpreter
 from radon_numpyro.data.frame_columns import (
+    DATE,
     NUMBER,
     FrameColumn,
     Kind,
@@ -128,8 +130,12 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
         this edition does not fit.
     """
     response, predictors = names_used(terms, list(frame.columns))
-    read = {name: read_column(frame[name], "y", Kind(name, NUMBER)) for name in response}
-    read |= {name: read_column(frame[name], "x") for name in predictors}
+    dates = {name: Kind(name, DATE) for name in dates_named(terms)}
+    read = {
+        name: read_column(frame[name], "y", dates.get(name, Kind(name, NUMBER)))
+        for name in response
+    }
+    read |= {name: read_column(frame[name], "x", dates.get(name)) for name in predictors}
     columns = {name: column.values for name, column in read.items()}
     interpreter = Interpreter(columns)
     y = interpreter.numbers(terms.response)
@@ -148,7 +154,10 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
         formula,
         y,
         made[:, [places[name] for name in design.predictors]],
-        notes_of(terms, list(read.values()), values, aliased, redundant),
+        (
+            *notes_of(terms, list(read.values()), values, aliased, redundant),
+            *origin_notes(interpreter.state),
+        ),
     )
 
 

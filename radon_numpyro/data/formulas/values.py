@@ -1,7 +1,7 @@
 """Values of the expressions of a formula on columns, by an interpreter of its own.
 
-Functions that learn from the rows (``scale``, ``center``, ``poly``, splines, levels) keep what they
-learnt in a state, by which they treat new rows alike.
+Functions that learn from the rows (``scale``, ``center``, ``days``, ``poly``, splines, levels) keep
+what they learnt in a state, by which they treat new rows alike.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from radon_numpyro.data.checks import first_few, plural, suggest
 from radon_numpyro.data.formulas.basis_columns import basis
 from radon_numpyro.data.formulas.categories import Categories, Contrast, level_text, of_numbers
+from radon_numpyro.data.formulas.dates import Dates
 from radon_numpyro.data.formulas.functions import (
     ARITHMETIC,
     CATEGORICAL,
@@ -57,14 +58,14 @@ class Interpreter:
     Parameters
     ----------
     columns
-        The columns, numbers or booleans of shape (N,), or categories.
+        The columns, numbers or booleans of shape (N,), categories or dates.
     state
         What functions learnt from the rows of a fit, by their spelling; None to learn it here,
         into `state`.
     """
 
     def __init__(
-        self, columns: Mapping[str, Vector | Categories], state: State | None = None
+        self, columns: Mapping[str, Vector | Categories | Dates], state: State | None = None
     ) -> None:
         self.columns = columns
         self.learns = state is None
@@ -134,7 +135,13 @@ class Interpreter:
             return node.value
         if isinstance(node, Name):
             if node.value in self.columns:
-                return self.columns[node.value]
+                column = self.columns[node.value]
+                if isinstance(column, Dates):
+                    raise TypeError(
+                        f"Expected the dates of {node.value!r} inside days() only; got them by "
+                        "themselves in a formula"
+                    )
+                return column
             if node.quoted or node.value not in (*LOGICAL, "pi"):
                 raise ValueError(f"Expected the formula to name columns; got {node.value!r}")
             return float(np.pi if node.value == "pi" else LOGICAL[node.value])
@@ -221,6 +228,8 @@ class Interpreter:
         if name in CATEGORICAL:
             return self._categorical(node, name, given)
         options = {k: constant(v, node) for k, v in given.items() if k != "x"}
+        if name == "days":
+            return self._days(node, x, options.get("origin"))
         value = self._numeric(x, node)
         with np.errstate(all="ignore"):
             if name in ELEMENTWISE:
@@ -245,6 +254,13 @@ class Interpreter:
         if self.learns:
             self.state[key] = learnt
         return Basis(values)
+
+    def _days(self, node: Call, x: Node, given: Any) -> Vector:
+        """Days from the first date of the fit, or from one that is given."""
+        dates = self.columns.get(x.value) if isinstance(x, Name) else None
+        if not isinstance(dates, Dates):
+            raise ValueError(f"Expected a column of dates in {spelled(node)!r}; got {spelled(x)!r}")
+        return dates.since(self._remembered(spelled(node), lambda: dates.origin(given, node)))
 
     def _categorical(self, node: Call, name: str, given: Mapping[str, Node]) -> Categories:
         """Levels and coding: ``factor``, ``relevel``, ``C``."""

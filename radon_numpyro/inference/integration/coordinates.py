@@ -6,10 +6,14 @@ ends at h, as a uniform one does, it is :math:`s = v / \sqrt{1 + (v/h)^2}`, so t
 at infinity. A partial correlation is :math:`z = \tanh t`. Negative t stand for signed standard
 deviations, in which the density is smooth (``gaussian/conditional.py``).
 
-Where intercepts correlate with slopes of a predictor far from zero, intercepts at zero and slopes
-are nearly one. The coordinates are then those of intercepts at the means :math:`\bar x` of the
-predictors: the first row of the root U of the covariance loses :math:`\bar x'` times the others,
-which leaves volumes of U as they are.
+Where intercepts correlate with slopes of a predictor far from zero, and groups are known well,
+intercepts at zero and slopes are nearly one. Coordinates about the means are then those of
+intercepts at the means :math:`\bar x` of the predictors: the first row of the root U of the
+covariance loses :math:`\bar x'` times the others, which leaves volumes of U as they are. Where the
+prior of intercepts at zero ends at h, the standard deviations of these slopes are multiplied by
+:math:`(1 + \kappa^{-2})^{-1/2}`, with :math:`\kappa` the number that would lead to the bound. Where
+the groups are hardly known the prior rules, which is even in intercepts at zero. So points of both
+kinds are taken where a predictor is far (``scale_posterior.py``).
 
 Where hardly any scatter is seen within very many groups the data determine the sum of the variances
 much better than their parts. The coordinates are then
@@ -83,6 +87,8 @@ class Coordinates:
         The data, which the units come from.
     priors
         Their bounds, and how large a scale can be under them.
+    about_means
+        Whether intercepts count at the means of the predictors whose slopes correlate with them.
 
     Attributes
     ----------
@@ -90,23 +96,23 @@ class Coordinates:
         Whether each coordinate is at least 0, shape (D,).
     """
 
-    def __init__(self, equations: NormalEquations, priors: Priors) -> None:
+    def __init__(
+        self, equations: NormalEquations, priors: Priors, *, about_means: bool = False
+    ) -> None:
         self._num_scales, self._pairs = equations.size, pairs_of(equations)
         self._design = equations.design
         self._known_errors = equations.design.known_errors
         # Coordinates of standard deviations, which come before those of correlations.
         self._num_sds = self._num_scales + (not self._known_errors)
-        rms, residual, total, seen = _plug_in(equations)
-        # Intercepts count at the means of the predictors then, where they hardly depend on slopes.
-        self._means = _far_means(equations, rms)
-        rms = np.sqrt(_variance(rms, self._means))
+        residual, total, seen = _plug_in(equations)
+        self._means = _means(equations) if about_means else np.zeros(equations.size)
+        rms = np.sqrt(_variance(_rms(equations), self._means))
         self._of_intercept = [k for k, (i, _) in enumerate(self._pairs) if i == 0]
         spare = equations.num_rows - equations.population.shape[1]
         self._by_ratio = bool(equations.size) and not seen and spare >= ENOUGH_ROWS
         families = scale_families(equations.design, priors, equations.size)
         self._upper = np.array([family.upper for family in families], dtype=float)[:, None]
-        if self._means.any():
-            self._upper[0] = np.inf
+        self._far = np.flatnonzero(self._means)
         limit = np.array([family.start_limit for family in families], dtype=float)
         self._rms, self._total = rms, total
         units = np.append(residual / rms, residual)[: self._num_sds]
@@ -134,7 +140,34 @@ class Coordinates:
         log_jacobian = log_jacobian - 1.5 * log_bound.sum(0) + log_gap.sum(0)
         eps = np.ones(len(points)) if self._known_errors else np.abs(s[-1])
         values = ScaleValues(s[: self._num_scales], eps, np.tanh(angle), log_gap, log_jacobian)
-        return self._counted_from_zero(values) if self._means.any() else values
+        if not self._far.size:
+            return values
+        return self._sheared(self._within_bound(values), self._means)
+
+    def points(self, values: ScaleValues) -> np.ndarray:
+        """Points (S, D) of positive scales, the inverse of :meth:`values`.
+
+        Not a number where these coordinates do not reach: about the means, standard deviations of
+        the intercepts there are below the bound of the prior.
+        """
+        with np.errstate(all="ignore"):
+            if self._far.size:
+                values = self._sheared(values, -self._means)
+                if np.isfinite(self._upper[0]):
+                    scale = values.scale.copy()
+                    scale[self._far] /= np.sqrt(1.0 - np.square(self._bound_ratio(values)))
+                    values = values._replace(scale=scale)
+            s = np.concatenate([values.scale, values.eps[None]])[: self._num_sds]
+            v = s / np.sqrt(1.0 - np.square(s / self._upper))
+            if self._by_ratio:
+                ratio = v[:-1] * self._rms[:, None] / v[-1]
+                size = np.log(v[-1]) + 0.5 * np.log1p(np.square(ratio).sum(0))
+                t = np.concatenate([np.arcsinh(ratio / BEND), size[None]])
+            else:
+                t = np.arcsinh(v / self._bend)
+            # The inverse of tanh, by the gap where z is nearly one.
+            angle = np.log1p(np.abs(values.partial)) - 0.5 * values.log_gap
+        return np.concatenate([t, np.sign(values.partial) * angle]).T
 
     def endless(self, points: np.ndarray) -> np.ndarray:
         """Which points are so far out that only an improper posterior has any there, shape (S,)."""
@@ -160,10 +193,35 @@ class Coordinates:
             points[:, last] = np.arcsinh(self._residual / self._bend[-1] * np.exp(around))
         return points
 
-    def _counted_from_zero(self, values: ScaleValues) -> ScaleValues:
-        """Intercepts at the means of the predictors, as intercepts at zero."""
+    def _bound_ratio(self, values: ScaleValues) -> np.ndarray:
+        r"""How near far slopes bring intercepts at zero to the bound of their prior, shape (S,).
+
+        With a the first row of the root U about the means and c the means times the other rows,
+        the bound h of intercepts at zero is that of :math:`|a - \kappa c|`, and the ratio is
+        :math:`1/\kappa` of where it is reached.
+        """
         root = correlation_root(self._design, values.partial)
+        own = values.scale[0] * root[0]
         shear = np.einsum("k,ks,kjs->js", self._means, values.scale, root)
+        left = np.square(self._upper[0]) - np.square(values.scale[0])
+        both = (own * shear).sum(0)
+        return (np.sqrt(np.square(both) + np.square(shear).sum(0) * left) - both) / left
+
+    def _within_bound(self, values: ScaleValues) -> ScaleValues:
+        """Far slopes drawn in, so that intercepts at zero stay within the bound of their prior."""
+        if np.isinf(self._upper[0]):
+            return values
+        with np.errstate(all="ignore"):
+            log_bound = np.nan_to_num(np.log1p(np.square(self._bound_ratio(values))), nan=np.inf)
+        scale = values.scale.copy()
+        scale[self._far] *= np.exp(-0.5 * log_bound)
+        log_jacobian = values.log_jacobian - 0.5 * (len(self._far) + 2) * log_bound
+        return values._replace(scale=scale, log_jacobian=log_jacobian)
+
+    def _sheared(self, values: ScaleValues, by: np.ndarray) -> ScaleValues:
+        """Intercepts where predictors are lower by so much, given those where they are."""
+        root = correlation_root(self._design, values.partial)
+        shear = np.einsum("k,ks,kjs->js", by, values.scale, root)
         row = values.scale[0] * root[0] - shear
         scale, partial, log_gap = values.scale.copy(), values.partial.copy(), values.log_gap.copy()
         before = _log_volume(scale[0], log_gap[self._of_intercept])
@@ -222,40 +280,53 @@ def pairs_of(equations: NormalEquations) -> tuple[tuple[int, int], ...]:
     return equations.design.pairs if equations.size else ()
 
 
-def _plug_in(equations: NormalEquations) -> tuple[np.ndarray, float, float, bool]:
-    """Root mean squares of columns, residual and total standard deviation, is the former seen?"""
+def _plug_in(equations: NormalEquations) -> tuple[float, float, bool]:
+    """Residual and total standard deviation; is the former seen?"""
     rows = float(equations.num_rows)
-    squares = np.einsum("c,rpc->p", equations.repeats, np.square(equations.root))
-    rms = np.sqrt(np.where(squares > 0, squares, rows) / rows)
     mean_square, of_fit = equations.rss / rows, np.square(equations.basis @ equations.fit).sum()
     # Where the pooled fit is exact there is no unit but the size of the outcomes.
     exact = mean_square <= ROUNDING * of_fit
     total = float(np.sqrt(of_fit if exact else mean_square)) or 1.0
     if equations.design.known_errors:
-        return rms, 1.0, total, True
+        return 1.0, total, True
     # Rows of zeros are no degrees of freedom lost.
     used = np.einsum("ppc->pc", equations.root) != 0
     lost = (used * equations.repeats).sum() + (np.diagonal(equations.pooled_root) != 0).sum()
     freedom = rows - lost
     seen = freedom >= max(1.0, HARDLY * rows) and equations.remainder > 0
     residual = float(np.sqrt(equations.remainder / freedom)) if seen else total
-    return rms, residual, total, seen
+    return residual, total, seen
 
 
-def _far_means(equations: NormalEquations, rms: np.ndarray) -> np.ndarray:
-    """Means of columns whose slopes correlate with the intercept, if one is far from 0; else zeros.
+def predictors_are_far(equations: NormalEquations) -> bool:
+    """Whether slopes of a predictor far from zero correlate with the intercept.
 
-    Shape (P,), 0 for other columns.
+    Parameters
+    ----------
+    equations
+        The data.
     """
+    rms, means = _rms(equations), _means(equations)
+    far = np.abs(means) * rms[:1] > FAR_MEAN * np.sqrt(_variance(rms, means))
+    return bool(far.any())
+
+
+def _means(equations: NormalEquations) -> np.ndarray:
+    """Means of the columns whose slopes correlate with the intercept, shape (P,); else 0."""
     means = np.zeros(equations.size)
     with_intercept = [j for i, j in pairs_of(equations) if i == 0]
-    if not (with_intercept and equations.design.intercept_varies):
-        return means
-    first = equations.root[0] * equations.repeats
-    total = first @ equations.root[0, 0]
-    means[with_intercept] = (total / total[0])[with_intercept]
-    far = np.abs(means) * rms[0] > FAR_MEAN * np.sqrt(_variance(rms, means))
-    return means if far.any() else np.zeros(equations.size)
+    if with_intercept and equations.design.intercept_varies:
+        first = equations.root[0] * equations.repeats
+        total = first @ equations.root[0, 0]
+        means[with_intercept] = (total / total[0])[with_intercept]
+    return means
+
+
+def _rms(equations: NormalEquations) -> np.ndarray:
+    """Root mean squares of the columns that vary, shape (P,)."""
+    rows = float(equations.num_rows)
+    squares = np.einsum("c,rpc->p", equations.repeats, np.square(equations.root))
+    return np.sqrt(np.where(squares > 0, squares, rows) / rows)
 
 
 def _variance(rms: np.ndarray, means: np.ndarray) -> np.ndarray:

@@ -41,6 +41,8 @@ class ScaleDensity:
         Of the population coefficients and the scales.
     of
         The hierarchical or the pooled model.
+    about_means
+        Whether the coordinates are those about the means of the predictors.
 
     Attributes
     ----------
@@ -48,8 +50,10 @@ class ScaleDensity:
         What the points mean.
     """
 
-    def __init__(self, equations: NormalEquations, priors: Priors, of: Model) -> None:
-        self.coordinates = Coordinates(equations, priors)
+    def __init__(
+        self, equations: NormalEquations, priors: Priors, of: Model, *, about_means: bool = False
+    ) -> None:
+        self.coordinates = Coordinates(equations, priors, about_means=about_means)
         self._equations = equations
         self._families = scale_families(equations.design, priors, equations.size)
         self._prior = population_prior(equations, priors, of)

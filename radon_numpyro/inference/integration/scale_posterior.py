@@ -11,7 +11,8 @@ of a second for some dozens of groups.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,11 +25,15 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import Scales
 from radon_numpyro.gaussian.sites import population_sites
 from radon_numpyro.gaussian.small_matrices import solve_lower, squared_norm
+from radon_numpyro.inference.integration.averages import Nodes
+from radon_numpyro.inference.integration.coordinates import pairs_of, predictors_are_far
 from radon_numpyro.inference.integration.importance_sampling import (
     LAST_ROUND,
     MAX_KHAT,
     MIN_ESS,
     WIDE_SHARE,
+    WeightedPoints,
+    balanced,
     sample,
 )
 from radon_numpyro.inference.integration.lattice import shifted_lattices
@@ -41,6 +46,8 @@ from radon_numpyro.model.priors import Priors
 COARSE, FEW_COARSE = 256, 64
 # Numbers that a round may take, about a second's work, and the least number of its points.
 WORK, LEAST_NODES = 2**29, 256
+# Nodes in the second kind of coordinates where the first is enough, before it is given up.
+SECOND = 1024
 # Share of the posterior so far out that it is improper.
 ENDLESS_SHARE = 1e-3
 
@@ -107,10 +114,20 @@ class ScalePosterior:
         )
         if self.reliable:
             return f"The integration over the scales is reliable: {found}."
+        many = ""
+        if self.ess < self.num_scales:
+            many = f" More nodes would not help with {self.num_scales} standard deviations and "
+            many += "correlations."
         return (
             f"The integration over the scales is not reliable: {found}, expected are at least "
-            f"{MIN_ESS:.0f} effective nodes and a k-hat below {MAX_KHAT}."
+            f"{MIN_ESS:.0f} effective nodes and a k-hat below {MAX_KHAT}.{many}"
         )
+
+    @property
+    def num_scales(self) -> int:
+        """Number of standard deviations and correlations that were integrated over."""
+        design = self.equations.design
+        return self.equations.size + len(pairs_of(self.equations)) + (not design.known_errors)
 
     def moments(self) -> dict[str, tuple[Array, Array]]:
         """Posterior mean and standard deviation of each scale and population coefficient.
@@ -129,9 +146,44 @@ class ScalePosterior:
         """
         return {name: found[2] for name, found in self._summaries.items()}
 
+    def quantiles(self, probabilities: Sequence[float]) -> dict[str, tuple[Array, Array]]:
+        """Quantiles of each scale and population coefficient, and their standard errors.
+
+        Parameters
+        ----------
+        probabilities
+            Between 0 and 1, K numbers.
+
+        Returns
+        -------
+        dict
+            By site, each of shape (K, ...) with the dimensions of the site. Those of coefficients
+            are of a mixture of Normals.
+        """
+        at = np.asarray(probabilities, dtype=float)
+        return {
+            name: self.nodes.quantiles(at, mean, None if variance is None else np.sqrt(variance))
+            for name, (mean, variance) in self._given_nodes.items()
+        }
+
+    @property
+    def nodes(self) -> Nodes:
+        """Weights of the nodes, for averages of any function of the scales."""
+        return Nodes(self.weights, self.shift, self.num_shifts)
+
     @cached_property
     def _summaries(self) -> dict[str, tuple[Array, Array, Array]]:
-        found = {name: self._summary(values, 0.0) for name, values in self.scales.items()}
+        return {
+            name: self.nodes.average(mean, 0.0 if variance is None else variance)
+            for name, (mean, variance) in self._given_nodes.items()
+        }
+
+    @cached_property
+    def _given_nodes(self) -> dict[str, tuple[Array, Array | None]]:
+        """Scales at each node, and means and variances of coefficients given it, nodes first."""
+        found: dict[str, tuple[Array, Array | None]] = {
+            name: (values, None) for name, values in self.scales.items()
+        }
         _, inverse = self.equations.at_zero()
         # Of a coefficient given the scales: the norm of L^-1 times its row of the inverse basis.
         rows = np.broadcast_to(inverse.T[..., None], (*inverse.shape, len(self.weights)))
@@ -141,20 +193,9 @@ class ScalePosterior:
             size = 1 if values.ndim == 1 else len(values)
             own = variance[first : first + size].reshape(values.shape)
             site = name if self.model == "hierarchical" else name.removeprefix("mu_")
-            found[site] = self._summary(values.T, own.T)
+            found[site] = (values.T, own.T)
             first += size
         return found
-
-    def _summary(self, values: Array, variance: Array | float) -> tuple[Array, Array, Array]:
-        """Mean, standard deviation and error of the mean of values (S, ...) at the points."""
-        mean = np.tensordot(self.weights, values, 1)
-        spread = np.tensordot(self.weights, np.square(values - mean) + variance, 1)
-        # The mean is a ratio: what each shift adds to its numerator less the mean times its share.
-        parts = np.zeros((self.num_shifts, *values.shape[1:]))
-        axes = (-1, *[1] * (values.ndim - 1))
-        np.add.at(parts, self.shift, self.weights.reshape(axes) * (values - mean))
-        error = np.sqrt(self.num_shifts / (self.num_shifts - 1) * np.square(parts).sum(0))
-        return mean, np.sqrt(spread), error
 
 
 def integrate_scales(
@@ -180,7 +221,8 @@ def integrate_scales(
         Effective number of points that is enough. Where there are so many groups that the density
         takes milliseconds, fewer are found; at least 100 must be for a reliable result.
     nodes
-        Number of points, rounded up to a power of two; None for as many as ``ess`` takes.
+        Number of points, rounded up to a power of two; None for as many as ``ess`` takes. Where
+        a predictor is far from zero there are so many in coordinates of each of two kinds.
     seed
         Seed of the points.
 
@@ -205,26 +247,27 @@ def integrate_scales(
         raise ValueError(f"Expected nodes to be at least 1; got {nodes}")
     rng = np.random.default_rng(seed)
     equations = equations if of.by_group else equations.pooled()
-    density = ScaleDensity(by_design(equations), priors, of)
-    affordable = WORK // density.work
+    together = by_design(equations)
+    # Where a predictor is far, coordinates of two kinds; one where the other is good, see there.
+    ways = (True, False) if predictors_are_far(together) else (False,)
+    densities = [ScaleDensity(together, priors, of, about_means=way) for way in ways]
+    affordable = WORK // densities[0].work
     most = int(np.clip(1 << affordable.bit_length() - 1, LEAST_NODES, LAST_ROUND))
-    start = proposal_at_mode(density, COARSE if most == LAST_ROUND else FEW_COARSE, rng)
-    found = sample(
-        density.at_nodes,
-        start,
-        density.coordinates.positive,
-        ess=ess,
-        nodes=nodes,
-        most=most,
-        rng=rng,
-    )
+    coarse, samples = COARSE if most == LAST_ROUND else FEW_COARSE, []
+    for density in densities:
+        start = proposal_at_mode(density, coarse, rng)
+        positive = density.coordinates.positive
+        found = sample(density.at_nodes, start, positive, ess=ess, nodes=nodes, most=most, rng=rng)
+        samples.append(found)
+        # The next need not see all once more.
+        most = min(most, SECOND) if found.reliable else most
+    found, scales, endless = _of_all(densities, samples)
     log_evidence, error = found.log_integral()
-    endless = found.weights @ density.coordinates.endless(found.points) > ENDLESS_SHARE
     kept = np.flatnonzero(np.isfinite(found.log_ratio))
     population: Population = found.detail
     size = len(found.log_ratio)
     return ScalePosterior(
-        scales=density.scales(found.points[kept]),
+        scales={name: values[kept] for name, values in scales.items()},
         population=Population(population.mean[:, kept], population.cholesky[..., kept]),
         equations=equations,
         weights=found.weights[kept],
@@ -232,11 +275,49 @@ def integrate_scales(
         num_shifts=found.replicates,
         num_nodes=size,
         ess=found.ess,
-        khat=np.inf if endless else found.khat,
+        khat=np.inf if found.weights @ endless > ENDLESS_SHARE else found.khat,
         log_evidence=log_evidence,
         log_evidence_error=error,
         model=model,
     )
+
+
+def _of_all(
+    densities: list[ScaleDensity], samples: list[WeightedPoints]
+) -> tuple[WeightedPoints, Scales, Array]:
+    """Samples in coordinates of several kinds as one, with its scales and which are endless."""
+    parts = list(zip(densities, samples, strict=True))
+    values = [density.coordinates.values(one.points) for density, one in parts]
+
+    def in_scales(k: int, points: Array) -> Array:
+        """Log density of a proposal at points in its own coordinates, over the scales."""
+        found = np.full(len(points), -np.inf)
+        near = densities[k].coordinates.inside(points)
+        jacobian = densities[k].coordinates.values(points[near]).log_jacobian
+        found[near] = samples[k].proposal.log_density(points[near]) - jacobian
+        return found
+
+    rows = []
+    for k, density in enumerate(densities):
+        points = [density.coordinates.points(own) for own in values]
+        points[k] = samples[k].points
+        rows.append([in_scales(k, some) for some in points])
+    own = np.concatenate([row[k] for k, row in enumerate(rows)])
+    log_target = np.concatenate([one.log_ratio for one in samples]) + own
+    log_proposal = np.array([np.concatenate(row) for row in rows])
+    log_ratio, order, replicates = balanced(samples, log_target, log_proposal)
+    population = zip(*(one.detail for one in samples), strict=True)
+    found = replace(
+        samples[0],
+        points=np.concatenate([one.points for one in samples])[order],
+        log_ratio=log_ratio,
+        replicates=replicates,
+        detail=Population(*(np.concatenate(some, axis=-1)[..., order] for some in population)),
+    )
+    each = [density.scales(one.points) for density, one in parts]
+    scales = {name: np.concatenate([some[name] for some in each])[order] for name in each[0]}
+    endless = [density.coordinates.endless(one.points) for density, one in parts]
+    return found, scales, np.concatenate(endless)[order]
 
 
 # Standard deviations of the coordinates that the curvature may give.

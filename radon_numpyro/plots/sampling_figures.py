@@ -1,14 +1,10 @@
-"""Figures of one fit: ADVI, chains, and the regression lines of groups."""
+"""Figures of how a fit was made: the climb of ADVI, its Normals beside the draws, chains."""
 
 import textwrap
-from collections.abc import Hashable, Mapping, Sequence
 from itertools import cycle
-from typing import Any
 
 import arviz as az
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib import cm, colors
 from matplotlib.axes import Axes
@@ -17,10 +13,7 @@ from matplotlib.patches import Patch
 from scipy.stats import norm
 from xarray import DataTree
 
-from radon_numpyro.data.centers import zeros
-from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.inference.settings import WINDOW
-from radon_numpyro.model.models import PREDICTOR
 from radon_numpyro.plots.styling import (
     BLUE,
     LEGEND,
@@ -35,8 +28,6 @@ from radon_numpyro.plots.styling import (
     on_scale,
     split_sites,
 )
-from radon_numpyro.results.estimates import factors
-from radon_numpyro.results.fit_reader import read_centers, read_design, read_model
 
 
 def plot_elbo(tree: DataTree, ax: Axes | None = None) -> Axes:
@@ -215,101 +206,6 @@ def plot_trace(tree: DataTree, *, outcome: str | None = None, unit: str = "rows"
     return axes
 
 
-def plot_group_lines(
-    trees: Mapping[str, DataTree],
-    groups: Groups,
-    *,
-    predictor: str | None = None,
-    outcome: str | None = None,
-    unit: str = "rows",
-    x_labels: Mapping[float, str] | None = None,
-    axes: Any = None,
-) -> np.ndarray:
-    """Plot the regression lines of single groups under several models, over their rows.
-
-    The thick line is the posterior mean; the 60 thin lines are single draws of that group, taken
-    evenly over chains and draws. Other predictors are held at their mean in the group, or over all
-    rows where the group has none; an interaction goes with the predictor that is on the axis. The
-    y axis holds the rows and the means, save that of an individual slope that the rows do not
-    identify.
-
-    Parameters
-    ----------
-    trees
-        Fits by label: ``{"individual": one, "hierarchical": other}`` is dashed blue and green.
-        The rows are those of the first that has any.
-    groups
-        Labels of the groups.
-    predictor
-        The predictor of the x axis; default the first.
-    outcome, unit
-        As in :func:`plot_advi_vs_nuts`.
-    x_labels
-        Words for values of the predictor, for example ``{0: "basement", 1: "no basement"}``.
-    axes
-        Where to draw, one for each group, the legend left to you; default a new figure.
-
-    Returns
-    -------
-    numpy.ndarray
-        Axes, one for each group.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a group or predictor is unknown, no tree has rows, or the axes are too few or many.
-    """
-    if isinstance(trees, DataTree):
-        raise TypeError("Expected trees to be a mapping of labels to fits; got a fit")
-    source = next((tree for tree in trees.values() if "x" in tree["constant_data"]), None)
-    if source is None:
-        raise ValueError("Expected a fit with rows and a predictor; got none, so no line to draw")
-    constants, rows = (source[of].to_dataset() for of in ("constant_data", "observed_data"))
-    chosen = [check_labels(groups, group_sizes(tree).index) for tree in trees.values()][-1]
-    # In the units of the columns, wherever each fit counts them from.
-    predictors = pd.Index(read_design(source).predictors, name=PREDICTOR, dtype=object)
-    x = constants["x"].values + _zeros(source)
-    predictor = check_labels(predictor or predictors[:1], predictors)[0]
-    outcome = outcome or source.attrs["outcome"]
-    labels = group_sizes(source).index[constants["group_index"].values]
-    values, seen = x[:, predictors.get_loc(predictor)], labels.isin(chosen)
-    binary = np.isin(values, (0, 1)).all()
-    span = values[seen] if len(set(values[seen])) > 1 else values
-    ends = np.array((-0.2, 1.2) if binary else (span.min(), span.max()))
-    own, columns = axes is None, min(3, len(chosen))
-    axes = new_axes(len(chosen), columns, 2.4) if own else np.ravel(np.array(axes, object))
-    if len(axes) != len(chosen):
-        raise ValueError(f"Expected an Axes for each of {len(chosen)} groups; got {len(axes)}")
-    heights, ticks = [rows["y"].values[seen]], x_labels or ({0: "0", 1: "1"} if binary else {})
-    for k, (ax, group) in enumerate(zip(axes, chosen, strict=True)):
-        row = labels == group
-        at = _along((x[row] if row.any() else x).mean(0), predictors, predictor, ends)
-        for (label, tree), (colour, style) in zip(trees.items(), cycle(STYLES), strict=False):
-            lines, name = _lines(tree, group, at), f"{label}: mean and draws"
-            ax.plot(ends, lines[:: -(-len(lines) // 60)].T, color=colour, lw=0.4, alpha=0.3)
-            ax.plot(ends, lines.mean(0), color=colour, ls=style, lw=1.8, zorder=3, label=name)
-            if read_model(tree).eps_by_group and len(set(values[row])) < 2:
-                text = f"{label} slope\nnot identified:\n{predictor} does not vary"
-                how = {"ha": "center", "va": "top", "fontsize": 7, "color": colour}
-                ax.text(0.5, 0.98, text, transform=ax.transAxes, parse_math=False, **how)
-            else:
-                heights.append(lines.mean(0))
-        # Multiples of the golden ratio spread rows that share a value, the same at each call.
-        shift = 0.08 * ((0.618 * np.arange(row.sum())) % 1 - 0.5) if binary else 0.0
-        ax.plot(values[row] + shift, rows["y"][row], "k.", ms=5, mew=0, zorder=4, label=unit)
-        first = k % columns == 0 or not own
-        dress(ax, group_name(source, group, unit), predictor, outcome if first else "")
-        ax.tick_params(labelleft=first)
-        if ticks:
-            ax.set_xticks(list(ticks), list(ticks.values()), parse_math=False)
-    low, high = np.min(np.concatenate(heights)), np.max(np.concatenate(heights))
-    plt.setp(list(axes), ylim=(low - 0.1 * (high - low), high + 0.1 * (high - low)))
-    if own:
-        keys = axes[0].get_legend_handles_labels()[0]
-        add_legend(axes[0].figure, handles=keys, **LEGEND)
-    return axes
-
-
 def _require(tree: DataTree, group: str, what: str) -> None:
     """Refuse a fit that was made without what a figure shows."""
     if group not in tree.children:
@@ -317,38 +213,3 @@ def _require(tree: DataTree, group: str, what: str) -> None:
             f"Expected a fit with {what}, which the figure shows; got one by the method "
             f"{tree.attrs['method']!r} of the {tree.attrs['model']} model"
         )
-
-
-def _along(
-    means: np.ndarray, columns: Sequence[str], predictor: str, ends: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Every column at the two ends of the x axis, others being as they are on average."""
-    at = dict(zip(columns, means, strict=True))
-    found = {INTERCEPT: np.ones(len(ends))}
-    for column in columns:
-        parts = factors(column, columns)
-        others = np.prod([at[part] for part in parts if part != predictor])
-        along = ends ** parts.count(predictor) * others
-        found[column] = along if predictor in parts else np.full(len(ends), at[column])
-    return found
-
-
-def _lines(tree: DataTree, group: Hashable, at: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Each draw's line of a group at the two ends of the x axis, shape (draws, 2)."""
-    design, model, draws = read_design(tree), read_model(tree), tree["posterior"].to_dataset()
-    zero = dict(zip(design.predictors, _zeros(tree), strict=True)) | {INTERCEPT: 0.0}
-    slopes = design.slopes if model.by_group else design.means
-    columns = {"alpha": (INTERCEPT,), "beta": slopes, "gamma": design.fixed}
-    lines, groups = np.zeros((1, 1)), group_sizes(tree).index.name
-    for site in columns.keys() & model.sites(design).keys():
-        if site not in draws:
-            raise ValueError(f"Expected draws of {site}; got a fit that kept none")
-        own = draws[site].sel({groups: group} if groups in draws[site].dims else {})
-        values = own.transpose("chain", "draw", ...).values.reshape(-1, len(columns[site]))
-        lines = lines + values @ np.stack([at[x] - zero[x] for x in columns[site]])
-    return lines
-
-
-def _zeros(tree: DataTree) -> np.ndarray:
-    """Value of each predictor that a fit counts as 0."""
-    return zeros(read_centers(tree), read_design(tree).predictors)

@@ -1,0 +1,153 @@
+"""Dates in formulas: columns that ``days()`` counts from an origin."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radon_numpyro.data.checks import rows_named
+from radon_numpyro.data.formulas.syntax import Call, Name, spelled, walk
+from radon_numpyro.data.formulas.terms import Terms
+
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ].*)?")
+
+
+@dataclass(frozen=True, eq=False)
+class Dates:
+    """A column of dates or times.
+
+    Attributes
+    ----------
+    times
+        The times to the microsecond, shape (N,), dtype ``datetime64[us]``.
+    """
+
+    times: NDArray[np.datetime64]
+
+    def since(self, origin: str) -> NDArray[np.float64]:
+        """Days since a date, shape (N,), with fractions for the time of day.
+
+        Parameters
+        ----------
+        origin
+            The date, such as ``"2024-03-31"``.
+        """
+        return np.asarray((self.times - np.datetime64(origin)) / np.timedelta64(1, "D"))
+
+    def origin(self, given: Any, call: Call) -> str:
+        """Date from which days are counted: the first, or one that is given.
+
+        Parameters
+        ----------
+        given
+            A text such as ``"2024-03-31"``, or None.
+        call
+            The call, to be named in messages.
+
+        Raises
+        ------
+        ValueError
+            It is no such text.
+        """
+        if given is None:
+            return str(self.times.min().astype("datetime64[D]"))
+        try:
+            return str(datetime.date.fromisoformat(given))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f'Expected an origin such as "2024-03-31"; got {given!r} in {spelled(call)!r}'
+            ) from None
+
+
+def read_dates(column: pd.Series, where: str) -> Dates:
+    """Read a column of dates, of times, or of text that is dates in the form of ISO 8601.
+
+    Parameters
+    ----------
+    column
+        The column, without gaps. Times with a time zone are taken in universal time.
+    where
+        Its name in messages.
+
+    Raises
+    ------
+    TypeError
+        It holds something else.
+    ValueError
+        A text is no date, or a date is out of the range of pandas.
+    """
+    dtype = column.dtype
+    if isinstance(dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
+    elif isinstance(dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    types = {datetime.date} if column.dtype.kind == "M" else set(map(type, column.tolist()))
+    texts = types == {str}
+    if not texts and not all(issubclass(t, datetime.date) for t in types):
+        raise TypeError(f"Expected {where} to hold dates, which days() counts; got dtype {dtype}")
+    if texts:
+        odd = ~column.str.fullmatch(_ISO).to_numpy(np.bool_)
+        if odd.any():
+            raise ValueError(
+                f"Expected {where} to hold dates such as 2024-03-31; got {column[odd].iloc[0]!r} "
+                f"in {rows_named(odd, column)}"
+            )
+    try:
+        times = pd.to_datetime(column, utc=True, **({"format": "ISO8601"} if texts else {}))
+    except (ValueError, OverflowError) as error:
+        what = str(error).partition("\n")[0]
+        raise ValueError(f"Expected {where} to hold dates; got: {what}") from None
+    return Dates(times.dt.tz_localize(None).to_numpy("datetime64[us]"))
+
+
+def date_calls(terms: Terms) -> tuple[Call, ...]:
+    """Calls of ``days()`` on a column.
+
+    Parameters
+    ----------
+    terms
+        The formula.
+    """
+    trees = (terms.response, *terms.factors.values(), *terms.offsets)
+    return tuple(
+        node
+        for tree in trees
+        for node in walk(tree)
+        if isinstance(node, Call)
+        and node.function == "days"
+        and node.arguments
+        and isinstance(node.arguments[0][1], Name)
+    )
+
+
+def dates_named(terms: Terms) -> tuple[str, ...]:
+    """Columns that ``days()`` counts.
+
+    Parameters
+    ----------
+    terms
+        The formula.
+    """
+    nodes = (call.arguments[0][1] for call in date_calls(terms))
+    return tuple(dict.fromkeys(node.value for node in nodes if isinstance(node, Name)))
+
+
+def origin_notes(state: dict[str, Any]) -> tuple[str, ...]:
+    """From which day a formula counts, in words.
+
+    Parameters
+    ----------
+    state
+        What its functions learnt.
+    """
+    return tuple(
+        f"{call} counts days from {origin}"
+        for call, origin in state.items()
+        if call.startswith("days(")
+    )
