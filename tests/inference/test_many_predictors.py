@@ -143,7 +143,7 @@ def test_the_command_says_which_method_it_took(tmp_path):
 def test_fits_of_many_predictors_are_compared():
     """Left-out rows are predicted from the scales, whatever method drew them."""
     data = rows_of(21, rows_per_group=25)
-    settings = FEW | {"draws": 250, "num_warmup": 200, "chains": 2}
+    settings = FEW | {"draws": 100, "num_warmup": 100, "chains": 2}
     fits = {model: fit(data, model=model, **settings) for model in ("pooled", "hierarchical")}
     table = compare(fits, folds=2).table
     assert table.index[0] == "hierarchical"
