@@ -6,13 +6,13 @@ Start here::
 
     data = GroupedData.from_frame(frame, y="score", x=["hours"], group="school")
     tree = fit(data)          # ADVI, then NUTS started and scaled by it: an ArviZ DataTree
-    print(diagnose(tree))     # can it be trusted, and if not, what to try
-    predict(tree, new_rows)   # means and intervals of rows of known and, if asked, new groups
+    print(diagnose(tree))     # can the numbers be trusted, and if not, what to try
+    predict(tree, new_rows)   # means and intervals for rows of known or, on request, new groups
 
-``load_radon()`` has the data of the tutorial that the package grew from; ``hierarchical``,
-``individual`` and ``pooled`` are its three regressions as plain NumPyro model functions; ``plots``
-has the figures. Importing the package sets nothing in JAX or matplotlib, and imports neither: a
-name is imported when it is used.
+``load_radon()`` returns the data of the tutorial with which the package began. ``hierarchical``,
+``individual`` and ``pooled`` are its three regressions as plain NumPyro model functions. ``plots``
+has the figures. Importing the package does not import JAX or matplotlib and does not change their
+settings: each name is imported when it is first used.
 """
 
 from importlib import import_module
@@ -109,11 +109,11 @@ _MODULE_OF = {
     "individual": "model.regressions",
     "pooled": "model.regressions",
 }
-# What the docstring names beside them.
+# Public modules, which are no names in __all__.
 _PUBLIC_MODULES = ("plots",)
 
 
-if not TYPE_CHECKING:  # A type checker that saw this would let any name pass.
+if not TYPE_CHECKING:  # With this function, a type checker would accept every name.
 
     def __getattr__(name: str) -> Any:
         if name in _PUBLIC_MODULES:

@@ -1,8 +1,8 @@
-"""From data to a checked posterior: statistics, draws, DataTree; and on from a checkpoint.
+"""Fit a model: from data to statistics, draws and a DataTree; and resume from a checkpoint.
 
-Two routes lead to draws: ADVI and NUTS (``inference/sampling.py``), and integration over the scales
-(``inference/integration/scale_posterior.py``). The second needs no JAX, so the first is imported
-when it is taken.
+There are two routes to draws: ADVI and NUTS (``inference/sampling.py``), and integration over the
+scales (``inference/integration/scale_posterior.py``). The second route needs no JAX, so the modules
+of the first one are imported only when they are used.
 """
 
 from __future__ import annotations
@@ -79,108 +79,111 @@ def fit(
     Parameters
     ----------
     data
-        Rows or statistics; or a formula such as ``"y ~ x * c + (1 + x || group)"``, short for
-        :meth:`GroupedData.from_formula` with ``frame``, or, of a frame that an engine holds, for
-        :meth:`GroupStatistics.from_formula`.
+        Rows or statistics; or a formula such as ``"y ~ x * c + (1 + x || group)"``, which is short
+        for :meth:`GroupedData.from_formula` with ``frame``, or for
+        :meth:`GroupStatistics.from_formula` if the frame is in an engine.
     frame, weights, se
-        The data frame of a formula, and columns that weigh its rows, as there.
+        The data frame of a formula, and its columns of weights or standard errors, as in
+        :meth:`GroupedData.from_formula`.
     model
         ``"hierarchical"`` (partial pooling), ``"individual"`` (each group on its own; every
         coefficient must vary) or ``"pooled"`` (the formula without its random part).
     method
         ``"marginal"`` (default): the coefficients are integrated out and then drawn exactly;
-        NUTS moves in the scales of the hierarchical model, and the other models need no chain.
+        NUTS moves the scales of the hierarchical model, and the other models need no chain.
         ``"noncentered"`` (hierarchical model) and ``"centered"`` (the model as written): NUTS on
         all parameters. The marginal method of the hierarchical model takes at most 20 slopes
-        that vary by group: with more, ``"noncentered"`` is the default, and the attribute
+        that vary by group; with more, ``"noncentered"`` is the default, and the attribute
         ``method_reason`` of the result says so.
-        ``"integrate"``: the scales are integrated numerically too, over weighted nodes, in a
-        fraction of a second and without a Markov chain or JAX; :func:`diagnose` has the verdict.
-        ``"auto"``: by integration, and by the default method where its verdict fails.
+        ``"integrate"``: the scales are also integrated numerically, over weighted nodes, in a
+        fraction of a second and without a Markov chain or JAX; :func:`diagnose` shows its verdict.
+        ``"auto"``: integration, or the default method if the verdict of integration fails.
     priors
         Default: :meth:`Priors.weakly_informative` of the data. :meth:`Priors.tutorial` has
-        those of the radon tutorial. A dict changes some of the default by the name of the
+        those of the radon tutorial. A dict replaces some default priors by the name of the
         coefficient: ``{"SES": Normal(0, 2), "sd(SES)": HalfNormal(1)}``; see
         :meth:`Priors.with_coefficients`.
     draws, chains, num_warmup
-        Draws kept of each chain (at the most, with the stop rules below), number of chains, and
-        warm-up iterations of each.
+        Draws kept from each chain (the maximum, if a stop rule below is given), number of chains,
+        and warm-up iterations of each chain.
     seed
-        Seed of everything random.
+        Seed of all random numbers.
     num_advi_steps
-        Steps of ADVI at the most; it stops earlier when it has converged. Default: 100 000, or 0
-        (the guide stays at its closed-form start) where the marginal method integrates more than
-        2000 coefficients out; see :func:`radon_numpyro.inference.settings.default_advi_steps`.
+        Maximum number of ADVI steps; ADVI stops earlier if it has converged. Default: 100 000, or 0
+        (the guide stays at its closed-form start) if the marginal method integrates out more than
+        2000 coefficients; see :func:`radon_numpyro.inference.settings.default_advi_steps`.
     target_accept_prob, max_tree_depth
         Settings of NUTS; see :func:`sample_nuts`. By default a marginal run whose draws diverge is
-        followed by one with shorter steps; an acceptance that is given gets a single run.
+        followed by one with shorter steps; with a given acceptance there is a single run.
     chain_method
-        ``"sequential"``, ``"parallel"`` or ``"vectorized"``; default by the machine.
+        ``"sequential"``, ``"parallel"`` or ``"vectorized"``. Default: chosen for the machine.
     coefficients
-        ``"draws"`` or ``"summary"`` of alpha and beta in the hierarchical model; ``"auto"``: a
-        summary where the draws would take more than 1 GiB.
+        ``"draws"`` or ``"summary"`` of alpha and beta in the hierarchical model; ``"auto"`` is a
+        summary if the draws would take more than 1 GiB.
     dtype
-        ``"float64"`` or ``"float32"``. The caller's own JAX setting is left alone.
+        ``"float64"`` or ``"float32"``. The caller's JAX setting is not changed.
     device
-        ``"cpu"``, ``"gpu"``, or ``"auto"``: where JAX sees both, the one on which a step of the
-        sampler takes less, measured on these data once in a process; or the one that
-        ``jax.default_device`` was set to. Draws on a CPU and on a GPU differ, so name the device
-        where the same draws are to come again. The attributes ``device`` and ``device_reason`` of
-        the result say which it was, and why.
+        ``"cpu"``, ``"gpu"`` or ``"auto"``. ``"auto"`` is the device set by ``jax.default_device``
+        or, if JAX sees both kinds, the one on which a step of the sampler takes less time, as
+        measured on these data once in a process. Draws on a CPU and a GPU differ, so name the
+        device if the draws must be reproducible. The attributes ``device`` and ``device_reason`` of
+        the result record the choice.
     target_ess
         Stop when the smallest bulk or tail effective sample size reaches this; see
-        :func:`sample_nuts`. Exact draws, which are independent, are all taken. By integration:
-        effective number of nodes to aim at, by default 1000.
+        :func:`sample_nuts`. Exact draws are independent, and all of them are taken. With
+        integration it is the target for the effective number of nodes, by default half the number
+        of draws, or 1000.
     max_seconds
-        Stop after this time by the clock, ADVI included, and keep what is drawn.
+        Stop after this many seconds, including ADVI, and keep the draws so far.
     checkpoint
-        A folder in which the run is kept as it goes, so that :func:`resume`, or the same call
-        again, goes on from where it ended, however it ended. If it holds a fit of the same data,
-        priors, settings, versions and device, that fit goes on, up to the ``draws``, ``target_ess``
-        and ``max_seconds`` given now; a fit of others is refused.
+        A folder in which the run is saved as it proceeds, so that :func:`resume`, or the same call
+        again, continues it after any kind of end. If the folder has a fit of the same data, priors,
+        settings, versions and device, that fit is continued up to the ``draws``, ``target_ess`` and
+        ``max_seconds`` given now; any other fit is refused.
     progress_bar
-        Show bars, on a terminal or in a notebook; a pipe or a file gets none.
+        Show progress bars on a terminal or in a notebook, but not in a pipe or a file.
     nodes
-        Number of nodes of the integration, in place of as many as ``target_ess`` takes.
+        Number of nodes of the integration, instead of as many as ``target_ess`` needs.
 
     Returns
     -------
     xarray.DataTree
         Groups ``posterior``, ``sample_stats``, ``advi``, ``observed_data``, ``constant_data``;
-        by integration ``nodes`` in place of the second and third. See ``results/datatree.py``.
-        Pass it to :func:`diagnose` before reading it. The attribute
-        ``stopped_by`` says why it ended: ``"all draws taken"``, ``"target_ess reached"``,
-        ``"max_seconds"`` or ``"interrupted"`` (Ctrl-C or SIGTERM; what is drawn is kept).
-        Of draws by NUTS, ``target_accept_prob`` is the acceptance that the steps of these draws
-        were tuned to, and ``earlier_runs`` lists the runs before that diverged, in JSON: of each
-        its ``target_accept_prob``, ``draws`` of a chain and ``divergences``. ``unfinished_run``,
-        where there is one, says the same of a run after these draws that was ended early.
+        with integration, ``nodes`` instead of the second and third. See ``results/datatree.py``.
+        Pass it to :func:`diagnose` before you use its numbers. The attribute
+        ``stopped_by`` says why the run ended: ``"all draws taken"``, ``"target_ess reached"``,
+        ``"max_seconds"`` or ``"interrupted"`` (Ctrl-C or SIGTERM; the draws so far are kept).
+        For draws by NUTS, ``target_accept_prob`` is the target acceptance of these draws, and
+        ``earlier_runs`` lists earlier runs that diverged, in JSON: the ``target_accept_prob``,
+        ``draws`` of a chain and ``divergences`` of each. ``unfinished_run``, if present, has the
+        same facts of a later run that ended early.
 
     Raises
     ------
     TypeError
         If ``data`` is neither rows nor statistics.
     ValueError
-        If an argument is out of range or has no meaning for the method, JAX does not see the
-        device, no rows can have the statistics given, the outcomes are fitted exactly, or
-        ``checkpoint`` holds another fit, is damaged, or is open in another process.
+        If an argument is out of range or does not apply to the method, JAX does not see the
+        device, no rows can have the given statistics, the outcomes are fitted exactly, or
+        ``checkpoint`` has another fit, is damaged, or is open in another process.
     FloatingPointError
         If the log density or a draw is not finite.
     KeyboardInterrupt, TimeoutError
         On Ctrl-C or SIGTERM, or after ``max_seconds``, before the first draw. A checkpoint has the
         steps of ADVI and of the warm-up.
     OSError
-        If ``checkpoint`` cannot be written at the start. Later that is a warning, the run goes on
-        in memory, and the attribute ``checkpoint_failure`` of the result says what was wrong if it
-        never came right.
+        If ``checkpoint`` cannot be written at the start. A later failure is a warning; the run
+        continues in memory, and if writing still fails at the end, the attribute
+        ``checkpoint_failure`` of the result has the reason.
 
     Warns
     -----
     DataWarning
-        For each finding that bears on the answer: of the audit of the data, where the answer
-        depends on where the zero of a predictor lies, and where ``priors`` cut off what the data
-        say or pull far away from it. They are kept in the attribute ``findings`` of the result, and
-        :func:`diagnose` lists them. And where the verdict of an integration fails.
+        For each finding that matters for the answer: findings of the audit of the data; if the
+        answer depends on the position of the zero of a predictor; if ``priors`` exclude what the
+        data suggest or give it almost no probability; and if the verdict of an integration fails.
+        The first three kinds are stored in the attribute ``findings`` of the result, and
+        :func:`diagnose` lists all of them.
 
     Examples
     --------
@@ -252,31 +255,31 @@ def resume(
     max_seconds: float | None = None,
     progress_bar: bool = True,
 ) -> xr.DataTree:
-    """Go on with a fit from its checkpoint, in whatever process.
+    """Continue a fit from its checkpoint, in the same or another process.
 
-    The draws are those of a fit that was never interrupted, bit for bit, on the same kind of device
-    with the same versions. A fit that has all its draws comes back without a further step.
+    On the same kind of device with the same versions, the draws are equal, bit for bit, to those of
+    a fit without interruption. A fit that has all its draws is returned without a further step.
 
     Parameters
     ----------
     checkpoint
-        Folder that :func:`fit` was given.
+        The folder that was given to :func:`fit`.
     draws, target_ess, max_seconds
-        How far to go, where not as far as the fit was asked to: as in :func:`fit`, the time counted
-        anew. More draws, for one, extend a fit that has ended; ``float("inf")`` lifts a rule.
+        New limits, as in :func:`fit`; by default those of the fit. The time is counted from now.
+        For example, more draws extend a fit that has ended, and ``float("inf")`` removes a limit.
     progress_bar
-        Show bars, on a terminal or in a notebook; a pipe or a file gets none.
+        Show progress bars on a terminal or in a notebook, but not in a pipe or a file.
 
     Returns
     -------
     xarray.DataTree
         As from :func:`fit`. Timings are those of this process, and ``resumed`` is 1. Labels of
-        groups are as a file has them: integers as integers, all others as text.
+        groups are as in a file: integers as integers, all others as text.
 
     Raises
     ------
     ValueError
-        If the folder holds no fit, is damaged, is open in another process, or was made with other
+        If the folder has no fit, is damaged, is open in another process, or was made with other
         versions or on another device.
     KeyboardInterrupt, TimeoutError
         As :func:`fit`.
@@ -295,8 +298,7 @@ def resume(
         with computing_on(settings.device):
             remarks = {name: kept.header.get(name, "") for name in REMARKS}
             description = describe(data, priors, settings, remarks)
-            # Labels may have become text, which the fingerprint tells apart; the numbers are the
-            # kept.
+            # Labels may have become text, which would change the fingerprint, so use the saved one.
             description["fingerprint"] = kept.header["fingerprint"]
             check_same(kept.path, kept.header, description)
             kept.header = description
@@ -314,7 +316,7 @@ def _integrated(
     *,
     auto: bool,
 ) -> xr.DataTree | str:
-    """A fit by integration; by ``auto``, where its verdict fails, that verdict instead."""
+    """Return a fit by integration or, for ``auto``, the verdict if it fails."""
     started = time.perf_counter()
     drawn = draw_by_integration(statistics, priors, settings, nodes)
     found = drawn.nodes if isinstance(drawn, IntegratedResult) else None
@@ -340,7 +342,7 @@ def _sampled(
     remarks: dict[str, str],
     progress_bar: bool,
 ) -> xr.DataTree:
-    """A fit by ADVI and draws."""
+    """Return a fit by ADVI and draws."""
     from radon_numpyro.inference.sampling import sample, two_routes
 
     found = sample(statistics, priors, settings, run, progress_bar=progress_bar)
@@ -355,7 +357,7 @@ def _sampled(
         attributes["two_routes"] = json.dumps(routes.record())
         seconds["two routes"] = time.perf_counter() - started
     attributes |= _common(settings, remarks, seconds)
-    # What it takes to go on with a run that ended early.
+    # Attributes that are needed to continue a run that ended early.
     if not isinstance(drawn, ExactResult) and not drawn.complete:
         if settings.max_seconds is not None:
             attributes["max_seconds"] = settings.max_seconds
@@ -373,7 +375,7 @@ def _sampled(
 def _common(
     settings: Settings, remarks: dict[str, str], seconds: dict[str, float], **call: Any
 ) -> dict[str, Any]:
-    """Attributes of every fit; ``call`` has arguments that the settings say otherwise."""
+    """Return the attributes of every fit; ``call`` has arguments that replace settings."""
     return {
         "dtype": settings.dtype,
         **{name: remark for name, remark in remarks.items() if remark},
@@ -383,7 +385,7 @@ def _common(
 
 
 def _check_finite(drawn: Any) -> None:
-    """Refuse draws that are not finite: summaries would hide them."""
+    """Raise FloatingPointError for non-finite draws, because summaries would hide them."""
     for site, draws in drawn.draws.items():
         finite = np.isfinite(draws).reshape(*draws.shape[:2], -1).all(-1)
         if not finite.all():

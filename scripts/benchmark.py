@@ -1,12 +1,12 @@
-"""Ahead of its peers? Same data, priors, draws and chains, run in turn on one machine.
+"""Compare speed with peers: same data, priors, draws and chains, run in turn on one machine.
 
     ./scripts/benchmark [--cases NAME ...] [--quick] [--limit SECONDS] [--out FOLDER]
 
-Each peer runs in processes of its own: cold with an empty compile cache, once more with the cache
-filled, and several times in one process. Peers that are not installed are left out, and the result
-says so. A case is written to FOLDER/benchmark.json as soon as it is done; what is there of other
-cases stays, each with its date and machine. benchmark.md and benchmark.png are made from all of it;
-with --report alone, from what is there.
+Each peer runs in its own processes: with an empty compile cache (cold), again with the filled
+cache, and several times in one process. Peers that are not installed are left out, and the result
+lists them. Each case is written to FOLDER/benchmark.json when it is done. Results of other cases in
+the file are kept, each with its date and machine. benchmark.md and benchmark.png are made from the
+whole file; --report only makes these two.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from radon_numpyro.data.files.whole_files import check_writable, write_whole
 
 
 def machine():
-    """What it runs on, without naming it."""
+    """Describe the machine without its name."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -49,7 +49,7 @@ def machine():
 
 
 def kept(run):
-    """What the result keeps of a process: no draws, no folder."""
+    """Return the record of a process without draws and folders."""
     calls = [{k: v for k, v in call.items() if k != "draws"} for call in run.get("calls", ())]
     return {k: v for k, v in run.items() if k != "versions"} | {"calls": calls}
 
@@ -85,7 +85,7 @@ def measure(name, peers, settings):
 
 
 def plain(value):
-    """Values that JSON has: what is not finite is null."""
+    """Convert values for JSON; numbers that are not finite become null."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -102,7 +102,7 @@ def write_json(folder, result):
 
 
 def write(folder, cases):
-    """All three files, from what is measured: first that, which took longest to get."""
+    """Write all three files. The measurements come first, because they took longest to get."""
     cases = write_json(folder, {"targets": [], "cases": cases})["cases"]
     result = write_json(folder, {"targets": targets(cases), "cases": cases})
     page = markdown(result)

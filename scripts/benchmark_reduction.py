@@ -1,10 +1,10 @@
-"""What does the reduction cost? Rows a second from Parquet, beside the engine's plainest query.
+"""Measure the reduction: rows per second from Parquet, compared with the simplest possible query.
 
-Ten million rows in 3000 groups, one outcome and two predictors, are written to a temporary folder;
-their group labels are text. Each engine reads them twice over: for the counts and means by group,
-the least that any query over these columns must do, and for the statistics that a fit needs.
-Every query runs in a process of its own, whose largest resident memory is given; that of the first
-row imports the package and reads nothing. Prints a Markdown table.
+Ten million rows in 3000 groups, with one outcome, two predictors and text labels, are written to a
+temporary folder. Each engine runs two queries: the counts and means by group, which is the minimum
+for any query over these columns, and the statistics for a fit. Every query runs in its own process,
+whose peak resident memory is shown. The process of the first row only imports the package. Prints a
+Markdown table.
 
     .venv/bin/python scripts/benchmark_reduction.py
 """
@@ -32,7 +32,7 @@ REPEATS = 3
 
 
 def write_rows(path, num_rows, num_groups):
-    """Rows with a mean of 1e6 and groups far apart, in one file."""
+    """Write rows with a mean of 1e6 and groups far apart to one file."""
     rng = np.random.default_rng(0)
     towns = rng.normal(0.0, 1e3, num_groups)
     names = pa.array([f"town {c}" for c in range(num_groups)])
@@ -71,20 +71,22 @@ QUERIES = {
 
 
 def run(query, path):
-    """Shortest time of some, and the largest memory of this process in MiB."""
+    """Return the shortest time of several runs, and the peak memory of this process in MiB."""
     seconds = []
     for _ in range(REPEATS):
         started = time.perf_counter()
         QUERIES[query](path)
         seconds.append(time.perf_counter() - started)
-    # In bytes on macOS, in KiB elsewhere.
+    # ru_maxrss is in bytes on macOS and in KiB elsewhere.
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return min(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def own_process(step, file, options):
-    """What a step prints. A process that starts another hands on its own largest memory: so this
-    one, which starts them all, must do none of the work."""
+    """Run a step in a new process and return what it prints.
+
+    A child process inherits the peak memory of its parent, so the parent must not do such work.
+    """
     arguments = {"step": step, "file": file, "rows": options.rows, "groups": options.groups}
     command = [sys.executable, __file__, *(f"--{k}={v}" for k, v in arguments.items())]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout

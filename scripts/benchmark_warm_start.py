@@ -1,14 +1,14 @@
-"""Does starting NUTS from ADVI pay? Gradient evaluations to the same effective sample size.
+"""Measure what starting NUTS from ADVI gains: gradients to the same effective sample size.
 
-For each method of the hierarchical model on the radon data, NUTS runs from the guide (its draws
-and variances) and as NumPyro starts it by default (uniform on (-2, 2), identity mass matrix),
-with a short and a long warm-up. The cost is
+For each method of the hierarchical model on the radon data, NUTS starts from the guide (its draws
+and variances) or as by default in NumPyro (uniform on (-2, 2), identity mass matrix), with a short
+or a long warm-up. The cost is
 
     warm-up gradients + 1000 * sampling gradients / smallest bulk or tail ESS
 
-over all parameters and seeds' medians: what it takes to reach an ESS of 1000 for the worst
-parameter. The guide costs gradients of its own (steps times particles), the same for every row;
-"closed form" is the guide at its start, which costs none. Prints a Markdown table.
+for the worst parameter, that is, the gradients to reach an ESS of 1000. The median over seeds is
+shown. The guide needs gradients too (steps times particles), the same for every row; "closed form"
+is the guide at its start, which needs none. Prints a Markdown table.
 
     .venv/bin/python scripts/benchmark_warm_start.py
 """
@@ -27,7 +27,7 @@ WARMUPS = (100, 500)
 
 
 def cost(guide, data, priors, seed, **settings):
-    """Gradients to the target, largest R-hat, divergences."""
+    """Return the gradients to the target, the largest R-hat, and the number of divergences."""
     found = sample_nuts(data, guide, priors=priors, seed=seed, progress_bar=False, **settings)
     tree = az.from_dict({"posterior": dict(found.draws)})
     with warnings.catch_warnings():

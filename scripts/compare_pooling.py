@@ -14,11 +14,11 @@
 # %% [markdown]
 # # Pooling: none, complete, partial
 #
-# Radon was measured in 919 houses of 85 Minnesota counties, most of them in the basement. How much
-# radon has a county, and what difference does a basement make there? Some counties have a hundred
-# houses, some have one. This notebook takes the question of the PyMC3 tutorial "GLM: Hierarchical
-# Linear Regression with ADVI" and follows it to the end: three ways to pool the counties, what each
-# of them says, which of them predicts best, and what can be trusted.
+# Radon was measured in 919 houses of 85 Minnesota counties, in most of them in the basement. How
+# much radon is there in each county, and how much less is there above the basement? Some counties
+# have a hundred houses, some have one. This notebook answers the question of the PyMC3 tutorial
+# "GLM: Hierarchical Linear Regression with ADVI" with three ways to pool the counties. It shows
+# what each of them says, which of them predicts best, and what can be trusted.
 #
 # It runs from top to bottom in a few minutes, on two cores. Every number is computed here.
 
@@ -52,9 +52,9 @@ def keep(axes, name):
 # %% [markdown]
 # ## The data, before any model
 #
-# The audit says what each county alone can tell. A county whose houses all have a basement knows
-# nothing of the difference that a basement makes: no model can change that, it can only lend the
-# county what the others know.
+# The audit shows what the houses of each county determine on their own. If all houses of a county
+# were measured in the basement, they have no information about the difference that a floor makes.
+# No model can change that; it can only use what the other counties show.
 
 # %%
 data = load_radon()
@@ -74,7 +74,7 @@ audit.table.sort_values("rows", kind="stable").iloc[::12]
 # | --- | --- | --- |
 # | pooled | complete | $\alpha + \beta x$, the same for all |
 # | individual | none | $\alpha_c + \beta_c x$, each from its own houses |
-# | hierarchical | partial | $\alpha_c + \beta_c x$, each from a population learnt from all |
+# | hierarchical | partial | $\alpha_c + \beta_c x$, each from a population estimated from all |
 #
 # The population is $\alpha_c \sim N(\mu_\alpha, \sigma_\alpha)$,
 # $\beta_c \sim N(\mu_\beta, \sigma_\beta)$. The priors are those of the tutorial, flat for
@@ -93,17 +93,18 @@ for name, tree in fits.items():
     print(f"{name}: {diagnose(tree)}")
 
 # %% [markdown]
-# The pooled and the individual model needed no Markov chain: with the coefficients integrated out,
-# each county has one unknown left, whose distribution can be inverted. The hierarchical model needs
-# NUTS for three scales alone; intercepts, slopes and their means are drawn exactly.
+# The pooled and the individual model need no Markov chain: with the coefficients integrated out,
+# each county has one unknown left, whose distribution function can be inverted. The hierarchical
+# model needs NUTS only for three scales; intercepts, slopes and their means are drawn exactly.
 
 # %% [markdown]
 # ## What ADVI gives, and where it is wrong
 #
-# The tutorial fits a mean-field guide first: independent Normals, as near to the posterior as they
-# can be. The means are good. The spread of the coefficients is good, too. But the guide cannot say
-# that a larger `sigma_beta` goes with slopes that differ more, since it knows of no "goes with": it
-# understates how uncertain the population is, most of all `sigma_beta` and the mean slope.
+# The tutorial first fits a mean-field guide: independent Normals, as close to the posterior as
+# possible. The means are good, and so are the standard deviations of the coefficients. But
+# independent Normals cannot express that a larger `sigma_beta` goes with slopes that differ more.
+# Therefore the guide understates the uncertainty of the population, especially of `sigma_beta` and
+# of the mean slope.
 
 # %%
 population = ["mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps"]
@@ -122,16 +123,16 @@ print(advi_and_nuts.round(3))
 print(hierarchical["advi"].attrs["verdict"])
 
 # %% [markdown]
-# For what it is used here, a starting point and a scale for NUTS, that is good enough. As an answer
-# it is not.
+# This is good enough for a starting point and a scale of NUTS, as it is used here. It is not good
+# enough as an answer.
 
 # %% [markdown]
 # ## NUTS, as published and otherwise
 #
-# The tutorial samples the model as it is written (centred) in a single chain, and hands the sampler
-# the ADVI *means* where it asks for scales. Even with the right scaling the centred model has a
-# funnel: where `sigma_beta` is small, all 85 slopes must be nearly equal, and a step that suits the
-# rest of the posterior is far too long.
+# The tutorial samples the model as written (centred) in a single chain, and gives the sampler the
+# ADVI *means* in place of scales. Even with the right scaling the centred model has a funnel: if
+# `sigma_beta` is small, all 85 slopes must be nearly equal, and a step that suits the rest of the
+# posterior is far too long.
 
 # %%
 published = fit(data, model="hierarchical", method="centered", **settings)
@@ -156,9 +157,9 @@ pd.DataFrame(
 # %% [markdown]
 # ## Shrinkage
 #
-# What partial pooling does to a county is best seen as a move: from the line that its own houses
-# give to the line it has in the company of the others. Small counties move far, large ones hardly.
-# The counties without a house above the basement have no line of their own to start from.
+# Partial pooling moves each county from the line of its own houses to a line between this one and
+# that of the population. Small counties move far, large counties hardly. Counties without a house
+# above the basement have no line of their own from which to move.
 
 # %%
 axes = plots.plot_shrinkage(
@@ -193,10 +194,10 @@ print(f"root mean square deviation of a house from the mean of its county and fl
 #
 # ## Out of sample
 #
-# What counts is what a model says of a house that it has not seen. Three ways to leave houses out:
-# each one alone (LOO), in ten folds, and the houses of a county all together, as if the county were
-# new. Given the scales, the prediction is a Normal distribution in closed form, so the comparison
-# carries next to no Monte Carlo noise.
+# A model should be judged by its predictions for houses that it was not fitted to. There are three
+# ways to leave houses out: one house at a time (LOO), in ten folds, and all houses of a county
+# together, as if the county were new. Given the scales, the prediction is a Normal distribution in
+# closed form, so the comparison has almost no Monte Carlo error.
 
 # %%
 comparison = compare(fits, data, folds=10, leave_group_out=True)
@@ -213,19 +214,19 @@ keep(axes, "comparison")
 # model's prior alone are left out of the scores of all models, and counted: with them the
 # individual model would look worse still.
 #
-# For the houses of a *new* county (`elpd_logo`) there is nothing to choose between the
-# hierarchical and the pooled model: neither knows where in the population that county lies. What
-# partial pooling adds is what a county's own houses say, at its proper weight.
+# For the houses of a *new* county (`elpd_logo`) the hierarchical and the pooled model predict
+# equally well: neither knows where in the population that county lies. What partial pooling adds is
+# the information of a county's own houses, with its proper weight.
 #
 # So the tutorial's conclusion stands, and its figures do not.
 
 # %% [markdown]
 # ## Does the model look like the data?
 #
-# Left the houses and what the model predicts for the same houses; then the mean and the scatter of
-# each county. The means it was fitted to. The scatter tests what it takes for granted: one residual
-# standard deviation for all counties. More of them miss their interval than the one in ten that
-# should.
+# The left panel shows the houses and what the model predicts for the same houses. The other panels
+# show the mean and the scatter of each county. The model was fitted to the means. The scatter tests
+# its assumption of one residual standard deviation for all counties: more counties are outside
+# their interval than the expected one in ten.
 
 # %%
 hierarchical = with_groups(hierarchical, "posterior_predictive", "log_likelihood", "log_prior")
@@ -256,8 +257,9 @@ pd.DataFrame(
 # %% [markdown]
 # ## A county that is not in the data
 #
-# Pooled: the one line there is. Individual: nothing to say. Hierarchical: a county drawn from the
-# population, so the interval is wider than that of a county whose houses are known.
+# For a new county, the pooled model has its one line, and the individual model has no answer. The
+# hierarchical model draws the county from the population, so the interval is wider than that of a
+# county whose houses are known.
 
 # %%
 houses = pd.DataFrame(
@@ -269,7 +271,7 @@ houses = pd.DataFrame(
 predict(hierarchical, houses, new_groups="population", ci_prob=0.9, ci_kind="eti").round(2)
 
 # %% [markdown]
-# Of the mean alone, without the scatter of single houses:
+# The prediction of the mean, without the scatter of single houses:
 
 # %%
 predict(
@@ -380,8 +382,9 @@ for route, draws in correlation.items():
     print(f"{route}: {float(draws.mean()):.2f}, 90 % interval {low:.2f} to {high:.2f}")
 
 # %% [markdown]
-# The houses of 85 counties do not settle of which sign the correlation is: few counties have more
-# than a handful of houses without a basement. The independent model is as good a description.
+# The houses of 85 counties do not determine the sign of the correlation, because few counties have
+# more than a handful of houses that were measured above the basement. The independent model
+# describes the data equally well.
 
 # %% [markdown]
 # All six models out of sample, for another house of a known county (`elpd_loo`) and for a house of

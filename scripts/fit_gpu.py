@@ -1,26 +1,26 @@
-"""What does a GPU gain? Steps, draws and whole fits on the CPU and on the GPU, in both precisions.
+"""Measure what a GPU gains: steps, draws and whole fits on CPU and GPU in both precisions.
 
     pip install -e '.[cuda13]'
     python scripts/fit_gpu.py [--quick] [--cases NAME ...] [--limit SECONDS] [--out FOLDER]
 
-The hierarchical model by the marginal method, 4 chains of 1000 draws after 500 of warm-up: radon,
-and simulated data of 1000 to 100 000 unequal groups with 1 to 3 predictors. For each device and
-precision
+The fits are of the hierarchical model by the marginal method, with 4 chains of 1000 draws after 500
+warm-up iterations. The data are radon, and simulations of 1000 to 100 000 unequal groups with 1 to
+3 predictors. For each device and precision the table shows
 
-    a step     one gradient of each chain, in compiled blocks of the sampler
-    draws      a second, all chains, in a compiled fit without its warm-up's share
-    cold       the whole fit, programs compiled anew (imports left out)
-    compiled   the whole fit again, of another seed
-    furthest   means and sds of the population beside those of the first row of the case that ended
-               in time, another seed each, in Monte Carlo standard errors; more than 4.5 is no
-               agreement
+    a step     time of one gradient of each chain, in compiled blocks of the sampler
+    draws      per second, over all chains, in a compiled fit without the time of its warm-up
+    cold       time of the whole fit, including compilation, without imports
+    compiled   time of the whole fit again, with another seed
+    furthest   largest distance of means and sds of the population from those of the first complete
+               row of the case, which has another seed, in Monte Carlo standard errors; more than
+               4.5 is a disagreement
 
-A fit that takes longer than the limit is broken off: its row has the time of a step alone. With
-"data sets", 20 fits of data of one shape, one after another by the same compiled programs. Where
-JAX sees no GPU, the CPU alone is measured, and the result says so.
+A fit that takes longer than the limit is stopped, and its row has only the time of a step. "data
+sets" are 20 fits of data of one shape in sequence, with the same compiled programs. If JAX sees no
+GPU, only the CPU is measured, and the result says so.
 
-Writes FOLDER/fit_gpu.json, case by case, and prints a table. The status is 1 if two posteriors do
-not agree.
+Writes FOLDER/fit_gpu.json after each case, and prints a table. The exit status is 1 if two
+posteriors disagree.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def simulated(num_groups, num_predictors, seed=0):
 
 
 def cases(groups, predictors):
-    """Data by name, made when they are asked for."""
+    """Yield names and functions that make the data."""
     yield "radon", lambda: GroupStatistics.from_data(load_radon())
     for c in groups:
         for k in predictors:
@@ -99,7 +99,7 @@ def timed_fit(data, **given):
 
 
 def measure(data, device, dtype, draws, seed, limit):
-    """One row of the table, and the moments of the population if the fits ended in time."""
+    """Measure one row of the table; return it, and population moments if the fits are complete."""
     priors, given = Priors.weakly_informative(data), options(device, dtype, draws, seed)
     row, found = {"device": device, "dtype": dtype}, None
     cold = seconds_within(limit, data, **given | {"seed": seed + 100})
@@ -127,7 +127,7 @@ def measure(data, device, dtype, draws, seed, limit):
 
 
 def seconds_within(limit, data, **given):
-    """Seconds of a fit, if it ended within the limit."""
+    """Return the seconds of a fit, or None if it exceeded the limit."""
     try:
         seconds, tree = timed_fit(data, max_seconds=limit, **given)
     except TimeoutError:
@@ -136,7 +136,7 @@ def seconds_within(limit, data, **given):
 
 
 def compare(name, data, devices, draws, limit):
-    """A case on all devices in both precisions, each beside the first that ended in time."""
+    """Measure a case on all devices in both precisions, and compare with the first complete row."""
     jax.clear_caches()
     rows, reference = [], None
     for seed, (dtype, device) in enumerate([(t, d) for t in DTYPES for d in devices], start=1):
@@ -154,7 +154,7 @@ def compare(name, data, devices, draws, limit):
 
 
 def data_sets(number, groups, devices, draws):
-    """Fits of many data sets of one shape, after a first one that compiles."""
+    """Time fits of many data sets of one shape, after a first fit that compiles."""
     rows = []
     several = [simulated(groups, 1, seed) for seed in range(number + 1)]
     for device in devices:

@@ -1,16 +1,16 @@
-"""Which formulas of a list can be fitted? Each is tried on simulated data that suit it.
+"""Count which formulas of a list are accepted, by trying each on suitable simulated data.
 
     .venv/bin/python scripts/formula_share.py FILE.tsv [--fit] [--out FILE.json]
 
-FILE has the columns ``formula``, ``family`` and ``extras`` (``none``, or what a call asked for
-beside the formula: ``weights`` and ``se`` are taken from columns of these names). Variables are
-called y, x1, x2, ... (numbers), c1, ... (categories) and g1, ... (groupings). Rows of another
-family than gaussian are counted, not tried. A formula is taken, or refused with a sentence; the
-shares by kind of refusal are printed.
+FILE has the columns ``formula``, ``family`` and ``extras`` (``none``, or further arguments of the
+call: ``weights`` and ``se`` are taken from columns of these names). Variables are named y, x1, x2,
+... (numbers), c1, ... (categories) and g1, ... (groupings). Formulas of other families than
+gaussian are counted but not tried. A formula is accepted, or refused with a message; the shares by
+kind of refusal are printed.
 
-With ``--fit`` the coefficients of each formula that is taken are drawn from a Normal, an outcome is
-simulated from them, and the model is fitted: the distance of each posterior mean from the truth, in
-posterior standard deviations, must look like a standard Normal.
+With ``--fit``, the coefficients of each accepted formula are drawn from a Normal, an outcome is
+simulated from them, and the model is fitted. The distances of posterior means from the true values,
+in posterior standard deviations, should follow a standard Normal.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.model.correlations import correlation_root
 
 ROWS, GROUPS, LEVELS = 1200, 40, 3
-# Words of a refusal, and the kind that they stand for.
+# Words in the message of a refusal, and the kind of refusal.
 KINDS = {
     "several groupings|nested|grouping of several columns|several memberships": "several groupings",
     "options of a grouping": "known covariance of groups",
@@ -42,7 +42,7 @@ MAX_DISTANCE = 4.5
 
 
 def frame_for(formula, rng):
-    """Rows of every variable that the formula names: numbers are positive."""
+    """Simulate rows of every variable that the formula names; numbers are positive."""
     names = sorted(set(re.findall(r"\b[xcg]\d+\b", formula)))
     frame = {"y": rng.lognormal(0.0, 0.5, ROWS)}
     frame |= {"weights": rng.uniform(0.5, 2.0, ROWS), "se": rng.uniform(0.5, 1.5, ROWS)}
@@ -59,13 +59,13 @@ def frame_for(formula, rng):
 
 
 def kind_of(message):
-    """What a refused formula asks for."""
+    """Return the kind of refusal from its message."""
     found = [kind for words, kind in KINDS.items() if re.search(words, message)]
     return found[0] if found else "other"
 
 
 def recovered(data, rng):
-    """Distances of posterior means from coefficients that the outcome was simulated with."""
+    """Return distances of posterior means from the coefficients of the simulation."""
     design, num_groups = data.labels.design, data.num_groups
     columns = dict(zip(design.predictors, np.asarray(data.x).T, strict=True))
     columns[INTERCEPT] = np.ones(data.num_rows)

@@ -1,15 +1,20 @@
-"""Where does the integration over the scales fail? 1344 designs, from easy ones to hopeless ones.
+"""Find the designs for which integration over the scales fails, among 1344 easy and hard ones.
 
     python scripts/stress_integration.py [--fraction 0.1] [--check 100] [--workers 2] [--seed 0]
+    python scripts/stress_integration.py --cases
 
-One to four varying coefficients, independent or correlated; 2 to 1000 groups of 1 to 50 rows; true
-standard deviations of 0 to 10 times the residual one; the uniform priors of the tutorial and the
-half-normal ones of a fit by default. A design fails if Pareto k-hat is 0.5 or more, or fewer than a
-tenth of the nodes are effective. More nodes than 4096 are taken only where these are not enough.
+The designs have one to four varying coefficients, independent or correlated; 2 to 1000 groups of 1
+to 50 rows; true standard deviations of 0 to 10 times the residual one; and the uniform priors of
+the tutorial or the default half-normal priors of a fit. A design fails if Pareto k-hat is 0.5 or
+more, or if less than a tenth of the nodes are effective. More than 4096 nodes are used only if
+these are not enough.
 
---check compares some of those that pass, drawn at random, with independent Markov chains that start
-all over the range of the scales and know nothing of the integration but the density, whose every
-term the tests hold against dense Normals.
+--check compares a random sample of the designs that pass with independent Markov chains, which
+start from the whole range of the scales. The chains share only the density with the integration,
+and the tests compare each term of this density with dense Normal distributions.
+
+--cases compares posteriors that are known to be difficult with exact references
+(``validation/hard_cases.py``).
 """
 
 import argparse
@@ -20,6 +25,8 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from validation.hard_cases import case_table
+from validation.walkers import walked
 
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
@@ -35,18 +42,16 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 GROUPS, ROWS, SDS = (2, 3, 5, 10, 100, 1000), (1, 2, 10, 50), (0.0, 0.3, 1.0, 10.0)
 KINDS = [(size, correlated) for size in (1, 2, 3, 4) for correlated in (False, True)]
 KINDS.remove((1, True))
-# With the residual standard deviation 1.
+# The residual standard deviation is 1.
 CORRELATION, NODES, LEAST_SHARE = 0.5, 4096, 0.1
-# Of the chains that some are compared with; standard errors that they may be off.
+# Number and length of the chains for comparison, and the largest allowed number of standard errors.
 CHAINS, STEPS, ALLOWED = 400, 1500, 5.0
-# How far the log density of a chain may be below the highest while the chains settle.
-NEAR = 50.0
 HIERARCHICAL = Model.named("hierarchical")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One design: P coefficients that vary, groups of as many rows each, their sds and priors."""
+    """One design: the varying coefficients, the groups and their rows, the true sd, the priors."""
 
     size: int
     correlated: bool
@@ -83,7 +88,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case: its k-hat, share of effective nodes, nodes and seconds."""
+    """The outcome of a case: k-hat, share of effective nodes, number of nodes, and seconds."""
 
     case: Case
     khat: float
@@ -102,14 +107,14 @@ def cases():
 
 
 def data_of(case, seed):
-    """Statistics of simulated rows, and the priors."""
+    """Return the statistics of simulated rows, and the priors."""
     statistics = case.simulated(np.random.default_rng([seed, cases().index(case)]))
     priors = Priors.tutorial() if case.uniform else Priors.weakly_informative(statistics)
     return statistics, priors
 
 
 def integrated(case: Case, seed: int) -> ScalePosterior:
-    """The posterior with more nodes where 4096 are not enough."""
+    """Return the posterior, with more than 4096 nodes if these are not enough."""
     statistics, priors = data_of(case, seed)
     return integrate_scales(
         NormalEquations.from_statistics(statistics), priors, ess=LEAST_SHARE * NODES, seed=seed
@@ -126,31 +131,8 @@ def outcome(case, seed):
     return Outcome(case, khat, share, nodes, time.perf_counter() - begin)
 
 
-def walked(log_density, points, steps, rng):
-    """Late positions of independent random-walk Metropolis chains, (times, chains, D)."""
-    value, kept = log_density(points), []
-    num, dims = points.shape
-    for step in range(steps):
-        if step % 50 == 0 and step <= steps // 3:
-            # Those that are nowhere near start again from others; steps are as long as the chains
-            # are apart.
-            near = np.flatnonzero(value > value.max() - NEAR)
-            start = np.where(value > value.max() - NEAR, np.arange(num), rng.choice(near, num))
-            points, value = points[start], value[start]
-            root = np.linalg.cholesky(np.cov(points.T).reshape(dims, dims) + 1e-6 * np.eye(dims))
-        length = 2.0 / np.sqrt(dims) * rng.choice([0.3, 1.0, 2.0])
-        proposed = points + length * rng.normal(size=points.shape) @ root.T
-        changed = log_density(proposed)
-        accepted = np.log(rng.random(num)) < changed - value
-        points = np.where(accepted[:, None], proposed, points)
-        value = np.where(accepted, changed, value)
-        if step >= steps // 2 and step % 50 == 0:
-            kept.append(points)
-    return np.array(kept)
-
-
 def features(scales):
-    """Functions of the scales whose means are stable, by name: (S, any number)."""
+    """Return functions of the scales with stable means, by name, of shape (S, any number)."""
     found = {
         name: np.arcsinh(values.reshape(len(values), -1) / 0.3)
         for name, values in scales.items()
@@ -163,14 +145,14 @@ def features(scales):
 
 
 def disagreement(case, seed):
-    """Largest difference of a mean between both ways, in standard errors and in posterior sds."""
+    """Return the largest difference of a mean, in standard errors and in posterior sds."""
     found = integrated(case, seed)
     statistics, priors = data_of(case, seed)
     density = ScaleDensity(NormalEquations.from_statistics(statistics), priors, HIERARCHICAL)
     coordinates, rng = density.coordinates, np.random.default_rng([seed, 1])
 
     def log_density(points):
-        # Continued evenly below 0, as if of absolute values.
+        # Extend the density symmetrically to negative scales.
         return density.at_nodes(np.where(coordinates.positive, np.abs(points), points))[0]
 
     num, steps = (CHAINS, STEPS) if case.groups <= 100 else (CHAINS // 2, STEPS // 2)
@@ -180,13 +162,9 @@ def disagreement(case, seed):
     drawn = features(density.scales(points))
     worst = (0.0, 0.0, "")
     for name, values in features(found.scales).items():
-        mean = found.weights @ values
-        sd = np.sqrt(found.weights @ (values - mean) ** 2)
-        parts = np.zeros((found.num_shifts, values.shape[1]))
-        np.add.at(parts, found.shift, found.weights[:, None] * (values - mean))
-        error = np.square(parts).sum(0)
+        mean, sd, own_error = found.nodes.average(values)
         by_chain = drawn[name].reshape(*late.shape[:2], -1).mean(0)
-        error = np.sqrt(error + by_chain.var(0, ddof=1) / num)
+        error = np.hypot(own_error, by_chain.std(0, ddof=1) / np.sqrt(num))
         off = np.abs(by_chain.mean(0) - mean)
         k = int(np.argmax(off / error))
         worst = max(worst, (off[k] / error[k], off[k] / sd[k], name))
@@ -194,7 +172,7 @@ def disagreement(case, seed):
 
 
 def table(outcomes):
-    """Lines of a table by kind."""
+    """Return the lines of a table by kind of design."""
     by_kind = {}
     for found in outcomes:
         by_kind.setdefault(found.case.kind, []).append(found)
@@ -215,30 +193,34 @@ def main():
     parser.add_argument("--check", type=int, default=0, help="designs to compare with chains")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cases", action="store_true", help="the hard cases alone")
     options = parser.parse_args()
+    if options.cases:
+        print("\n".join(case_table()))
+        return
     chosen = cases()
     number = max(1, round(options.fraction * len(chosen)))
     order = np.random.default_rng(options.seed).permutation(len(chosen))[:number]
     chosen = [chosen[k] for k in sorted(order)]
     with ProcessPoolExecutor(options.workers) as pool:
         outcomes = list(pool.map(outcome, chosen, [options.seed] * len(chosen), chunksize=4))
+        print("\n".join(table(outcomes)))
+        print("\nFailed:")
+        for found in outcomes:
+            if found.failed:
+                share = f"ESS {found.share:.3f} of {found.nodes}"
+                print(f"  {found.case}: k-hat {found.khat:.2f}, {share}", flush=True)
         passed = [found.case for found in outcomes if not found.failed]
         order = np.random.default_rng(options.seed + 1).permutation(len(passed))[: options.check]
         some = [passed[k] for k in order]
-        worst = list(pool.map(disagreement, some, [options.seed] * len(some)))
-    print("\n".join(table(outcomes)))
-    print("\nFailed:")
-    for found in outcomes:
-        if found.failed:
-            print(f"  {found.case}: k-hat {found.khat:.2f}, ESS {found.share:.3f} of {found.nodes}")
-    if some:
-        wrong = [(case, *found) for case, found in zip(some, worst, strict=True)]
-        wrong = [found for found in wrong if found[1] > ALLOWED]
-        largest = max(worst)
-        print(f"\nCompared with chains: {len(some)}, of which {len(wrong)} differ by more than")
-        print(f"{ALLOWED} standard errors; the largest difference is {largest[0]:.1f} of them.")
-        for case, errors, sds, name in wrong:
-            print(f"  {case}: {name} by {errors:.1f} standard errors, {sds:.3f} posterior sds")
+        largest, wrong = 0.0, 0
+        found = pool.map(disagreement, some, [options.seed] * len(some))
+        for count, (case, (errors, sds, name)) in enumerate(zip(some, found, strict=True), 1):
+            largest, wrong = max(largest, errors), wrong + (errors > ALLOWED)
+            if errors > ALLOWED:
+                print(f"  {case}: {name} by {errors:.1f} standard errors, {sds:.3f} posterior sds")
+            print(f"Compared with chains: {count}, of which {wrong} differ by more than", end=" ")
+            print(f"{ALLOWED} standard errors; the largest is {largest:.1f}.", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
-"""Are the posteriors right? Calibration of the models, and the radon posterior by quadrature.
+"""Validate the posteriors: calibration of the models, and the radon posterior by quadrature.
 
     .venv/bin/python scripts/validate.py [--quick] [--out FOLDER]
 
-Calibration of the three models, of the hierarchical one with three columns that do not vary by
-group, and of one with three coefficients that correlate; and of the integration over the scales,
-also with weights of the rows and with known standard errors. Parameters are drawn from the priors,
-data from the parameters, and the truth is ranked among draws of the posterior, for every parameter
-and for the log likelihood. If the draws are those of the posterior, ranks are uniform; an envelope
-shows how far their distribution may stray at all points and for all quantities of a model together,
-with a probability of 99 %.
+Calibration covers the three models, the hierarchical model with three columns that do not vary by
+group and with three correlated coefficients, and integration over the scales, also with weights of
+the rows and with known standard errors. Parameters are drawn from the priors and data from the
+parameters. Then the rank of each true value among draws of the posterior is computed, for every
+parameter and for the log likelihood. If the draws are from the posterior, ranks are uniform. An
+envelope contains the deviations from uniformity, at all points and for all quantities of a model
+together, with a probability of 99 %.
 
-Reference: the scales and means of the tutorial's model on the radon data by each parametrisation
-of NUTS, beside the exact posterior on a grid, whose algebra shares no line with the package. The
-two that are offered must agree within Monte Carlo error; the centred one, as published, is shown to
-fail its diagnostics.
+The reference is the exact posterior of the tutorial's model on the radon data on a grid, whose
+algebra shares no code with the package. The scales and means by the two recommended
+parametrisations of NUTS must agree with it within Monte Carlo error. The centred parametrisation,
+as published, must fail its diagnostics.
 
-Writes FOLDER/validation.json and validation.png. The status is 0 if all of this holds, else 1.
+Writes FOLDER/validation.json and validation.png. The exit status is 0 if all checks pass, else 1.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from validation.figure import figure
 from radon_numpyro import Priors, diagnose, fit, load_radon
 from radon_numpyro.data.files.whole_files import check_writable, write_whole
 
-# What is drawn by NUTS or exactly, and what is integrated over the scales.
+# Settings with draws by NUTS or exact draws, and settings with integration over the scales.
 SETTINGS = {
     "hierarchical": Setting(),
     "individual": Setting("individual"),
@@ -66,7 +66,7 @@ SETTINGS |= {
 }
 OFFERED = ("marginal", "noncentered")
 PROBABILITY = 0.99
-# Share of the data sets whose integration may call itself unreliable.
+# Largest allowed share of data sets whose integration is reported as unreliable.
 MOST_LEFT_OUT = 0.02
 MIN_ESS = 400
 MAX_Z = 4.5
@@ -78,7 +78,7 @@ def say(text):
 
 
 def calibrate(name, num_data_sets, seed):
-    """Ranks of one setting: each quantity's distribution, and whether it is in the envelope."""
+    """Calibrate one setting: the distribution of ranks, and whether it is in the envelope."""
     started = time.perf_counter()
     counts, names = ranks(SETTINGS[name], num_data_sets, seed)
     points, differences = ecdf_differences(counts)
@@ -112,7 +112,7 @@ def calibrate(name, num_data_sets, seed):
 
 
 def compare(exact, method, draws, seed):
-    """One parametrisation of the hierarchical model beside the exact moments."""
+    """Compare one parametrisation of the hierarchical model with the exact moments."""
     started = time.perf_counter()
     tree = fit(
         load_radon(),
@@ -153,7 +153,7 @@ def compare(exact, method, draws, seed):
 
 
 def validate(*, data_sets, draws):
-    """Everything, as data."""
+    """Run all validations and return their results as data."""
     radon = load_radon()
     exact = radon_moments(radon.y, radon.x[:, 0].astype(int), radon.group)
     models = {name: calibrate(name, data_sets, seed=k) for k, name in enumerate(SETTINGS, 1)}
@@ -181,7 +181,7 @@ def validate(*, data_sets, draws):
 
 
 def as_json(result):
-    """Lists in one line each, for those who read the file or its history."""
+    """Write JSON with each list on one line, so that the file and its changes can be read."""
     text = json.dumps(result, indent=1, allow_nan=False)
     return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
 

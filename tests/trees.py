@@ -87,7 +87,13 @@ def make_tree(
         contents | {"constant_data": constant}, coords=coords, dims={**dims, **shapes}
     )
     tree["advi"] = xr.DataTree(
-        xr.Dataset(attrs={"converged": 1, "reason": "level", "verdict": "good to read (k-hat 0.3)"})
+        xr.Dataset(
+            attrs={
+                "converged": 1,
+                "reason": "level",
+                "verdict": "close to the posterior (k-hat 0.3)",
+            }
+        )
     )
     elbo = -100.0 + rng.normal(size=2000)
     tree["advi/trace"] = xr.DataTree(xr.Dataset({"elbo": ("step", elbo)}, {"step": range(2000)}))

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: commands, options, and output to the terminal."""

@@ -1,7 +1,7 @@
 """The command line: ``radon-numpyro audit``, ``fit``, ``compare``, ``predict``, ``report``, ...
 
-The commands are the only place that prints and that sets caches. Exit status: 0 good; 2 bad input
-or usage; 3 finished, but the result is not to be trusted.
+Only the commands print, and only they set caches. Exit status: 0 success; 2 bad input or usage; 3
+finished, but the result is not to be trusted; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Hierarchical linear regression of grouped data in NumPyro.",
-    epilog="Exit status: 0 good, 2 bad input or usage, 3 finished but not to be trusted.",
+    epilog=(
+        "Example: `radon-numpyro fit radon.csv --y radon --x floor --group county`\n\n"
+        "Or: `radon-numpyro report results/fit.nc --out report.html`\n\n"
+        "Exit status: 0 success, 2 bad input or usage, 3 finished but not to be trusted."
+    ),
 )
 
 
@@ -42,7 +46,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Take what stands before the name of a command."""
+    """Take the options before the name of a command."""
 
 
 app.command(name="audit")(audit_command)

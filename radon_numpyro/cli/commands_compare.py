@@ -1,4 +1,4 @@
-"""Compare models of pooling: the command compare, and the models that data allow."""
+"""The command compare, which compares models of pooling, and the models that the data allow."""
 
 from __future__ import annotations
 
@@ -61,15 +61,17 @@ def compare_command(
     center: CenterOption = None,
     priors: PriorsName = "weakly-informative",
     prior: Prior = None,
-    folds: Annotated[int, typer.Option(min=0, help="Folds of a cross-validation; 0: none.")] = 10,
+    folds: Annotated[
+        int, typer.Option(min=0, help="Number of folds of the cross-validation; 0 for none.")
+    ] = 10,
     leave_group_out: Annotated[
-        bool, typer.Option("--leave-group-out", help="Predict each group from the others, too.")
+        bool, typer.Option("--leave-group-out", help="Also predict each group from the others.")
     ] = False,
     draws: Draws = 1000,
     chains: Chains = 4,
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(help="CSV file for the whole table. Default: none.")
+        Path | None, typer.Option(help="CSV file for the complete table. Default: none.")
     ] = None,
     missing: Missing = None,
     drop_missing: DropMissing = False,
@@ -84,11 +86,11 @@ def compare_command(
     quiet: Quiet = False,
     as_json: AsJSON = False,
 ) -> None:
-    """Which model predicts rows best that it has not seen?
+    """Compare models by their predictions of rows that were left out.
 
-    Fits the pooled, the individual and the hierarchical model and scores each on rows left out,
-    one at a time (LOO) and in folds. The best comes first. The individual model takes part only if
-    every coefficient varies by group. Exit status 3 if one of the fits is not to be trusted.
+    Fits the pooled, the individual and the hierarchical model, and scores each on rows left out,
+    one at a time (LOO) and in folds. The best model comes first. The individual model is included
+    only if every coefficient varies by group. Exit status 3 if a fit is not to be trusted.
 
     Example: `radon-numpyro compare radon.csv --y radon --x floor --group county`
 
@@ -138,7 +140,7 @@ def compare_command(
 
 
 def without_individual(design: Design) -> str:
-    """Why the individual model is not compared, as a sentence; empty if it is.
+    """Return a sentence on why the individual model is left out, or an empty text if it is not.
 
     Parameters
     ----------
@@ -170,12 +172,12 @@ def compared_models(
     draws: int = 1000,
     chains: int = 4,
 ) -> Comparison:
-    """Fit and compare the pooled, the hierarchical and, if it can be, the individual model.
+    """Fit and compare the pooled, the hierarchical and, if possible, the individual model.
 
     Parameters
     ----------
     terminal
-        Where to say what is compared.
+        Receives notes on what is compared.
     data
         The rows.
     priors, seed, folds, leave_group_out, draws, chains

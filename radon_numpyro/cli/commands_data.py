@@ -1,4 +1,4 @@
-"""Commands that look at a file of rows and fit it: audit, fit, resume."""
+"""The commands audit, fit and resume, which check and fit a file of rows."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from radon_numpyro.cli.file_options import (
     text_options,
 )
 from radon_numpyro.cli.options import (
+    COMPUTATION,
+    MODEL,
     SE,
     AsJSON,
     CenterOption,
@@ -91,10 +93,11 @@ def audit_command(
     quiet: Quiet = False,
     as_json: AsJSON = False,
 ) -> None:
-    """Look at a file before fitting it.
+    """Check a file before fitting it.
 
-    Says which groups tell little on their own, and what looks wrong: codes for missing values,
-    labels that differ in spelling, predictors that say the same. Exit status 3 if anything does.
+    Reports which groups have little information of their own, and what looks wrong: codes for
+    missing values, labels that differ only in spelling, redundant predictors. Exit status 3 if
+    anything looks wrong.
 
     Example: `radon-numpyro audit radon.csv --y radon --x floor --group county`
 
@@ -127,16 +130,25 @@ def fit_command(
     center: CenterOption = None,
     model: Annotated[
         Literal["hierarchical", "individual", "pooled"],
-        typer.Option(help="Partial pooling, each group on its own, or all rows in one."),
+        typer.Option(
+            metavar="MODEL",
+            rich_help_panel=MODEL,
+            help="hierarchical (partial pooling), individual (each group on its own) or pooled "
+            "(one regression for all rows).",
+        ),
     ] = "hierarchical",
     priors: PriorsName = "weakly-informative",
     prior: Prior = None,
     method: Annotated[
         Literal["marginal", "noncentered", "centered", "integrate", "auto"] | None,
         typer.Option(
-            help="How to compute. Default: NUTS, with the coefficients integrated out. integrate: "
-            "the standard deviations too, without chains, in a fraction of a second. auto: so, and "
-            "by NUTS where that is not reliable."
+            metavar="METHOD",
+            rich_help_panel=COMPUTATION,
+            show_default=False,
+            help="marginal: NUTS on the standard deviations, with the coefficients integrated out "
+            "(default). noncentered, centered: NUTS on all parameters. integrate: numerical "
+            "integration over the standard deviations, without chains, in a fraction of a second. "
+            "auto: integrate, or the default where integration is not reliable.",
         ),
     ] = None,
     nodes: Nodes = None,
@@ -149,7 +161,9 @@ def fit_command(
     advi_steps: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Steps of ADVI at the most. Default: 100000, or 0 for very many groups."
+            min=0,
+            rich_help_panel=COMPUTATION,
+            help="Maximum number of ADVI steps. Default: 100000, or 0 for very many groups.",
         ),
     ] = None,
     target_ess: TargetESS = None,
@@ -158,7 +172,10 @@ def fit_command(
     out: Out = Path("results"),
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Folder to keep the run in as it goes, from which resume goes on."),
+        typer.Option(
+            rich_help_panel=COMPUTATION,
+            help="Folder in which to save the run as it proceeds; resume continues from it.",
+        ),
     ] = None,
     ci_prob: Probability = 0.9,
     missing: Missing = None,
@@ -178,15 +195,14 @@ def fit_command(
     """Fit a regression to a file, and check it.
 
     Prints the parameters and whether they can be trusted, and writes fit.nc (for predict, report
-    and ArviZ), parameters.csv and groups.csv; earlier files of these names are replaced. Exit
-    status 3 if the numbers are not to be trusted: what is said of the data counts as well as the
-    draws.
+    and ArviZ), parameters.csv and groups.csv; it replaces earlier files of these names. Exit status
+    3 if the numbers are not to be trusted, because of findings about the data or about the draws.
 
-    Ctrl-C during sampling keeps what is drawn.
+    Ctrl-C during sampling keeps the draws so far.
 
     Example: `radon-numpyro fit radon.csv --y radon --x floor --group county`
 
-    Or: `radon-numpyro fit hsb.csv "MathAch ~ SES * Sex + (SES || School)"`
+    Or: `radon-numpyro fit hsb.csv "MathAch ~ SES + (SES | School)" --method auto`
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
@@ -200,7 +216,7 @@ def fit_command(
         chosen = priors_of(priors, given, data)
         if checkpoint is not None and method != "integrate":
             note_folder(checkpoint, out)
-        # Imported when the data are good: what is refused is refused at once.
+        # Imported only after the data are accepted, so that bad input is refused quickly.
         from radon_numpyro.pipeline import fit
 
     if method != "integrate":
@@ -232,26 +248,30 @@ def fit_command(
 
 def resume_command(
     context: typer.Context,
-    checkpoint: Annotated[Path, typer.Argument(help="Folder that fit --checkpoint was given.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="The folder given to fit --checkpoint.")
+    ],
     draws: Annotated[
-        int | None, typer.Option(min=4, help="Draws of each chain, if others than at first.")
+        int | None, typer.Option(min=4, help="Draws of each chain. Default: as in fit.")
     ] = None,
     target_ess: TargetESS = None,
     max_seconds: MaxSeconds = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for fit.nc and the tables. Default: where fit was to write."),
+        typer.Option(help="Folder for fit.nc and the tables. Default: as in fit."),
     ] = None,
     ci_prob: Probability = 0.9,
     quiet: Quiet = False,
     as_json: AsJSON = False,
 ) -> None:
-    """Go on with a fit that was interrupted, or ended too soon.
+    """Continue a fit that was interrupted or ended too soon.
 
-    The draws are those of a run that was never interrupted, to the last bit. Writes what fit
-    writes.
+    The draws are equal, to the last bit, to those of a run without interruption. Writes the same
+    files as fit.
 
     Example: `radon-numpyro resume run.checkpoint`
+
+    Or: `radon-numpyro resume run.checkpoint --draws 2000 --out results`
     """
     terminal = Terminal(quiet, as_json)
     with refusals():
@@ -260,7 +280,7 @@ def resume_command(
         from radon_numpyro.pipeline import resume
 
     use_compilation_cache()
-    terminal.note(f"Going on from {checkpoint}.")
+    terminal.note(f"Resuming from {checkpoint}.")
     with refusals(), terminal.working("Fitted"):
         tree = resume(
             checkpoint,
@@ -276,7 +296,7 @@ def resume_command(
 def _deliver(
     terminal: Terminal, tree: DataTree, out: Path, ci_prob: float, *, again: bool = False
 ) -> None:
-    """Write a fit and its tables, show what they say, and end."""
+    """Write a fit and its tables, show the parameters and the verdict, and exit."""
     from radon_numpyro.inference.compute.devices import in_words
     from radon_numpyro.results.diagnostics import diagnose, drawn_again
     from radon_numpyro.results.fit_files import save_fit
@@ -311,7 +331,7 @@ def _deliver(
     for note in statistics.notes:
         terminal.show(f"{note}.")
     for x, value in statistics.centers:
-        terminal.show(f"Intercepts are the heights of lines where {x} is {value:.10g}.")
+        terminal.show(f"Intercepts refer to {x} = {value:.10g}.")
     terminal.show(diagnosis.text(command=True, again=again))
     for path in files:
         terminal.note(f"Wrote {path}")
@@ -326,7 +346,7 @@ def _deliver(
 
 
 def _in_words(names: Iterable[str], labels: Labels) -> str:
-    """What the parameters of the hierarchical model are, those that a table shows."""
+    """Explain the parameters of the hierarchical model that a table shows, in one line."""
     group, weights = labels.group, labels.design.weights
     of_weight = f" of weight 1 ({weights})" if weights else ""
     words = {

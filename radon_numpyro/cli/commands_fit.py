@@ -1,4 +1,4 @@
-"""Commands that take a fit: predict, report."""
+"""The commands predict and report, which take a fit."""
 
 from __future__ import annotations
 
@@ -37,19 +37,27 @@ def predict_command(
     fit_file: Fit,
     file: File,
     out: Annotated[
-        str, typer.Option(help="CSV file for the predictions; - is standard output.")
+        str, typer.Option(help="CSV file for the predictions; - writes to standard output.")
     ] = "-",
     kind: Annotated[
         Literal["outcome", "mean"],
-        typer.Option(help="A new measurement, or the regression line without its scatter."),
+        typer.Option(
+            metavar="KIND",
+            help="outcome: a new measurement. mean: the regression line, without scatter.",
+        ),
     ] = "outcome",
     new_groups: Annotated[
         Literal["error", "population"],
-        typer.Option(help="Refuse groups that the fit has not seen, or draw them."),
+        typer.Option(
+            metavar="CHOICE",
+            help="Groups that are not in the fit. error: refuse them. population: predict them "
+            "from the population.",
+        ),
     ] = "error",
     ci_prob: Probability = 0.9,
     ci_kind: Annotated[
-        Literal["eti", "hdi"], typer.Option(help="Equal tails, or highest density.")
+        Literal["eti", "hdi"],
+        typer.Option(metavar="KIND", help="eti: equal tails. hdi: highest density."),
     ] = "eti",
     delimiter: Delimiter = None,
     decimal: Decimal = None,
@@ -59,17 +67,20 @@ def predict_command(
     sheet: Sheet = None,
     quiet: Quiet = False,
 ) -> None:
-    """Predict the rows of a file by a fit.
+    """Predict the rows of a file from a fit.
 
-    The file has the columns of the fit, without the outcome: of a fit by a formula the columns
-    that the formula names, such as Sex, and not those made of them, such as Sex[Male].
+    The file must have the columns of the fit, except the outcome. For a fit by a formula these are
+    the columns that the formula names, such as Sex, and not those made from them, such as
+    Sex[Male].
 
     Writes a line for each row, in the order of the file: group and predictors, then mean, sd and
     interval, and whether the group is new to the fit. If the outcome of the fit was transformed,
-    the header says so: mean of log(y). A row without a group is one of a new group. Exit status 3
+    the header shows it: mean of log(y). A row without a group belongs to a new group. Exit status 3
     if the fit is not to be trusted.
 
     Example: `radon-numpyro predict results/fit.nc new.csv --out predictions.csv`
+
+    Or: `radon-numpyro predict results/fit.nc new.csv --new-groups population`
     """
     terminal = Terminal(quiet)
     with refusals():
@@ -86,7 +97,7 @@ def predict_command(
         tree = load_fit(Path(fit_file))
         labels = read_labels(tree)
         design, weights = labels.design, dict[str, Any]()
-        # Of the line alone no scatter is asked for.
+        # The line alone has no scatter, so it needs no weights or standard errors.
         if kind == "outcome":
             weights = {"weights": design.weights or None, "se": design.se or None}
         used: Columns | FormulaColumns = Columns(
@@ -123,20 +134,25 @@ def predict_command(
 
 def report_command(
     fit_file: Fit,
-    out: Annotated[Path, typer.Option(help="The page, one HTML file.")] = Path("report.html"),
-    title: Annotated[str | None, typer.Option(help="Its title.")] = None,
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    title: Annotated[
+        str | None, typer.Option(help="Title of the page. Default: made from the fit.")
+    ] = None,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Compare the models of pooling on the same rows."),
+        typer.Option("--compare", help="Add a comparison of the models of pooling."),
     ] = False,
     ci_prob: Probability = 0.9,
     quiet: Quiet = False,
 ) -> None:
-    """Write a report of a fit that a browser shows: answer, checks, figures, how it was made.
+    """Write a report of a fit as one HTML page.
 
-    One file, which needs no network. Exit status 3 if the fit is not to be trusted.
+    The page has the answer, the checks, the figures and how the fit was made. It needs no network.
+    Exit status 3 if the fit is not to be trusted.
 
     Example: `radon-numpyro report results/fit.nc --out report.html --compare`
+
+    Or: `radon-numpyro report results/fit.nc --title "Radon in Minnesota"`
     """
     terminal = Terminal(quiet)
     with refusals():

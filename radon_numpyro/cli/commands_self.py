@@ -1,4 +1,4 @@
-"""Commands that need nothing: doctor, reproduce."""
+"""The commands doctor and reproduce, which need no file."""
 
 from __future__ import annotations
 
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 
 
 def doctor_command(quiet: Quiet = False, as_json: AsJSON = False) -> None:
-    """Check this installation: versions, devices, cache, and one small fit against exact results.
+    """Check this installation.
 
-    Exit status 3 if something is wrong.
+    Shows versions, devices and the cache of compiled programs, and compares one small fit with its
+    exact posterior. Exit status 3 if something is wrong.
 
-    Example: radon-numpyro doctor
+    Example: `radon-numpyro doctor`
+
+    Or: `radon-numpyro doctor --json`
     """
     from radon_numpyro.cli.doctor import examine
 
@@ -52,10 +55,10 @@ def reproduce_command(
         "results"
     ),
     seed: Seed = 0,
-    draws: Annotated[int, typer.Option(min=100, help="Draws kept of each chain.")] = 2000,
-    chains: Annotated[int, typer.Option(min=2, help="Chains.")] = 4,
+    draws: Annotated[int, typer.Option(min=100, help="Draws kept from each chain.")] = 2000,
+    chains: Annotated[int, typer.Option(min=2, help="Number of chains.")] = 4,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Few draws and folds: to see that it runs.")
+        bool, typer.Option("--quick", help="Use few draws and folds, to see that it runs.")
     ] = False,
 ) -> None:
     """Run the radon tutorial end to end.
@@ -64,7 +67,9 @@ def reproduce_command(
     prints its conclusions and whether each holds, and writes figures, hierarchical.nc,
     individual.nc and summary.json. Exit status 3 if the draws are not to be trusted.
 
-    Example: radon-numpyro reproduce --out figures --seed 1
+    Example: `radon-numpyro reproduce --out figures --seed 1`
+
+    Or: `radon-numpyro reproduce --quick`
     """
     terminal = Terminal()
     with refusals():

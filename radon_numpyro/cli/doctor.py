@@ -1,4 +1,4 @@
-"""Is this installation fit for use? Versions, devices, cache, and one small fit."""
+"""Check an installation: versions, devices, cache, and one small fit."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from radon_numpyro.pipeline import fit
 from radon_numpyro.results.diagnostics import diagnose
 
 PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "arviz", "xarray", "numpy", "pandas")
-OPTIONAL = ("duckdb", "pyarrow", "polars")
-# The gradient of alpha[group], a scatter-add, is up to 2000 times slower on GPUs.
+OPTIONAL = ("duckdb", "pyarrow", "polars", "openpyxl", "pyreadstat")
+# In these releases the gradient of alpha[group], a scatter-add, is up to 2000 times slower on GPUs.
 SLOW_ON_GPU = ("0.10.2", "0.11.0", "0.11.1")
 STANDARD_ERRORS = 5.0
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found of an installation.
+    """The result of checking an installation.
 
     Attributes
     ----------
     facts
-        Versions, devices and the like, by name.
+        Versions, devices and similar facts, by name.
     findings
-        What is wrong; empty when nothing is.
+        The problems; empty if there are none.
     """
 
     facts: Mapping[str, str]
@@ -45,7 +45,7 @@ class Examination:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.findings
 
     def __str__(self) -> str:
@@ -58,15 +58,15 @@ class Examination:
 
 
 def examine(cache: Path | None) -> Examination:
-    """Look at versions, devices and the cache of compiled programs, and check one small fit.
+    """Collect versions and devices, and check the cache of compiled programs and one small fit.
 
-    The fit is NUTS on all parameters of the pooled model, whose posterior is known: exact draws
-    of it must have the same means.
+    The fit is NUTS on all parameters of the pooled model, whose posterior is known exactly. The
+    means of the draws must agree with those of exact draws.
 
     Parameters
     ----------
     cache
-        Folder of compiled programs, if they are kept.
+        Folder of compiled programs; None if they are not kept.
 
     Returns
     -------
@@ -111,14 +111,14 @@ def _cache(cache: Path | None) -> Finding | None:
         check_writable(cache)
     except OSError as error:
         return Finding(
-            f"Compiled programs cannot be kept, so that each run compiles anew: {error}",
+            f"Compiled programs cannot be kept, so each run compiles them again: {error}",
             "JAX_COMPILATION_CACHE_DIR=FOLDER in the environment",
         )
     return None
 
 
 def _small_fit() -> tuple[Finding | None, dict[str, str]]:
-    """Draws of NUTS beside exact ones, and where they were computed."""
+    """Compare draws of NUTS with exact draws; return a problem, if any, and facts."""
     data = simulate(
         num_groups=6,
         rows_per_group=10,

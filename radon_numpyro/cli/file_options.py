@@ -1,4 +1,4 @@
-"""Options that say how a table of text or a sheet is written, where the file leaves it open."""
+"""Options for the format of text tables and spreadsheets, if it cannot be detected."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _PANEL = "Text files and spreadsheets"
 Delimiter = Annotated[
     str | None,
     typer.Option(
-        help="What parts the fields; a blank stands for any number of them. Default: found in the "
-        "file.",
+        help="The character between fields; a blank matches any number of blanks. Default: "
+        "detected.",
         show_default=False,
         rich_help_panel=_PANEL,
     ),
@@ -22,7 +22,7 @@ Delimiter = Annotated[
 Decimal = Annotated[
     str | None,
     typer.Option(
-        help="What stands before decimals: a point or a comma. Default: found in the file.",
+        help="The decimal sign: a point or a comma. Default: detected.",
         show_default=False,
         rich_help_panel=_PANEL,
     ),
@@ -30,7 +30,7 @@ Decimal = Annotated[
 Thousands = Annotated[
     str | None,
     typer.Option(
-        help="What stands between thousands. Default: found in the file.",
+        help="The separator of thousands. Default: detected.",
         show_default=False,
         rich_help_panel=_PANEL,
     ),
@@ -38,8 +38,8 @@ Thousands = Annotated[
 Encoding = Annotated[
     str | None,
     typer.Option(
-        help="Encoding, such as cp1252. Default: UTF-8, or UTF-16 by its first bytes, or what is "
-        "found in the file.",
+        help="The encoding, such as cp1252. Default: UTF-8, UTF-16 if the first bytes show it, or "
+        "detected.",
         show_default=False,
         rich_help_panel=_PANEL,
     ),
@@ -48,7 +48,7 @@ SkipRows = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Lines above the names of the columns. Default: as many as stand above them.",
+        help="Number of lines above the names of the columns. Default: detected.",
         show_default=False,
         rich_help_panel=_PANEL,
     ),
@@ -56,7 +56,7 @@ SkipRows = Annotated[
 Sheet = Annotated[
     str | None,
     typer.Option(
-        help="Name of the sheet of a spreadsheet. Default: the only one with something in it.",
+        help="Name of a sheet of a spreadsheet. Default: the only sheet that is not empty.",
         show_default=False,
         rich_help_panel=_PANEL,
     ),
@@ -71,17 +71,17 @@ def text_options(
     skip_rows: int | None,
     sheet: str | None,
 ) -> TextOptions:
-    r"""How a table of text or a sheet is written, as options have it.
+    r"""Return the format of a text table or a sheet from the options of a command.
 
     Parameters
     ----------
     delimiter, decimal, thousands, encoding, skip_rows, sheet
-        The options; a delimiter may be given as ``\t``, as shells write a tab.
+        The options. The delimiter ``\t`` (backslash and t) means a tab.
 
     Raises
     ------
     ValueError
-        One of them is out of range.
+        If an option is out of range.
     """
     from radon_numpyro.data.files.text_layout import TextOptions
 

@@ -1,8 +1,9 @@
-"""Arguments and options that several commands take, and what they mean for the data."""
+"""Arguments and options that several commands share, and the data and priors that follow."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,62 +20,62 @@ if TYPE_CHECKING:
     from radon_numpyro.model.priors import Priors
     from radon_numpyro.statistics.group_statistics import GroupStatistics
 
+# Panels of the help, and what the options of a panel have in common.
+COLUMNS, MODEL, COMPUTATION = "Columns", "Model", "Computation"
+_column = partial(typer.Option, metavar="COLUMN", rich_help_panel=COLUMNS)
+_model = partial(typer.Option, rich_help_panel=MODEL)
+_computation = partial(typer.Option, rich_help_panel=COMPUTATION)
+
 File = Annotated[
     str,
-    typer.Argument(metavar="FILE", help="CSV, TSV, Parquet or .dta; - is CSV on standard input."),
+    typer.Argument(
+        metavar="FILE",
+        help="A CSV, TSV, Parquet, .xlsx, .dta, .sav, .sas7bdat or .xpt file; - reads CSV from "
+        "standard input.",
+    ),
 ]
-Fit = Annotated[str, typer.Argument(metavar="FIT", help="fit.nc, as the command fit writes it.")]
+Fit = Annotated[str, typer.Argument(metavar="FIT", help="The file fit.nc that fit writes.")]
 Formula = Annotated[
     str | None,
     typer.Argument(
         metavar="FORMULA",
-        help='The model as lme4 writes it, such as "y ~ x * c + (1 + x || g)", in place of --y, '
+        help='The model in lme4 notation, such as "y ~ x * c + (1 + x || g)". It replaces --y, '
         "--x, --fixed, --group and --center.",
         show_default=False,
     ),
 ]
-Y = Annotated[str | None, typer.Option("--y", metavar="COLUMN", help="The outcome.")]
+Y = Annotated[str | None, _column("--y", help="The outcome.")]
 X = Annotated[
     list[str] | None,
-    typer.Option(
-        "--x",
-        metavar="COLUMN",
-        help="A predictor whose slope varies by group; may be repeated.",
-    ),
+    _column("--x", help="A predictor whose slope varies by group. May be repeated."),
 ]
 Fixed = Annotated[
     list[str] | None,
-    typer.Option(
-        "--fixed",
-        metavar="COLUMN",
-        help="A predictor with one slope for all groups; may be repeated.",
-    ),
+    _column("--fixed", help="A predictor with one slope for all groups. May be repeated."),
 ]
-Group = Annotated[str | None, typer.Option("--group", metavar="COLUMN", help="The groups.")]
+Group = Annotated[str | None, _column("--group", help="The labels of the groups.")]
 Weights = Annotated[
     str | None,
-    typer.Option(
+    _column(
         "--weights",
-        metavar="COLUMN",
-        help="Precision weights w of the rows, as lme4 has them: the residual sd of a row is "
+        help="Precision weights w of the rows, as in lme4: the residual sd of a row is "
         "eps / sqrt(w).",
     ),
 ]
 SE = Annotated[
     str | None,
-    typer.Option(
+    _column(
         "--se",
-        metavar="COLUMN",
-        help="Known standard errors of the outcomes, as in a meta-analysis: there is no eps then.",
+        help="Known standard errors of the outcomes, as in a meta-analysis. The model then has no "
+        "eps.",
     ),
 ]
 CenterOption = Annotated[
     list[str] | None,
-    typer.Option(
+    _column(
         "--center",
-        metavar="COLUMN",
-        help="A predictor to count from its mean, for one that is never near 0, such as years. May "
-        "be repeated.",
+        help="A predictor to centre at its mean, such as a year, which is never near 0. May be "
+        "repeated.",
     ),
 ]
 Missing = Annotated[
@@ -82,71 +83,86 @@ Missing = Annotated[
     typer.Option(
         "--missing",
         metavar="COLUMN=CODE",
-        help="A code for a missing value: rows that have it are left out and counted. May be "
-        "repeated.",
+        rich_help_panel=COLUMNS,
+        help="A code for missing values in a column. Rows with this code are left out and counted. "
+        "May be repeated.",
     ),
 ]
 DropMissing = Annotated[
     bool,
-    typer.Option("--drop-missing", help="Leave out, and count, rows with a blank in one of them."),
+    typer.Option(
+        "--drop-missing",
+        rich_help_panel=COLUMNS,
+        help="Leave out, and count, the rows with a blank in a column of the model.",
+    ),
 ]
 Reduce = Annotated[
     bool | None,
     typer.Option(
         "--reduce/--no-reduce",
-        help="Have DuckDB reduce the rows to statistics, never holding them in memory. Default: "
-        "from 2 million rows of Parquet or 100 MiB of text on.",
+        rich_help_panel="Large files",
+        help="Let DuckDB reduce the rows to statistics, without holding them in memory. Default: "
+        "only above 2 million rows of Parquet or 100 MiB of text.",
         show_default=False,
     ),
 ]
 PriorsName = Annotated[
     Literal["weakly-informative", "tutorial"],
-    typer.Option("--priors", help="Scaled by the data, or those of the radon tutorial."),
+    _model(
+        "--priors",
+        metavar="NAME",
+        help="weakly-informative (scaled by the data) or tutorial (those of the radon tutorial).",
+    ),
 ]
 Prior = Annotated[
     list[str] | None,
-    typer.Option(
+    _model(
         "--prior",
         metavar="NAME=FAMILY",
-        help='The prior of one coefficient, in place of that of --priors, such as "SES=Normal(0, '
-        '2)", "Intercept=Normal(0, 10)", "sd(SES)=HalfNormal(1)", "eps=Exponential(1)" or '
-        '"correlation=LKJ(2)". May be repeated.',
+        help="The prior of one coefficient, which replaces that of --priors, such as "
+        '"SES=Normal(0, 2)", "Intercept=Normal(0, 10)", "sd(SES)=HalfNormal(1)", '
+        '"eps=Exponential(1)" or "correlation=LKJ(2)". May be repeated.',
     ),
 ]
-Draws = Annotated[int, typer.Option(min=4, help="Draws kept of each chain.")]
-Chains = Annotated[int, typer.Option(min=1, help="Chains.")]
+Draws = Annotated[int, _computation(min=4, help="Draws kept from each chain.")]
+Chains = Annotated[int, _computation(min=1, help="Number of chains.")]
 Platform = Annotated[
     Literal["auto", "cpu", "gpu"],
-    typer.Option(help="Where to compute: by default on the quicker, which is measured."),
+    _computation(
+        metavar="PLATFORM", help="cpu, gpu or auto (the one that is faster for these data)."
+    ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
-NumWarmup = Annotated[int, typer.Option(min=20, help="Warm-up iterations of each chain.")]
+Seed = Annotated[int, _computation(min=0, help="Seed of all random numbers.")]
+NumWarmup = Annotated[int, _computation(min=20, help="Warm-up iterations of each chain.")]
 TargetAcceptProb = Annotated[
     float | None,
-    typer.Option(
+    _computation(
         "--target-accept",
-        help="Acceptance probability that NUTS aims at. Default: by the data and method.",
+        help="Target acceptance probability of NUTS. Default: chosen by data and method.",
     ),
 ]
 MaxTreeDepth = Annotated[
-    int, typer.Option(min=1, help="Doublings of a trajectory of NUTS at the most.")
+    int, _computation(min=1, help="Maximum number of doublings of a NUTS trajectory.")
 ]
 TargetESS = Annotated[
     float | None,
-    typer.Option(help="Stop when the worst effective sample size reaches this."),
+    _computation(help="Stop when the smallest effective sample size reaches this."),
 ]
 Nodes = Annotated[
     int | None,
-    typer.Option(help="Nodes of --method integrate. Default: enough for --target-ess, or 1000."),
+    _computation(
+        help="Number of nodes of --method integrate. Default: as many as --target-ess needs; "
+        "without it, an effective number of half the draws, or 1000."
+    ),
 ]
 MaxSeconds = Annotated[
-    float | None, typer.Option(help="Stop after this time, and keep what is drawn.")
+    float | None, _computation(help="Stop after this many seconds, and keep the draws so far.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder for fit.nc and the tables.")]
 Probability = Annotated[
     float, typer.Option("--ci-prob", min=0.01, max=0.999, help="Probability of the intervals.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -162,7 +178,7 @@ def columns(
     weights: str | None = None,
     se: str | None = None,
 ) -> Columns | FormulaColumns:
-    """The columns that a formula, or options in its place, name.
+    """Return the columns that a formula, or the options in its place, name.
 
     Parameters
     ----------
@@ -172,14 +188,14 @@ def columns(
     Raises
     ------
     ValueError
-        There are both or neither, the formula is none, or a code is not given as COLUMN=CODE.
+        If both or neither are given, the formula is invalid, or a code is not COLUMN=CODE.
     """
     from radon_numpyro.data.files.file_columns import Columns, FormulaColumns
     from radon_numpyro.data.formulas.terms import parse_terms
 
     codes: dict[str, list[str]] = {}
     for given in missing or ():
-        # A name may have an equals sign, a code not.
+        # A name may contain an equals sign, but a code may not.
         name, equals, code = given.rpartition("=")
         if not (equals and name and code):
             raise ValueError(f"Expected --missing COLUMN=CODE, such as floor=9; got {given!r}")
@@ -190,7 +206,7 @@ def columns(
         if named:
             raise ValueError(
                 f"Expected a formula, or {', '.join(options)}; got {formula!r} and "
-                f"{', '.join(named)}: {_IN_FORMULA}"
+                f"{', '.join(named)}. {_IN_FORMULA}"
             )
         return FormulaColumns(parse_terms(formula), codes, drop_missing, weights, se)
     if y is None or group is None:
@@ -211,7 +227,7 @@ def columns(
     )
 
 
-_IN_FORMULA = "a formula names all columns, and center(x) centres one"
+_IN_FORMULA = "A formula names all columns, and center(x) in it centres a column"
 
 
 def load_rows(
@@ -223,23 +239,23 @@ def load_rows(
     single_rows: bool = False,
     text: TextOptions | None = None,
 ) -> GroupedData | GroupStatistics:
-    """Load a file and say what came of it.
+    """Load a file, and note how many rows and groups it has.
 
     Parameters
     ----------
     terminal
-        Where to say it.
+        Receives the notes.
     file, used, reduce
         As in :func:`radon_numpyro.statistics.loading.load`.
     single_rows
         Whether every row may be a group of its own.
     text
-        What is said about a table of text.
+        Format of a text table.
 
     Raises
     ------
     ValueError
-        Each row is a group of its own, or as ``load``.
+        If each row is a group of its own, or as ``load``.
     """
     from radon_numpyro.data.checks import first_few
     from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -250,15 +266,17 @@ def load_rows(
     except ValueError as error:
         if used.drop_missing or not str(error).endswith(" missing"):
             raise
-        raise ValueError(f"{error}: fill in, or leave out by --drop-missing") from None
+        raise ValueError(
+            f"{error}. Fill in the values, or leave out these rows with --drop-missing"
+        ) from None
     reduced = " reduced to statistics by DuckDB" if isinstance(data, GroupStatistics) else ""
     rows, groups = _counted(data.num_rows, "row"), _counted(data.num_groups, "group")
     single_rows = single_rows or data.labels.design.known_errors
     if data.num_groups >= data.num_rows and not single_rows:
         raise ValueError(
-            f"Expected fewer groups than rows; got {groups} of {used.group!r} in {rows}, which "
-            "cannot tell differences between groups from scatter within them unless standard "
-            "errors are known: --se COLUMN"
+            f"Expected fewer groups than rows; got {groups} of {used.group!r} in {rows}. Without "
+            "groups of several rows, differences between groups cannot be separated from scatter "
+            "within them, unless standard errors are known: --se COLUMN"
         )
     terminal.note(f"{rows} in {groups}{reduced}.")
     for reason, count in data.left_out:
@@ -267,7 +285,7 @@ def load_rows(
         lost = _counted(len(data.lost_groups), "group")
         terminal.note(f"Left out {lost} without rows: {first_few(data.lost_groups)}.")
     for name, value in data.centers:
-        terminal.note(f"{name} is centred: its 0 is now {value:.10g}, its mean.")
+        terminal.note(f"{name} is centred at its mean, {value:.10g}.")
     for note in data.notes:
         terminal.note(f"{note}.")
     return data
@@ -278,12 +296,12 @@ def _counted(count: int, noun: str) -> str:
 
 
 def note_folder(checkpoint: Path, out: Path) -> None:
-    """Note beside a run that is about to begin where its files go, for when it is resumed.
+    """Store the output folder in the checkpoint of a new run, for a later resume.
 
     Parameters
     ----------
     checkpoint
-        Folder of the run; one that has something in it is left as it is.
+        Folder of the run. It is not changed if it is not empty.
     out
         Folder for the files.
 
@@ -300,7 +318,7 @@ def note_folder(checkpoint: Path, out: Path) -> None:
 
 
 def noted_folder(checkpoint: Path) -> Path:
-    """Where the files of a run go: as noted, or ``results`` if nothing is.
+    """Return the output folder stored in a checkpoint, or ``results`` if none is stored.
 
     Parameters
     ----------
@@ -310,7 +328,7 @@ def noted_folder(checkpoint: Path) -> Path:
     Raises
     ------
     ValueError
-        If the note is damaged.
+        If the stored note is damaged.
     """
     from radon_numpyro.inference.runs.checkpoint import NOTE
 
@@ -320,22 +338,23 @@ def noted_folder(checkpoint: Path) -> Path:
         return Path("results")
     except (KeyError, TypeError, ValueError):
         raise ValueError(
-            f"Expected {checkpoint / NOTE} to say where to write; got something else: give --out"
+            f"Expected {checkpoint / NOTE} to name the output folder; got something else. Name it "
+            "with --out"
         ) from None
 
 
 def given_priors(given: list[str] | None) -> dict[str, PriorFamily]:
-    """Priors by name of the coefficient, as options have them.
+    """Parse the options ``--prior`` to priors by name of the coefficient.
 
     Parameters
     ----------
     given
-        The options ``--prior``.
+        The texts of the options.
 
     Raises
     ------
     ValueError
-        One of them cannot be read, or two are of one coefficient.
+        If a text cannot be parsed, or two name the same coefficient.
     """
     from radon_numpyro.model.coefficient_priors import parse_prior
 
@@ -351,21 +370,21 @@ def given_priors(given: list[str] | None) -> dict[str, PriorFamily]:
 def priors_of(
     name: str, given: dict[str, PriorFamily], data: GroupedData | GroupStatistics
 ) -> Priors | None:
-    """The priors of the options; None for those that a fit has by default.
+    """Return the priors that the options specify, or None for the default of a fit.
 
     Parameters
     ----------
     name
-        Which priors, as on the command line.
+        The option ``--priors``.
     given
-        Priors of single coefficients, which replace theirs.
+        Priors of single coefficients, which replace those of ``name``.
     data
-        Rows or statistics, whose columns have the coefficients.
+        Rows or statistics with the columns of the coefficients.
 
     Raises
     ------
     TypeError, ValueError
-        No coefficient has such a name, or none can have such a prior.
+        If no coefficient has such a name, or the coefficient cannot have such a prior.
     """
     from radon_numpyro.model.priors import Priors, resolve_priors
 

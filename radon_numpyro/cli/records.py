@@ -1,4 +1,4 @@
-"""What commands say in JSON, of data and of fits."""
+"""The JSON records of data, findings and diagnoses that commands print."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def loaded(data: GroupedData | GroupStatistics) -> dict[str, Any]:
-    """What came of a file.
+    """Return the record of the data of a file.
 
     Parameters
     ----------
     data
-        Its rows, or their statistics.
+        The rows of the file, or their statistics.
     """
     from radon_numpyro.data.formulas.formula import text_of
 
@@ -32,7 +32,7 @@ def loaded(data: GroupedData | GroupStatistics) -> dict[str, Any]:
 
 
 def finding_record(finding: Finding) -> dict[str, Any]:
-    """A finding, with its advice in options of the command line.
+    """Return the record of a finding, with its advice as options of the command line.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
 
 
 def diagnosis_record(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Whether a fit can be trusted, and why; numbers that are not finite are null.
+    """Return the record of a diagnosis, in which numbers that are not finite are null.
 
     Parameters
     ----------

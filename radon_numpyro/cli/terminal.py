@@ -1,4 +1,4 @@
-"""What the commands have in common: what they print where, how they refuse, how they end."""
+"""What all commands share: output to the terminal, error messages, and exit statuses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Terminal:
     Attributes
     ----------
     quiet
-        Print nothing but errors.
+        Print only errors.
     as_json
         Print one JSON object instead of text.
     """
@@ -47,11 +47,11 @@ class Terminal:
 
     @property
     def progress_bar(self) -> bool:
-        """Whether bars are asked for; they are shown on a terminal only."""
+        """Whether progress bars are requested; they are shown only on a terminal."""
         return not self.quiet
 
     def note(self, text: str) -> None:
-        """Say what is going on.
+        """Print a note on progress to standard error.
 
         Parameters
         ----------
@@ -63,14 +63,14 @@ class Terminal:
 
     @contextmanager
     def working(self, done: str) -> Iterator[None]:
-        """Note warnings as they come, and in the end how long it took.
+        """Print warnings as they occur, and the elapsed time at the end.
 
-        Findings about the data are shown with the verdict.
+        Findings about the data are not printed here, because the verdict lists them.
 
         Parameters
         ----------
         done
-            What was done.
+            The work as a participle, such as ``"Fitted"``.
         """
         started = time.perf_counter()
         with warnings.catch_warnings():
@@ -81,7 +81,7 @@ class Terminal:
         self.note(f"{done} in {time.perf_counter() - started:.1f} s.")
 
     def show(self, result: Any) -> None:
-        """Show a part of the result.
+        """Print a part of the result to standard output.
 
         Parameters
         ----------
@@ -91,21 +91,21 @@ class Terminal:
         if not (self.quiet or self.as_json):
             text = isinstance(result, str)
             if isinstance(result, Table):
-                # Rich would cut labels and numbers off; a narrow terminal wraps the lines.
+                # Rich would truncate labels and numbers; a narrow terminal wraps the lines instead.
                 unbounded = self.out.options.update(width=1000)
                 least = self.out.measure(result, options=unbounded).minimum
                 result.width = least if least > self.out.width else None
             self.out.print(result, markup=not text, highlight=False, soft_wrap=text, crop=False)
 
     def finish(self, record: Mapping[str, Any], *, good: bool) -> None:
-        """End a command.
+        """Print the JSON record if it is requested, and exit.
 
         Parameters
         ----------
         record
             The result for ``--json``.
         good
-            Whether the result can be trusted; decides the exit status.
+            Whether the result can be trusted; this determines the exit status.
         """
         if self.as_json and not self.quiet:
             print(json.dumps({"ok": good, **record}, indent=2, allow_nan=False, default=_plain))
@@ -115,16 +115,16 @@ class Terminal:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of NumPy and paths as JSON has them."""
+    """Convert numbers of NumPy, and paths, for JSON."""
     return value.item() if hasattr(value, "item") else str(value)
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn what the package refuses into one line and the exit status of bad input.
+    """Turn errors about input into one line and the exit status of bad input.
 
-    Its own refusals begin with "Expected"; other exceptions are faults of the program and keep
-    their traceback.
+    The package's own messages begin with "Expected". Other exceptions, except OSError, are bugs and
+    keep their traceback.
     """
     try:
         yield
@@ -147,12 +147,12 @@ def _print_error(text: str) -> None:
 
 
 def command_line(context: typer.Context) -> str:
-    """The command as it was typed, in the words of a shell.
+    """Return the command as it was typed, quoted for a shell.
 
     Parameters
     ----------
     context
-        Of the command that runs.
+        The context of the running command.
     """
     words = ["radon-numpyro", str(context.info_name)]
     for parameter in context.command.params:
@@ -172,14 +172,14 @@ def command_line(context: typer.Context) -> str:
 
 
 def table(title: str, frame: pd.DataFrame) -> Table:
-    """A data frame for the terminal.
+    """Format a data frame for the terminal.
 
     Parameters
     ----------
     title
-        Above the table.
+        The title above the table.
     frame
-        Its rows and columns.
+        The rows and columns.
     """
     from radon_numpyro.data.digits import texts_of
 
@@ -188,19 +188,19 @@ def table(title: str, frame: pd.DataFrame) -> Table:
     for column in frame.columns:
         shown.add_column(escape(str(column)), justify="right", no_wrap=True)
     for name, values in frame.iterrows():
-        # Labels such as mu_beta[floor] would be read as markup.
+        # Rich would read labels such as mu_beta[floor] as markup.
         texts = texts_of({str(column): v for column, v in values.items()})
         shown.add_row(escape(str(name)), *map(escape, texts.values()))
     return shown
 
 
 def plain(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """A data frame as JSON has it: an object a row, missing numbers as null.
+    """Convert a data frame for JSON: one object for each row, with null for missing numbers.
 
     Parameters
     ----------
     frame
-        Its index are the keys.
+        The data frame; its index becomes the keys.
     """
     import pandas as pd
 
@@ -211,15 +211,15 @@ def plain(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def use_compilation_cache() -> Path | None:
-    """Keep compiled programs between runs, where the user's cache folder can be written.
+    """Keep compiled programs between runs in the user's cache folder.
 
     ``JAX_COMPILATION_CACHE_DIR`` names another folder; ``JAX_ENABLE_COMPILATION_CACHE=false``
-    switches it off.
+    disables the cache.
 
     Returns
     -------
     pathlib.Path or None
-        The folder, if there is one.
+        The folder; None if the cache is disabled.
     """
     import jax
 

@@ -1,1 +1,1 @@
-"""Which model predicts better: leave-one-out, folds, deviations, the table."""
+"""Compare models by prediction: leave-one-out, K-fold, deviations, evidence, and one table."""

@@ -1,10 +1,10 @@
-"""Refits without some of the rows, and predictions of these: K folds, or group by group.
+"""Cross-validation: refit without some rows, and predict them. By K folds or by group.
 
-The scales come from their posterior given the training rows: exact quadrature for the individual
-and pooled models, integration for the hierarchical one
-(``inference/integration/scale_posterior.py``), and NUTS where that is not reliable. Given the
-scales the prediction of a row is Normal with known mean and variance (``gaussian/predictive.py``),
-so no noise of drawn coefficients enters.
+The scales come from their posterior given the training rows: by exact quadrature for the individual
+and pooled models; by integration for the hierarchical model
+(``inference/integration/scale_posterior.py``), or by NUTS where integration is not reliable. Given
+the scales, the prediction of a row is Normal with known mean and variance
+(``gaussian/predictive.py``), so it has no Monte Carlo error from drawn coefficients.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Effective nodes of each refit: the error of a log score from them is far below its own scatter.
+# Effective number of nodes of each refit. Their error in a log score is far below its scatter.
 EFFECTIVE_NODES = 400.0
-# Predictive means, log scores and whether the line is identified, of the rows asked for.
+# From training and test rows to predictive means, log scores, and whether the line is identified.
 Refit = Callable[[GroupedData, GroupedData], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
@@ -48,31 +48,31 @@ def kfold(
 ) -> dict[str, HeldOut]:
     """Refit without each fold of rows in turn and predict it.
 
-    Rows are dealt to folds at random, the same folds for every model.
+    Rows are assigned to folds at random. All models have the same folds.
 
     Parameters
     ----------
     data
         Rows.
     models
-        What to refit, by label: the name of a model and its priors.
+        Names of models with their priors, by label.
     folds
         Number of folds, 2 to N.
     draws, chains
-        Draws of the scales of the hierarchical model for each fold, in each chain, where
-        integration is not reliable.
+        Draws of the scales in each chain, and number of chains. They are used for folds of the
+        hierarchical model in which integration is not reliable.
     seed
         Seed of the folds, of the nodes and of the draws.
 
     Returns
     -------
     dict
-        :class:`HeldOut` by label; each row is a cluster of its own.
+        :class:`HeldOut` by label, in which each row is a cluster of its own.
 
     Raises
     ------
     ValueError
-        If there are not between 2 and N folds.
+        If ``folds`` is not between 2 and N.
     """
     if not 2 <= folds <= data.num_rows:
         raise ValueError(f"Expected folds between 2 and {data.num_rows}; got {folds}")
@@ -88,11 +88,11 @@ def leave_one_group_out(
     chains: int = 4,
     seed: int = 0,
 ) -> dict[str, HeldOut]:
-    """Refit without each group in turn and predict its rows, each as the first of a new group.
+    """Refit without each group in turn and predict each of its rows as the first of a new group.
 
-    The hierarchical model draws the line of the group from the population, the pooled model has
-    one for all. The individual model knows nothing of a group without rows: its predictions are
-    its prior's, and not identified.
+    The hierarchical model takes the line of the new group from the population; the pooled model has
+    one line for all groups. The individual model has no information about a group without rows: it
+    predicts from its prior, and these predictions are marked as not identified.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def leave_one_group_out(
     Returns
     -------
     dict
-        :class:`HeldOut` by label; the rows of a group are a cluster.
+        :class:`HeldOut` by label, in which the rows of a group are one cluster.
 
     Raises
     ------
@@ -139,27 +139,27 @@ def _cross_validate(
 def refitting(
     data: GroupedData, model: str, priors: Priors, draws: int, chains: int, seed: int
 ) -> Refit:
-    """A function that fits a model to some rows and predicts others.
+    """Return a function that fits a model to some rows and predicts others.
 
     Parameters
     ----------
     data
-        All rows, from which chains take their starting points.
+        All rows. Chains start from the guide for all rows.
     model, priors
-        What to fit.
+        Name of the model, and its priors.
     draws, chains, seed
         As in :func:`kfold`.
 
     Returns
     -------
     callable
-        From rows to learn from and rows to predict, with the same groups, to predictive means, log
-        scores and whether the line is identified.
+        A function of training rows and test rows with the same groups. It returns predictive means,
+        log scores and whether the line is identified, each of shape (R,).
 
     Raises
     ------
     ValueError
-        If the model is unknown, or has no place for the columns of the data.
+        If the model is unknown, or does not support the columns of the data.
     """
     of, design = Model.named(model), data.labels.design
     of.check(design)
@@ -190,7 +190,7 @@ def refitting(
 def _predict_from_nodes(
     found: ScalePosterior, equations: NormalEquations, priors: Priors, test: GroupedData
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predictive means and log scores of rows, over the weighted nodes of the scales."""
+    """Compute predictive means and log scores of rows, averaged over the nodes of the scales."""
     with np.errstate(divide="ignore"):
         log_weight = np.log(found.weights)[:, None]
     return predict_rows(
@@ -207,11 +207,11 @@ def _predict_from_nodes(
 def _sampling(
     data: GroupedData, model: str, priors: Priors, draws: int, chains: int, seed: int
 ) -> Callable[[GroupStatistics], Scales]:
-    """A function that draws the scales of the hierarchical model by NUTS."""
+    """Return a function that draws the scales of the hierarchical model by NUTS."""
     from radon_numpyro.inference.advi.guide import fit_advi
     from radon_numpyro.inference.nuts.sampler import sample_nuts
 
-    # Every fold starts from the closed-form guide of all the data, which is near its own.
+    # All folds start from the closed-form guide for all rows, which is close to that of each fold.
     guide = fit_advi(data, priors=priors, num_steps=0, progress_bar=False)
     method, _ = choose_method(model, None, data.labels.design)
     names = Model.named(model).scales(data.labels.design)
@@ -233,7 +233,7 @@ def _sampling(
             raise KeyboardInterrupt("a fold was interrupted")
         drawn = {name: found.draws[name] for name in names}
         scales = {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
-        # Where the standard errors of the rows are known, eps is 1.
+        # eps is 1, and not a site, if the standard errors of the rows are known.
         scales.setdefault("eps", np.ones(len(next(iter(scales.values())))))
         return scales
 
@@ -243,14 +243,14 @@ def _sampling(
 def refit_individual(
     train: GroupedData | GroupStatistics, test: GroupedData, *, priors: Priors
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predict rows by the individual model given others, by exact quadrature over eps.
+    """Predict rows by the individual model given other rows, by exact quadrature over eps.
 
     Parameters
     ----------
     train, test
-        Rows (or statistics) to learn from, and rows to predict, with the same groups.
+        Rows (or statistics) to fit, and rows to predict, with the same groups.
     priors
-        ``alpha``, ``beta`` and ``eps`` are used.
+        Only ``alpha``, ``beta`` and ``eps`` are used.
 
     Returns
     -------
@@ -260,8 +260,8 @@ def refit_individual(
     statistics = train if isinstance(train, GroupStatistics) else GroupStatistics.from_data(train)
     equations = NormalEquations.from_statistics(statistics)
     freedom, rss = residual_freedom(equations)
-    # Without a proper posterior of eps the mean stands (it does not depend on eps beyond the
-    # prior's weight), but there is no score.
+    # If the posterior of eps is improper, the mean is still valid, because it depends on eps only
+    # through the weight of the prior; the log score is NaN.
     proper = (freedom <= 0) | (rss > 0) | equations.design.known_errors
     nodes, weights = eps_quadrature(equations.take(proper), priors)
     eps = np.ones((len(nodes), len(proper)))

@@ -1,16 +1,17 @@
-r"""How probable are the outcomes under a model and its priors? Log evidence, and Bayes factors.
+r"""Compute the log evidence of models, and Bayes factors.
 
 .. math:: \log p(y) = \log \int p(y \mid \theta)\, p(\theta)\, d\theta
 
 The coefficients are integrated out in closed form and the scales numerically, with a standard error
 (``inference/integration/scale_posterior.py``). In the individual model each group has one scale,
 and at any :math:`\epsilon` the evidence of a group is :math:`p(y_c \mid \epsilon)\, p(\epsilon) /
-p(\epsilon \mid y_c)`, whose denominator is known on a grid (Chib 1995).
+p(\epsilon \mid y_c)`, where the denominator is known on a grid (Chib 1995).
 
-The difference of two log evidences is the logarithm of a Bayes factor. Unlike a score of rows left
-out it depends on the priors, however many rows there are: a prior that is ten times as wide on a
-coefficient that only one of the models has costs that model about log 10. So it is given only where
-the fits have the same priors on what they share, and none where a prior is improper.
+The difference of two log evidences is the logarithm of a Bayes factor. Unlike cross-validation
+scores, it depends on the priors for any number of rows: if only one model has a coefficient, a
+prior of this coefficient that is ten times as wide lowers the log evidence by about log 10.
+Therefore Bayes factors are reported only if the fits have the same priors of their common
+parameters and no prior is improper.
 
 References
 ----------
@@ -39,14 +40,14 @@ from radon_numpyro.results.fit_reader import read_design, read_model, read_prior
 from radon_numpyro.results.integration_checks import NODES
 
 WARNING = (
-    "A log evidence depends on the priors, also where the estimates do not: before you rely on a "
-    "difference, see whether it stands with priors twice and half as wide."
+    "A log evidence depends on the priors even if the estimates do not. Before you rely on a "
+    "difference, check that it remains with priors twice and half as wide."
 )
 UNKNOWN = Score(float("nan"), float("nan"))
 
 
 def evidence_columns(fits: Mapping[str, xr.DataTree], *, seed: int = 0) -> tuple[pd.DataFrame, str]:
-    """Log evidence and Bayes factors of fits of the same outcome, and what to know of them.
+    """Tabulate the log evidence and Bayes factors of fits of the same outcome.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def evidence_columns(fits: Mapping[str, xr.DataTree], *, seed: int = 0) -> tuple
     Returns
     -------
     table, words
-        A row a fit; a warning, or why there are no Bayes factors.
+        A table with one row for each fit; a warning, or the reason why there are no Bayes factors.
     """
     scores = {label: log_evidence(tree, seed=seed) for label, tree in fits.items()}
     table = pd.DataFrame(
@@ -84,19 +85,19 @@ def evidence_columns(fits: Mapping[str, xr.DataTree], *, seed: int = 0) -> tuple
 
 
 def log_evidence(tree: xr.DataTree, *, seed: int = 0) -> Score:
-    """Log evidence of the model of a fit, in nats, and its standard error.
+    """Compute the log evidence of the model of a fit, in nats, and its standard error.
 
     Parameters
     ----------
     tree
-        A fit, by whatever method.
+        A fit by any method.
     seed
-        Seed of the nodes, where the fit has none.
+        Seed of the nodes, if the fit has no nodes yet.
 
     Returns
     -------
     Score
-        NaN where a prior is improper or the integration is not reliable.
+        NaN if a prior is improper or the integration is not reliable.
     """
     model, priors = read_model(tree), read_priors(tree)
     if not all(getattr(priors, site).proper for site in _sites(tree)):
@@ -116,7 +117,7 @@ def log_evidence(tree: xr.DataTree, *, seed: int = 0) -> Score:
 
 
 def _given_errors(equations: NormalEquations, priors: Priors, of: Model) -> float:
-    """Log evidence in closed form, where known standard errors leave no scale to integrate."""
+    """Compute the log evidence in closed form, for known standard errors and no scales."""
     if of.by_group:
         eps, prior = np.ones(equations.num_groups), individual_prior(equations, priors)
         return float(individual_log_density(equations, eps, *prior).sum())
@@ -126,7 +127,7 @@ def _given_errors(equations: NormalEquations, priors: Priors, of: Model) -> floa
 
 
 def _of_individual(equations: NormalEquations, priors: Priors) -> float:
-    """Log evidence of the individual model: that of its groups, each at its densest node."""
+    """Compute the log evidence of the individual model, at the densest node of each group."""
     eps, log_weight = eps_quadrature(equations, priors)
     groups = np.arange(eps.shape[1])
     best = 1 + log_weight[1:-1].argmax(0)
@@ -140,7 +141,7 @@ def _of_individual(equations: NormalEquations, priors: Priors) -> float:
 
 
 def without_bayes_factors(fits: Mapping[str, xr.DataTree]) -> str:
-    """Why fits of the same outcome have no Bayes factors, as a sentence; empty if they have.
+    """Return why fits of the same outcome have no Bayes factors, or an empty text if they have.
 
     Parameters
     ----------
@@ -159,7 +160,7 @@ def without_bayes_factors(fits: Mapping[str, xr.DataTree]) -> str:
 
 
 def _prior_texts(tree: xr.DataTree) -> dict[str, str]:
-    """The prior of each parameter, by site and column."""
+    """Return the prior of each parameter as text, by site and column."""
     priors, columns = read_priors(tree), columns_of_sites(read_design(tree))
     found = {}
     for site in _sites(tree):
@@ -173,6 +174,6 @@ def _prior_texts(tree: xr.DataTree) -> dict[str, str]:
 
 
 def _sites(tree: xr.DataTree) -> list[str]:
-    """Sites with a prior of their own, those of correlations aside, which are always proper."""
+    """Return the top-level sites except correlations, whose priors are always proper."""
     names = read_model(tree).top_level(read_design(tree))
     return [name for name in names if name != "correlation"]

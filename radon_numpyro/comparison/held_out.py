@@ -1,4 +1,4 @@
-"""Predictions of rows by a model that did not see them, and their scores."""
+"""Predictions of rows by fits without these rows, and their scores."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from radon_numpyro.gaussian.predictive import Scales, line_blocks, residual_vari
 from radon_numpyro.inference.inversion import about_the_means, residual_freedom
 from radon_numpyro.model.priors import Priors
 
-# Distances from what rows determine, in units of the spread of a column, that are rounding.
+# Largest distance of a row from the determined subspace, in units of the spread of a column, that
+# counts as rounding.
 SAME = 1e-6
-# Part of a row's residual variance that others leave to it, of which rounding leaves no digit.
+# Share 1 - v / eps^2 below which rounding leaves no correct digit in it.
 UNDETERMINED = 1e-13
 
 
 @dataclass(frozen=True)
 class Score:
-    """An estimate and its standard error over rows or clusters of rows."""
+    """An estimate, and its standard error over rows or clusters of rows."""
 
     value: float
     se: float
@@ -32,24 +33,23 @@ class Score:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Predictions of N rows, each by a fit that did not see it.
+    """Predictions of N rows, each by a fit without this row.
 
     Attributes
     ----------
     mean
         Predictive mean of each row, shape (N,), in the unit of y.
     log_score
-        Log predictive density of each row, shape (N,), in nats; NaN where the model gives no
-        proper one.
+        Log predictive density of each row, shape (N,), in nats; NaN where it is improper.
     error
-        Outcome less predictive mean, shape (N,).
+        Outcome minus predictive mean, shape (N,), in the unit of y.
     identified
-        Whether the other rows determine the line at the row, shape (N,); of the individual and
-        the pooled model, the residual scatter too. Where they do not, the prediction rests on the
+        Whether the other rows determine the line at the row, shape (N,); for the individual and
+        the pooled model, the residual scatter too. If they do not, the prediction depends on the
         prior.
     cluster
-        Rows that are left out and predicted together and count as one in standard errors,
-        shape (N,).
+        Code of the cluster of each row, shape (N,). Rows of a cluster are left out and predicted
+        together, and count as one in standard errors.
     """
 
     mean: np.ndarray
@@ -59,7 +59,7 @@ class HeldOut:
     cluster: np.ndarray
 
     def rmsd(self, rows: Any = slice(None)) -> Score:
-        r"""Root mean square deviation of the predictive mean.
+        r"""Compute the root mean square deviation of the predictive mean, in the unit of y.
 
         .. math:: \mathrm{RMSD} = \sqrt{\overline{e^2}},\quad
                   \mathrm{se} = \frac{\mathrm{se}(\overline{e^2})}{2\,\mathrm{RMSD}}
@@ -67,37 +67,37 @@ class HeldOut:
         Parameters
         ----------
         rows
-            Rows that count: a mask or positions.
+            Rows to include: a mask or positions.
         """
         return root_mean_square(self.error[rows], self.cluster[rows])
 
     def elpd(self, rows: Any = slice(None)) -> Score:
-        """Sum of the log scores: the expected log predictive density of as many new rows.
+        """Sum the log scores; this estimates the expected log predictive density of new rows.
 
         Parameters
         ----------
         rows
-            Rows that count: a mask or positions.
+            Rows to include: a mask or positions.
         """
         score = self.log_score[rows]
         return Score(float(score.sum()), se_of_sum(score, self.cluster[rows]))
 
     def elpd_difference(self, other: HeldOut, rows: Any = slice(None)) -> Score:
-        """Own elpd less that of another model on the same rows, paired by row.
+        """Compute the elpd minus that of another model on the same rows, paired by row.
 
         Parameters
         ----------
         other
-            Predictions of the same rows.
+            Predictions of the same rows by another model.
         rows
-            Rows that count: a mask or positions.
+            Rows to include: a mask or positions.
         """
         difference = (self.log_score - other.log_score)[rows]
         return Score(float(difference.sum()), se_of_sum(difference, self.cluster[rows]))
 
 
 def root_mean_square(error: np.ndarray, cluster: np.ndarray) -> Score:
-    """Root mean square of deviations, with the standard error of :meth:`HeldOut.rmsd`.
+    """Compute the root mean square of deviations, and its standard error as in `HeldOut.rmsd`.
 
     Parameters
     ----------
@@ -110,11 +110,11 @@ def root_mean_square(error: np.ndarray, cluster: np.ndarray) -> Score:
 
 
 def se_of_sum(values: np.ndarray, cluster: np.ndarray) -> float:
-    r"""Standard error of a sum over rows whose clusters are independent.
+    r"""Compute the standard error of a sum over rows in independent clusters.
 
     .. math:: \sqrt{\tfrac{J}{J-1}\sum_j \big(\sum_{i \in j} (v_i - \bar v)\big)^2}
 
-    With each row a cluster of its own this is :math:`\sqrt n` times the standard deviation.
+    If each row is a cluster of its own, this is :math:`\sqrt n` times the standard deviation.
 
     Parameters
     ----------
@@ -129,23 +129,23 @@ def se_of_sum(values: np.ndarray, cluster: np.ndarray) -> float:
 
 
 def identified(equations: NormalEquations, x: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Whether the rows of its group determine the line at each new row, and its scatter.
+    """Return whether the rows of its group determine the line and the scatter at each new row.
 
     Parameters
     ----------
     equations
-        The rows that were seen.
+        Normal equations of the training rows.
     x, group
         Predictors and group of the new rows, shapes (R, K) and (R,).
 
     Returns
     -------
     array
-        Shape (R,).
+        Booleans of shape (R,).
     """
     freedom, rss = residual_freedom(equations)
     mean, scatter, _, _ = about_the_means(equations)
-    # In units of the spread of each predictor over all rows, seen and new.
+    # Distances are in units of the spread of each predictor over all rows, training and new.
     everywhere = np.concatenate([mean[equations.count > 0], x])
     spread = np.sqrt(np.einsum("ckk->k", scatter) / equations.total_weight + everywhere.var(0))
     unit = np.where(spread > 0, spread, 1.0)
@@ -158,28 +158,28 @@ def identified(equations: NormalEquations, x: np.ndarray, group: np.ndarray) -> 
 
 
 def population_identified(equations: NormalEquations, x: np.ndarray) -> np.ndarray:
-    """Whether rows determine the line of the population at each new row.
+    """Return whether the training rows determine the population line at each new row.
 
-    They do not where a column does not vary in them, or is a combination of others, and the new
-    row does otherwise: as the indicator of a level that only the new row has.
+    They do not if a column is constant or collinear in the training rows and the new row breaks
+    this pattern. An example is the indicator of a level that only the new row has.
 
     Parameters
     ----------
     equations
-        The rows that were seen, all taken together: :meth:`NormalEquations.pooled`.
+        Pooled equations of the training rows: :meth:`NormalEquations.pooled`.
     x
         Predictors of the new rows, shape (R, J).
 
     Returns
     -------
     array
-        Shape (R,).
+        Booleans of shape (R,).
     """
     determined = (equations.pooled_root != 0).any(1)
     if determined.all():
         return np.ones(len(x), dtype=bool)
     _, row, _ = equations.rows(x)
-    # The spread of each column over all rows, seen and new.
+    # The spread of each column over all rows, training and new.
     seen = (equations.basis**2 * determined[:, None]).sum(0)
     spread = np.sqrt(seen + ((equations.basis.T @ row) ** 2).mean(1))
     own = row * np.diagonal(equations.basis)[:, None]
@@ -197,16 +197,16 @@ def predict_rows(
     *,
     population: Population | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predictive means and log scores of rows, averaged over weighted points of the scales.
+    """Compute predictive means and log scores of rows, averaged over points of the scales.
 
     Parameters
     ----------
     model, equations, priors, scales
         As in :func:`radon_numpyro.gaussian.predictive.line`.
     log_weight
-        Logarithms of the weights of the points: one for all, or shape (S, R).
+        Logarithms of the weights of the points: one number for all, or shape (S, R).
     rows
-        What to predict, R rows of the same groups.
+        Rows to predict, R rows of the same groups.
     population
         As in :func:`radon_numpyro.gaussian.predictive.line`.
 
@@ -215,7 +215,7 @@ def predict_rows(
     mean, log_score
         Shape (R,).
     """
-    # Some rows at a time: with many predictors the terms of all groups would not fit in memory.
+    # Rows in blocks: with many predictors, the terms of all groups would not fit in memory.
     parts = []
     blocks = line_blocks(
         model, equations, priors, scales, rows.x, rows.group, population=population
@@ -232,21 +232,21 @@ def predict_rows(
 def left_out(
     y: np.ndarray, mean: np.ndarray, variance: np.ndarray, eps_squared: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each outcome given all others and the scales.
+    """Compute the mean and variance of each outcome given all other rows and the scales.
 
     Parameters
     ----------
     y
         Outcomes, shape (R,).
     mean, variance
-        Of the line at each row given all rows, shape (S, R).
+        Mean and variance of the line at each row given all rows, shape (S, R).
     eps_squared
         Residual variance, broadcasts with (S, R).
 
     Returns
     -------
     mean, variance
-        Shapes (S, R); NaN where the other rows and a flat prior leave the line undetermined.
+        Shapes (S, R); NaN where the other rows and a flat prior do not determine the line.
     """
     free = 1.0 - variance / eps_squared
     free = np.where(free > UNDETERMINED, free, np.nan)
@@ -254,12 +254,12 @@ def left_out(
 
 
 def log_density(y: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Log density of Normal outcomes.
+    """Compute the log density of Normal outcomes.
 
     Parameters
     ----------
     y, mean, variance
-        Arrays that broadcast.
+        Outcomes, means and variances, which broadcast.
     """
     density: np.ndarray = -0.5 * ((y - mean) ** 2 / variance + np.log(2.0 * np.pi * variance))
     return density

@@ -1,22 +1,23 @@
 r"""Leave-one-out predictions with the coefficients integrated out.
 
-Plain importance sampling weights each draw of the coefficients by one over the density of the
-row left out; where a group has few rows, its coefficients lean on each of them, and the weights
-have no finite variance. Here only the scales are weighted. Given them, the coefficients are
-integrated out in closed form: with :math:`\hat f_i, v_i` the mean and variance of the line at a
-row given *all* rows,
+Plain importance sampling weights each draw of the coefficients by one over the density of the row
+that is left out. If a group has few rows, its coefficients depend strongly on each of them, and the
+weights have infinite variance. Here importance weights are computed only for the scales. Given the
+scales, the coefficients are integrated out in closed form: if :math:`\hat f_i, v_i` are the mean
+and variance of the line at a row given *all* rows, then
 
 .. math:: y_i \mid y_{-i}, \sigma, \epsilon \sim
           N\Big(y_i - \frac{y_i - \hat f_i}{1 - v_i/\epsilon^2},\;
                 \frac{\epsilon^2}{1 - v_i/\epsilon^2}\Big),
 
-the rank-one downdate of the normal equations. A few scales lean little on any row of many, so the
-Pareto shape stays small; a row for which it does not is predicted by a refit. The individual and
-pooled models need no draws: each row is predicted from the exact posterior of the other rows,
-by quadrature over eps (``comparison/pooled.py``).
+by a rank-one downdate of the normal equations. The few scales depend little on a single row, so the
+Pareto shape is usually small; a row with a large Pareto shape is predicted by a refit. The
+individual and pooled models need no draws: each row is predicted from the exact posterior given the
+other rows, by quadrature over eps (``comparison/pooled.py``).
 
-A group's only row is predicted by the hierarchical model from the population, by the individual
-model from its prior alone: such a row is not identified, and counted apart.
+If a group has only one row, the hierarchical model predicts it from the population and the
+individual model from its prior. The latter prediction is marked as not identified, and such rows
+are reported separately.
 
 References
 ----------
@@ -62,17 +63,17 @@ ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class LeaveOneOut(HeldOut):
-    """Predictions of each row from all others.
+    """Predictions of each row from all other rows.
 
     Attributes
     ----------
     log_score_seen
-        Log predictive density of each row by a fit that saw it, shape (N,), in nats.
+        Log predictive density of each row by a fit to all rows, shape (N,), in nats.
     pareto_k
         Pareto shape of the importance weights of each row, shape (N,); NaN where the
         prediction is exact.
     refitted
-        Rows predicted by a fit without them, because their Pareto shape was too large, shape (N,).
+        Whether the row was predicted by a refit because its Pareto shape was too large, shape (N,).
     """
 
     log_score_seen: np.ndarray
@@ -80,27 +81,28 @@ class LeaveOneOut(HeldOut):
     refitted: np.ndarray
 
     def effective_parameters(self, rows: np.ndarray) -> float:
-        r"""Effective number of parameters, p_loo: what seeing the rows adds to their log score.
+        r"""Compute p_loo, the effective number of parameters.
 
-        The coefficients count, although they are integrated out.
+        It is the log score of the rows by a fit to all rows minus their leave-one-out log score.
+        Coefficients count as parameters, although they are integrated out.
 
         Parameters
         ----------
         rows
-            Rows that count, a mask.
+            Mask of the rows to include.
         """
         return float((self.log_score_seen - self.log_score)[rows].sum())
 
 
 def leave_one_out(tree: xr.DataTree, *, seed: int = 0) -> LeaveOneOut:
-    """Predict each row from all others.
+    """Predict each row from all other rows.
 
     Parameters
     ----------
     tree
         A fit with rows.
     seed
-        Seed of refits, where there are any.
+        Seed of refits, if any are needed.
 
     Returns
     -------
@@ -120,20 +122,20 @@ def leave_one_out(tree: xr.DataTree, *, seed: int = 0) -> LeaveOneOut:
 
 
 def exact_leave_one_out(data: GroupedData, priors: Priors) -> LeaveOneOut:
-    """The same for the individual model, without Monte Carlo.
+    """Predict each row by the individual model from the other rows, without Monte Carlo.
 
     Parameters
     ----------
     data
         Rows.
     priors
-        ``alpha``, ``beta`` and ``eps`` are used.
+        Only ``alpha``, ``beta`` and ``eps`` are used.
     """
     rows = np.arange(data.num_rows)
     blocks = []
     for start in range(0, data.num_rows, ROWS_AT_ONCE):
         block = rows[start : start + ROWS_AT_ONCE]
-        # Each row as a group of its own, which has learnt from the others of its group.
+        # Each row becomes a group, whose training rows are the other rows of its original group.
         here = np.arange(len(block), dtype=np.int32)
         test = replace(data.take(block), group=here)
         seen = refit_individual(_of_rows(data, block), test, priors=priors)[1]
@@ -145,14 +147,14 @@ def exact_leave_one_out(data: GroupedData, priors: Priors) -> LeaveOneOut:
 def _exact(
     data: GroupedData, mean: np.ndarray, score: np.ndarray, known: np.ndarray, seen: np.ndarray
 ) -> LeaveOneOut:
-    """Predictions that took no importance weights."""
+    """Return the record of predictions without importance weights."""
     rows, no_shape = np.arange(data.num_rows), np.full(data.num_rows, np.nan)
     none = np.zeros(data.num_rows, dtype=bool)
     return LeaveOneOut(mean, score, data.y - mean, known, rows, seen, no_shape, none)
 
 
 def without_each(data: GroupedData, rows: np.ndarray) -> GroupStatistics:
-    """Statistics of the group of each row without that row: R groups, in the order of the rows.
+    """Return, for each row, the statistics of its group without that row, as R groups.
 
     Parameters
     ----------
@@ -168,11 +170,11 @@ def without_each(data: GroupedData, rows: np.ndarray) -> GroupStatistics:
     share = own / np.where(weight > 0, weight, 1.0)
     means = np.column_stack([whole.mean_x, whole.mean_y])
     removed = np.column_stack([data.x[rows], data.y[rows]]) - means
-    # What the means and the differences are off by, in each column.
+    # Rounding error of the means and of the differences, by column.
     rounding = 16.0 * np.finfo(float).eps * (np.abs(means) + np.abs(removed))
 
     def left(before: np.ndarray, i: Any, j: Any) -> np.ndarray:
-        """Sums of products of columns i and j; what may be rounding alone is zero."""
+        """Return sums of products of columns i and j, set to 0 if they are only rounding error."""
         a, b, da, db = removed[:, i], removed[:, j], rounding[:, i], rounding[:, j]
         scale = (whole.total_weight * share).reshape(-1, *[1] * (before.ndim - 1))
         after = before - scale * a * b
@@ -197,7 +199,7 @@ def without_each(data: GroupedData, rows: np.ndarray) -> GroupStatistics:
 
 
 def _of_rows(data: GroupedData, rows: np.ndarray) -> GroupStatistics:
-    """Statistics of the group of each row."""
+    """Return the statistics of the group of each row, as R groups."""
     whole, group = GroupStatistics.from_data(data), data.group[rows]
     labels = replace(data.labels, groups=tuple(rows.tolist()))
     return GroupStatistics(**{n: a[group] for n, a in whole.arrays.items()}, labels=labels)
@@ -206,7 +208,7 @@ def _of_rows(data: GroupedData, rows: np.ndarray) -> GroupStatistics:
 def _importance_sampled(
     tree: xr.DataTree, data: GroupedData, priors: Priors, seed: int
 ) -> LeaveOneOut:
-    """The hierarchical model: Pareto-smoothed importance sampling over the scales alone."""
+    """Predict by the hierarchical model: Pareto-smoothed importance sampling over the scales."""
     equations = NormalEquations.from_statistics(GroupStatistics.from_data(data))
     known, scales = identified_without_each(equations.pooled(), data), read_scales(tree)
     chains, num_draws = tree["posterior"].sizes["chain"], len(scales["eps"])
@@ -220,7 +222,7 @@ def _importance_sampled(
         seen = mixture.score(y, mean, variance + eps_squared, equal)[1]
         location, variance = left_out(y, mean, variance, eps_squared)
         density = log_density(y, location, variance)
-        # A flat prior of a coefficient that only this row determines: there is no prediction.
+        # There is no prediction if only this row determines a coefficient with a flat prior.
         proper = np.isfinite(density).all(0)
         density = np.where(proper, density, 0.0)
         drawn = [name for name in scales if name in tree["posterior"]]
@@ -240,12 +242,12 @@ def _importance_sampled(
 
 
 def _psis(tree: xr.DataTree, log_likelihood: np.ndarray, scales: list[str]) -> ELPDDataLOO:
-    """ArviZ's ``loo`` of an integrated log likelihood, shape (chain, draw, row)."""
+    """Return ArviZ's ``loo`` of an integrated log likelihood, shape (chain, draw, row)."""
     contents = {"log_likelihood": {"y": log_likelihood}}
     integrated = arviz_base.from_dict(contents, dims={"y": ["row"]})
-    # The constants of a matrix of correlations would pass for draws that are independent.
+    # ArviZ would take the constant entries of a correlation matrix for independent draws.
     posterior = pairs_alone(tree["posterior"].to_dataset()[scales], read_design(tree))
     integrated["posterior"] = xr.DataTree(posterior)
-    # Its warning of large Pareto shapes is acted upon: these rows are refitted.
+    # Ignore the warning about large Pareto shapes, because those rows are refitted.
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         return arviz_stats.loo(integrated, pointwise=True)

@@ -1,23 +1,22 @@
-r"""Predictions of rows by the pooled model from other rows, without Monte Carlo.
+r"""Predict rows by the pooled model from other rows, without Monte Carlo.
 
-Given eps the coefficients are Normal, and eps has one dimension: its posterior given all rows is
-a set of weighted nodes (``inference/inversion.py``). Without row i it has the same nodes, with
-weights
+Given eps, the coefficients are Normal. eps is a single number, and its posterior given all rows is
+represented by weighted nodes (``inference/inversion.py``). The posterior without row i has the same
+nodes with weights
 
 .. math:: w_i(\epsilon) \propto \frac{w(\epsilon)}{p(y_i\mid y_{-i}, \epsilon)}, \qquad
           p(y_i\mid y_{-i}) = \Big(\sum_\epsilon
           \frac{w(\epsilon)}{p(y_i\mid y_{-i}, \epsilon)}\Big)^{-1}
 
-and the density in the denominator is the rank-one downdate of :func:`held_out.left_out`. Where the
-nodes do not cover that posterior, as without a row that lies very far out, the row is predicted by
-a refit. Log scores below about -60 are too low: there the density of a row comes from values of eps
-that have no weight.
+where the density in the denominator is the rank-one downdate of :func:`held_out.left_out`. If the
+nodes do not cover this posterior, for example without an extreme outlier, the row is predicted by
+a refit. Log scores below about -60 are too low, because the density of such a row comes from values
+of eps that have no weight.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
 
 from radon_numpyro.comparison.held_out import (
     left_out,
@@ -36,8 +35,8 @@ from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 POOLED = Model.named("pooled")
-# Weight of the nodes at the ends, and effective number of nodes, at which a sum over the nodes is
-# an integral to more digits than are of interest.
+# Largest weight of the first and last node, and smallest effective number of nodes, for which the
+# sum over the nodes approximates the integral with far more digits than are needed.
 AT_ENDS, NODES = 1e-10, 30.0
 
 Array = np.ndarray
@@ -46,20 +45,20 @@ Array = np.ndarray
 def refit_pooled(
     train: GroupedData, test: GroupedData, *, priors: Priors
 ) -> tuple[Array, Array, Array]:
-    """Predict rows by the pooled model given others, by exact quadrature over eps.
+    """Predict rows by the pooled model given other rows, by exact quadrature over eps.
 
     Parameters
     ----------
     train, test
-        Rows to learn from, and rows to predict, with the same columns.
+        Rows to fit, and rows to predict, with the same columns.
     priors
-        ``alpha``, ``beta``, ``gamma`` and ``eps`` are used.
+        Only ``alpha``, ``beta``, ``gamma`` and ``eps`` are used.
 
     Returns
     -------
     mean, log_score, identified
-        As in :class:`HeldOut`, shapes (R,). A column that does not vary in the rows to learn from
-        has the coefficient of its prior; under a flat prior there is no prediction then, and NaN.
+        As in :class:`HeldOut`, shapes (R,). If a column does not vary in the training rows, the
+        posterior of its coefficient is the prior; if this prior is flat, predictions are NaN.
     """
     statistics = GroupStatistics.from_data(train)
     equations = NormalEquations.from_statistics(statistics).pooled()
@@ -68,7 +67,8 @@ def refit_pooled(
         return nothing, nothing, np.zeros(test.num_rows, dtype=bool)
     total = float(statistics.overall().syy[0])
     freedom, scattered = _freedom(equations), equations.remainder > ROUNDING * total
-    # Fitted exactly, eps has no proper posterior: there is the mean at a small eps, but no score.
+    # If the rows are fitted exactly, the posterior of eps is improper: use a small eps for the
+    # mean, and give no score.
     nodes = np.full((1, 1), 1e-6 * (np.sqrt(total / train.num_rows) or 1.0))
     log_weight = np.zeros((1, 1))
     if equations.design.known_errors:
@@ -83,14 +83,14 @@ def refit_pooled(
 
 
 def pooled_leave_one_out(data: GroupedData, priors: Priors) -> tuple[Array, Array, Array, Array]:
-    """Predict each row by the pooled model given all others.
+    """Predict each row by the pooled model given all other rows.
 
     Parameters
     ----------
     data
         Rows.
     priors
-        ``alpha``, ``beta``, ``gamma`` and ``eps`` are used.
+        Only ``alpha``, ``beta``, ``gamma`` and ``eps`` are used.
 
     Returns
     -------
@@ -110,11 +110,11 @@ def pooled_leave_one_out(data: GroupedData, priors: Priors) -> tuple[Array, Arra
         seen = mixture.score(y, mean, variance + noise, log_weight)[1]
         location, variance = left_out(y, mean, variance, noise)
         log_ratio = log_weight - log_density(y, location, variance)
-        log_total = logsumexp(log_ratio, axis=0)
+        log_total = mixture.log_sum_exp(log_ratio)
         of_node = np.exp(log_ratio - log_total)
         covered = (of_node[0] < AT_ENDS) & ((of_node[-1] < AT_ENDS) | bounded)
         covered &= (of_node**2).sum(0) < 1.0 / NODES
-        # A single node, 1, is all there is where the standard errors of the rows are known.
+        # With known standard errors there is a single node, eps = 1, which is exact.
         covered |= known_errors
         blocks.append(((of_node * location).sum(0), -log_total, seen, covered))
     mean, score, seen, covered = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
@@ -125,7 +125,7 @@ def pooled_leave_one_out(data: GroupedData, priors: Priors) -> tuple[Array, Arra
     known = known & ((_freedom(equations) > 1) | known_errors)
     scattered = scattered | known_errors
     each = np.arange(data.num_rows)
-    # Where there is no density at any eps (a flat prior), a refit has none either.
+    # A score that is not finite comes from a flat prior; a refit could not compute it either.
     for i in np.flatnonzero(~(covered & scattered) & np.isfinite(score)):
         mean[[i]], score[[i]], known[[i]] = refit_pooled(
             data.take(each != i), data.take([i]), priors=priors
@@ -134,28 +134,29 @@ def pooled_leave_one_out(data: GroupedData, priors: Priors) -> tuple[Array, Arra
 
 
 def identified_without_each(equations: NormalEquations, data: GroupedData) -> Array:
-    """Whether all other rows determine the line of the population at each row.
+    """Return whether all other rows determine the population line at each row.
 
     Parameters
     ----------
     equations
-        All rows taken together: :meth:`NormalEquations.pooled`.
+        Pooled equations of all rows: :meth:`NormalEquations.pooled`.
     data
         The rows.
 
     Returns
     -------
     array
-        Shape (N,).
+        Booleans of shape (N,).
     """
     known: Array = 1.0 - leverages(equations, data)[0] > COLLINEAR
     return known
 
 
 def leverages(equations: NormalEquations, data: GroupedData) -> tuple[Array, Array]:
-    r"""Leverage :math:`x_i'(X'X)^{-1}x_i` of each row in least squares on all, and its residual.
+    r"""Compute the leverage :math:`x_i'(X'X)^{-1}x_i` and the residual of each row.
 
-    Rows that have weights are multiplied by their roots, in both.
+    Both refer to least squares on all rows. Rows with weights are multiplied by the square roots of
+    their weights first.
 
     Parameters
     ----------
@@ -165,7 +166,7 @@ def leverages(equations: NormalEquations, data: GroupedData) -> tuple[Array, Arr
     Returns
     -------
     leverage, residual
-        Shapes (N,).
+        Shapes (N,); the residual in the unit of y.
     """
     determined = (equations.pooled_root != 0).any(1)
     _, row, fitted = equations.rows(data.x)
@@ -175,12 +176,12 @@ def leverages(equations: NormalEquations, data: GroupedData) -> tuple[Array, Arr
 
 
 def _freedom(equations: NormalEquations) -> int:
-    """Rows less determined coefficients."""
+    """Return the number of rows minus the number of determined coefficients."""
     return int(equations.num_rows) - int((equations.pooled_root != 0).any(1).sum())
 
 
 def _proper(equations: NormalEquations, priors: Priors) -> bool:
-    """Whether rows and priors together determine all coefficients."""
+    """Return whether rows and priors together determine all coefficients."""
     root = population_prior(equations, priors, POOLED).root
     size = np.linalg.norm(root, axis=1, keepdims=True)
     unit = np.divide(root, size, out=np.zeros_like(root), where=size > 0)

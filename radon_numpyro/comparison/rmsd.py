@@ -1,9 +1,9 @@
-r"""Root mean square deviations of regression lines from the rows they were fitted to.
+r"""Root mean square deviations of regression lines from the rows to which they were fitted.
 
 The tutorial publishes an RMSD of 0.13 for the individual and 0.08 for the hierarchical model
-without saying how it was computed. The scatter of single houses within a county is about 0.66, so
-no deviation of predictions from measured houses comes near those figures. Each definition here has
-a name and a formula; deviations from rows that were left out are in ``comparison/held_out.py``.
+without a definition. The scatter of single houses within a county is about 0.66, so no deviation of
+predictions from measured houses can be close to those figures. Here each definition has a name and
+a formula. Deviations of rows that were left out are in ``comparison/held_out.py``.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
 def rmsd_in_sample(tree: xr.DataTree) -> Score:
-    r"""Deviation of the posterior-mean line from the rows it was fitted to.
+    r"""Compute the deviation of the posterior-mean line from the rows to which it was fitted.
 
     .. math:: \sqrt{\tfrac1N\sum_i \big(y_i - E[\alpha_{c(i)} + x_i\beta_{c(i)}
               + w_i\gamma \mid y]\big)^2}
 
-    with w the columns that do not vary by group, if there are any.
+    where w are the columns that do not vary by group, if there are any.
 
-    The expectation over the coefficients is taken in closed form, that over the scales over the
-    draws. Least squares minimises this deviation, so the individual model always wins: it says
-    nothing about prediction.
+    The expectation over the coefficients is computed in closed form, that over the scales as a mean
+    over draws. Least squares minimises this deviation, so it is smallest for the individual model,
+    and it does not measure predictive accuracy.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def rmsd_in_sample(tree: xr.DataTree) -> Score:
     Returns
     -------
     Score
-        In the unit of y, with the standard error over rows.
+        The deviation in the unit of y, with its standard error over rows.
     """
     data, model = read_data(tree), read_model(tree).name
     equations = NormalEquations.from_statistics(GroupStatistics.from_data(data))
@@ -57,7 +57,7 @@ def rmsd_in_sample(tree: xr.DataTree) -> Score:
 
 
 def rmsd_per_draw(tree: xr.DataTree, groups: Sequence[Hashable] | None = None) -> xr.DataArray:
-    r"""Deviation of the line of each draw from the rows: the tutorial's description in words.
+    r"""Compute the deviation of the line of each draw from the rows, as the tutorial describes it.
 
     .. math:: \sqrt{\tfrac1N\sum_i (y_i - \alpha^{(s)}_{c(i)} - x_i\beta^{(s)}_{c(i)}
               - w_i\gamma^{(s)})^2}
@@ -65,14 +65,14 @@ def rmsd_per_draw(tree: xr.DataTree, groups: Sequence[Hashable] | None = None) -
     Parameters
     ----------
     tree
-        A fit with rows, its coefficients drawn.
+        A fit with rows and with draws of the coefficients.
     groups
-        Labels of the groups whose rows count; default all.
+        Labels of the groups whose rows are included. Default: all groups.
 
     Returns
     -------
     xarray.DataArray
-        Dims chain and draw, in the unit of y.
+        Deviations with dims chain and draw, in the unit of y.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def rmsd_per_draw(tree: xr.DataTree, groups: Sequence[Hashable] | None = None) -
 
 
 def has_coefficients(tree: xr.DataTree) -> bool:
-    """Whether a fit has draws of all coefficients, those of the groups included.
+    """Return whether a fit has draws of all coefficients, including those of the groups.
 
     Parameters
     ----------
@@ -102,12 +102,12 @@ def has_coefficients(tree: xr.DataTree) -> bool:
 
 
 def _line(tree: xr.DataTree) -> xr.DataArray:
-    """Regression line at each row for each draw, dims chain, draw, row."""
+    """Compute the regression line at each row for each draw, with dims chain, draw, row."""
     if "observed_data" not in tree.children:
         raise ValueError("Expected a fit with rows; got one of statistics only")
     if not has_coefficients(tree):
         raise ValueError(
-            "Expected draws of the coefficients; got a fit that kept none: fit with "
+            "Expected draws of the coefficients; got a fit without them. Fit with "
             "coefficients='draws'"
         )
     rows, draws = tree["constant_data"].to_dataset(), tree["posterior"].to_dataset()
@@ -117,7 +117,7 @@ def _line(tree: xr.DataTree) -> xr.DataArray:
     line = xr.zeros_like(tree["observed_data"].to_dataset()["y"])
     if "alpha" in draws:
         line = line + draws["alpha"].isel(own)
-    # Without groups there are those slopes only that vary about a mean.
+    # The pooled model has only the slopes that vary about a mean.
     for k, name in enumerate(design.slopes if by_group else design.means):
         slope = draws["beta"]
         line = line + slope.isel({slope.dims[-1]: k, **own}) * columns[name]

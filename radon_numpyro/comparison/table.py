@@ -1,4 +1,4 @@
-r"""Which model predicts better? One table, every number with its definition and standard error."""
+r"""The table that compares models. Each number has a definition and a standard error."""
 
 from __future__ import annotations
 
@@ -28,38 +28,39 @@ from radon_numpyro.results.fit_reader import read_data, read_labels, read_model,
 
 DEFINITIONS = {
     "model": "how the groups are pooled: hierarchical, individual or pooled",
-    "formula": "outcome, columns with a coefficient for all groups, and those that vary by group",
+    "formula": "outcome, columns with one coefficient for all groups, columns that vary by group",
     "elpd_loo": "sum over the common rows of log p(y_i | all other rows), in nats; the "
     "coefficients are integrated out",
-    "elpd_diff": "elpd_loo less that of the best model, paired by row",
-    "p_loo": "effective number of parameters: log score of the rows by a fit that saw them, "
-    "less elpd_loo",
-    "weight": "stacking weight: the mixture of the models that predicts best",
-    "rmsd_loo": "root mean square of y_i less its mean given all other rows",
-    "elpd_kfold": "as elpd_loo, each row predicted by a fit without its fold",
-    "elpd_kfold_diff": "elpd_kfold less that of the best model, paired by row",
-    "rmsd_kfold": "root mean square of y_i less its mean by a fit without its fold",
-    "elpd_logo": "sum over all rows of log p(y_i | all other groups), in nats: each row as the "
-    "first of a new group",
-    "elpd_logo_diff": "elpd_logo less that of the best model, paired by group",
-    "rmsd_logo": "root mean square of y_i less its mean given all other groups",
-    "log_evidence": "log p(y): of all rows under the model and its priors, in nats; none where a "
+    "elpd_diff": "elpd_loo minus that of the best model, paired by row",
+    "p_loo": "effective number of parameters: log score of the rows by the fit to all rows, "
+    "minus elpd_loo",
+    "weight": "stacking weight: the weight of the model in the mixture that predicts best",
+    "rmsd_loo": "root mean square of y_i minus its mean given all other rows",
+    "elpd_kfold": "as elpd_loo, with each row predicted by a fit without its fold",
+    "elpd_kfold_diff": "elpd_kfold minus that of the best model, paired by row",
+    "rmsd_kfold": "root mean square of y_i minus its mean by a fit without its fold",
+    "elpd_logo": "sum over all rows of log p(y_i | all other groups), in nats; each row is "
+    "predicted as the first of a new group",
+    "elpd_logo_diff": "elpd_logo minus that of the best model, paired by group",
+    "rmsd_logo": "root mean square of y_i minus its mean given all other groups",
+    "log_evidence": "log p(y) of all rows under the model and its priors, in nats; missing if a "
     "prior is improper",
-    "log_bayes_factor": "log_evidence less that of the best model; depends on the priors, and "
-    "there is none where the models have different priors of what they share",
-    "rmsd_in_sample": "root mean square of y_i less the posterior mean of its line, all rows; the "
-    "fit saw them",
-    "rmsd_per_draw": "root mean square of y_i less its line in one draw, all rows; mean over draws",
+    "log_bayes_factor": "log_evidence minus that of the best model; depends on the priors; missing "
+    "if the models have different priors of common parameters",
+    "rmsd_in_sample": "root mean square of y_i minus the posterior mean of its line, over all "
+    "rows; the fit used these rows",
+    "rmsd_per_draw": "root mean square of y_i minus its line in one draw, over all rows; mean over "
+    "draws",
     "rows_loo": "common rows of elpd_loo: those that every model can predict from other rows",
     "rows_kfold": "common rows of elpd_kfold: those that every model can predict from other folds",
-    "rows_logo": "common rows of elpd_logo: all, for the models that can predict a new group",
-    "rows_from_prior": "rows that the model predicts from its prior, since no other row (of the "
-    "individual model: of the group) identifies the line or its scatter; left out of the scores "
-    "above",
-    "rmsd_loo_all_rows": "rmsd_loo with these rows",
-    "pareto_k_max": "largest Pareto shape of the importance weights; none where the "
-    "model needs no weights",
-    "rows_refitted": "rows predicted by a fit without them: Pareto shape above 0.7",
+    "rows_logo": "common rows of elpd_logo: all rows, for models that can predict a new group",
+    "rows_from_prior": "rows that the model predicts from its prior, because no other row (for the "
+    "individual model: no other row of the group) identifies the line or its scatter; the scores "
+    "above exclude them",
+    "rmsd_loo_all_rows": "rmsd_loo including these rows",
+    "pareto_k_max": "largest Pareto shape of the importance weights; missing if the model needs "
+    "no weights",
+    "rows_refitted": "rows predicted by a refit because their Pareto shape is above 0.7",
 }
 _SUFFIXES = {
     "_se": "standard error over rows, of ",
@@ -69,19 +70,19 @@ _SUFFIXES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models side by side.
+    """A comparison of models.
 
     Attributes
     ----------
     table
-        A row a fit, the best first; ``definitions`` says what the columns are.
+        One row for each fit, the best first; ``definitions`` explains the columns.
     loo, kfold, logo
-        Predictions of each row by label of the model: from all other rows, without its fold,
-        without its group; the last two are empty if not asked for.
+        Predictions of each row, by label of the fit: from all other rows, without its fold, and
+        without its group. The last two are empty unless requested.
     fits
         The fits that were compared.
     evidence
-        What to know of the log evidence, or why there are no Bayes factors, in a sentence.
+        A warning about the log evidence, or the reason why there are no Bayes factors.
     """
 
     table: pd.DataFrame
@@ -93,7 +94,7 @@ class Comparison:
 
     @property
     def definitions(self) -> dict[str, str]:
-        """What each column of the table is, in words."""
+        """Definition of each column of the table, in words."""
         return {str(column): _define(str(column)) for column in self.table}
 
     def __str__(self) -> str:
@@ -110,7 +111,7 @@ class Comparison:
         for name in ("log_evidence", "log_bayes_factor"):
             if name in self.table and self.table[name].notna().any():
                 shown[name] = [f"{value:,.2f}" for value in self.table[name]]
-        # A model that can predict no row from the others has no rows that count.
+        # A model that cannot predict any row from the others has no number of rows.
         rows = self.table[["rows_loo", "rows_from_prior"]].map(
             lambda count: "-" if pd.isna(count) else f"{count:.0f}"
         )
@@ -143,8 +144,8 @@ def compare_pooling(
 ) -> Comparison:
     """Fit the pooled, the individual and the hierarchical model and compare them.
 
-    The individual model is left out where it has no place for the columns: where some have one
-    coefficient for all groups.
+    The individual model is left out if some columns have one coefficient for all groups, because it
+    does not support them.
 
     Parameters
     ----------
@@ -155,9 +156,9 @@ def compare_pooling(
     folds, leave_group_out
         As in :func:`compare`.
     draws, chains, seed, progress_bar
-        As in :func:`radon_numpyro.fit`. The models are fitted by integration, and by NUTS where
-        that is not reliable; ADVI then stays at its closed-form start, from which NUTS by the
-        marginal method does as well.
+        As in :func:`radon_numpyro.fit`. The models are fitted by integration, or by NUTS where
+        integration is not reliable. NUTS then starts from the closed-form guide without steps of
+        ADVI, which serves the marginal method equally well.
 
     Returns
     -------
@@ -189,21 +190,21 @@ def compare(
     leave_group_out: bool = False,
     seed: int = 0,
 ) -> Comparison:
-    """Compare fits of the same rows by what they predict for rows they did not see.
+    """Compare fits of the same rows by their predictions of rows that were left out.
 
     Parameters
     ----------
     fits
-        Fits by label; models, formulas and priors may differ. The outcome and the groups are the
-        same in the same order, and so is a column that two fits call by one name, up to where its
-        zero is.
+        Fits by label. Models, formulas and priors may differ. Outcome and groups must be the same,
+        in the same order. A column that two fits have under one name must have the same values, up
+        to a constant shift.
     data
         The rows, to be checked against those of the fits.
     folds
-        Folds of the cross-validation; 0 for none.
+        Number of folds of the cross-validation; 0 for none.
     leave_group_out
-        Leave out each group in turn too: what the models say of a new group. As many refits as
-        there are groups.
+        Also leave out each group in turn, to assess predictions of new groups. This needs one refit
+        for each group.
     seed
         Seed of the folds and of the refits.
 
@@ -222,7 +223,7 @@ def compare(
     loo = {label: leave_one_out(tree, seed=seed) for label, tree in fits.items()}
     refitted: dict[str, HeldOut] = {}
     logo: dict[str, HeldOut] = {}
-    # Each with its own columns; the folds depend on the seed alone.
+    # Each fit has its own columns. The folds are the same, because they depend only on the seed.
     for label, tree in fits.items():
         of = {label: (read_model(tree).name, read_priors(tree))}
         if folds:
@@ -245,8 +246,8 @@ def compare(
 
 
 def _rows_of(fits: Mapping[str, xr.DataTree], data: GroupedData | None) -> dict[str, GroupedData]:
-    """Rows of each fit, if they are the same rows."""
-    # A DataTree is a mapping too, of its groups.
+    """Return the rows of each fit; raise ValueError if they are not the same rows."""
+    # A DataTree is itself a mapping, from names to groups.
     if isinstance(fits, xr.DataTree) or not isinstance(fits, Mapping):
         raise TypeError(
             f"Expected fits to be a mapping of labels to fits; got {type(fits).__name__}"
@@ -270,17 +271,17 @@ def _rows_of(fits: Mapping[str, xr.DataTree], data: GroupedData | None) -> dict[
 
 
 def _difference(one: GroupedData, other: GroupedData) -> str:
-    """In what the rows of two fits differ, in words; empty if in their columns alone."""
+    """Describe how the rows of two fits differ; empty if only their sets of columns differ."""
     if one.num_rows != other.num_rows:
-        return f"{other.num_rows} in place of {one.num_rows}"
+        return f"{other.num_rows} rows in place of {one.num_rows}"
     if not np.allclose(one.y, other.y, rtol=1e-12, atol=0.0):
         return f"the outcome {other.labels.outcome!r} has other values"
     mine, theirs = (stored(rows.labels.groups)[rows.group].astype(str) for rows in (one, other))
     if not np.array_equal(mine, theirs):
-        return f"{other.labels.group!r} are other groups"
+        return f"the group column {other.labels.group!r} has other labels"
     columns = [dict(zip(rows.labels.predictors, rows.x.T, strict=True)) for rows in (one, other)]
     for name in columns[0].keys() & columns[1].keys():
-        # The same column may be counted from another value.
+        # The same column may be centred at another value.
         a, b = (of[name] - of[name].mean() for of in columns)
         if np.abs(a - b).max() > 1e-9 * np.abs(a).max():
             return f"the column {name!r} has other values"
@@ -298,7 +299,7 @@ def _names(fits: Mapping[str, xr.DataTree]) -> pd.DataFrame:
 
 
 def _formula(tree: xr.DataTree) -> str:
-    """The formula of a fit as it was written, or one of its columns."""
+    """Return the formula of a fit as the user wrote it, or one made from its columns."""
     if stored_formula := tree.attrs.get("formula"):
         return text_of(stored_formula)
     return read_labels(tree).formula
@@ -332,10 +333,10 @@ def _loo_columns(loo: Mapping[str, LeaveOneOut]) -> pd.DataFrame:
 
 
 def _held_out_columns(held_out: Mapping[str, HeldOut], scheme: str) -> pd.DataFrame:
-    """Scores on the rows that every model can predict from the data.
+    """Compute the scores on the rows that every model can predict from the data.
 
-    A model that can predict none, as the individual model a new group, gets no score and does
-    not take the rows away from the others.
+    A model that cannot predict any row, such as the individual model for new groups, gets no score
+    and does not reduce the common rows.
     """
     able = _able(held_out)
     common = _common(able)
@@ -357,19 +358,19 @@ def _held_out_columns(held_out: Mapping[str, HeldOut], scheme: str) -> pd.DataFr
 
 
 def _able[Held: HeldOut](held_out: Mapping[str, Held]) -> dict[str, Held]:
-    """Models that can predict some row from the data; all where none can."""
+    """Return the models that can predict some rows from the data, or all models if none can."""
     able = {label: held for label, held in held_out.items() if held.identified.any()}
     return able or dict(held_out)
 
 
 def _common(held_out: Mapping[str, HeldOut]) -> np.ndarray:
-    """Rows that every model can predict from the data."""
+    """Return the mask of the rows that every model can predict from the data."""
     common: np.ndarray = np.logical_and.reduce([h.identified for h in held_out.values()])
     return common
 
 
 def _stacking_weights(loo: Mapping[str, LeaveOneOut], common: np.ndarray) -> Any:
-    """ArviZ's stacking weights of the pointwise scores."""
+    """Compute ArviZ's stacking weights from the pointwise scores."""
     if len(loo) < 2:
         return 1.0
     elpds = {}

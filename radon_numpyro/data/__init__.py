@@ -1,1 +1,1 @@
-"""Tables and files of grouped data, checked and audited."""
+"""Read tables and files of grouped data, check them, and audit them."""

@@ -1,7 +1,8 @@
-"""What to know of the data before a fit: what each group says on its own, and what looks wrong.
+"""Audit data before a fit: what each group determines on its own, and what looks wrong.
 
-`GroupedData.audit` is the way in. Hardly anything here stops a fit: partial pooling lends a group
-what its own rows do not say. But an analyst should know which answers are lent.
+Call it by `GroupedData.audit`. Most findings do not prevent a fit, because partial pooling uses the
+other groups for what a group's own rows do not determine. But an analyst should know which answers
+depend on other groups.
 """
 
 from __future__ import annotations
@@ -55,29 +56,30 @@ from radon_numpyro.data.moments import group_moments, overall_moments
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What the rows say before any model does.
+    """The result of an audit of data, without a model.
 
     Attributes
     ----------
     table
-        A row a group, by its label:
+        One row for each group, by its label:
 
-        - ``rows``: number of rows, 0 for a group that has none;
-        - ``singleton``: whether it has one row;
+        - ``rows``: number of rows, possibly 0;
+        - ``singleton``: whether the group has a single row;
         - ``slope[NAME]``, for each predictor whose slope varies by group: ``"identified"`` if the
-          rows of the group alone determine its slope, ``"constant"`` if the predictor does not vary
-          there (nor can it in one row; without intercepts that vary: if it is 0 there),
-          ``"collinear"`` if it varies only together with others. The individual model answers from
-          the prior where it is not identified;
-        - ``residual_freedom``: rows less identified coefficients that vary by group, such as the
-          intercept. At 0 the residual standard deviation of the individual model is its prior;
-        - ``fitted_exactly``: whether there is freedom and yet no residual about the group's own
-          line, as when all its outcomes are equal. The residual standard deviation of the
-          individual model has no proper posterior there.
+          rows of the group determine its slope; ``"constant"`` if the predictor does not vary
+          there, as in a single row (or is 0 there, if intercepts do not vary); ``"collinear"`` if
+          it varies only together with others. If a slope is not identified, its posterior in the
+          individual model depends on the prior;
+        - ``residual_freedom``: number of rows minus number of identified coefficients that vary by
+          group, such as the intercept. If it is 0, the residual standard deviation of the
+          individual model has its prior as posterior;
+        - ``fitted_exactly``: whether there are residual degrees of freedom but no residual about
+          the group's own line, as when all outcomes are equal. Then the posterior of the residual
+          standard deviation of the individual model is improper.
     findings
-        What is wrong in the data as a whole; empty when nothing is.
+        Problems of the data as a whole; empty if there are none.
     summary
-        Rows, groups, and how many groups cannot speak for themselves, as a paragraph.
+        A paragraph on rows, groups, and groups that do not determine all coefficients.
     """
 
     table: pd.DataFrame
@@ -87,11 +89,11 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong in the data as a whole, weak groups and cautions aside."""
+        """Whether there are no findings about the data as a whole, except cautions."""
         return all(finding.caution for finding in self.findings)
 
     def bearing_on(self, model: str) -> tuple[Finding, ...]:
-        """Findings that bear on the answer of a model, those that spoil it before cautions.
+        """Return the findings that matter for a model; cautions come last.
 
         Parameters
         ----------
@@ -108,12 +110,12 @@ class Audit:
         return tuple(sorted(found, key=lambda finding: finding.caution))
 
     def text(self, *, command: bool = False) -> str:
-        """The summary and the findings.
+        """Return the summary and the findings as text.
 
         Parameters
         ----------
         command
-            Advise options of the command line, not arguments of Python.
+            Whether to advise options of the command line instead of arguments of Python.
         """
         lines = [self.summary if self.findings else f"{self.summary} Nothing else to report."]
         for finding in self.findings:
@@ -132,7 +134,7 @@ def audit(
     lost: tuple[Hashable, ...] = (),
     formula: str = "",
 ) -> Audit:
-    """Look at the data of `GroupedData` before a fit.
+    """Audit the rows of `GroupedData`.
 
     Parameters
     ----------
@@ -145,9 +147,9 @@ def audit(
     labels
         Names of outcome, predictors and groups.
     lost
-        Labels of groups of which no row is left.
+        Labels of the groups that have no row left.
     formula
-        The formula with what it learnt, as JSON; empty if there is none.
+        The formula with its state, as JSON; empty if there is none.
 
     Returns
     -------
@@ -191,13 +193,13 @@ def audit_moments(
     lost: tuple[Hashable, ...] = (),
     formula: str = "",
 ) -> Audit:
-    """Look at the statistics of rows: at all that :func:`audit` finds without seeing single rows.
+    """Audit the statistics of rows, for all findings of :func:`audit` that need no single rows.
 
     Parameters
     ----------
     count, weight, means, products
-        Rows of each group and their total weight, shape (C,), and moments of the predictors and,
-        last, of the outcome, shapes (C, M) and (C, M, M).
+        Number of rows of each group and their total weight, shape (C,); means and centred products
+        of the predictors and, last, the outcome, shapes (C, M) and (C, M, M).
     labels, lost, formula
         As in :func:`audit`.
 
@@ -217,7 +219,7 @@ def audit_moments(
 
 
 def _missing_labels(labels: Labels, formula: str) -> list[Seen]:
-    """Labels of groups and levels of categories that look like missing values, totals or slips."""
+    """Find labels and levels that look like missing values, totals or typing errors."""
     found = [missing_label(labels.group, labels.groups, "group")]
     found.append(total_label(labels.group, labels.groups))
     for name, given in levels_of(formula).items():
@@ -226,24 +228,24 @@ def _missing_labels(labels: Labels, formula: str) -> list[Seen]:
 
 
 def _slopes(labels: Labels) -> list[int]:
-    """Columns whose slopes vary by group."""
+    """Return the positions of the columns whose slopes vary by group."""
     return list(range(len(labels.design.slopes)))
 
 
 def _population(labels: Labels) -> list[int]:
-    """Columns with a coefficient for all groups: mean slopes, then those that do not vary."""
+    """Return the positions of the columns with a population coefficient: mean slopes first."""
     return [labels.predictors.index(name) for name in population_predictors(labels)]
 
 
 def _has_constant(labels: Labels) -> bool:
-    """Whether a constant is among the columns that have a coefficient for all groups."""
+    """Return whether there is a population intercept."""
     return INTERCEPT in labels.design.population
 
 
 def _of_rows(
     y: Array, x: Array, group: NDArray[np.integer], num_groups: int, constant: bool
 ) -> Identification:
-    """What rows identify, of columns beside a constant or without one."""
+    """Return what rows identify, in a model with or without a constant."""
     if constant:
         return identify(y, x, group, num_groups)
     count, means, products = group_moments(np.column_stack([x, y]), group, num_groups)
@@ -258,12 +260,12 @@ def _of_moments(
     columns: list[int],
     constant: bool,
 ) -> Identification:
-    """The same from moments, the outcome last."""
+    """Return what rows identify from their moments, the outcome last."""
     chosen = [*columns, means.shape[1] - 1]
     means, products = means[:, chosen], products[:, chosen][:, :, chosen]
     if constant:
         return identify_moments(count, products, varies_by_moments(weight, means, products))
-    # About zero, and no coefficient is taken by a mean.
+    # Without a constant, use products about zero, and no degree of freedom for a mean.
     products = products + weight[:, None, None] * means[:, :, None] * means[:, None, :]
     return identify_moments(count + (count > 0), products, np.einsum("cmm->cm", products) > 0)
 
@@ -278,8 +280,9 @@ def _audit(
     level: float,
     of_rows: list[Seen],
 ) -> Audit:
-    """Findings and table; ``fixed_vary``: whether the columns that are no slopes of groups vary
-    within some group.
+    """Make the findings and the table.
+
+    ``fixed_vary`` says for each column without varying slopes whether it varies within any group.
     """
     present = by_group.take(rows > 0)
     design = labels.design
@@ -326,7 +329,7 @@ def _table(rows: NDArray[np.int64], by_group: Identification, labels: Labels) ->
 def _summary(
     rows: NDArray[np.int64], present: Identification, of_groups: list[str], labels: Labels
 ) -> str:
-    """The paragraph; its numbers are of groups that have rows."""
+    """Write the summary, whose numbers refer to groups with rows."""
     sizes = rows[rows > 0]
     total = len(sizes)
     text = f"{plural(int(rows.sum()), 'row')} in {plural(total, 'group')} ({labels.group})"
@@ -346,7 +349,7 @@ def _summary(
             f"differences between groups tell {'its slope' if one else 'their slopes'}"
         )
 
-    # What holds of every group is a finding.
+    # If this holds for all groups, it is a finding instead.
     counts = (~present.varies).sum(0)
     constant = [(name, n) for name, n in zip(design.slopes, counts, strict=True) if 0 < n < total]
     if constant:

@@ -1,4 +1,4 @@
-"""What an audit finds in data, and what each finding means for a fit of each model."""
+"""The findings of an audit, and what each finding means for a fit of each model."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ MANY = 5
 
 Array = NDArray[np.float64]
 
-# What a finding means for a fit, by model: CAUTION where its numbers stand, SPOILS where it makes
-# some of them meaningless. A model that is not named is not concerned.
+# The effect of a finding on a fit, by model: CAUTION if the numbers of the fit remain valid, SPOILS
+# if some of them are meaningless. A finding does not matter for models that are not named.
 CAUTION, SPOILS = True, False
 Bearing = Mapping[str, bool]
 MODELS = ("hierarchical", "individual", "pooled")
 CAUTION_FOR_ALL: Bearing = dict.fromkeys(MODELS, CAUTION)
 SPOILS_FOR_ALL: Bearing = dict.fromkeys(MODELS, SPOILS)
-# The spread of the groups alone.
+# Only the spread of the groups is affected.
 SPOILS_SPREAD: Bearing = {"hierarchical": SPOILS}
-# Whatever is fitted exactly is refused by the fit itself; where zero lies, a fit looks at closer.
+# The fit itself refuses exactly fitted outcomes, and checks positions of zeros in more detail.
 NO_BEARING: Bearing = {}
 Seen = tuple[Finding, Bearing]
 
 
 def with_bearing(findings: Iterable[Finding | None], bearing: Bearing) -> Iterator[Seen]:
-    """Pair what was found with what it means for a fit."""
+    """Pair findings with their effect on a fit."""
     return ((finding, bearing) for finding in findings if finding is not None)
 
 
 def share_of_groups(count: int, total: int) -> str:
-    """Say how many of the groups: ``all 8 groups``, ``3 of 8 groups``."""
+    """Write how many of the groups: ``all 8 groups``, ``3 of 8 groups``."""
     if total == 1:
         return "the only group"
     return f"all {total} groups" if count == total else f"{count} of {total} groups"
 
 
 def few_groups(rows: NDArray[np.int64], labels: Labels) -> Iterator[Seen]:
-    """Find a single group, or groups of one row each whose scatter is not known."""
+    """Find a single group, or groups of one row each without known standard errors."""
     present = np.flatnonzero(rows)
     if len(present) == 1:
         yield (
@@ -85,11 +85,11 @@ def lost_groups(group: str, lost: tuple[Hashable, ...]) -> Finding | None:
 
 
 def slopes_from_the_prior(table: pd.DataFrame) -> Iterator[Finding]:
-    """Slopes that the individual model answers from the prior in some groups."""
+    """Find slopes whose posterior in the individual model is the prior in some groups."""
     present = table[table["rows"] > 0]
     for column in present.filter(like="slope["):
         unknown = present.index[present[column] != "identified"]
-        # Of all groups it is a finding of its own.
+        # If this holds for all groups, there is another finding.
         if 0 < len(unknown) < len(present):
             name = str(column).removeprefix("slope[").removesuffix("]")
             which = share_of_groups(len(unknown), len(present))
@@ -103,7 +103,7 @@ def slopes_from_the_prior(table: pd.DataFrame) -> Iterator[Finding]:
 
 
 def population_predictors(labels: Labels) -> tuple[str, ...]:
-    """Predictors with a coefficient for all groups: mean slopes, then those that do not vary."""
+    """Return the predictors with a population coefficient: mean slopes, then fixed columns."""
     design = labels.design
     return (*design.means, *labels.predictors[len(design.slopes) :])
 
@@ -111,14 +111,14 @@ def population_predictors(labels: Labels) -> tuple[str, ...]:
 def unidentified_slopes(
     rows: NDArray[np.int64], present: Identification, over_all: Identification, labels: Labels
 ) -> Iterator[Seen]:
-    """Slopes that are not identified by the data as a whole, or by no group.
+    """Find slopes that the data as a whole, or all single groups, do not identify.
 
     Parameters
     ----------
     rows
-        Rows in each group that has some.
+        Number of rows in each group with rows.
     present
-        What each of these identifies of the slopes that vary.
+        What each of these groups identifies of the varying slopes.
     over_all
         What all rows identify of :func:`population_predictors`.
     labels
@@ -150,20 +150,20 @@ def unidentified_slopes(
                 ),
                 SPOILS_FOR_ALL,
             )
-    # One group, or groups of one row, have a finding of their own.
+    # There are other findings for a single group, and for groups of one row.
     if len(rows) > 1 and rows.max() > 1:
         yield from _slopes_of_no_group(present, varies, known, labels)
 
 
 def _option(name: str, labels: Labels) -> str:
-    """The option of the command line that names a predictor."""
+    """Return the option of the command line that names a predictor."""
     return f"--{'x' if name in labels.design.slopes else 'fixed'} {shlex.quote(name)}"
 
 
 def _slopes_of_no_group(
     present: Identification, varies: Mapping[str, bool], known: Mapping[str, bool], labels: Labels
 ) -> Iterator[Seen]:
-    """Slopes that vary by group, of which no group says anything."""
+    """Find varying slopes that no group determines."""
     design = labels.design
     bearing = {"hierarchical": CAUTION, "individual": SPOILS}
     together: list[str] = []
@@ -202,7 +202,7 @@ def _slopes_of_no_group(
 
 
 def columns_of_few_groups(of_groups: list[str], num_groups: int, labels: Labels) -> Finding | None:
-    """Find as many columns that are constant in each group as there are groups to tell them.
+    """Find group-level columns that are as many as the groups, so that they fit any group means.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def exact_fit(
             f"make sure that {labels.outcome!r} is a measurement of the row, not of the group",
         )
     if not labels.design.varies_throughout:
-        # A group alone matters to the individual model, which has no place for such columns.
+        # Single groups matter only to the individual model, which does not support this design.
         return None
     chosen = [labels.groups[c] for c in np.flatnonzero(exact)]
     return Finding(

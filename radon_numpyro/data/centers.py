@@ -1,8 +1,8 @@
-"""Predictors that are counted from a value of their own: where the zero of a column is moved to.
+"""Centre predictors: subtract a value that then becomes the zero of the column.
 
-An intercept is the height of a line where every predictor is 0. Where 0 lies outside the data, as
-in a column of years, a column is better counted from its mean. The value is recorded with the data
-and with every result, and new rows are counted from the same one.
+An intercept is the height of a line where every predictor is 0. If 0 lies outside the data, as in a
+column of years, the column should be centred, for example at its mean. The value is stored in the
+data and in every result, and is subtracted from new rows too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Center = str | Sequence[str] | Mapping[str, float] | None
 def resolve_centers(
     center: Center, predictors: Sequence[str], means: NDArray[np.float64]
 ) -> Centers:
-    """Name each predictor that is centred with the value that becomes its zero.
+    """Return each centred predictor with the value that becomes its zero.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def resolve_centers(
     Raises
     ------
     TypeError
-        ``center`` is neither names nor values by name.
+        If ``center`` is neither names nor values by name.
     ValueError
-        A name is no predictor, or a value is not finite.
+        If a name is not a predictor, or a value is not finite.
     """
     if center is None:
         return ()
@@ -70,7 +70,7 @@ def resolve_centers(
 
 
 def zeros(centers: Centers, predictors: Sequence[str]) -> NDArray[np.float64]:
-    """Value of each predictor, in its own units, that counts as 0.
+    """Return the value of each predictor, in its original units, that becomes 0.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def zeros(centers: Centers, predictors: Sequence[str]) -> NDArray[np.float64]:
     Returns
     -------
     array
-        Shape (K,): 0 where a predictor is not centred.
+        Shape (K,); 0 for predictors that are not centred.
     """
     values = dict(centers)
     return np.array([values.get(name, 0.0) for name in predictors])

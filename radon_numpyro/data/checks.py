@@ -1,4 +1,4 @@
-"""Checks of a user's table, and the words to refuse it in: "Expected X; got Y"."""
+"""Checks of a user's table, with messages of the form "Expected X; got Y"."""
 
 import datetime
 from collections.abc import Hashable, Iterable, Sequence
@@ -26,9 +26,9 @@ def check_columns(
     group: str,
     fixed: str | Sequence[str] = (),
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Refuse names that do not each mean one column of their own; list those of x and of fixed.
+    """Check that each name is one column of its own; return the names of x and of fixed.
 
-    New rows, to be predicted, have no outcome.
+    ``y`` is None for new rows, which have no outcome.
     """
     listed = []
     for argument, names in (("x", x), ("fixed", fixed)):
@@ -62,7 +62,7 @@ def check_columns(
 
 
 def storable(name: str, argument: str) -> None:
-    """Refuse a name that netCDF and JSON cannot hold."""
+    """Raise ValueError for a name that netCDF and JSON cannot store."""
     if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
         raise ValueError(
             f"Expected {argument} to have a name that a file can hold, UTF-8 without NUL; got "
@@ -71,7 +71,7 @@ def storable(name: str, argument: str) -> None:
 
 
 def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
-    """Turn a column into finite float64 numbers or say which rows are in the way."""
+    """Convert a column to finite float64 numbers; the message of an error names invalid rows."""
     if holds_numbers(column):
         column = column.where(column.notna(), np.nan).astype("float64")
     dtype, where = column.dtype, f"column {column.name!r} ({argument})"
@@ -96,7 +96,7 @@ def numeric_column(column: pd.Series, argument: str) -> NDArray[np.float64]:
 
 
 def holds_numbers(column: pd.Series) -> bool:
-    """Whether a column of objects holds numbers, as the row of a frame turned round does."""
+    """Return whether a column of dtype object has only numbers, as after transposing a frame."""
     if not is_object_dtype(column.dtype):
         return False
     types = {type(value) for value in column.dropna().tolist()}
@@ -105,7 +105,7 @@ def holds_numbers(column: pd.Series) -> bool:
 
 
 def dates_in(column: pd.Series) -> str:
-    """What dates, times or durations a column holds and what to do with them; empty if none."""
+    """Describe the dates, times or durations of a column and what to do; empty if it has none."""
     dtype = column.dtype
     if is_object_dtype(dtype):
         types = {type(value) for value in column.dropna().tolist()}
@@ -125,7 +125,7 @@ def dates_in(column: pd.Series) -> str:
 
 
 def count_days(name: Hashable) -> str:
-    """What to do with a column of dates."""
+    """Return the advice for a column of dates."""
     return (
         f"days({name}) in a formula counts days for a number, and text, such as the month, makes "
         "categories"
@@ -135,7 +135,7 @@ def count_days(name: Hashable) -> str:
 def group_codes(
     column: pd.Series, *, gaps: bool = False
 ) -> tuple[NDArray[np.int32], tuple[Hashable, ...]]:
-    """Give each row the code of its group, and list the labels; with gaps allowed, theirs is -1."""
+    """Return the group code of each row, and the labels; gaps, if allowed, have code -1."""
     where = f"column {column.name!r} (group)"
     missing = column.isna().to_numpy()
     if missing.any() and not gaps:
@@ -153,7 +153,7 @@ def group_codes(
 
 
 def row_positions(rows: ArrayLike, num_rows: int) -> NDArray[Any]:
-    """Positions of rows from positions, or from a mask of shape (num_rows,)."""
+    """Return positions of rows from positions or from a mask of shape (num_rows,)."""
     chosen = np.asarray(rows)
     if chosen.dtype == np.bool_:
         if chosen.shape != (num_rows,):
@@ -173,7 +173,7 @@ def row_positions(rows: ArrayLike, num_rows: int) -> NDArray[Any]:
 
 
 def as_series(values: Any, argument: str) -> pd.Series:
-    """Make a column with rows 0..N-1, whatever index the values had."""
+    """Return values as a column with rows 0..N-1, without their index."""
     if not is_list_like(values):
         raise TypeError(f"Expected {argument} to be an array; got {type(values).__name__}")
     if getattr(values, "ndim", 1) != 1:
@@ -182,7 +182,7 @@ def as_series(values: Any, argument: str) -> pd.Series:
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Copy an array and lock the copy."""
+    """Return a read-only copy of an array."""
     copy = np.array(array, order="C")
     copy.setflags(write=False)
     return copy
@@ -201,7 +201,7 @@ def first_few(items: Iterable[Any], count: int = 5) -> str:
 
 
 def repeated(items: Sequence[Hashable]) -> str:
-    """List what occurs more than once."""
+    """List the first few items that occur more than once."""
     return first_few(dict.fromkeys(item for item in items if items.count(item) > 1))
 
 
@@ -211,7 +211,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def suggest(wanted: Hashable, known: Iterable[Hashable]) -> str:
-    """Point to known names that look like the wanted one, upper and lower case alike."""
+    """List known names that are similar to the wanted one, ignoring case."""
     spelling = {str(name).casefold(): name for name in known}
     close = get_close_matches(str(wanted).casefold(), spelling)
     if close:

@@ -1,4 +1,4 @@
-"""Which columns a model has, and which of them vary by group."""
+"""The design of a model: its columns, and which of them vary by group."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ INTERCEPT = "Intercept"
 
 @dataclass(frozen=True)
 class Design:
-    """The columns of ``y ~ population + (varying | group)``, by name; hashable.
+    """The names of the columns of ``y ~ population + (varying | group)``; hashable.
 
-    The constant column is called ``"Intercept"``, in either list.
+    The constant column is called ``"Intercept"`` in both lists.
 
     Attributes
     ----------
     population
-        Columns with a coefficient that is the same in all groups: of a column that varies too, it
-        is the mean of the coefficients of the groups.
+        Columns with a population coefficient, which is the same for all groups. If the column also
+        varies, it is the mean of the coefficients of the groups.
     varying
-        Columns whose coefficients vary by group. A column that is not in ``population`` has
-        coefficients with mean 0.
+        Columns whose coefficients vary by group. If the column is not in ``population``, its
+        coefficients have mean 0.
     correlated
-        Blocks of two or more columns of ``varying`` whose coefficients correlate within a group;
-        all others vary independently.
+        Blocks of two or more columns of ``varying`` whose coefficients correlate within a group.
+        All others vary independently.
     weights
-        Column of the precision weights of the rows; empty if all weigh the same.
+        Column of the precision weights of the rows; empty if there are none.
     se
         Column of the known standard errors of the outcomes; empty if their scatter is estimated.
     """
@@ -58,19 +58,19 @@ class Design:
 
     @classmethod
     def all_varying(cls, predictors: tuple[str, ...], *, correlated: bool = False) -> Design:
-        """The design in which the intercept and every slope vary about a mean.
+        """Return the design in which the intercept and every slope vary about a mean.
 
         Parameters
         ----------
         predictors
             Names of the predictors.
         correlated
-            Whether they correlate.
+            Whether intercept and slopes correlate.
         """
         return cls.with_fixed(predictors, (), correlated=correlated)
 
     def anonymous(self) -> Design:
-        """The same structure with other names, so that data sets alike are one design."""
+        """Return the same design with neutral names, to compare the structure of data sets."""
         shared = [name for name in self.varying if name in self.population]
         population = tuple(sorted((*shared, *self.fixed), key=INTERCEPT.__ne__))
         names = {name: f"x{j + 1}" for j, name in enumerate(self.predictors)}
@@ -78,7 +78,7 @@ class Design:
         return replace(self, population=population, weights=weights, se=se).renamed(names)
 
     def renamed(self, names: Mapping[str, str]) -> Design:
-        """The same design with other names of the predictors.
+        """Return the same design with other names of the predictors.
 
         Parameters
         ----------
@@ -99,17 +99,17 @@ class Design:
 
     @classmethod
     def from_dict(cls, columns: Mapping[str, Any]) -> Design:
-        """The design that ``dataclasses.asdict`` took apart, perhaps by way of JSON.
+        """Make a design from the result of ``dataclasses.asdict``, also after JSON.
 
         Parameters
         ----------
         columns
-            Lists by name; older ones have no ``correlated``, ``weights`` or ``se``.
+            Lists by name. Results of older versions have no ``correlated``, ``weights`` or ``se``.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            If it is something else.
+            If ``columns`` has another form.
         """
         blocks = tuple(tuple(block) for block in columns.get("correlated", ()))
         rows = {name: columns[name] for name in ("weights", "se") if name in columns}
@@ -125,14 +125,14 @@ class Design:
         weights: str = "",
         se: str = "",
     ) -> Design:
-        """The design in which the intercept and some slopes vary about a mean, and others do not.
+        """Return the design in which the intercept and some slopes vary about a mean.
 
         Parameters
         ----------
         predictors
             Names of the predictors whose slopes vary.
         fixed
-            Names of those with one slope for all groups.
+            Names of the predictors with one slope for all groups.
         correlated
             Whether the intercept and the slopes that vary correlate.
         weights, se
@@ -149,12 +149,12 @@ class Design:
 
     @property
     def weighted(self) -> bool:
-        """Whether rows weigh differently: by weights, or by known standard errors."""
+        """Whether rows have weights or known standard errors."""
         return bool(self.weights or self.se)
 
     @property
     def predictors(self) -> tuple[str, ...]:
-        """Columns of ``GroupedData.x`` in order: slopes that vary, then the rest."""
+        """Columns of ``GroupedData.x`` in order: varying slopes, then fixed columns."""
         return (*self.slopes, *(name for name in self.fixed if name != INTERCEPT))
 
     @property
@@ -164,26 +164,26 @@ class Design:
 
     @property
     def means(self) -> tuple[str, ...]:
-        """Those of `slopes` that have a mean slope."""
+        """Predictors in `slopes` that have a mean slope."""
         return tuple(name for name in self.slopes if name in self.population)
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """Columns with one coefficient for all groups, F of them; the constant may be one."""
+        """Columns with one coefficient for all groups, F of them; may include the constant."""
         return tuple(name for name in self.population if name not in self.varying)
 
     @property
     def parts(self) -> tuple[tuple[tuple[str, ...], str], ...]:
-        """Columns left of each bar of a formula, and the bar: ``"|"`` where they correlate.
+        """Columns left of each bar of a formula, and the bar: ``"|"`` if they correlate.
 
-        A single independent column has ``"|"`` too, as lme4's users write it.
+        A single independent column also has ``"|"``, as is usual in lme4.
         """
         together = {name for block in self.correlated for name in block}
         alone = tuple(name for name in self.varying if name not in together)
         parts = [(block, "|") for block in self.correlated]
         if alone:
             parts.append((alone, "||" if len(alone) > 1 else "|"))
-        # In the order of the columns.
+        # Sort by the order of the columns.
         return tuple(sorted(parts, key=lambda part: self.varying.index(part[0][0])))
 
     @property
@@ -200,7 +200,7 @@ class Design:
         return tuple(f"{self.varying[i]}, {self.varying[j]}" for i, j in self.pairs)
 
     def block_size(self, pair: tuple[int, int]) -> int:
-        """How many coefficients correlate with the two of a pair, these included.
+        """Return the size of the block of correlated coefficients that contains a pair.
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class Design:
 
     @property
     def intercept_varies(self) -> bool:
-        """Whether each group has an intercept of its own."""
+        """Whether each group has its own intercept."""
         return INTERCEPT in self.varying
 
     @property
@@ -221,12 +221,12 @@ class Design:
         return self.intercept_varies and INTERCEPT in self.population
 
     def require_all_varying(self) -> None:
-        """Refuse a design with columns that do not vary by group, or that vary about 0.
+        """Check that every column varies by group about a mean.
 
         Raises
         ------
         ValueError
-            Naming these columns.
+            If columns do not vary by group, or vary about 0. The message names them.
         """
         if self.varies_throughout:
             return

@@ -1,8 +1,8 @@
-"""How many digits of a number are shown: as many as its standard deviation calls for.
+"""Format numbers with as many digits as their standard deviations justify.
 
-A number with a standard deviation is written to the second digit of that: 1,000,000.345 with an sd
-of 0.038. Digits that float64 does not hold at the size of the number are not written. Numbers
-without a standard deviation have four figures, or all digits before the point.
+A number with a standard deviation is rounded to the second digit of the standard deviation:
+1,000,000.345 with an sd of 0.038. Digits beyond the precision of float64 are not written. Numbers
+without a standard deviation have four significant digits, or all digits before the point.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 
 LARGEST_PLAIN = 1e15
-# Smaller ones are written as powers of ten where more than six places would be needed.
+# Smaller numbers are written with a power of ten if they would need more than six places.
 SMALLEST_PLAIN, MOST_PLACES = 1e-4, 6
 NOT_FINITE = "not finite"
 
 
 def number(value: Any, sd: Any = None) -> str:
-    """A number as text.
+    """Format a number.
 
     Parameters
     ----------
     value
         The number.
     sd
-        Its standard deviation, or the width of its interval. Of 0: the number is known exactly, and
+        Its standard deviation, or the width of its interval. If it is 0, the number is exact and
         has up to 12 digits.
     """
     value, sd = float(value), np.nan if sd is None else float(sd)
@@ -40,10 +40,10 @@ def number(value: Any, sd: Any = None) -> str:
 
 
 def estimate(mean: Any, sd: Any, lower: Any, upper: Any) -> tuple[str, str, str, str]:
-    """Mean, standard deviation and ends of an interval as texts of the same number of places.
+    """Format mean, standard deviation and ends of an interval with the same number of places.
 
-    Where float64 does not hold all places that the standard deviation calls for, one more is
-    written if mean and ends would look the same without it.
+    If float64 does not have all places that the standard deviation justifies, one more place is
+    written if mean and ends would otherwise be equal.
 
     Parameters
     ----------
@@ -62,16 +62,16 @@ def estimate(mean: Any, sd: Any, lower: Any, upper: Any) -> tuple[str, str, str,
 
 
 def texts_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """The numbers in a row of a table as texts.
+    """Format the numbers in a row of a table.
 
-    The names of the columns say which number is the standard deviation of which: ``sd`` that of
-    ``mean``, ``lower`` and ``upper``, ``A_sd`` or ``A_se`` that of ``A`` and of ``A_mean``. Text
-    stays as it is, and a number that is missing becomes a dash.
+    The names of the columns determine the standard deviations: ``sd`` belongs to ``mean``,
+    ``lower`` and ``upper``; ``A_sd`` or ``A_se`` belongs to ``A`` and ``A_mean``. Text is not
+    changed, and a missing number becomes a dash.
 
     Parameters
     ----------
     row
-        From names of columns to numbers.
+        Numbers by names of columns.
     """
     texts = {name: _cell(name, row) for name in row}
     together = ("mean", "sd", "lower", "upper")
@@ -81,7 +81,7 @@ def texts_of(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def short(value: Any) -> str:
-    """A number without a standard deviation: four figures, or all digits before the point.
+    """Format a number without a standard deviation: four digits, or all before the point.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def short(value: Any) -> str:
 
 
 def stated(value: Any, sd: Any) -> str:
-    """A number that somebody has set, as the mean of a prior: short, where its sd allows that.
+    """Format a number that was chosen, such as a prior mean: short, if its sd allows that.
 
     Parameters
     ----------
@@ -111,25 +111,25 @@ def stated(value: Any, sd: Any) -> str:
 
 
 def places(sd: float) -> int:
-    """Decimal places up to the second digit of a standard deviation; negative for whole tens.
+    """Return the decimal places up to the second digit of an sd; negative for whole tens.
 
     Parameters
     ----------
     sd
-        Positive and finite.
+        The standard deviation, positive and finite.
     """
     return 1 - int(f"{sd:.1e}".partition("e")[2])
 
 
 def _held(value: float) -> int:
-    """Decimal places that float64 holds of a number of this size."""
+    """Return the number of decimal places of a number of this size in float64."""
     return int(np.floor(-np.log10(np.spacing(abs(value)))))
 
 
 def _written(values: list[float], places: int) -> list[str]:
     largest = max(map(abs, values))
     tiny = largest < SMALLEST_PLAIN and places > MOST_PLACES
-    # Rounding may leave a zero with a sign.
+    # Adding 0 removes the sign of a negative zero.
     rounded = [round(v, places) + 0.0 for v in values]
     if largest < LARGEST_PLAIN and not tiny:
         return [f"{v:,.{max(places, 0)}f}" for v in rounded]

@@ -1,4 +1,4 @@
-"""What a check reports: what was seen, how serious it is, and what to try in Python or a shell."""
+"""Findings of checks: what was found, how serious it is, and what to try in Python or a shell."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# Arguments of Python whose option has another name.
+# Arguments of Python whose options have other names.
 _OPTIONS = {
     "num_advi_steps": "--advi-steps",
     "target_accept_prob": "--target-accept",
     "device": "--platform",
 }
-# Those that messages name and the command line has.
+# Arguments in messages that are also options of the command line.
 _ARGUMENTS = (
     "chains",
     "checkpoint",
@@ -38,19 +38,19 @@ _ARGUMENTS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check has seen, and what to try.
+    """One finding of a check, and what to try.
 
     Attributes
     ----------
     what
-        What was seen, with numbers and names.
+        What was found, with numbers and names.
     advice
-        What to try, by arguments of the Python functions.
+        What to try, with arguments of the Python functions.
     command
-        What to try, by options of the command line; where it is empty, ``advice`` serves both.
+        What to try, with options of the command line; if empty, ``advice`` is used.
     caution
-        Whether the numbers stand, but must be read with this in mind. If not, some number is
-        meaningless or not yet to be trusted.
+        Whether the numbers remain valid, but must be read with the finding in mind. If not, some
+        numbers are meaningless or not yet to be trusted.
     """
 
     what: str
@@ -66,7 +66,7 @@ class Finding:
     def advising(
         cls, what: str, template: str, *, caution: bool = False, **arguments: Any
     ) -> Finding:
-        """A finding whose advice is made for Python and for the command line from one sentence.
+        """Make a finding whose advice for Python and the command line comes from one sentence.
 
         The sentence ``"{draws}, or {chains}"`` with ``draws=2000, chains=8`` advises
         ``draws=2000, or chains=8`` and ``--draws 2000, or --chains 8``.
@@ -74,7 +74,7 @@ class Finding:
         Parameters
         ----------
         what, caution
-            As of the finding.
+            As in the finding.
         template
             The sentence, with names of arguments of :func:`radon_numpyro.fit` in braces.
         **arguments
@@ -85,14 +85,14 @@ class Finding:
         return cls(what, template.format(**python), template.format(**shell), caution)
 
     def lines(self, *, command: bool = False, again: bool = False) -> list[str]:
-        """What was seen and what to try, as two lines of a list.
+        """Return the finding and the advice as two lines of a list.
 
         Parameters
         ----------
         command
-            Name options of the command line, not arguments of Python.
+            Whether to name options of the command line instead of arguments of Python.
         again
-            Say that these are options of another fit.
+            Whether to say that the options are for another fit.
         """
         advice = self.command if command else self.advice
         of_fit = "fit again with " if again and advice.startswith("--") else ""
@@ -105,7 +105,7 @@ class DataWarning(UserWarning):
     Attributes
     ----------
     finding
-        What was found.
+        The finding.
     """
 
     def __init__(self, finding: Finding) -> None:
@@ -114,7 +114,7 @@ class DataWarning(UserWarning):
 
 
 def option(argument: str) -> str:
-    """Option of the command line for an argument of :func:`radon_numpyro.fit`.
+    """Return the option of the command line for an argument of :func:`radon_numpyro.fit`.
 
     Parameters
     ----------
@@ -125,12 +125,12 @@ def option(argument: str) -> str:
 
 
 def in_options(text: str) -> str:
-    """A message of the package in the words of the command line.
+    """Translate a message of the package to options of the command line.
 
     Parameters
     ----------
     text
-        The message, in which arguments stand as ``draws=1000`` and ``resume('run')``.
+        The message, with arguments such as ``draws=1000`` and calls such as ``resume('run')``.
     """
     text = re.sub(
         r"resume\('([^']*)'\)", lambda found: f"radon-numpyro resume {shlex.quote(found[1])}", text
@@ -144,28 +144,28 @@ def in_options(text: str) -> str:
 
 
 def to_json(findings: Iterable[Finding]) -> str:
-    """Findings as an attribute of a result keeps them.
+    """Write findings as JSON for an attribute of a result.
 
     Parameters
     ----------
     findings
-        In order.
+        The findings in order.
     """
     return json.dumps([asdict(finding) for finding in findings])
 
 
 def from_json(text: str) -> tuple[Finding, ...]:
-    """The findings that :func:`to_json` wrote.
+    """Read findings from the JSON of :func:`to_json`.
 
     Parameters
     ----------
     text
-        As written.
+        JSON as :func:`to_json` writes it.
 
     Raises
     ------
     ValueError
-        If the text is another.
+        If the text has another form.
     """
     try:
         return tuple(_checked(json.loads(text)))

@@ -1,4 +1,4 @@
-"""Columns of a frame that a formula names, as numbers, truth values or categories."""
+"""Read columns of a frame for a formula, as numbers, truth values, categories or dates."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ NUMBER, BOOLEAN, CATEGORY, DATE = "number", "boolean", "category", "date"
 
 @dataclass(frozen=True)
 class Kind:
-    """What a column holds.
+    """The kind of a column.
 
     Attributes
     ----------
     name
-        Its name.
+        Name of the column.
     kind
         ``"number"``, ``"boolean"``, ``"category"`` or ``"date"``.
     levels
@@ -52,15 +52,15 @@ class FrameColumn:
     Attributes
     ----------
     kind
-        What it holds.
+        The kind of the column.
     values
-        Numbers or truth values, shape (N,), categories or dates.
+        Numbers or truth values, shape (N,), categories, or dates.
     unused
         Declared categories that no row has.
     ordered
-        Whether the categories are declared to have an order.
+        Whether the categories are declared as ordered.
     of_text
-        Whether they are text, and not declared as categories.
+        Whether the categories come from text, and are not declared.
     """
 
     kind: Kind
@@ -71,30 +71,30 @@ class FrameColumn:
 
 
 def read_column(column: pd.Series, argument: str, known: Kind | None = None) -> FrameColumn:
-    """Take a column as what it is, or as what it was in the rows of a fit.
+    """Read a column by its kind, or by its kind in the rows of a fit.
 
     Parameters
     ----------
     column
         The column.
     argument
-        ``"x"`` or ``"y"``, to be named in messages.
+        ``"x"`` or ``"y"``, for messages.
     known
-        Its kind in the rows of the fit, or the one that a formula asks for; None to find it out.
+        Kind in the rows of the fit, or the kind that a formula needs; None to find it.
 
     Returns
     -------
     FrameColumn
-        Levels of text are sorted, those of a pandas, Polars or Arrow category in its own order, and
-        unused ones dropped; in new rows they are those of the fit.
+        Levels of text are sorted. Levels of a pandas, Polars or Arrow category keep its order,
+        without unused levels. New rows have the levels of the fit.
 
     Raises
     ------
     TypeError
-        It holds dates, or other things that are no numbers, truth values or texts, or something
-        else than in the rows of the fit.
+        If the column has dates, or other values than numbers, truth values or texts, or another
+        kind than in the rows of the fit.
     ValueError
-        Values are missing or infinite, or a level is new.
+        If values are missing or infinite, or a level is new.
     """
     where = f"column {column.name!r} ({argument})"
     name = str(column.name)
@@ -151,7 +151,7 @@ def _kind(column: pd.Series, where: str) -> str:
 
 
 def _categories(column: pd.Series, where: str) -> tuple[Categories, tuple[str, ...]]:
-    """Categories in use, and those declared but not in use."""
+    """Return the categories in use, and the declared categories that are not in use."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         declared = column.cat.categories.tolist()
         codes = column.cat.codes.to_numpy()
@@ -170,14 +170,14 @@ def _categories(column: pd.Series, where: str) -> tuple[Categories, tuple[str, .
 
 
 def level_notes(columns: Sequence[FrameColumn], plain: Collection[str]) -> tuple[str, ...]:
-    """Say which categories have no rows, of which the order has no part, and which are numbers.
+    """Write notes on categories without rows, on ordered categories, and on numbers as text.
 
     Parameters
     ----------
     columns
         The columns in use.
     plain
-        Names of those that stand in the formula as they are, so that their coding is the default.
+        Names of columns that are themselves factors of the formula, with the default coding.
     """
     unused = [
         f"{c.kind.name}: {plural(len(c.unused), 'level')} without rows left out, "
@@ -185,7 +185,7 @@ def level_notes(columns: Sequence[FrameColumn], plain: Collection[str]) -> tuple
         for c in columns
         if c.unused
     ]
-    # Two levels have no order but the one of the reference.
+    # With two levels, the order only determines the reference.
     ordered = [
         f"{c.kind.name}: the order of its levels says which is the reference, and no more; "
         f"C({c.kind.name}, contr.poly) has the polynomial contrasts of ordered factors in R"

@@ -1,4 +1,4 @@
-"""Data frames of any library that narwhals knows, and plain arrays as columns of a frame."""
+"""Data frames of all libraries that narwhals supports, and arrays as columns of a frame."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ACCEPTED = (
 
 
 def known_frame(frame: Any) -> pd.DataFrame | nw.DataFrame[Any] | nw.LazyFrame[Any]:
-    """Wrap a frame of another library than pandas; a lazy one is an engine's, not in memory."""
-    # Not for narwhals: it refuses two columns of one name even where neither is asked for.
+    """Wrap a frame of another library than pandas; a lazy frame is in an engine."""
+    # Do not wrap pandas: narwhals refuses two columns of one name, even if neither is used.
     if isinstance(frame, pd.DataFrame):
         return frame
     try:
@@ -45,9 +45,9 @@ def to_pandas(
     *,
     booleans: bool = False,
 ) -> pd.DataFrame:
-    """Take columns of a frame in memory into pandas, numbers as float64; y may be absent.
+    """Convert columns of a frame in memory to pandas, with numbers as float64; y may be None.
 
-    Truth values become numbers too, unless they are to be kept.
+    Truth values also become numbers, unless ``booleans`` is true.
     """
     numbers = predictors if y is None else (y, *predictors)
     groups = () if group is None else (group,)
@@ -55,16 +55,16 @@ def to_pandas(
     schema = columns.schema
     convertible = [name for name in predictors if schema[name] == nw.Boolean and not booleans]
     convertible += [name for name in numbers if schema[name].is_numeric()]
-    # The categories that a Polars Categorical lists are those of the whole process.
+    # A Polars Categorical lists the categories of the whole process, so convert it to text.
     if frame.implementation.is_polars():
         texts = [name for name in columns.columns if schema[name] == nw.Categorical]
         columns = columns.with_columns(nw.col(name).cast(nw.String) for name in texts)
-    # Before pandas, which would make objects of decimals and of booleans with gaps.
+    # Cast before pandas, which would make objects of decimals and of booleans with gaps.
     columns = columns.with_columns(nw.col(name).cast(nw.Float64) for name in convertible)
-    # By way of Arrow, so that a date is the same label from every library.
+    # Convert by Arrow, so that a date gives the same label from every library.
     table = columns.to_arrow()
     converted: pd.DataFrame = table.to_pandas()
-    # Else a gap among whole numbers would make them floats, and labels of 27 into 27.0.
+    # Keep integers with gaps: pandas would make floats of them, and a label 27.0 of 27.
     return converted.assign(
         **{name: table[name].to_pandas(integer_object_nulls=True) for name in groups}
     )
@@ -76,7 +76,7 @@ def frame_of_arrays(
     predictors: str | Sequence[str] | None,
     others: Mapping[str, Any],
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Put arrays of N rows into a frame, and name the predictors.
+    """Make a frame from arrays of N rows, and name the predictors.
 
     Parameters
     ----------
@@ -97,9 +97,9 @@ def frame_of_arrays(
     Raises
     ------
     TypeError, ValueError
-        An argument is no array, or lengths or the number of names do not fit.
+        If an argument is not an array, or lengths or the number of names do not match.
     """
-    # Column by column, so that a list or a Series keeps its own type.
+    # Take single columns, so that a list or a Series keeps its type.
     own: list[Any] = [] if x is None else [x] if np.ndim(x) < 2 else [*np.asarray(x).T]
     if predictors is None:
         names = tuple(f"x{k + 1}" for k in range(len(own)))
@@ -122,14 +122,14 @@ def frame_of_arrays(
 
 
 def frame_of_rows(arrays: Mapping[str, Any], labels: Labels, centers: Centers) -> pd.DataFrame:
-    """Rows as a frame of their outcome, predictors, weights or standard errors, and group.
+    """Make a frame of rows: outcome, predictors, weights or standard errors, and group.
 
     Parameters
     ----------
     arrays
-        The numbers by name, as ``GroupedData.arrays`` has them.
+        The arrays by name, as in ``GroupedData.arrays``.
     labels, centers
-        Names of the columns, and from where predictors are counted.
+        Names of the columns, and centres of predictors.
     """
     columns = {labels.outcome: np.asarray(arrays["y"])}
     x = np.asarray(arrays["x"]) + zeros(centers, labels.predictors)

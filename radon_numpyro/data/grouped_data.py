@@ -1,8 +1,8 @@
-"""Rows of grouped data: where every fit starts.
+"""Rows of grouped data, from which every fit starts.
 
-`GroupedData` holds an outcome, predictors and a group for each row; make it with
-`GroupedData.from_frame`, `GroupedData.from_formula` or `GroupedData.from_arrays`, which check what
-they are given.
+`GroupedData` has an outcome, predictors and a group for each row. Make it with
+`GroupedData.from_frame`, `GroupedData.from_formula` or `GroupedData.from_arrays`, which check their
+arguments.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -40,35 +40,35 @@ ROWS = ("y", "x", "group", "weights", "se")
 class GroupedData:
     """N rows of an outcome and K predictors in C groups.
 
-    The constructors to call are `from_frame`, `from_formula` and `from_arrays`: they check their
-    input and make read-only arrays. The class itself checks nothing, because it is a JAX pytree:
-    the arrays are its leaves, all else is static, so it passes through ``jax.jit`` and NumPyro.
+    Use the constructors `from_frame`, `from_formula` and `from_arrays`: they check their input and
+    make read-only arrays. The class itself checks nothing, because it is a JAX pytree, whose leaves
+    are the arrays and whose other fields are static. It can be passed to ``jax.jit`` and NumPyro.
 
     Parameters
     ----------
     y
         Outcome, shape (N,), float64, in the user's own unit.
     x
-        Predictors, shape (N, K) with K >= 0, float64, in the user's own units, those in
-        `centers` less their centre.
+        Predictors, shape (N, K) with K >= 0, float64, in the user's own units, minus their centre
+        if they are in `centers`.
     group
         Group codes 0..C-1, shape (N,), int32.
     labels
         Names of outcome, predictors and groups.
     left_out
-        Pairs (reason, count) of rows that were dropped before.
+        Pairs (reason, count) of rows that were left out.
     lost_groups
-        Labels of groups of which no row was left.
+        Labels of the groups that have no row left.
     centers
-        Pairs (predictor, value) of the predictors that are counted from a value of their own.
+        Pairs (predictor, value) of the predictors from which this value was subtracted.
     formula
-        Formula that made the columns, with what it learnt from the rows, as the JSON text that
-        `ModelFormula.from_json` reads; empty if there was none.
+        The formula that made the columns, with its state, as JSON for `ModelFormula.from_json`;
+        empty if there was none.
     notes
         How categories are coded and which columns are left out, in words.
     weights, se
         Precision weights of the rows, or known standard errors of the outcomes, shape (N,); None
-        where there are none.
+        if there are none.
     """
 
     y: NDArray[np.float64]
@@ -99,16 +99,16 @@ class GroupedData:
         weights: str | None = None,
         se: str | None = None,
     ) -> Self:
-        """Take the columns of a data frame, which is left as it is.
+        """Make data from the columns of a data frame, which is not changed.
 
-        Groups are numbered in order of first appearance; those of a pandas Categorical, a Polars
-        Enum or an Arrow dictionary in the order of its categories, of which the unused are
-        dropped. Boolean predictors become 0/1.
+        Groups are numbered in order of first appearance. If they are a pandas Categorical, a Polars
+        Enum or an Arrow dictionary, they are numbered in the order of the categories, without the
+        unused ones. Boolean predictors become 0/1.
 
         Parameters
         ----------
         frame
-            A pandas or Polars DataFrame or a PyArrow Table, one row an observation; any index.
+            A pandas or Polars DataFrame or a PyArrow Table, with one row for each observation.
         y
             Column of the outcome.
         x
@@ -120,14 +120,14 @@ class GroupedData:
         correlated
             Whether the intercepts and slopes of a group correlate, as in ``(1 + x | group)``.
         missing
-            Codes that stand for a missing value, one or a list by column: ``{"floor": 9}``. Rows
-            that have one are left out and counted in ``left_out``.
+            Codes for a missing value, one or a list for each column: ``{"floor": 9}``. Rows with
+            a code are left out and counted in ``left_out``.
         drop_missing
-            Leave out rows with a blank or NaN in a column that is used, and count them. If not,
-            they are refused.
+            Whether to leave out, and count, rows with a blank or NaN in a column that is used.
+            Otherwise they are refused.
         center
-            Predictors to count from their mean over the rows kept, one name or a sequence of
-            names, or from given values: ``{"year": 2015}``. The values are recorded in `centers`
+            Predictors to centre at their mean over the used rows, one name or a sequence of
+            names, or at given values: ``{"year": 2015}``. The values are stored in `centers`
             and in every result; `predict` subtracts them from new rows.
         weights
             Column of precision weights w: the residual standard deviation of a row is
@@ -142,12 +142,12 @@ class GroupedData:
         Raises
         ------
         TypeError
-            `frame` is no data frame in memory, a name is not a str, a column is not numeric, or a
-            group label is not hashable.
+            If `frame` is not a data frame in memory, a name is not a str, a column is not numeric,
+            or a group label is not hashable.
         ValueError
-            A column is missing, ambiguous or used twice, there are no rows, values are missing
+            If a column is missing, ambiguous or used twice, there are no rows, values are missing
             or infinite, weights or standard errors are not above 0, both are given, or `center`
-            names no predictor.
+            does not name predictors.
         """
         known = in_memory(frame, "from_frame")
         predictors, others = check_columns(list(known.columns), y, x, group, fixed)
@@ -184,37 +184,37 @@ class GroupedData:
         weights: str | None = None,
         se: str | None = None,
     ) -> Self:
-        """Take the columns that a formula in lme4's notation makes of a data frame.
+        """Make data from the columns that a formula in lme4's notation makes from a data frame.
 
-        ``y ~ x * c + (1 + x || g)``: the columns of ``x * c`` have one coefficient for all groups;
-        the constant and ``x``, left of the bar, vary by ``g`` about theirs. Text, truth values
-        and categories are coded by treatment: a column for each level but the first. Coefficients
-        left of a single bar correlate. A factor left of ``||`` gives a column for each level, and
-        each varies independently, where lme4 lets them be correlated.
+        In ``y ~ x * c + (1 + x || g)`` the columns of ``x * c`` have one coefficient for all
+        groups; the constant and ``x``, left of the bar, vary by ``g`` about this coefficient. Text,
+        truth values and categories have treatment coding: a column for each level except the first.
+        Coefficients left of a single bar correlate. A factor left of ``||`` gives a column for each
+        level, and these vary independently, whereas lme4 lets them correlate.
 
         Parameters
         ----------
         formula
-            The formula; or one that has learnt from other rows, whose levels, means and knots are
-            to be used again.
+            The formula as text; or a formula with its state from other rows, whose levels, means
+            and knots are used again.
         frame
             As in `from_frame`.
         missing, drop_missing
-            As in `from_frame`; rows are left out before anything is computed from the others.
+            As in `from_frame`; rows are left out before anything is computed.
         weights, se
             As in `from_frame`; a formula ``y | se(s) ~ ...`` names the standard errors itself.
 
         Returns
         -------
-        The data, with the formula in `formula`, and in `notes` what to know about its columns.
+        The data, with the formula in `formula`, and facts about its columns in `notes`.
 
         Raises
         ------
         TypeError
-            `frame` is no data frame in memory, or a column is no use in a formula.
+            If `frame` is not a data frame in memory, or a column cannot be used in a formula.
         ValueError
-            The formula is none, or asks for what is not fitted here: the message says what to write
-            instead; or a column is missing, has gaps or a single level.
+            If the formula is invalid or not supported (the message says what to write instead), or
+            a column is missing, has gaps or a single level.
         """
         of_rows = rows_by_formula(
             formula, frame, missing=missing, drop_missing=drop_missing, weights=weights, se=se
@@ -235,7 +235,7 @@ class GroupedData:
         weights: ArrayLike | None = None,
         se: ArrayLike | None = None,
     ) -> Self:
-        """Take plain arrays, with the checks of `from_frame`; rows are named by position.
+        """Make data from arrays, with the checks of `from_frame`; rows are named by position.
 
         Parameters
         ----------
@@ -263,9 +263,9 @@ class GroupedData:
         Raises
         ------
         TypeError
-            As `from_frame`, or an argument is not an array.
+            As `from_frame`, or if an argument is not an array.
         ValueError
-            As `from_frame`, or shapes or the number of names do not fit.
+            As `from_frame`, or if shapes or the number of names do not match.
         """
         every = {"weights": weights, "se": se}
         given: dict[str, Any] = {name: v for name, v in every.items() if v is not None}
@@ -280,17 +280,17 @@ class GroupedData:
 
     @property
     def num_groups(self) -> int:
-        """Number of groups, C, those without rows included."""
+        """Number of groups, C, including those without rows."""
         return len(self.labels.groups)
 
     @property
     def precision(self) -> NDArray[np.float64] | None:
-        """Weight of each row, 1 / se^2 of known standard errors; None where all weigh the same."""
+        """Weight of each row, 1 / se^2 for known standard errors; None without weights."""
         return precision(self.weights, self.se)
 
     @property
     def arrays(self) -> dict[str, Any]:
-        """The numbers of the rows by name: y, x, group, and weights or se if there are any."""
+        """The arrays of the rows by name: y, x, group, and weights or se if there are any."""
         every = {name: getattr(self, name) for name in ROWS}
         return {name: array for name, array in every.items() if array is not None}
 
@@ -301,11 +301,11 @@ class GroupedData:
 
     @property
     def group_sizes(self) -> NDArray[np.int64]:
-        """Rows in each group, shape (C,); outside ``jax.jit`` only."""
+        """Number of rows in each group, shape (C,); not available inside ``jax.jit``."""
         return np.bincount(self.group, minlength=self.num_groups).astype(np.int64)
 
     def select(self, groups: Hashable | Iterable[Hashable]) -> Self:
-        """Keep only some groups, in the order asked; the rows keep their order.
+        """Return the rows of some groups, renumbered in the given order; rows keep their order.
 
         Parameters
         ----------
@@ -319,7 +319,7 @@ class GroupedData:
         Raises
         ------
         ValueError
-            No label, an unknown label, a label given twice, or no row left.
+            If there is no label, a label is unknown or given twice, or no row is left.
         """
         chosen = find_groups(groups, self.labels)
         recoded = np.full(self.num_groups, -1, dtype=np.int32)
@@ -329,25 +329,25 @@ class GroupedData:
         return replace(kept, group=read_only(recoded[kept.group]), labels=labels)
 
     def take(self, rows: ArrayLike) -> Self:
-        """Keep only some rows and all the groups, so that codes and labels stay what they are.
+        """Return some rows with all groups, so that codes and labels do not change.
 
-        For the folds of a cross-validation: a group may be left without rows.
+        This serves the folds of a cross-validation, in which a group may have no rows.
 
         Parameters
         ----------
         rows
-            Positions 0..N-1, repeated ones allowed, or a boolean mask of shape (N,).
+            Positions 0..N-1, which may be repeated, or a boolean mask of shape (N,).
 
         Returns
         -------
-        The rows asked for, in that order, with all C groups.
+        The rows in the given order, with all C groups.
 
         Raises
         ------
         TypeError
-            `rows` is neither integer nor boolean.
+            If `rows` is neither integer nor boolean.
         ValueError
-            A mask of another shape, positions out of range, or no row left.
+            If a mask has another shape, positions are out of range, or no row is left.
         """
         chosen = row_positions(rows, self.num_rows)
         taken = {name: np.asarray(values)[chosen] for name, values in self.arrays.items()}
@@ -355,12 +355,12 @@ class GroupedData:
         return replace(self, **kept)
 
     def audit(self) -> Audit:
-        """What each group says on its own, and what looks wrong: to be read before a fit."""
+        """Report what each group determines on its own, and what looks wrong; read it first."""
         y, x, group = np.asarray(self.y), np.asarray(self.x), np.asarray(self.group)
         return audit(y, x, group, self.labels, self.lost_groups, self.formula)
 
     def fingerprint(self) -> str:
-        """Hash names, labels and numbers: the same in every process and on every platform.
+        """Hash names, labels and numbers; the hash is the same on every platform.
 
         Returns
         -------
@@ -373,13 +373,13 @@ class GroupedData:
         return fingerprint(self.labels, self.x.shape, self.centers, arrays)
 
     def to_frame(self) -> pd.DataFrame:
-        """Go back to pandas: outcome, predictors and group, which is a Categorical.
+        """Return the data as a pandas frame, in which the group is a Categorical.
 
         Returns
         -------
-        A new frame of N rows and K + 2 columns, centred predictors in their own units again, and
-        one of weights or standard errors if there are any. With ``center=dict(data.centers)``
-        `from_frame` makes these data of it again.
+        A new frame of N rows with outcome, predictors in their original units, group, and weights
+        or standard errors if there are any. `from_frame` with ``center=dict(data.centers)`` makes
+        the same data from it.
         """
         return frame_of_rows(self.arrays, self.labels, self.centers)
 

@@ -1,4 +1,4 @@
-"""What the rows of a group say on their own, with nothing borrowed from other groups."""
+"""What the rows of a group determine on their own, without information from other groups."""
 
 from typing import NamedTuple
 
@@ -10,32 +10,32 @@ from radon_numpyro.data.moments import group_moments, overall_moments
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-# Relative tolerances of the whole package. A column varies if its spread is above the first times
-# its size; a combination of columns varies if its variance is above the second times theirs; a fit
-# is exact if its residual sum of squares is below the third times what it explains.
+# Relative tolerances of the whole package. A column varies if its spread is above ROUNDING times
+# its size. A combination of columns varies if its variance is above COLLINEAR times theirs. A fit
+# is exact if its residual sum of squares is below EXACT times the sum of squares that it explains.
 ROUNDING = 1e-14
 COLLINEAR = 1e-10
 EXACT = 1e-12
 
 
 class Identification(NamedTuple):
-    """What least squares on each group alone determines.
+    """What separate least squares in each group determine.
 
     Attributes
     ----------
     varies
         Whether a predictor varies within the group by more than rounding, shape (C, K).
     outcome_varies
-        Whether the outcome does, shape (C,).
+        Whether the outcome varies within the group, shape (C,).
     slopes
-        Whether the rows determine the slope, shape (C, K): the predictor varies, and is no
-        combination of the others there.
+        Whether the rows determine the slope, shape (C, K): the predictor varies, and is not a
+        combination of the others in the group.
     freedom
-        Rows less determined coefficients, shape (C,). Where it is 0 the rows say nothing of the
-        residual standard deviation.
+        Number of rows minus number of determined coefficients, shape (C,). If it is 0, the rows
+        have no information about the residual standard deviation.
     exact
-        Whether there is freedom, but no residual about the least-squares line, shape (C,): the
-        likelihood grows without bound as the residual standard deviation goes to 0.
+        Whether there are degrees of freedom but no residual about the least-squares line, shape
+        (C,). Then the likelihood is unbounded as the residual standard deviation goes to 0.
     """
 
     varies: Mask
@@ -45,7 +45,7 @@ class Identification(NamedTuple):
     exact: Mask
 
     def take(self, groups: Mask) -> "Identification":
-        """The same for some of the groups only."""
+        """Return the same for some of the groups."""
         return Identification(
             self.varies[groups],
             self.outcome_varies[groups],
@@ -56,7 +56,7 @@ class Identification(NamedTuple):
 
 
 def identify(y: Array, x: Array, group: NDArray[np.integer], num_groups: int) -> Identification:
-    """:func:`identify_moments` from rows, whose range tells best whether a column varies.
+    """Apply :func:`identify_moments` to rows; their range shows best whether a column varies.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def identify(y: Array, x: Array, group: NDArray[np.integer], num_groups: int) ->
     group
         Group codes 0..C-1, shape (N,).
     num_groups
-        Number of groups, C; a group may be empty, and then determines nothing.
+        Number of groups, C; an empty group determines nothing.
     """
     columns = np.column_stack([x, y]).astype(np.float64)
     count, _, products = group_moments(columns, group, num_groups)
@@ -75,23 +75,23 @@ def identify(y: Array, x: Array, group: NDArray[np.integer], num_groups: int) ->
 
 
 def identify_moments(count: Array, products: Array, varies: Mask) -> Identification:
-    r"""Rank of the centred design of each group, and the residual about its least-squares line.
+    r"""Find the rank of the centred design of each group, and the residual about its line.
 
-    With :math:`P_c` the projection on the null space of the correlation matrix of the predictors
-    that vary in group c, the slope of predictor k is determined if :math:`(P_c)_{kk} = 0`. A
-    combination of predictors counts as constant if its variance is below 1e-10 of theirs. None of
-    this depends on the units or on where their zero is.
+    Let :math:`P_c` be the projection on the null space of the correlation matrix of the predictors
+    that vary in group c. The slope of predictor k is determined if :math:`(P_c)_{kk} = 0`. A
+    combination of predictors counts as constant if its variance is below 1e-10 of theirs. The
+    result does not depend on the units and zeros of the predictors.
 
     Parameters
     ----------
     count
-        Rows in each group, shape (C,).
+        Number of rows in each group, shape (C,).
     products
         Centred sums of products of the predictors and, last, the outcome, shape (C, M, M).
     varies
         Whether each column varies within each group by more than rounding, shape (C, M).
     """
-    # A predictor that does not vary gets a row of zeros: a null vector of its own.
+    # A predictor that does not vary gets a row of zeros, which gives its own null vector.
     variance = np.einsum("ckk->ck", products)
     scale = np.where(varies & (variance > 0), np.sqrt(variance), np.inf)
     correlation = products / (scale[:, :, None] * scale[:, None, :])
@@ -108,21 +108,22 @@ def identify_moments(count: Array, products: Array, varies: Mask) -> Identificat
 
 
 def identified_coefficients(total: Array, mean_x: Array, sxx: Array) -> Mask:
-    """Whether a group's own rows determine its intercept and each of its slopes.
+    """Return whether a group's own rows determine its intercept and each of its slopes.
 
-    They determine a slope unless some change of it, with others, moves no row away from the line:
-    with one predictor, if it varies. They determine the intercept if no such change moves it.
+    A slope is not determined if it can change, together with other slopes, without changing the
+    line at any row. With a single predictor, the slope is determined if the predictor varies. The
+    intercept is determined if no such change of slopes changes it.
 
     Parameters
     ----------
     total, mean_x, sxx
-        Rows or their total weight, means and centred sums of products of the predictors by group,
-        shapes (C,), (C, K) and (C, K, K).
+        Number of rows or their total weight, and means and centred sums of products of the
+        predictors by group, shapes (C,), (C, K) and (C, K, K).
 
     Returns
     -------
     array
-        Shape (C, K + 1), intercept first.
+        Booleans of shape (C, K + 1), intercept first.
     """
     _, _, products = overall_moments(total, mean_x, sxx)
     squares = np.einsum("ckk->ck", products)[0]
@@ -136,7 +137,7 @@ def identified_coefficients(total: Array, mean_x: Array, sxx: Array) -> Mask:
 
 
 def varies_by_moments(total: Array, means: Array, products: Array) -> Mask:
-    """Whether each column varies within each group by more than rounding, from moments alone.
+    """Return whether each column varies within each group by more than rounding, from moments.
 
     Parameters
     ----------
@@ -150,7 +151,7 @@ def varies_by_moments(total: Array, means: Array, products: Array) -> Mask:
 
 
 def _varies(columns: Array, group: NDArray[np.integer], num_groups: int) -> Mask:
-    """Whether each column varies within each group, shape (C, M)."""
+    """Return whether each column varies within each group, shape (C, M)."""
     codes = np.asarray(group, dtype=np.intp)
     varies = np.zeros((num_groups, columns.shape[1]), dtype=bool)
     for k, column in enumerate(columns.T):

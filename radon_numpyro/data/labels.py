@@ -1,4 +1,4 @@
-"""Names of the columns and of the groups, and what becomes of them in a file."""
+"""Names of columns and groups, how files store them, and how they are found again."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ from radon_numpyro.data.design import INTERCEPT, Design
 
 @dataclass(frozen=True)
 class Labels:
-    """The names that go with the numbers; hashable.
+    """The names of columns and groups of data; hashable.
 
     Parameters
     ----------
@@ -29,10 +29,10 @@ class Labels:
     group
         Name of the grouping, for example ``"county"``.
     groups
-        Labels of the C groups as they came; ``groups[c]`` belongs to code c.
+        Original labels of the C groups; ``groups[c]`` belongs to code c.
     design
-        Which columns vary by group and which have a coefficient for all groups. Default: the
-        intercept and all predictors do both.
+        Which columns vary by group, and which have a population coefficient. Default: the intercept
+        and all predictors have both.
     """
 
     outcome: str
@@ -59,7 +59,7 @@ class Labels:
 
 
 def as_index(labels: Sequence[Hashable], name: str | None = None) -> pd.Index:
-    """Labels as an index of pandas, whose type for text has no room for lone surrogates.
+    """Return labels as a pandas index, also for text with lone surrogates.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ def fingerprint(
     centers: Sequence[tuple[str, float]],
     arrays: Iterable[NDArray[Any]],
 ) -> str:
-    """SHA-256 of names, labels and numbers, the same in every process and on every platform.
+    """Return the SHA-256 hash of names, labels and numbers, the same on every platform.
 
-    A label counts by its type and its ``repr``.
+    Labels are identified by their type and ``repr``.
 
     Parameters
     ----------
@@ -91,10 +91,10 @@ def fingerprint(
     shape
         Shape of the predictors, or of their means.
     centers
-        Pairs (predictor, value). Data without any keep the fingerprint that they had before there
-        were centres.
+        Pairs (predictor, value). Data without centres have the same fingerprint as in versions that
+        had no centres.
     arrays
-        The numbers, little-endian.
+        The numbers as little-endian arrays.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def fingerprint(
 
 
 def find_groups(groups: Hashable | Iterable[Hashable], labels: Labels) -> list[int]:
-    """Codes of groups by their labels.
+    """Return the codes of groups from their labels.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def find_groups(groups: Hashable | Iterable[Hashable], labels: Labels) -> list[i
     Raises
     ------
     ValueError
-        No label, an unknown label, or a label given twice.
+        If there is no label, a label is unknown, or a label is given twice.
     """
     if isinstance(groups, str) or not isinstance(groups, Iterable):
         groups = (groups,)
@@ -147,10 +147,10 @@ def find_groups(groups: Hashable | Iterable[Hashable], labels: Labels) -> list[i
 
 
 def stored(labels: Sequence[Hashable]) -> NDArray[Any]:
-    r"""Labels as netCDF can keep them: integers or text as they are, anything else as text.
+    r"""Convert labels for netCDF: integers and text are unchanged, other labels become text.
 
-    What UTF-8 has no bytes for, or netCDF takes for the end of a text, is written as Python does:
-    ``"\\x00"`` in four characters.
+    Characters that UTF-8 cannot encode, and NUL, which ends a text in netCDF, are escaped as in
+    Python: ``"\\x00"`` in four characters.
 
     Parameters
     ----------
@@ -172,16 +172,16 @@ def _text(label: Hashable) -> str:
 
 
 def match(labels: Iterable[Hashable], groups: Sequence[Hashable]) -> NDArray[np.int64]:
-    """Find labels among groups whose own labels may have become text since.
+    """Find labels among groups whose stored labels may have become text.
 
-    They are compared as text, so that 27 is "27", and whole numbers of any type are equal, so
-    that 27 is 27.0 and "27.0": an integer column with a gap in it is one of floats in pandas, and
-    is written so. "027" is another label.
+    Labels are compared as text, so 27 equals "27". Whole numbers of any type are equal, so 27
+    equals 27.0 and "27.0", because pandas makes floats of an integer column with a gap, and writes
+    it so. "027" is a different label.
 
     Parameters
     ----------
     labels
-        What to look for.
+        The labels to find.
     groups
         Labels of the C groups, from :func:`stored`.
 
@@ -192,7 +192,7 @@ def match(labels: Iterable[Hashable], groups: Sequence[Hashable]) -> NDArray[np.
     Raises
     ------
     ValueError
-        A label belongs to two groups, whose labels differed in type alone.
+        If a label belongs to two groups whose labels differed only in type.
     """
     codes: dict[str, int] = {}
     twice = set()
@@ -218,7 +218,7 @@ def _spellings(label: Hashable) -> Iterator[str]:
     elif isinstance(label, int):
         yield str(float(label))
     elif isinstance(label, str) and (whole := _WHOLE.fullmatch(label)):
-        # A table that had a blank among whole numbers was written with 1.0 for 1.
+        # A table with a blank among whole numbers may have been written with 1.0 for 1.
         yield whole[1]
         yield f"{whole[1]}.0"
 
@@ -227,9 +227,9 @@ _WHOLE = re.compile(r"(0|-?[1-9]\d*)(?:\.0)?")
 
 
 def folded(label: Hashable) -> str:
-    """A label without case, white space, invisible characters and Unicode form.
+    """Normalise a label: ignore case, white space, invisible characters and Unicode form.
 
-    A number is written in the shortest way: ``1`` for ``01`` and ``1.0``.
+    Numbers get their shortest form: ``1`` for ``01`` and ``1.0``.
 
     Parameters
     ----------
@@ -248,19 +248,19 @@ def folded(label: Hashable) -> str:
 
 
 def check_spellings(unknown: Sequence[Hashable], labels: Labels) -> None:
-    """Refuse new labels that are known ones in another spelling.
+    """Check that new labels are not different spellings of known labels.
 
     Parameters
     ----------
     unknown
-        Labels that are not among those of the fit.
+        Labels that are not in the fit.
     labels
         The names of the fit.
 
     Raises
     ------
     ValueError
-        One differs from a known label only as `folded` leaves out.
+        If a label equals a known label after :func:`folded`.
     """
     known = {folded(label): label for label in labels.groups} if unknown else {}
     alike = [

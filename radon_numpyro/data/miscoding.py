@@ -1,4 +1,4 @@
-"""Values and labels that are probably slips of whoever typed or coded them."""
+"""Find values and labels that are probably errors of typing or coding."""
 
 import re
 import shlex
@@ -14,20 +14,20 @@ from radon_numpyro.data.findings import Finding
 from radon_numpyro.data.labels import folded
 from radon_numpyro.data.missing import BLANKS
 
-# 9, 99, 99.9, and what is often used beside them: 7 and 8, 77 and 88, 97 and 98.
+# 9, 99, 99.9, and other common codes: 7 and 8, 77 and 88, 97 and 98.
 CODE = re.compile(r"9+|7+|8+|9+[78]|99+\.9+")
 MANY = 10
 _BLANKS = frozenset(blank.casefold() for blank in BLANKS)
 
 
 def missing_code(name: str, values: NDArray[np.float64]) -> Finding | None:
-    """Find a number that seems to stand for "missing": -9, 9, 99, 999, 99.9, or 7, 8, 77, 88, 98.
+    """Find a number that looks like a code for "missing": -9, 9, 99, 99.9, or 7, 8, 77, 88, 98.
 
-    The code must lie at least as far from all other values as these lie from one another, or be
-    the only negative number. Since a long tail may reach it too, it must also be written with
-    several nines, occur more than once, or stand in a column that is otherwise 0 or 1. A code of
-    one digit is not looked for beside a few numbers that are not consecutive (1, 3, 9 are the
-    levels of a design), nor a positive one below all other values.
+    The distance of the code from all other values must be at least their range, or the code must be
+    the only negative number. Because a long tail can also reach such a number, it must in addition
+    have several nines, occur more than once, or be in a column that is otherwise 0 or 1. A code of
+    one digit is not reported together with a few numbers that are not consecutive (1, 3, 9 may be
+    the levels of an experiment), nor if it is positive and below all other values.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def missing_code(name: str, values: NDArray[np.float64]) -> Finding | None:
     distinct, counts = np.unique(values, return_counts=True)
     low, high, size = _run(distinct), _run(distinct[::-1]), len(distinct)
     codes = np.zeros(size, dtype=bool)
-    # The longest run of codes that lies apart, at either end: 98 and 99 beside ages up to 60.
+    # Find the longest run of codes at either end that is apart: 98 and 99 above ages up to 60.
     for n in range(low, 0, -1):
         if _apart(distinct[:n], counts[:n], distinct[n : size - high]):
             codes[:n] = True
@@ -63,7 +63,7 @@ def missing_code(name: str, values: NDArray[np.float64]) -> Finding | None:
 
 
 def _run(values: NDArray[np.float64]) -> int:
-    """How many of the first values could be codes."""
+    """Return how many of the first values could be codes."""
     size = 0
     while size < len(values) and CODE.fullmatch(str(abs(_number(values[size])))):
         size += 1
@@ -73,7 +73,7 @@ def _run(values: NDArray[np.float64]) -> int:
 def _apart(
     codes: NDArray[np.float64], counts: NDArray[np.int64], rest: NDArray[np.float64]
 ) -> bool:
-    """Whether codes at one end of a column stand out from the rest of its distinct values."""
+    """Return whether codes at one end of a column are apart from its other distinct values."""
     if len(rest) < 2:
         return False
     gap = max(codes[0] - rest[-1], rest[0] - codes[-1])
@@ -91,9 +91,9 @@ def _number(value: float) -> int | float:
 
 
 def missing_label(name: str, labels: Sequence[Hashable], what: str) -> Finding | None:
-    """Find texts that seem to stand for "missing" among labels: ``NA``, ``null``, an empty one.
+    """Find labels that look like a missing value: ``NA``, ``null``, or an empty text.
 
-    Among text they are values like others, since Namibia is NA too.
+    In text columns these are valid values, because NA can also mean Namibia.
 
     Parameters
     ----------
@@ -121,9 +121,9 @@ def missing_label(name: str, labels: Sequence[Hashable], what: str) -> Finding |
 
 
 def look_alike_labels(group: str, labels: Sequence[Hashable]) -> Finding | None:
-    """Find labels that are equal but for case, white space, invisible characters and Unicode form.
+    """Find labels that differ only in case, white space, invisible characters or Unicode form.
 
-    A number and its text are alike too, and the same number in other spellings: 1, 1.0 and 01.
+    Different spellings of a number also count as equal: 1, 1.0 and 01, as number or text.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ _DIGITS = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def total_label(name: str, labels: Sequence[Hashable]) -> Finding | None:
-    """Find labels that a spreadsheet gives to a row of totals or means.
+    """Find labels that are common for rows of totals or means in spreadsheets.
 
     Parameters
     ----------
@@ -181,10 +181,10 @@ _TOTAL = re.compile(
 
 
 def thousands_as_decimals(name: str, values: NDArray[np.float64]) -> Finding | None:
-    """Find numbers such as 1.390 beside 900: a point between thousands, taken for decimals.
+    """Find numbers such as 1.390 beside 900: a separator of thousands read as a decimal point.
 
-    All other values must be whole numbers from 100 to 999, and these have at most three decimals
-    and be less than a twentieth of them.
+    All other values must be whole numbers from 100 to 999. The numbers found must have at most
+    three decimals, and be less than a twentieth of the others.
 
     Parameters
     ----------
@@ -211,6 +211,6 @@ def thousands_as_decimals(name: str, values: NDArray[np.float64]) -> Finding | N
 
 
 def _in_full(labels: list[Hashable]) -> str:
-    """Labels side by side, by their code points if they look the same on paper."""
+    """List labels, with their code points if they look the same."""
     seen = {unicodedata.normalize("NFC", repr(label)) for label in labels}
     return first_few(labels) if len(seen) == len(labels) else ", ".join(map(ascii, labels[:5]))

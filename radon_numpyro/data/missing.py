@@ -1,4 +1,4 @@
-"""Rows without a value: those that a code marks, those that are blank, and those that are left."""
+"""Leave out rows with missing values, which are marked by a code or are blank."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pandas as pd
 from radon_numpyro.data.checks import group_codes, suggest
 from radon_numpyro.data.frames import known_frame, to_pandas
 
-# What stands for no value among numbers and truth values; among text only an empty field does.
+# Texts for a missing value among numbers and truth values; in text columns only an empty field is.
 BLANKS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", ".")
 LeftOut = tuple[tuple[str, int], ...]
 
 
 def check_missing(missing: Mapping[str, Any] | None, used: Sequence[str]) -> dict[str, list[Any]]:
-    """List the codes of each column, refusing columns that are not used.
+    """Return the codes of each column, and check that the columns are in use.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ def check_missing(missing: Mapping[str, Any] | None, used: Sequence[str]) -> dic
     Raises
     ------
     TypeError
-        It is no mapping.
+        If ``missing`` is not a mapping.
     ValueError
-        It names a column that is not used.
+        If ``missing`` names a column that is not in use.
     """
     if missing is None:
         return {}
@@ -55,12 +55,12 @@ def check_missing(missing: Mapping[str, Any] | None, used: Sequence[str]) -> dic
 def leave_out[Frame: (nw.DataFrame[Any], nw.LazyFrame[Any])](
     frame: Frame, names: Mapping[str, str], missing: Mapping[str, list[Any]], *, drop_missing: bool
 ) -> tuple[Frame, LeftOut]:
-    """Leave out the rows that have a code for a missing value or, if asked, none at all.
+    """Leave out the rows with a code for a missing value or, on request, with a blank.
 
     Parameters
     ----------
     frame
-        Rows, in memory or an engine's.
+        Rows in memory or in an engine.
     names
         The user's name of each column of the frame.
     missing
@@ -71,7 +71,7 @@ def leave_out[Frame: (nw.DataFrame[Any], nw.LazyFrame[Any])](
     Returns
     -------
     frame, left_out
-        The rows kept, and pairs (reason, count); a row counts for the first of its reasons.
+        The remaining rows, and pairs (reason, count). A row counts only for its first reason.
     """
     schema = frame.collect_schema()
     reasons: dict[str, nw.Expr] = {}
@@ -83,8 +83,8 @@ def leave_out[Frame: (nw.DataFrame[Any], nw.LazyFrame[Any])](
         reasons[f"no {name}"] = blank | nw.col(column).is_nan() if _nan(schema[column]) else blank
     if not reasons:
         return frame, ()
-    # Numbers, since what compares with a blank is neither true nor false; each in a column of its
-    # own, which some engines need to sum it.
+    # Use numbers, because a comparison with a blank is neither true nor false. Each is a column,
+    # because some engines can only sum columns.
     flags = [f"reason {i}" for i in range(len(reasons))]
     taken = nw.lit(0.0)
     marked = frame
@@ -108,19 +108,19 @@ def _nan(dtype: nw.dtypes.DType) -> bool:
 
 
 def at_least_one_row(count: int, left_out: LeftOut) -> None:
-    """Refuse a frame that has no rows, or none left.
+    """Check that there is at least one row.
 
     Parameters
     ----------
     count
-        Rows kept.
+        Number of remaining rows.
     left_out
-        Pairs (reason, count) of rows left out.
+        Pairs (reason, count) of rows that were left out.
 
     Raises
     ------
     ValueError
-        There is no row.
+        If there is no row.
     """
     if count == 0:
         reasons = "".join(f"; left out {number}: {reason}" for reason, number in left_out)
@@ -132,16 +132,16 @@ type Known = pd.DataFrame | nw.DataFrame[Any]
 
 @dataclass(frozen=True, eq=False)
 class CompleteRows:
-    """Rows that are used.
+    """The rows that are used.
 
     Attributes
     ----------
     frame
         The columns in use.
     left_out
-        Pairs (reason, count) of rows that are not.
+        Pairs (reason, count) of rows that were left out.
     lost_groups
-        Labels of groups of which no row is left.
+        Labels of the groups that have no row left.
     """
 
     frame: pd.DataFrame
@@ -150,19 +150,19 @@ class CompleteRows:
 
 
 def in_memory(frame: Any, constructor: str) -> Known:
-    """Wrap a frame whose rows are here.
+    """Wrap a frame whose rows are in memory.
 
     Parameters
     ----------
     frame
         A pandas or Polars DataFrame or a PyArrow Table.
     constructor
-        What takes the rows of an engine, to be named in the message.
+        Name of the method of `GroupStatistics` that takes the rows of an engine, for the message.
 
     Raises
     ------
     TypeError
-        It is none.
+        If the frame is not a data frame in memory.
     """
     known = known_frame(frame)
     if isinstance(known, nw.LazyFrame):
@@ -183,7 +183,7 @@ def complete_rows(
     drop_missing: bool,
     booleans: bool = False,
 ) -> CompleteRows:
-    """Leave out rows with a code for a missing value or, if asked, without a value.
+    """Leave out rows with a code for a missing value or, on request, with a blank.
 
     Parameters
     ----------
@@ -194,17 +194,17 @@ def complete_rows(
     missing, drop_missing
         As in ``GroupedData.from_frame``.
     booleans
-        Whether truth values of another library than pandas stay what they are.
+        Whether to keep truth values of other libraries than pandas as they are.
 
     Raises
     ------
     TypeError, ValueError
-        `missing` is no mapping or names another column, or no row is left.
+        If `missing` is not a mapping or names another column, or no row is left.
     """
     used = list(dict.fromkeys((*y, *predictors, group)))
     codes = check_missing(missing, used)
     if not isinstance(known, pd.DataFrame):
-        # An outcome that is a truth value is refused later, under its own name.
+        # A boolean outcome is refused later, with its name.
         numbers = tuple(name for name in used if name not in (*y, group))
         outcome, others = (y[0], y[1:]) if y else (None, ())
         known = to_pandas(known, outcome, (*others, *numbers), group, booleans=booleans)
@@ -226,6 +226,6 @@ def complete_rows(
 def _lost(
     every_label: pd.Series, kept: pd.Series, codes: Mapping[str, list[Any]]
 ) -> tuple[Hashable, ...]:
-    """Groups that lost all their rows, but for those that are named as missing themselves."""
+    """Return groups that lost all their rows, except labels that are codes for missing values."""
     expected = {*group_codes(kept.dropna())[1], *codes.get(str(every_label.name), ())}
     return tuple(label for label in group_codes(every_label.dropna())[1] if label not in expected)

@@ -12,12 +12,12 @@ def group_moments(
     num_groups: int,
     weights: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Reduce rows by two centred passes, in float64.
+    """Reduce rows to moments by group in two centred passes, in float64.
 
     Parameters
     ----------
     columns
-        Shape (N, M).
+        Values of the rows, shape (N, M).
     group
         Group codes 0..C-1, shape (N,).
     num_groups
@@ -28,8 +28,8 @@ def group_moments(
     Returns
     -------
     total, means, products
-        Shapes (C,), (C, M) and (C, M, M); 0 for an empty group. The total of the weights is the
-        number of rows where there are none.
+        Sums of the weights, means, and centred sums of products, shapes (C,), (C, M) and
+        (C, M, M); 0 for an empty group. Without weights the total is the number of rows.
     """
     num_columns = columns.shape[1]
 
@@ -39,8 +39,8 @@ def group_moments(
 
     total = np.bincount(group, weights=weights, minlength=num_groups).astype(np.float64)
     divisor = np.where(total > 0, total, 1.0)
-    # The second pass removes the rounding error of the first, which matters for a column
-    # whose mean is large beside its standard deviation.
+    # The second pass removes the rounding error of the first, which matters if the mean of a column
+    # is large compared with its standard deviation.
     means = np.zeros((num_groups, num_columns))
     deviations = columns
     for _ in range(2):
@@ -56,7 +56,7 @@ def group_moments(
 
 
 def overall_moments(total: Array, means: Array, products: Array) -> tuple[Array, Array, Array]:
-    r"""Moments of all rows from those of the groups.
+    r"""Compute the moments of all rows from those of the groups.
 
     .. math:: S = \sum_c S_c + \sum_c w_c (m_c - m)(m_c - m)'
 

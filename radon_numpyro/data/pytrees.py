@@ -1,10 +1,10 @@
-"""What serves JAX without importing it: records that it takes as arguments, and its arrays.
+"""Support for JAX without importing it: records as pytrees, and the namespace of arrays.
 
-Data and priors are made, checked and audited without JAX, which takes seconds to import. Where it
-is there already a record is registered at once. Where it is not a finder stands in
-``sys.meta_path`` until JAX is imported, by whomever, so that ``jax.jit(f)(data)`` works whatever
-was imported first. ``sys.modules`` may hold a ``jax`` that is not loaded, and that any look at its
-attributes would load: ArviZ puts one there. Its submodules tell.
+Data and priors are made, checked and audited without JAX, which takes seconds to import. If JAX is
+loaded, a record is registered at once. Otherwise a finder waits in ``sys.meta_path`` until any code
+imports JAX, so that ``jax.jit(f)(data)`` works with any order of imports. ``sys.modules`` may have
+a lazy ``jax``, put there by ArviZ, that would be loaded by any access to its attributes. Therefore
+its submodules are checked instead.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def pytree[Record: type](
     data_fields: Sequence[str] | None = None,
     meta_fields: Sequence[str] | None = None,
 ) -> Record:
-    """Have JAX take a dataclass apart, now or as soon as it is imported.
+    """Register a dataclass as a JAX pytree, now or as soon as JAX is imported.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def pytree[Record: type](
     Returns
     -------
     type
-        The class, so that this can decorate it.
+        The class, so that the function can be used as a decorator.
     """
     _WAITING.append((record, data_fields, meta_fields))
     if _TREES in sys.modules:
@@ -51,7 +51,7 @@ def pytree[Record: type](
 
 
 def namespace(*arrays: Any) -> Any:
-    """``jax.numpy`` if one of the arrays is JAX's, else NumPy, without importing JAX."""
+    """Return ``jax.numpy`` if one of the arrays is a JAX array, else NumPy; does not import JAX."""
     jax = loaded_jax()
     if jax is not None and any(isinstance(array, jax.Array) for array in arrays):
         return jax.numpy
@@ -59,7 +59,7 @@ def namespace(*arrays: Any) -> Any:
 
 
 def loaded_jax() -> Any:
-    """JAX, if somebody has imported it and looked at it; else None."""
+    """Return JAX if it has been imported and loaded, else None."""
     return sys.modules["jax"] if "jax.numpy" in sys.modules else None
 
 
@@ -71,14 +71,14 @@ def _register() -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds JAX where the others do, and has the records registered once it is loaded."""
+    """Find JAX by the other finders, and register the records once it is loaded."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != _TREES:
             return None
-        # Others may look for JAX without importing it: the finder stays until it is loaded.
+        # Keep the finder until JAX is loaded, because others may only search for it.
         others = [f for f in sys.meta_path if f is not self and hasattr(f, "find_spec")]
         found = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in found if spec is not None), None)

@@ -12,8 +12,8 @@ from radon_numpyro.data.grouped_data import GroupedData
 def load_radon(which: Literal["minnesota", "us"] = "minnesota") -> GroupedData:
     """Load radon measured in houses; ``datasets/README.md`` describes the files.
 
-    The outcome is ``log_radon`` = log(activity + 0.1) with the activity in pCi/L, the predictor is
-    ``floor``, the floor of the measurement with 0 the basement.
+    The outcome is ``log_radon`` = log(activity + 0.1) with the activity in pCi/L. The predictor is
+    ``floor``, the floor of the measurement, where 0 is the basement.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def load_radon(which: Literal["minnesota", "us"] = "minnesota") -> GroupedData:
     Raises
     ------
     ValueError
-        `which` is neither of the two.
+        If `which` is neither of the two.
     """
     if which not in ("minnesota", "us"):
         raise ValueError(f"Expected which to be 'minnesota' or 'us'; got {which!r}")

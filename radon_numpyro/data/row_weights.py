@@ -1,11 +1,11 @@
-r"""How well each outcome is known: precision weights of rows, or their known standard errors.
+r"""Precision weights of rows, or known standard errors of their outcomes.
 
 .. math:: e_i \sim N(0, \epsilon / \sqrt{w_i}) \quad\text{or}\quad e_i \sim N(0, s_i)
 
-A precision weight is the number of measurements that an outcome is the mean of, or any other number
-that one over its variance is proportional to, as in R's ``lm`` and lme4. It is not a frequency: a
-row of weight 2 is one outcome, not two. Known standard errors :math:`s_i` are weights
-:math:`1/s_i^2` with :math:`\epsilon = 1`.
+A precision weight is proportional to one over the variance of an outcome, as in R's ``lm`` and
+lme4; an example is the number of measurements of which an outcome is the mean. It is not a
+frequency: a row of weight 2 is one outcome, not two. Known standard errors :math:`s_i` are
+equivalent to weights :math:`1/s_i^2` with :math:`\epsilon = 1`.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ Array = NDArray[np.float64]
 def weight_columns(
     columns: Sequence[object], weights: str | None, se: str | None
 ) -> dict[str, Any]:
-    """The column of the weights or of the standard errors, by the argument that names it.
+    """Return the column of weights or of standard errors, by the argument that names it.
 
     Parameters
     ----------
     columns
         Names of the columns of a frame.
     weights, se
-        Names.
+        Names of columns, or None.
 
     Raises
     ------
     TypeError
-        A name is no str.
+        If a name is not a str.
     ValueError
-        There is not one column of that name.
+        If there is not exactly one column of that name.
     """
     given = {name: value for name, value in (("weights", weights), ("se", se)) if value is not None}
     for argument, name in given.items():
@@ -61,7 +61,7 @@ def weight_columns(
 
 
 def read_weights(frame: pd.DataFrame, given: Mapping[str, str]) -> dict[str, Any]:
-    """The weights or the standard errors of rows, by the argument that names their column.
+    """Read the weights or standard errors of rows, by the argument that names their column.
 
     Parameters
     ----------
@@ -73,21 +73,21 @@ def read_weights(frame: pd.DataFrame, given: Mapping[str, str]) -> dict[str, Any
     Raises
     ------
     TypeError, ValueError
-        The column is not numeric, or values are missing, infinite, 0 or below.
+        If the column is not numeric, or values are missing, infinite, 0 or below.
     """
     columns = {argument: positive_column(frame[name], argument) for argument, name in given.items()}
     return {argument: read_only(values) for argument, values in columns.items()}
 
 
 def positive_column(column: pd.Series, argument: str) -> Array:
-    """Turn a column into numbers above 0, or say which rows are in the way.
+    """Convert a column to numbers, and check that they are above 0.
 
     Parameters
     ----------
     column
         The column.
     argument
-        ``"weights"`` or ``"se"``, to be named in messages.
+        ``"weights"`` or ``"se"``, for messages.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def positive_column(column: pd.Series, argument: str) -> Array:
     return values
 
 
-# The squares of standard errors, and sums over rows, are numbers then.
+# Within these limits, squares of standard errors and sums over rows are finite.
 SMALLEST, LARGEST = 1e-100, 1e100
 ADVICE = {
     "weights": "leave out rows that weigh nothing",
@@ -119,30 +119,30 @@ ADVICE = {
 
 
 def precision(weights: Array | None, se: Array | None) -> Array | None:
-    """Weight of each row, shape (N,): as given, or one over the squared standard error.
+    """Return the weight of each row, shape (N,): the given one, or 1 / se^2.
 
     Parameters
     ----------
     weights, se
-        Shape (N,); one of them at the most. None for both where all rows weigh the same.
+        Weights or standard errors, shape (N,), or None; at most one of them is given.
     """
     return weights if se is None else 1.0 / se**2
 
 
 def precision_of(rows: pd.DataFrame | nw.DataFrame[Any], design: Design) -> Array | None:
-    """What new rows weigh, shape (R,), by the column that the fit has; None without one.
+    """Return the weights of new rows, shape (R,), from the column of the fit; None without one.
 
     Parameters
     ----------
     rows
-        The rows.
+        The new rows.
     design
-        That of the fit.
+        The design of the fit.
 
     Raises
     ------
     TypeError, ValueError
-        The column is missing, or as :func:`read_weights`.
+        If the column is missing, or as :func:`read_weights`.
     """
     if not design.weighted:
         return None

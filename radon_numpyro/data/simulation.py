@@ -1,4 +1,4 @@
-"""Data drawn from the hierarchical model, whose truth is known."""
+"""Simulate data from the hierarchical model with known parameters."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from radon_numpyro.data.grouped_data import GroupedData
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """Simulated data with the truth behind them, in the units of y and x.
+    """Simulated data and their true parameters, in the units of y and x.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class Simulation:
     beta
         Slopes, shape (C, K).
     mu_alpha, sigma_alpha
-        Mean and standard deviation that the intercepts were drawn with.
+        Mean and standard deviation from which the intercepts were drawn.
     mu_beta, sigma_beta
-        Means and standard deviations that the slopes were drawn with, shape (K,).
+        Means and standard deviations from which the slopes were drawn, shape (K,).
     eps
         Standard deviation of y within a group.
     seed
@@ -70,13 +70,13 @@ def simulate(
     correlation: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> Simulation:
-    """Draw data from the hierarchical model, with known truth.
+    """Draw data from the hierarchical model with known parameters.
 
-    alpha_c ~ Normal(mu_alpha, sigma_alpha), beta_ck ~ Normal(mu_beta_k, sigma_beta_k), which
-    correlate within a group if a correlation is given,
-    y_i ~ Normal(alpha_c(i) + x_i . beta_c(i) + v_i . gamma, eps). The first predictor is 0 or 1
-    with equal probability, like a floor; the others are standard normal. A row of weight w has the
-    residual standard deviation eps / sqrt(w).
+    alpha_c ~ Normal(mu_alpha, sigma_alpha), beta_ck ~ Normal(mu_beta_k, sigma_beta_k), and
+    y_i ~ Normal(alpha_c(i) + x_i . beta_c(i) + v_i . gamma, eps). The coefficients of a group
+    correlate if a correlation is given. The first predictor is 0 or 1 with equal probability, like
+    a floor; the others are standard normal. A row of weight w has the residual standard deviation
+    eps / sqrt(w).
 
     Parameters
     ----------
@@ -97,14 +97,16 @@ def simulate(
     predictors
         Names of the K predictors; by default x1, ..., xK.
     gamma
-        Coefficients of columns that do not vary by group, by name. They change no other number.
+        Coefficients of columns that do not vary by group, by name. They do not change the other
+        simulated numbers at the same seed.
     group_level
-        Those of the latter that are the same in all rows of a group.
+        Columns of ``gamma`` that are the same in all rows of a group.
     correlation
-        Correlation matrix of intercept and slopes, shape (1 + K, 1 + K); with one predictor a
-        number will do. The design of the data then has correlated coefficients.
+        Correlation matrix of intercept and slopes, shape (1 + K, 1 + K); with one predictor it may
+        be a number. The design of the data then has correlated coefficients.
     weights
-        Precision weights of the rows, shape (N,), group after group. They change the scatter alone.
+        Precision weights of the rows, shape (N,), in the order of groups. They change only the
+        scatter.
 
     Returns
     -------
@@ -114,10 +116,10 @@ def simulate(
     Raises
     ------
     TypeError
-        A number or a count of another type.
+        If a number or a count has another type.
     ValueError
-        A negative standard deviation or seed, no groups, no rows, lengths that do not fit, a
-        weight that is not above 0, or a matrix that is no correlation matrix.
+        If a standard deviation or the seed is negative, there are no groups or rows, lengths do not
+        match, a weight is not above 0, or the matrix is not a correlation matrix.
     """
     num_groups = _count("num_groups", num_groups, at_least=1)
     seed = _count("seed", seed, at_least=0)
@@ -183,7 +185,7 @@ def _fixed_columns(
     group: NDArray[np.intp],
     group_level: str | Sequence[str],
 ) -> NDArray[np.float64]:
-    """Standard normal columns, those of groups with one value a group, shape (N, F)."""
+    """Draw standard normal columns, with one value for each group if group-level, shape (N, F)."""
     of_groups = (group_level,) if isinstance(group_level, str) else tuple(group_level)
     if unknown := [name for name in of_groups if name not in names]:
         raise ValueError(f"Expected group_level to name columns of gamma; got {unknown}")
@@ -205,7 +207,7 @@ def _data(
     correlated: bool,
     weights: NDArray[np.float64] | None,
 ) -> GroupedData:
-    """Rows of predictors whose slopes vary, then of columns that do not."""
+    """Return data with the predictors whose slopes vary, then the columns that do not vary."""
     num_slopes = x.shape[1] - len(fixed)
     names = predictors if predictors is not None else [f"x{k + 1}" for k in range(num_slopes)]
     data = GroupedData.from_arrays(y, x, group, predictors=[*names, *fixed], weights=weights)
@@ -216,7 +218,7 @@ def _data(
 
 
 def _weights(value: ArrayLike, num_rows: int) -> NDArray[np.float64]:
-    """Read a weight above 0 for each row."""
+    """Check the weights, which must be above 0, one for each row."""
     array = _reals("weights", value, num_rows, at_least=0)
     if not array.all():
         raise ValueError(f"Expected weights to be above 0; got {int((array == 0).sum())} of 0")
@@ -224,7 +226,7 @@ def _weights(value: ArrayLike, num_rows: int) -> NDArray[np.float64]:
 
 
 def _correlation(value: ArrayLike, size: int) -> NDArray[np.float64]:
-    """Read a correlation matrix, or the one correlation of two coefficients."""
+    """Check a correlation matrix, or make one from the correlation of two coefficients."""
     array = np.asarray(value, dtype=np.float64)
     if array.ndim == 0 and size == 2:
         array = np.array([[1.0, array], [array, 1.0]])
@@ -243,14 +245,14 @@ def _correlation(value: ArrayLike, size: int) -> NDArray[np.float64]:
 
 
 def _square_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Symmetric root of a positive semidefinite matrix."""
+    """Return the symmetric root of a positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(matrix)
     root: NDArray[np.float64] = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
     return root
 
 
 def _count(name: str, value: Any, *, at_least: int) -> int:
-    """Read one integer."""
+    """Check and return one integer."""
     try:
         count = operator.index(value)
     except TypeError:
@@ -261,7 +263,7 @@ def _count(name: str, value: Any, *, at_least: int) -> int:
 
 
 def _reals(name: str, value: Any, length: int, at_least: float = -np.inf) -> NDArray[np.float64]:
-    """Read one number, repeated to the length, or as many as that."""
+    """Check and return an array of a length; a single number is repeated."""
     array = np.asarray(value)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"Expected {name} to be of real numbers; got {value!r}")

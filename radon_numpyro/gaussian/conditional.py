@@ -32,12 +32,12 @@ import numpy as np
 from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import (
-    UNROLLED,
     cholesky,
+    cholesky_of_one_plus,
     contracted,
-    identity,
+    is_unrolled,
     multiply,
-    root_of_one_plus,
+    ridge,
     solve_lower,
     solve_upper,
     transposed,
@@ -88,6 +88,18 @@ def group_terms(equations: NormalEquations, scale: Any, eps: Any, root: Any = No
         Root T of the correlations, shape (P, P, ...), from ``model/correlations.py``; None where
         the coefficients are independent.
     """
+    scale, root, per_eps, a = _relative_root(equations, scale, eps, root)
+    batch = np.ndim(scale) - 2
+    factor = cholesky_of_one_plus(a)
+    w_population = solve_lower(factor, with_batch(equations.population, batch) * per_eps)
+    w = solve_lower(factor, with_batch(equations.target, batch) * per_eps)
+    return GroupTerms(scale, root, per_eps, a, factor, w_population, w)
+
+
+def _relative_root(
+    equations: NormalEquations, scale: Any, eps: Any, root: Any
+) -> tuple[Any, Any, Any, Any]:
+    """D, T and one over eps with an axis for the groups, and A."""
     xp = namespace(scale, eps, equations.root)
     batch = np.ndim(scale) - 1
     scale = xp.asarray(scale)[..., None]
@@ -97,11 +109,7 @@ def group_terms(equations: NormalEquations, scale: Any, eps: Any, root: Any = No
     if root is not None:
         root = xp.asarray(root)[..., None]
         a = multiply(a, root)
-    matrix = multiply(a, transposed(a)) + identity(equations.size, a.ndim)
-    factor = cholesky(matrix, least=1.0)
-    w_population = solve_lower(factor, with_batch(equations.population, batch) * per_eps)
-    w = solve_lower(factor, with_batch(equations.target, batch) * per_eps)
-    return GroupTerms(scale, root, per_eps, a, factor, w_population, w)
+    return scale, root, per_eps, a
 
 
 def with_batch(array: Any, batch: int) -> Any:
@@ -182,7 +190,7 @@ def population_posterior(
         From :func:`prior_rows`.
     """
     per_eps = terms.per_eps[..., 0]
-    batch, xp = per_eps.ndim, namespace(terms.per_eps, equations.root)
+    batch = per_eps.ndim
 
     def over_batch(array: Any) -> Any:
         return array.reshape(*array.shape, *[1] * batch)
@@ -192,22 +200,39 @@ def population_posterior(
     precision = precision + over_batch(contracted(prior.root, prior.root))
     moment = over_batch(contracted(root, target)) * per_eps**2
     moment = moment + over_batch(contracted(prior.root, prior.target))
-    products = gram(xp.concatenate([terms.w_population, terms.w[:, None]], axis=1))
-    factor = cholesky(precision + products[:-1, :-1])
-    mean = solve_upper(factor, solve_lower(factor, moment + products[:-1, -1]))
+    factor = cholesky(precision + gram(terms.w_population))
+    moment = moment + _moments(terms.w_population, terms.w)
+    mean = solve_upper(factor, solve_lower(factor, moment))
     return Population(mean, factor)
 
 
 def gram(columns: Any) -> Any:
     """Sum over rows and groups of the products of columns, (P, Q, ..., C) to (Q, Q, ...)."""
     xp, size = namespace(columns), columns.shape[1]
-    if size > UNROLLED + 1:
+    if not is_unrolled(size, columns):
         return xp.einsum("pq...c,pr...c->qr...", columns, columns)
     rows: list[list[Any]] = [[None] * size for _ in range(size)]
     for q in range(size):
         for r in range(q + 1):
-            rows[q][r] = rows[r][q] = (columns[:, q] * columns[:, r]).sum((0, -1))
-    return xp.stack([xp.stack(row) for row in rows])
+            rows[q][r] = rows[r][q] = summed_product(columns[:, q], columns[:, r])
+    return xp.stack([entry for row in rows for entry in row]).reshape(size, size, *rows[0][0].shape)
+
+
+def _moments(columns: Any, values: Any) -> Any:
+    """Sum over rows and groups of columns times values, (P, Q, ..., C) to (Q, ...)."""
+    xp, size = namespace(columns), columns.shape[1]
+    if not is_unrolled(size, columns):
+        return xp.einsum("pq...c,p...c->q...", columns, values)
+    return xp.stack([summed_product(columns[:, q], values) for q in range(size)])
+
+
+def summed_product(a: Any, b: Any) -> Any:
+    """Sum over rows and groups of products, (P, ..., C) to (...)."""
+    if namespace(a, b) is np:
+        # Without BLAS, whose threads cost more than they gain.
+        return np.einsum("p...c,p...c->...", a, b)
+    # Which XLA fuses with what is around.
+    return (a * b).sum((0, -1))
 
 
 def misfit(terms: GroupTerms, coefficients: Any) -> Any:
@@ -215,8 +240,8 @@ def misfit(terms: GroupTerms, coefficients: Any) -> Any:
     return terms.w - multiply(terms.w_population, coefficients[..., None])
 
 
-def deviations(terms: GroupTerms, rest: Any, noise: Any = None) -> Any:
-    r"""Deviations of the coefficients of each group from their means: mean, or a draw.
+def deviations(terms: GroupTerms, rest: Any) -> Any:
+    r"""Mean deviations of the coefficients of each group from those of the population.
 
     Parameters
     ----------
@@ -224,25 +249,57 @@ def deviations(terms: GroupTerms, rest: Any, noise: Any = None) -> Any:
         From :func:`group_terms`.
     rest
         :func:`misfit`, shape (P, ..., C).
+
+    Returns
+    -------
+    array
+        Mean of :math:`u_c`, shape (P, ..., C).
+    """
+    return _in_units(terms.scale, terms.root, standardised(terms, rest))
+
+
+def standardised(terms: GroupTerms, rest: Any) -> Any:
+    """Mean deviations of the coefficients from those of the population as v, with u = U v."""
+    return multiply(transposed(terms.a), solve_upper(terms.cholesky, rest))
+
+
+def draw_deviations(
+    equations: NormalEquations,
+    scale: Any,
+    eps: Any,
+    coefficients: Any,
+    noise: Any,
+    root: Any = None,
+) -> Any:
+    r"""Draw the deviations of the coefficients of each group from those of the population.
+
+    They are :math:`u_c = Uv_c`, and :math:`v_c` is Normal about the least of
+    :math:`|(z_c - K_c\tilde b)/\epsilon - A_cv|^2 + |v|^2` with the precision
+    :math:`I + A_c'A_c`, so that neither :math:`C_c` nor :math:`W_c` is needed.
+
+    Parameters
+    ----------
+    equations, scale, eps, root
+        As in :func:`group_terms`.
+    coefficients
+        Draws of :math:`\tilde b`, shape (Q, ...).
     noise
-        Standard normal, of the shape of ``rest``, for a draw; None for the mean.
+        Standard normal, shape (P, ..., C).
 
     Returns
     -------
     array
         :math:`u_c`, shape (P, ..., C).
     """
-    units = standardised(terms, rest, noise)
-    return terms.scale * (units if terms.root is None else multiply(terms.root, units))
+    scale, root, per_eps, a = _relative_root(equations, scale, eps, root)
+    batch = np.ndim(scale) - 2
+    fitted = multiply(with_batch(equations.population, batch), coefficients[..., None])
+    target = (with_batch(equations.target, batch) - fitted) * per_eps
+    return _in_units(scale, root, ridge(a, target, noise))
 
 
-def standardised(terms: GroupTerms, rest: Any, noise: Any = None) -> Any:
-    """Deviations of the coefficients from their means as v, with u = U v."""
-    out = multiply(transposed(terms.a), solve_upper(terms.cholesky, rest))
-    if noise is not None:
-        # The inverse of a triangle S is a root of that of S'S.
-        out = out + solve_upper(root_of_one_plus(terms.a), noise)
-    return out
+def _in_units(scale: Any, root: Any, units: Any) -> Any:
+    return scale * (units if root is None else multiply(root, units))
 
 
 def draw_population(population: Population, noise: Any) -> Any:

@@ -40,14 +40,15 @@ from radon_numpyro.gaussian.conditional import (
     group_terms,
     misfit,
     population_posterior,
+    summed_product,
     with_batch,
 )
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.small_matrices import (
-    UNROLLED,
     contracted,
     diagonal,
     identity,
+    is_unrolled,
     multiply,
     solve_lower,
     squared_norm,
@@ -122,8 +123,7 @@ def marginal(
     per_eps = terms.per_eps[..., 0]
     pooled = _residual(equations.pooled_target, equations.pooled_root, population.mean)
     pull = _residual(prior.target, prior.root, population.mean)
-    squares = squared_norm(rho).sum(-1)
-    squares = squares + (squared_norm(pooled) + equations.remainder) * per_eps**2
+    squares = summed_product(rho, rho) + (squared_norm(pooled) + equations.remainder) * per_eps**2
     num_rows = equations.num_rows
     log_density = num_rows * (xp.log(per_eps) - 0.5 * np.log(2.0 * np.pi)) - prior.log_scale
     log_density = log_density - 0.5 * (squares + squared_norm(pull) - equations.log_weight.sum())
@@ -205,7 +205,7 @@ def _of_columns(factor: Any, columns: Any) -> Any:
     """L^-1 times columns (Q, P, ..., C)."""
     xp, size = namespace(factor, columns), len(factor)
     # The inverse first: a triangular solve for very many columns is slow in LAPACK.
-    if size <= UNROLLED:
+    if is_unrolled(size, columns):
         return solve_lower(factor[..., None], columns)
     inverse = solve_lower(factor, xp.broadcast_to(identity(size, factor.ndim), factor.shape))
     return xp.einsum("qr...,rp...c->qp...c", inverse, columns)

@@ -36,7 +36,6 @@ from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.gaussian.conditional import (
     GroupTerms,
     Population,
-    deviations,
     group_terms,
     misfit,
     population_posterior,
@@ -105,7 +104,7 @@ def line(
         equations = equations.pooled()
         group = np.full(len(x), -1)
     used, position = np.unique(group, return_inverse=True)
-    taken = _of_groups(equations, used)
+    taken = of_groups(equations, used)
     z, row, fitted = equations.rows(x)
     # None where the rows are pooled.
     z = z[: equations.size]
@@ -193,44 +192,6 @@ def population_coefficients(
     return Population(mean, factor)
 
 
-def draw_groups(
-    rng: np.random.Generator,
-    equations: NormalEquations,
-    scales: Scales,
-    coefficients: np.ndarray,
-    group: np.ndarray,
-) -> np.ndarray:
-    r"""One draw of the deviations of groups for each draw of the scales and of the population.
-
-    Parameters
-    ----------
-    rng
-        Source of the noise.
-    equations, scales
-        As in :func:`line`, of the hierarchical model.
-    coefficients
-        Draws of the population coefficients, shape (S, Q), in the units of the model.
-    group
-        Codes of G groups. Each -1 is a group of its own, drawn from the population.
-
-    Returns
-    -------
-    array
-        :math:`u`, shape (S, G, P), in the units of the model.
-    """
-    num_draws, size = len(coefficients), equations.size
-    relative = equations.from_model(coefficients.T)
-    out = np.empty((num_draws, len(group), size))
-    step = fitting(num_draws, equations)
-    for start in range(0, len(group), step):
-        some = group[start : start + step]
-        terms = hierarchical_terms(_of_groups(equations, some), scales)
-        noise = rng.standard_normal((size, num_draws, len(some)))
-        drawn = deviations(terms, misfit(terms, relative), noise)
-        out[:, start : start + step] = np.moveaxis(drawn, 0, -1)
-    return out
-
-
 def prediction(
     terms: GroupTerms,
     coefficients: Any,
@@ -256,7 +217,7 @@ def prediction(
     z, row
         Columns that vary and :math:`\tilde x` of R rows, shapes (P, R) and (Q, R).
     group
-        Group of each row, shape (R,).
+        Group of each row, shape (R,), or a slice that is one row for each group.
     population
         Given when :math:`\tilde b` is itself uncertain: adds its variance.
 
@@ -333,8 +294,16 @@ def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[np.nda
     return population_priors(priors, equations.design, Model.named("individual"))
 
 
-def _of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:
-    """Equations of some groups; those of -1, for which no row speaks, are zeros."""
+def of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:
+    """Equations of some groups; those of -1, for which no row speaks, are zeros.
+
+    Parameters
+    ----------
+    equations
+        Of each group.
+    group
+        Codes.
+    """
     if not equations.num_groups:
         return equations
     taken, seen = equations.take(group), group >= 0
@@ -382,8 +351,21 @@ def variance_at(scales: Scales, z: np.ndarray) -> np.ndarray:
 
 def hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
     """Terms of shape (S, C) for a batch of scales."""
-    root = root_of_correlation(scales["correlation"]) if "correlation" in scales else None
-    return group_terms(equations, scale_vector(scales), scales["eps"], root)
+    return group_terms(equations, scale_vector(scales), scales["eps"], root_of(scales))
+
+
+def root_of(scales: Scales) -> np.ndarray | None:
+    """Roots of the correlations, shape (P, P, S); None where the coefficients are independent.
+
+    Parameters
+    ----------
+    scales
+        As the table at the head says, of the hierarchical model.
+    """
+    if "correlation" not in scales:
+        return None
+    root: np.ndarray = root_of_correlation(scales["correlation"])
+    return root
 
 
 def fitting(other: int, equations: NormalEquations) -> int:

@@ -4,7 +4,8 @@ A P x Q matrix of each of C groups is one array of shape (P, Q, ..., C), whose a
 matrix and the groups, if any, are batches. Up to four rows the algebra is unrolled: XLA fuses that
 arithmetic into one loop over the groups, where batched calls of ``linalg`` would dominate the cost.
 Beyond that it is batched ``linalg``, since the time to compile unrolled algebra grows steeply with
-P. A matrix without groups has shape (P, Q).
+P; but for NumPy, which compiles nothing, up to twelve rows of many matrices are unrolled too. A
+matrix without groups has shape (P, Q).
 """
 
 from __future__ import annotations
@@ -18,6 +19,24 @@ import numpy as np
 from radon_numpyro.data.pytrees import namespace
 
 UNROLLED = 4
+# For NumPy, and matrices in a batch from which on that pays.
+UNROLLED_BY_NUMPY, MANY = 12, 1000
+
+
+def is_unrolled(size: int, *arrays: Any) -> bool:
+    """Whether sums over ``size`` rows are written out term by term.
+
+    Parameters
+    ----------
+    size
+        Number of terms.
+    arrays
+        Matrices, or vectors, whose axes behind the second are batches.
+    """
+    if size <= UNROLLED:
+        return True
+    batch = max(math.prod(array.shape[2:]) for array in arrays)
+    return size <= UNROLLED_BY_NUMPY and namespace(*arrays) is np and batch >= MANY
 
 
 def multiply(a: Any, b: Any) -> Any:
@@ -26,9 +45,8 @@ def multiply(a: Any, b: Any) -> Any:
     column = b.ndim < a.ndim
     if not len(b):
         return xp.zeros((len(a), *b.shape[1:]))
-    if len(b) <= UNROLLED:
-        terms = [a[:, r] * b[r] if column else a[:, r, None] * b[r] for r in range(len(b))]
-        return sum(terms[1:], start=terms[0])
+    if is_unrolled(len(b), a, b):
+        return _added([a[:, r] * b[r] if column else a[:, r, None] * b[r] for r in range(len(b))])
     product = xp.matmul(_last(a, xp), _last(b, xp, vector=column))
     return _first(product, xp, vector=column)
 
@@ -43,8 +61,7 @@ def contracted(a: Any, b: Any) -> Any:
         return xp.tensordot(a, b, (0, 0))
     if not len(a):
         return xp.zeros((a.shape[1], *b.shape[1:]))
-    terms = [a[r].reshape(-1, *[1] * (b.ndim - 1)) * b[r] for r in range(len(a))]
-    return sum(terms[1:], start=terms[0])
+    return _added([a[r].reshape(-1, *[1] * (b.ndim - 1)) * b[r] for r in range(len(a))])
 
 
 def transposed(a: Any) -> Any:
@@ -67,30 +84,68 @@ def identity(size: int, ndim: int) -> Any:
     return np.eye(size).reshape(size, size, *[1] * (ndim - 2))
 
 
-def cholesky(matrix: Any, least: float = 0.0) -> Any:
-    """Lower Cholesky factors; unrolled pivots below ``least``, by rounding, are raised to it."""
+def cholesky(matrix: Any) -> Any:
+    """Lower Cholesky factors; unrolled pivots below 0, by rounding, are raised to it."""
     size, xp = len(matrix), namespace(matrix)
-    if size > UNROLLED:
+    if not is_unrolled(size, matrix):
         cholesky_of = _cholesky_one_by_one if xp is np else xp.linalg.cholesky
         return _first(cholesky_of(_last(matrix, xp)), xp)
-    factor: list[list[Any]] = []
+    lower = [[matrix[p, q] for q in range(p + 1)] for p in range(size)]
+    return _stacked(_factored(lower, 0.0, xp), matrix, xp)
+
+
+def cholesky_of_one_plus(a: Any) -> Any:
+    r"""Lower Cholesky factors C of :math:`I + AA'`; pivots below 1, by rounding, are raised to it.
+
+    Parameters
+    ----------
+    a
+        Upper triangles A, shape (P, P, ...).
+    """
+    size, xp = len(a), namespace(a)
+    if not is_unrolled(size, a):
+        return cholesky(multiply(a, transposed(a)) + identity(size, a.ndim))
+    lower = [
+        [_added([a[p, r] * a[q, r] for r in range(p, size)]) for q in range(p + 1)]
+        for p in range(size)
+    ]
     for p in range(size):
+        lower[p][p] += 1.0
+    return _stacked(_factored(lower, 1.0, xp), a, xp)
+
+
+def _factored(lower: list[list[Any]], least: float, xp: Any) -> list[list[Any]]:
+    """Rows of the Cholesky factor, from those of the lower triangle of a matrix."""
+    factor: list[list[Any]] = []
+    inverse: list[Any] = []
+    for p, row in enumerate(lower):
         out: list[Any] = []
-        for q in range(p + 1):
-            rest = matrix[p, q] - sum(out[k] * (factor[q] if q < p else out)[k] for k in range(q))
-            out.append(xp.sqrt(xp.maximum(rest, least)) if p == q else rest * (1.0 / factor[q][q]))
-        factor.append(out)
-    return _stacked(factor, matrix, xp)
+        for q in range(p):
+            out.append(_less(row[q], [out[k] * factor[q][k] for k in range(q)]) * inverse[q])
+        pivot = xp.sqrt(xp.maximum(_less(row[p], [entry * entry for entry in out]), least))
+        inverse.append(1.0 / pivot)
+        factor.append([*out, pivot])
+    return factor
+
+
+def _added(terms: list[Any]) -> Any:
+    """Sum of terms, without the 0 that ``sum`` starts from."""
+    return sum(terms[1:], start=terms[0])
+
+
+def _less(value: Any, terms: list[Any]) -> Any:
+    """A value less some terms."""
+    return value - _added(terms) if terms else value
 
 
 def solve_lower(factor: Any, rhs: Any) -> Any:
     """Solve C v = rhs with rhs (P, Q, ...) or (P, ...), its axes those of the factor."""
     xp = namespace(factor, rhs)
-    if len(factor) > UNROLLED:
+    if not is_unrolled(len(factor), factor, rhs):
         return _solved(factor, rhs, xp, transpose=False)
     out: list[Any] = []
     for p in range(len(factor)):
-        rest = rhs[p] - sum(factor[p, k] * out[k] for k in range(p))
+        rest = _less(rhs[p], [factor[p, k] * out[k] for k in range(p)])
         out.append(rest * (1.0 / factor[p, p]))
     return xp.stack(out) if out else rhs
 
@@ -98,11 +153,11 @@ def solve_lower(factor: Any, rhs: Any) -> Any:
 def solve_upper(factor: Any, rhs: Any) -> Any:
     """Solve C' v = rhs with rhs (P, Q, ...) or (P, ...), its axes those of the factor."""
     size, xp = len(factor), namespace(factor, rhs)
-    if size > UNROLLED:
+    if not is_unrolled(size, factor, rhs):
         return _solved(factor, rhs, xp, transpose=True)
     out: list[Any] = [None] * size
     for p in reversed(range(size)):
-        rest = rhs[p] - sum(factor[k, p] * out[k] for k in range(p + 1, size))
+        rest = _less(rhs[p], [factor[k, p] * out[k] for k in range(p + 1, size)])
         out[p] = rest * (1.0 / factor[p, p])
     return xp.stack(out) if out else rhs
 
@@ -116,24 +171,75 @@ def root_of_one_plus(a: Any) -> Any:
         Upper triangles A, shape (P, P, ...).
     """
     size, xp = len(a), namespace(a)
-    if size > UNROLLED:
-        tall = xp.concatenate([xp.broadcast_to(identity(size, a.ndim), a.shape), a])
-        root = _first(xp.linalg.qr(_last(tall, xp), mode="r"), xp)
-        # The triangle whose diagonal is positive.
-        sign = xp.stack([xp.where(pivot < 0, -1.0, 1.0) for pivot in diagonal(root)])
-        return transposed(root * sign[:, None])
-    root = [[1.0 if p == q else 0.0 for q in range(p, size)] for p in range(size)]
+    if not is_unrolled(size, a):
+        return transposed(_qr_of_one_plus(a, xp))
+    rows, _ = _rotated(a, [None] * size, xp)
+    return _stacked([[rows[q][p - q] for q in range(p + 1)] for p in range(size)], a, xp)
+
+
+def ridge(a: Any, target: Any, noise: Any) -> Any:
+    r"""Draw from :math:`N(v, (I + A'A)^{-1})` with v the least :math:`|t - Av|^2 + |v|^2`.
+
+    Parameters
+    ----------
+    a
+        Upper triangles A, shape (P, P, ...).
+    target
+        t, shape (P, ...).
+    noise
+        Standard normal, shape (P, ...).
+
+    Returns
+    -------
+    array
+        Shape (P, ...).
+    """
+    size, xp = len(a), namespace(a, target, noise)
+    if not size:
+        return noise
+    if not is_unrolled(size, a):
+        found = _qr_of_one_plus(xp.concatenate([a, target[:, None]], axis=1), xp)
+        # Rows of zeros, but for the misfit in the last one.
+        return solve_upper(transposed(found[:size, :size]), found[:size, size] + noise)
+    rows, kept = _rotated(a, list(target), xp)
+    out: list[Any] = [None] * size
+    for p in reversed(range(size)):
+        known = [rows[p][k - p] * out[k] for k in range(p + 1, size)]
+        out[p] = _less(kept[p] + noise[p], known) * (1.0 / rows[p][0])
+    return xp.stack(out)
+
+
+def _rotated(a: Any, target: list[Any], xp: Any) -> tuple[list[list[Any]], list[Any]]:
+    """Rotate the rows of [A, t] into those of [I, 0]: the triangle, from its diagonal on, and t.
+
+    None stands for 0.
+    """
+    size = len(a)
+    rows: list[list[Any]] = [[1.0] + [None] * (size - p) for p in range(size)]
     for row in range(size):
-        # Rotations take a row of A into the rows of the triangle.
-        rest = [a[row, q] for q in range(row, size)]
+        rest = [*(a[row, q] for q in range(row, size)), target[row]]
         for p in range(row, size):
-            old = root[p]
+            old = rows[p]
             pivot = xp.sqrt(old[0] ** 2 + rest[0] ** 2)
-            c, s = old[0] / pivot, rest[0] / pivot
-            pairs = list(zip(old[1:], rest[1:], strict=True))
-            root[p] = [pivot, *(c * x + s * y for x, y in pairs)]
-            rest = [c * y - s * x for x, y in pairs]
-    return _stacked([[root[q][p - q] for q in range(p + 1)] for p in range(size)], a, xp)
+            inverse = 1.0 / pivot
+            c, s = old[0] * inverse, rest[0] * inverse
+            pairs = [_rotation(c, s, x, y) for x, y in zip(old[1:], rest[1:], strict=True)]
+            rows[p], rest = [pivot, *(x for x, _ in pairs)], [y for _, y in pairs]
+    return [row[:-1] for row in rows], [row[-1] for row in rows]
+
+
+def _rotation(c: Any, s: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    if y is None:
+        return x, y
+    return (s * y, c * y) if x is None else (c * x + s * y, c * y - s * x)
+
+
+def _qr_of_one_plus(a: Any, xp: Any) -> Any:
+    """Triangle of the rows of [I, 0] over those of [A, t], its diagonal positive."""
+    one = xp.broadcast_to(identity(a.shape[1], a.ndim)[: len(a)], a.shape)
+    root = _first(xp.linalg.qr(_last(xp.concatenate([one, a]), xp), mode="r"), xp)
+    sign = xp.stack([xp.where(pivot < 0, -1.0, 1.0) for pivot in diagonal(root[:, : len(root)])])
+    return root * sign[:, None]
 
 
 def sum_of_logs(values: list[Any]) -> Any:
@@ -178,6 +284,12 @@ def _stacked(lower: list[list[Any]], like: Any, xp: Any) -> Any:
     if not size:
         return like
     shape = np.broadcast_shapes(*(np.shape(entry) for row in lower for entry in row))
+    if xp is np:
+        out = np.zeros((size, size, *shape))
+        for p, row in enumerate(lower):
+            for q, entry in enumerate(row):
+                out[p, q] = entry
+        return out
     zero = xp.zeros(shape)
     rows = [
         xp.stack([xp.broadcast_to(entry, shape) for entry in row] + [zero] * (size - 1 - p))

@@ -1,1 +1,1 @@
-"""How a posterior is computed: settings, and one folder for each way to draws."""
+"""Compute a posterior: settings, exact draws, and one folder for each method."""

@@ -1,18 +1,21 @@
-r"""What is known of a fit before it is made: findings about its data and its priors.
+r"""Findings about the data and the priors of a fit, before the fit.
 
-One of them is whether the answer depends on where the zero of a predictor lies.
+One finding is whether the answer depends on the position of the zero of a predictor.
 
 The intercepts of a hierarchical model are the heights of lines where every predictor is 0, and the
-model takes them as independent of the slopes. Where 0 lies outside the data, as in a column of
-years, that is a strong assumption: lines that meet near the data have intercepts and slopes that
-depend on each other, and the spread of the slopes is estimated far too small. The same model with
-its columns centred does without it, so the two are compared, by integrating over the scales
-(``inference/integration/scale_posterior.py``). Where slopes and intercepts correlate, their
-correlation makes up for a shift of the zero, and the answer changes only as far as the priors do;
-but far from zero the correlation is so close to 1 or -1 that it cannot be sampled. Only slopes that
-vary matter, and only beside intercepts that vary about a mean: a column with one slope for all
-groups shifts that mean and nothing else. A zero at the edge of the data, as in years since the
-first, is a choice like any other: it is not asked.
+model assumes that they are independent of the slopes. If 0 lies outside the data, as in a column of
+years, this is a strong assumption: the intercepts of lines that meet near the data depend on their
+slopes, and the spread of the slopes is estimated far too small. The model with centred columns does
+not have this problem, so the two models are compared by integrating over the scales
+(``inference/integration/scale_posterior.py``).
+
+If slopes and intercepts are modelled as correlated, the correlation compensates for a shift of the
+zero, and the answer changes only through the priors. But far from zero the correlation is so close
+to 1 or -1 that it cannot be sampled.
+
+Only slopes that vary matter, and only if intercepts vary about a mean: a column with one slope for
+all groups only shifts this mean. A zero at the edge of the data, as in years since the first one,
+is a legitimate choice and is not tested.
 """
 
 from __future__ import annotations
@@ -40,12 +43,12 @@ from radon_numpyro.model.prior_conflict import prior_conflicts
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Groups from which a standard deviation between them can be estimated.
+# Smallest number of groups from which a standard deviation between them can be estimated.
 FEW = 5
-# In posterior standard deviations, the larger ones of the two models.
+# Change that counts, in posterior standard deviations (the larger one of the two models).
 MOVED = 0.5
-# Of very many groups some are asked, with the standard deviations that they give: the fewer the
-# more coefficients there are, so that it takes about a second.
+# With very many groups, use only some of them, and their posterior standard deviations. The number
+# decreases with the number of coefficients, so that a comparison takes about a second.
 GROUPS_TIMES_SQUARES, MIN_GROUPS, MAX_SIZE = 4000, 100, 9
 
 Distances = dict[str, float]
@@ -54,7 +57,7 @@ Distances = dict[str, float]
 def premises(
     data: GroupedData | GroupStatistics, statistics: GroupStatistics, priors: Priors, model: str
 ) -> tuple[Finding, ...]:
-    """Find what bears on the answer of a fit: in the data, in the place of zero, in the priors.
+    """Return the findings that matter for a fit: about data, positions of zeros, and priors.
 
     Parameters
     ----------
@@ -68,9 +71,9 @@ def premises(
     Returns
     -------
     tuple of Finding
-        Those that make a number meaningless before those that ask for caution.
+        Findings that make a number meaningless come before findings that call for caution.
     """
-    # Those by default are scaled by the data.
+    # The default priors are scaled by the data, so they cannot conflict with them.
     by_default = priors.to_json() == Priors.weakly_informative(statistics).to_json()
     found = list(data.audit().bearing_on(model))
     if Model.named(model).population:
@@ -83,10 +86,10 @@ def premises(
 
 
 def few_groups(statistics: GroupStatistics) -> tuple[Finding, ...]:
-    """Find that the groups are too few to estimate a standard deviation between them.
+    """Return a finding if there are too few groups to estimate standard deviations between them.
 
-    Fewer than five say little of it: Gelman and Hill (2007), section 12.9. A single group is a
-    finding of the audit.
+    Fewer than five groups have little information about it: Gelman and Hill (2007), section 12.9. A
+    single group is a finding of the audit.
 
     Parameters
     ----------
@@ -98,21 +101,21 @@ def few_groups(statistics: GroupStatistics) -> tuple[Finding, ...]:
         return ()
     return (
         Finding(
-            f"{present} groups say little of how groups differ: the priors of the standard "
-            "deviations between groups decide much of the answer.",
-            "priors that say what you know of these standard deviations, and a second fit with "
-            "wider ones to see how far the answer depends on them",
+            f"{present} groups say little about how groups differ: the answer depends strongly on "
+            "the priors of the standard deviations between groups.",
+            "priors that express what you know about these standard deviations, and a second fit "
+            "with wider ones to see how much the answer depends on them",
             caution=True,
         ),
     )
 
 
 def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatistics) -> Distances:
-    r"""Predictors whose slopes vary that are hardly ever near 0, and how far from it they are.
+    r"""Find predictors with varying slopes that are hardly ever near 0.
 
-    Their mean is further than :math:`\sqrt 3` standard deviations from 0, as that of any uniform
-    distribution is that does not reach 0; or there are rows, and none has a value on the other
-    side. A predictor that is 0 or 1 in every row has its zero among its values.
+    Either their mean is more than :math:`\sqrt 3` standard deviations from 0, which holds for every
+    uniform distribution that does not include 0; or, if the rows are known, all values have the
+    same sign. A predictor that is 0 or 1 in every row never counts.
 
     Parameters
     ----------
@@ -122,7 +125,7 @@ def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatisti
     Returns
     -------
     dict
-        Distance of the mean by name, in standard deviations. Empty where the intercept does not
+        Distance of the mean from 0 by name, in standard deviations. Empty if the intercept does not
         vary about a mean.
     """
     rows, design = statistics.overall(), statistics.labels.design
@@ -133,7 +136,7 @@ def far_from_zero(data: GroupedData | GroupStatistics, statistics: GroupStatisti
     mean = rows.mean_x[0, : len(names)]
     variance = np.diagonal(rows.sxx[0])[: len(names)] / rows.total_weight[0]
     varies = variance > np.square(ROUNDING * mean)
-    # x squared is x where x is 0 or 1.
+    # x^2 = x if x is 0 or 1.
     binary = np.isclose(variance + mean**2, mean, rtol=1e-9, atol=0.0)
     far = (mean**2 > 3.0 * variance) & ~binary
     if isinstance(data, GroupedData):
@@ -151,7 +154,7 @@ def zero_dependence(
     *,
     priors_by_default: bool,
 ) -> Finding | None:
-    """Compare the hierarchical model as written with the one whose columns are centred.
+    """Compare the hierarchical model as written with the model whose columns are centred.
 
     Parameters
     ----------
@@ -160,16 +163,16 @@ def zero_dependence(
     priors
         The priors of the fit.
     priors_by_default
-        Whether they are those that a fit has by default, which the centred model then has too.
+        Whether the priors are the default priors; then the centred model has its default priors.
 
     Returns
     -------
     Finding or None
-        None where every slope that varies is of a predictor with values near 0, where the intercept
-        does not vary about a mean, or nothing depends on it: no standard
-        deviation and no mean slope moves by more than half a posterior standard deviation, the
-        larger one of the two models. A caution where that could not be computed, unless a predictor
-        lies as far from 0 as the audit finds too far.
+        None if every predictor with a varying slope has values near 0, if the intercept does not
+        vary about a mean, or if no standard deviation and no mean slope changes by more than half a
+        posterior standard deviation (the larger one of the two models). If the comparison could not
+        be computed, the finding is a caution, unless a predictor is farther from 0 than the audit
+        allows.
     """
     distances = far_from_zero(data, statistics)
     if not distances:
@@ -186,7 +189,7 @@ def zero_dependence(
         moves = _moves(as_written, about_mean, design)
         if not moves:
             return None
-        # The farthest alone may be all that it takes.
+        # Centring only the farthest predictor may be sufficient.
         alone = centred(names[:1]) if len(names) > 1 else None
         if alone is not None and not _moves(alone, about_mean, design):
             names = names[:1]
@@ -194,10 +197,10 @@ def zero_dependence(
     one = len(names) == 1
     correlated = any(INTERCEPT in block and names[0] in block for block in design.correlated)
     model = (
-        "so far from the data intercepts and slopes correlate almost perfectly, which the prior of "
-        "their correlation takes to be unlikely"
+        "so far from the data intercepts and slopes correlate almost perfectly, which is unlikely "
+        "under the prior of their correlation"
         if correlated
-        else "the model takes intercepts as independent of slopes"
+        else "the model assumes that intercepts are independent of slopes"
     )
     lies = (
         f"{first_few(names)} {'is' if one else 'are'} hardly ever near 0, but an intercept is the "
@@ -210,7 +213,7 @@ def zero_dependence(
         advice = command = " and ".join(f"center({name}) for {name}" for name in names)
         advice = command = f"{advice} in the formula"
     if moves is None:
-        what = f"{lies}. How much the answer depends on that could not be computed."
+        what = f"{lies}. How much the answer depends on this could not be computed."
         return Finding(what, advice, command, caution=max(distances.values()) < FAR_FROM_ZERO)
     most, *others = sorted(moves, key=lambda site: -moves[site][2])
     before, after, _ = moves[most]
@@ -226,7 +229,7 @@ def zero_dependence(
 def _centred(
     statistics: GroupStatistics, priors: Priors, names: list[str], *, priors_by_default: bool
 ) -> ScalePosterior | None:
-    """The posterior with some predictors counted from their means."""
+    """Return the posterior of the scales with some predictors centred at their means."""
     predictors = statistics.labels.predictors
     weight = statistics.total_weight
     mean = weight @ statistics.mean_x / weight.sum()
@@ -239,17 +242,16 @@ def _centred(
 
 
 def _moved(priors: Priors, mean: np.ndarray, design: Design) -> LocationPrior:
-    """Prior of the height at the centre, from those of the height at 0 and of the mean slopes.
+    """Return the prior of the height at the centre, from the priors of intercept and mean slopes.
 
-    Columns with one slope for all groups stay where they are. Slopes that vary about 0 have
-    no mean.
+    Columns with one slope for all groups are not centred. Slopes that vary about 0 have no mean.
     """
     loc, scale = population_priors(priors, design, Model.named("hierarchical"))
     at = [design.predictors.index(name) for name in design.means]
-    # The intercept, mean slopes, and then what does not move.
+    # The first entries are the intercept and the mean slopes; the others do not change.
     weight = np.append(1.0, mean[at])
     used = slice(len(weight))
-    # Of the columns that move: a flat prior of a slope that does not is no matter.
+    # Use only the centred columns, so that a flat prior of another slope does not matter.
     counts = weight != 0
     sd = float(np.sqrt(np.square(weight[counts] * scale[used][counts]).sum()))
     if not np.isfinite(sd):
@@ -258,7 +260,7 @@ def _moved(priors: Priors, mean: np.ndarray, design: Design) -> LocationPrior:
 
 
 def _posterior(statistics: GroupStatistics, priors: Priors) -> ScalePosterior | None:
-    """The posterior of the scales, unless it would take too long or could not be found."""
+    """Return the posterior of the scales, or None if it takes too long or is not reliable."""
     equations = by_design(NormalEquations.from_statistics(statistics))
     if equations.size > MAX_SIZE:
         return None
@@ -273,7 +275,7 @@ def _posterior(statistics: GroupStatistics, priors: Priors) -> ScalePosterior | 
 
 
 def _some_groups(statistics: GroupStatistics, most: int) -> GroupStatistics:
-    """Statistics of some of the groups that have rows, evenly spaced."""
+    """Return the statistics of at most ``most`` groups with rows, evenly spaced."""
     present = np.flatnonzero(statistics.count)
     chosen = present[np.linspace(0, len(present) - 1, min(len(present), most)).round().astype(int)]
     labels = statistics.labels
@@ -288,7 +290,7 @@ def _some_groups(statistics: GroupStatistics, most: int) -> GroupStatistics:
 def _moves(
     as_written: ScalePosterior, centred: ScalePosterior, design: Design
 ) -> dict[str, tuple[float, float, float]]:
-    """What moves: its means in both models, and the distance in posterior standard deviations."""
+    """Return what changes: its means in both models, and the change in posterior sds."""
     moves: dict[str, tuple[float, float, float]] = {}
     before, after = as_written.moments(), centred.moments()
     columns: dict[str, tuple[str, ...]] = {"sigma_beta": design.slopes, "mu_beta": design.means}

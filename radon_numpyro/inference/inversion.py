@@ -1,11 +1,12 @@
-r"""Individual and pooled models without a Markov chain: each posterior is one-dimensional.
+r"""Draw exactly from the individual and pooled models, without a Markov chain.
 
-With the coefficients integrated out (``gaussian/marginal.py``) a group has one unknown, its
+With the coefficients integrated out (``gaussian/marginal.py``), a group has one unknown, its
 residual standard deviation :math:`\epsilon_c`. Its distribution function is computed on a grid of
-:math:`\log\epsilon` and inverted, all groups at once, so draws are independent and the tails are
-right: with one degree of freedom the density falls as :math:`1/\epsilon` all the way to the prior's
-bound, which a chain explores slowly and this does not feel. Where eps is its prior, the lowest 1e-5
-of the prior's range is left out. The coefficients are Normal given :math:`\epsilon_c`.
+:math:`\log\epsilon` and inverted for all groups at once. The draws are independent, and heavy tails
+are no problem: with one degree of freedom the density falls as :math:`1/\epsilon` up to the bound
+of the prior, a range that a chain explores slowly. If the posterior of eps equals the prior, the
+lowest 1e-5 of the range of the prior is left out. The coefficients are Normal given
+:math:`\epsilon_c`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ from radon_numpyro.data.checks import first_few, plural
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.identification import COLLINEAR, EXACT, ROUNDING
 from radon_numpyro.gaussian.conditional import (
-    deviations,
+    draw_deviations,
     draw_population,
     group_terms,
-    misfit,
     population_posterior,
 )
 from radon_numpyro.gaussian.marginal import individual_log_density, marginal
@@ -49,14 +49,14 @@ class ExactResult:
     Attributes
     ----------
     draws
-        Draws of each site in its own (constrained) space, shape (chains, draws, ...). A chain is
-        a batch of independent draws.
+        Draws of each site in the constrained space, shape (chains, draws, ...), in the unit of the
+        site. A chain is a batch of independent draws.
     seed
         Seed of the draws.
     method
-        ``"marginal"``, or ``"integrate"`` where that was asked for.
+        ``"marginal"``, or ``"integrate"`` if that was requested.
     stats, coefficients
-        Empty: no sampler was run, and all coefficients are drawn.
+        Empty, because no sampler was run and all coefficients are drawn.
     """
 
     draws: Mapping[str, np.ndarray]
@@ -66,7 +66,7 @@ class ExactResult:
     coefficients: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     def attributes(self) -> dict[str, Any]:
-        """What a result records of how it was drawn."""
+        """Return the attributes that a result stores about the draws."""
         seed, stopped_by = self.seed, ALL_DRAWS
         return {"method": self.method, "seed": seed, "complete": 1, "stopped_by": stopped_by}
 
@@ -91,7 +91,7 @@ def draw_exact(
     priors
         Default: :meth:`Priors.weakly_informative` of the data.
     draws, chains
-        Draws of each chain and number of chains; all are independent.
+        Draws of each chain, and number of chains; all draws are independent.
     seed
         Seed of the draws.
 
@@ -102,8 +102,8 @@ def draw_exact(
     Raises
     ------
     ValueError
-        If the model is another, or a group with more rows than identified coefficients is
-        fitted exactly: the posterior of its eps has no finite integral.
+        If the model is another, or a group with more rows than identified coefficients is fitted
+        exactly, because then the posterior of its eps is improper.
     """
     of = Model.named(model)
     if of.population:
@@ -131,8 +131,7 @@ def _draw_individual(
     noise = rng.standard_normal((equations.size, *eps.shape))
     theta = np.empty_like(noise)
     for some in _blocks(equations, len(eps)):
-        terms = group_terms(equations, scale[:, None], eps[some])
-        off = deviations(terms, misfit(terms, relative), noise[:, some])
+        off = draw_deviations(equations, scale[:, None], eps[some], relative, noise[:, some])
         theta[:, some] = loc[:, None, None] + off
     sites = {"alpha": theta[0]} | ({} if equations.design.known_errors else {"eps": eps})
     return sites | ({"beta": np.moveaxis(theta[1:], 0, -1)} if equations.size > 1 else {})
@@ -153,7 +152,7 @@ def _draw_pooled(
 
 
 def check_residual(statistics: GroupStatistics, model: str) -> None:
-    """Refuse outcomes that are fitted exactly, whose eps has no proper posterior.
+    """Raise ValueError if outcomes are fitted exactly, because then the posterior is improper.
 
     Parameters
     ----------
@@ -165,13 +164,13 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
     Raises
     ------
     ValueError
-        If in a group (individual model), in all of them together (hierarchical) or in the pooled
-        fit there are more rows than coefficients, and no residual.
+        If there are more rows than coefficients, and all residuals are zero: in a group (individual
+        model), in all groups together (hierarchical model), or in all rows (pooled model).
     """
     if statistics.labels.design.known_errors:
         return
     equations, of = NormalEquations.from_statistics(statistics), Model.named(model)
-    advice = "there is no scatter to learn from, and least squares gives the lines"
+    advice = "there is no scatter to estimate, and least squares gives the lines"
     got = "all rows fitted exactly"
     if of.eps_by_group:
         freedom, rss = residual_freedom(equations)
@@ -194,28 +193,27 @@ def check_residual(statistics: GroupStatistics, model: str) -> None:
             return
     raise ValueError(
         "Expected the outcomes of each group to leave a residual about its line where it has more "
-        f"rows than coefficients; got {got}. The posterior of eps has no finite integral then: "
-        f"{advice}"
+        f"rows than coefficients; got {got}. Then the posterior of eps is improper: {advice}"
     )
 
 
 def draw_eps(
     rng: np.random.Generator, equations: NormalEquations, priors: Priors, num_draws: int
 ) -> np.ndarray:
-    """Independent draws of each group's residual standard deviation, shape (S, C).
+    """Draw the residual standard deviation of each group independently, shape (S, C).
 
-    They are 1 where the standard errors of the rows are known.
+    The draws are 1 if the standard errors of the rows are known.
 
     Parameters
     ----------
     rng
-        Source of the uniforms.
+        Generator of the uniform numbers.
     equations
-        The data, in float64; no group with freedom but without a residual.
+        The data, in float64. Each group with residual degrees of freedom must have a residual.
     priors
-        ``alpha``, ``beta`` and ``eps`` are used.
+        Only ``alpha``, ``beta`` and ``eps`` are used.
     num_draws
-        Draws of each group, S.
+        Number of draws for each group, S.
     """
     if equations.design.known_errors:
         return np.ones((num_draws, len(equations.count)))
@@ -229,7 +227,7 @@ def draw_eps(
 
 
 def eps_quadrature(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of each group's posterior of eps: expectations without Monte Carlo.
+    """Return nodes and weights of the posterior of eps of each group, for exact expectations.
 
     Parameters
     ----------
@@ -239,8 +237,8 @@ def eps_quadrature(equations: NormalEquations, priors: Priors) -> tuple[np.ndarr
     Returns
     -------
     eps, log_weight
-        Shapes (S, C); the weights of a group, of the trapezoidal rule in log eps, sum to 1. One
-        node, 1, where the standard errors of the rows are known.
+        Shapes (S, C). The weights of a group, by the trapezoidal rule in log eps, sum to 1. If the
+        standard errors of the rows are known, there is a single node, 1.
     """
     if equations.design.known_errors:
         return np.ones((1, len(equations.count))), np.zeros((1, len(equations.count)))
@@ -255,7 +253,9 @@ def eps_quadrature(equations: NormalEquations, priors: Priors) -> tuple[np.ndarr
 
 
 def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray]:
-    """Rows less identified coefficients of each group, and its least residual sum of squares.
+    """Return the residual degrees of freedom and the residual sum of squares of each group.
+
+    The degrees of freedom are the number of rows minus the number of identified coefficients.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray
     Returns
     -------
     freedom, rss
-        Shapes (C,). Where there is freedom but no residual, eps has no proper posterior.
+        Shapes (C,). If a group has degrees of freedom but no residual, its posterior is improper.
     """
     _, scatter, products, rss = about_the_means(equations)
     variance = np.einsum("ckk->ck", scatter)
@@ -284,9 +284,9 @@ def residual_freedom(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray
 def about_the_means(
     equations: NormalEquations,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Means of the predictors in each group, and sums of products about them.
+    """Return the means of the predictors in each group, and sums of products about the means.
 
-    What a group identifies does not depend on where the zero of a predictor is.
+    With these, the rank of a group does not depend on the zeros of the predictors.
 
     Parameters
     ----------
@@ -297,8 +297,8 @@ def about_the_means(
     -------
     mean, scatter, products, rss
         Means of the predictors, shape (C, K); sums of products of the predictors, shape (C, K, K),
-        with zeros for one that does not vary; of these and the residual, shape (C, K); of the
-        residual, shape (C,).
+        zero for a predictor that does not vary; sums of products of predictors and residual, shape
+        (C, K); sums of squares of the residual, shape (C,).
     """
     first, weight = int(equations.design.intercept_varies), np.maximum(equations.weight, TINY)
     root, target = equations.root[first:, first:], equations.target[first:]
@@ -314,9 +314,9 @@ def about_the_means(
 
 
 def _density(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
-    """Grid of log eps and its posterior density up to a constant, shapes (GRID, C)."""
+    """Return a grid of log eps and its posterior density up to a constant, shapes (GRID, C)."""
     lower, upper = _range(equations, priors)
-    # A second grid covers only where the first found mass: narrow posteriors are resolved too.
+    # The second grid covers only the region of mass, so that narrow posteriors are resolved.
     for _ in range(2):
         grid = np.linspace(lower, upper, GRID)
         density = _log_density(equations, priors, grid)
@@ -330,9 +330,9 @@ def _density(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np
 
 
 def _log_density(equations: NormalEquations, priors: Priors, log_eps: np.ndarray) -> Any:
-    """Posterior log density of log eps, up to a constant."""
+    """Compute the posterior log density of log eps, up to a constant."""
     eps = np.exp(log_eps)
-    # Rounding may take the end of the grid beyond the prior's.
+    # Rounding can move the end of the grid beyond the bound of the prior.
     prior = priors.eps.log_density(np.minimum(eps, priors.eps.upper))
     if equations.size:
         loc, scale = individual_prior(equations, priors)
@@ -347,14 +347,14 @@ def _log_density(equations: NormalEquations, priors: Priors, log_eps: np.ndarray
 
 
 def _blocks(equations: NormalEquations, length: int) -> Iterator[slice]:
-    """Slices of values of eps, so few that a matrix for each and every group fits in memory."""
+    """Yield slices of values of eps, so short that a matrix for each value and group fits."""
     step = fitting(len(equations.count), equations)
     for start in range(0, length, step):
         yield slice(start, start + step)
 
 
 def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of log eps outside which a group's posterior has no mass."""
+    """Return bounds of log eps outside which the posterior of a group has no mass."""
     if equations.size:
         freedom, rss = residual_freedom(equations)
     else:
@@ -363,7 +363,7 @@ def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.n
     lower, upper = (np.full(len(rss), bound) for bound in priors.eps.log_range())
     if not priors.eps.proper:
         upper = _upper_by_data(equations, priors, freedom)
-    # Of n rows the density is at most eps^-n exp(-rss / 2 eps^2), which is e^60 below its top here.
+    # The density of n rows is at most eps^-n exp(-rss / 2 eps^2), here e^60 below its maximum.
     rows = equations.count
     squared = np.where(freedom > 0, rss, 1.0) / (np.sqrt(rows) + np.sqrt(2.0 * NEGLIGIBLE)) ** 2
     lower = np.where(freedom > 0, np.maximum(lower, 0.5 * np.log(squared)), lower)
@@ -371,11 +371,12 @@ def _range(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.n
 
 
 def _upper_by_data(equations: NormalEquations, priors: Priors, freedom: np.ndarray) -> np.ndarray:
-    r"""Bounds of log eps under a flat prior.
+    r"""Return upper bounds of log eps under a flat prior.
 
-    With S the squares about the prior means of the coefficients, which is the most that the
-    coefficients may leave, the density of :math:`t = \log\epsilon` falls beyond
-    :math:`e^{2t} = S/(f - 1)`, by :math:`e^{-(f - 1)t}` in the end.
+    Let S be the sum of squares about the prior means of the coefficients, an upper limit of the
+    residual sum of squares, and f the residual degrees of freedom. The density of
+    :math:`t = \log\epsilon` falls above :math:`e^{2t} = S/(f - 1)`, finally as
+    :math:`e^{-(f - 1)t}`.
     """
     short = int((freedom < 2).sum())
     if short:

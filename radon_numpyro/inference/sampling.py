@@ -1,7 +1,7 @@
-"""ADVI and then draws, as a run that may be kept in a checkpoint.
+"""Run ADVI and then draw from the posterior; the run may be saved in a checkpoint.
 
-The guide starts and scales the chains (``inference/nuts/sampler.py``). The individual and the
-pooled model need no chain: their draws are exact (``inference/inversion.py``).
+The ADVI guide starts and scales the chains (``inference/nuts/sampler.py``). The individual and the
+pooled model need no chains, because their draws are exact (``inference/inversion.py``).
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from radon_numpyro.inference.two_routes import TwoRoutes, compare_routes
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Their errors are not known where there are fewer.
+# With fewer draws their Monte Carlo errors are not known.
 FEW_DRAWS = 200
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """What a run has found.
+    """The result of a run.
 
     Attributes
     ----------
     advi
-        The guide.
+        The fitted guide.
     drawn
         The draws.
     seconds
-        Time that each of the two took, by ``"advi"`` and ``"draws"``.
+        Elapsed seconds of both steps, by ``"advi"`` and ``"draws"``.
     """
 
     advi: ADVIResult
@@ -63,9 +63,9 @@ def sample(
     Parameters
     ----------
     statistics, priors, settings
-        What is fitted, and how.
+        Data, priors and settings of the fit.
     run
-        What keeps the steps and may end them.
+        Control of the run, which saves the steps and may end them.
     progress_bar
         As in :func:`radon_numpyro.fit`.
 
@@ -76,7 +76,8 @@ def sample(
     Raises
     ------
     KeyboardInterrupt, TimeoutError
-        Before the first draw; if the run is kept, the message says how to go on.
+        If the run ends before the first draw. If there is a checkpoint, the message says how to
+        continue.
     """
     drawn: NUTSResult | ExactResult
     started = time.perf_counter()
@@ -95,7 +96,7 @@ def sample(
         )
         advi_done = time.perf_counter()
         if settings.is_exact:
-            # Soon drawn again, they need not be kept.
+            # Exact draws are not saved in the checkpoint, because drawing them again is quick.
             with run.at_once():
                 drawn = draw_exact(
                     statistics,
@@ -112,7 +113,7 @@ def sample(
         if run.checkpoint is None:
             raise
         what = str(end) or "interrupted before the first draw"
-        raise type(end)(f"{what}; resume({str(run.checkpoint.path)!r}) goes on") from None
+        raise type(end)(f"{what}; resume({str(run.checkpoint.path)!r}) continues it") from None
     seconds = {"advi": advi_done - started, "draws": time.perf_counter() - advi_done}
     return Sampled(advi, drawn, seconds)
 
@@ -124,16 +125,16 @@ def two_routes(
     *,
     seconds: float,
 ) -> TwoRoutes:
-    """Compare draws by NUTS with integration, unless they are too few to say anything.
+    """Compare draws by NUTS with integration, unless there are too few draws.
 
     Parameters
     ----------
     statistics, priors
-        What was fitted.
+        Data and priors of the fit.
     drawn
         The draws.
     seconds
-        Time that the run took.
+        Elapsed seconds of the run.
     """
     if not drawn.complete:
         return TwoRoutes(skipped="the run is incomplete")
@@ -150,23 +151,23 @@ def kept(
     settings: Settings,
     remarks: dict[str, str],
 ) -> AbstractContextManager[Checkpoint | None]:
-    """The checkpoint asked for: none, a new one, or one of the same fit.
+    """Open the checkpoint of a fit, create it, or return an empty context if there is none.
 
     Parameters
     ----------
     checkpoint
-        Its folder.
+        Folder of the checkpoint, or None.
     data, priors, settings
-        What is fitted, and how.
+        Data, priors and settings of the fit.
     remarks
         As in :func:`radon_numpyro.inference.runs.fit_identity.describe`.
 
     Raises
     ------
     ValueError
-        If it is of another fit, damaged, or open in another process.
+        If the checkpoint belongs to another fit, is damaged, or is open in another process.
     OSError
-        If it cannot be written.
+        If the checkpoint cannot be written.
     """
     if checkpoint is None:
         return nullcontext()

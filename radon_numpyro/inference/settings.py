@@ -1,16 +1,16 @@
-"""Settings of a fit: checked before any work, completed, and written down with the result.
+"""Settings of a fit: checked before any work, completed by defaults, and stored in the result.
 
-The methods by which a posterior may be computed:
+The methods to compute a posterior are
 
 ====================  =========================================================================
-``"marginal"``        the coefficients integrated out: NUTS in the scales of the hierarchical
-                      model, exact draws of the others
-``"noncentered"``     NUTS on all parameters, the coefficients in units of their spread
-``"centered"``        NUTS on all parameters as written
-``"integrate"``       the scales integrated numerically too: no chain
+``"marginal"``        the coefficients are integrated out; NUTS on the scales of the hierarchical
+                      model, exact draws of the other models
+``"noncentered"``     NUTS on all parameters, with the coefficients in units of their sds
+``"centered"``        NUTS on all parameters as written in the model
+``"integrate"``       the scales are also integrated, numerically and without a chain
 ====================  =========================================================================
 
-Nothing here needs JAX.
+This module does not import JAX.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ from radon_numpyro.inference.compute.devices import DEVICES, current, num_cores
 from radon_numpyro.model.models import MODELS, Model
 
 INTEGRATE, AUTO = "integrate", "auto"
-# The first is the default.
+# The methods of each model; the first one is the default.
 METHODS = {
     name: ("marginal", *(("noncentered",) if model.population else ()), "centered", INTEGRATE)
     for name, model in MODELS.items()
 }
-# A step of the marginal method takes time like the number of groups times the cube of the columns
-# that vary: on two cores a fit of 100 groups takes a minute with 20 slopes that vary. Columns
-# that do not vary cost little.
+# The time of a step of the marginal method grows with the number of groups and with the cube of the
+# number of varying columns. On two cores, a fit of 100 groups with 20 varying slopes takes a
+# minute. Columns that do not vary cost little.
 MAX_MARGINAL_SLOPES = 20
-# Chains whose R-hat is larger disagree.
+# Chains with a larger R-hat disagree.
 MAX_RHAT = 1.01
 
 
 def choose_method(model: str, method: str | None, design: Design) -> tuple[str, str]:
-    """The method to sample by, and why, where it is not the model's default one.
+    """Return the method to use, and the reason if it is neither requested nor the default.
 
     Parameters
     ----------
     model
         Name of the model.
     method
-        As in ``METHODS``; None for the default; ``"auto"``, which begins with integration.
+        A name in ``METHODS``; None for the default; or ``"auto"``, which starts with integration.
     design
         Which columns vary by group, and which of them correlate.
 
     Returns
     -------
     method, reason
-        The reason is empty where the method was asked for or is the model's default.
+        The reason is empty if the method was requested or is the default of the model.
 
     Raises
     ------
     ValueError
-        If there is no such model, too many slopes vary for the method asked for, or it is another
-        one and coefficients correlate.
+        If the model is unknown, too many slopes vary for the requested method, or the method does
+        not support correlated coefficients.
     """
     num_slopes = len(design.slopes)
     population = Model.named(model).population
@@ -84,36 +84,36 @@ def choose_method(model: str, method: str | None, design: Design) -> tuple[str, 
     if method in ("marginal", INTEGRATE):
         raise ValueError(
             f"Expected method={others[0]!r} for {num_slopes} slopes that vary by group, or at most "
-            f"{MAX_MARGINAL_SLOPES}, as many as the coefficients can be integrated out for in "
-            f"reasonable time; got method={method!r}"
+            f"{MAX_MARGINAL_SLOPES} such slopes, for which the coefficients can be integrated out "
+            f"in reasonable time; got method={method!r}"
         )
     if method not in (None, AUTO):
         return method, ""
     return others[0], (
-        f"the marginal method takes at most {MAX_MARGINAL_SLOPES} slopes that vary by group, here "
-        f"are {num_slopes}"
+        f"the marginal method takes at most {MAX_MARGINAL_SLOPES} slopes that vary by group, and "
+        f"here there are {num_slopes}"
     )
 
 
-# Steps of ADVI that it takes, and averages, at a time.
+# ADVI takes, and averages, this number of steps at a time.
 WINDOW = 500
 CHAIN_METHODS = ("sequential", "parallel", "vectorized")
 MAX_DRAWS_BYTES = 2**30
 MAX_ADVI_STEPS, MANY_COEFFICIENTS = 100_000, 2000
 FEW_GROUPS = 20
-# Of an integration: fewer nodes cannot pass its verdict.
+# An integration with fewer nodes cannot pass its verdict.
 MIN_NODES = 256
 COEFFICIENTS = ("auto", "draws", "summary", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that a fit is asked for but data and priors.
+    """All arguments of a fit except data and priors.
 
     Attributes
     ----------
     model, method
-        Names of the model and of the method; without a name the model's default one.
+        Names of the model and of the method. If the method is None, it is the model's default.
     draws, chains, num_warmup, seed, num_advi_steps, target_accept_prob, max_tree_depth
         As in :func:`radon_numpyro.fit`.
     chain_method, coefficients, dtype, device, target_ess, max_seconds
@@ -122,7 +122,7 @@ class Settings:
     Raises
     ------
     ValueError
-        If one is out of range; the message names it.
+        If a setting is out of range; the message names it.
     """
 
     model: str
@@ -179,11 +179,11 @@ class Settings:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the posterior is drawn from without a Markov chain."""
+        """Whether draws come from the exact posterior, without a Markov chain."""
         return self.method == "marginal" and not Model.named(self.model).population
 
     def sampler(self) -> dict[str, Any]:
-        """What the blocks of NUTS are told but for the acceptance, defaults filled in."""
+        """Return the settings of the NUTS blocks, except the acceptance, with defaults."""
         return {
             "chain_method": self.chain_method
             or default_chain_method(self.chains, current().platform),
@@ -192,15 +192,15 @@ class Settings:
         }
 
     def acceptances(self, num_groups: int) -> tuple[float, ...]:
-        """Acceptance probabilities to tune the step size to, a run for each until none diverges.
+        """Return the target acceptance probabilities to try in turn until no draw diverges.
 
-        The fewer groups, the more skewed the posterior of the scales, and the steeper at its short
-        end in units of its width.
+        With few groups the posterior of the scales is skewed and steep at its lower end, so it
+        needs shorter steps.
 
         Parameters
         ----------
         num_groups
-            Groups with rows.
+            Number of groups with rows.
         """
         if self.target_accept_prob is not None:
             return (self.target_accept_prob,)
@@ -209,14 +209,14 @@ class Settings:
         return (0.95, 0.99) if num_groups <= FEW_GROUPS else (0.8, 0.95, 0.99)
 
     def coefficients_kept(self, num_groups: int, num_varying: int) -> str:
-        """What is kept of alpha and beta: ``"draws"``, ``"summary"`` or ``"none"``.
+        """Return what to keep of alpha and beta: ``"draws"``, ``"summary"`` or ``"none"``.
 
         Parameters
         ----------
         num_groups
-            Groups of the data.
+            Number of groups.
         num_varying
-            Columns that vary by group, the constant included.
+            Number of columns that vary by group, including the constant.
         """
         if self.coefficients != "auto":
             return self.coefficients
@@ -227,26 +227,26 @@ class Settings:
 
 
 def check_integration(settings: Settings, nodes: Any, checkpoint: Any, *, auto: bool) -> None:
-    """Refuse what the method has no use for.
+    """Check the arguments that integration uses, or does not support.
 
     Parameters
     ----------
     settings
-        Of the fit.
+        Settings of the fit.
     nodes, checkpoint
         As in :func:`radon_numpyro.fit`.
     auto
-        Whether another method goes on where integration is not reliable.
+        Whether another method continues if integration is not reliable.
 
     Raises
     ------
     ValueError
-        Naming the argument.
+        If an argument does not apply to the method; the message names it.
     """
     if settings.method != INTEGRATE and not auto:
         if nodes is not None:
             raise ValueError(
-                f"Expected nodes with method='integrate' or 'auto' alone; got nodes={nodes!r} and "
+                f"Expected nodes only with method='integrate' or 'auto'; got nodes={nodes!r} and "
                 f"method={settings.method!r}"
             )
         return
@@ -256,7 +256,7 @@ def check_integration(settings: Settings, nodes: Any, checkpoint: Any, *, auto: 
         return
     if checkpoint is not None:
         raise ValueError(
-            "Expected no checkpoint with method='integrate', which has no steps to keep; got "
+            "Expected no checkpoint with method='integrate', which has no steps to save; got "
             f"checkpoint={os.fspath(checkpoint)!r}"
         )
     if settings.device == "gpu" or settings.dtype != "float64":
@@ -267,29 +267,30 @@ def check_integration(settings: Settings, nodes: Any, checkpoint: Any, *, auto: 
 
 
 def default_advi_steps(model: str, method: str | None, num_coefficients: int) -> int:
-    """Steps of ADVI at the most, if the caller does not say.
+    """Return the default maximum number of ADVI steps.
 
-    None, the guide staying at its closed-form start, where the marginal method has more than 2000
-    coefficients to integrate out. Its draws do not depend on the guide, of which they need the
-    scales alone; ADVI would move all coefficients, and of many small groups its optimum collapses
-    to scales of 0.
+    It is 0 if the marginal method integrates out more than 2000 coefficients; then the guide stays
+    at its closed-form start. That is sufficient: the sampler uses only the scales of the guide, and
+    its draws do not depend on the guide's accuracy. ADVI would move all coefficients, and with many
+    small groups its optimum collapses to scales of 0.
 
     Parameters
     ----------
     model, method
         As in :func:`radon_numpyro.fit`.
     num_coefficients
-        Intercepts and slopes of all groups.
+        Number of intercepts and slopes of all groups.
     """
     marginal = (method or METHODS[model][0]) == "marginal"
     return 0 if marginal and num_coefficients > MANY_COEFFICIENTS else MAX_ADVI_STEPS
 
 
 def default_chain_method(chains: int, device: str) -> str:
-    """How to run chains on a kind of device.
+    """Return the default way to run chains on a kind of device.
 
-    On a GPU all at once. On the CPU side by side where there are several cores, and not all at
-    once: a vectorised NUTS waits for the longest trajectory of all chains.
+    On a GPU, chains are vectorized. On a CPU they run in parallel if there are several cores. They
+    are not vectorized there, because a vectorized NUTS waits for the longest trajectory of all
+    chains.
 
     Parameters
     ----------
@@ -304,7 +305,7 @@ def default_chain_method(chains: int, device: str) -> str:
 
 
 def check_dtype(dtype: str) -> None:
-    """Refuse a precision that there is not.
+    """Raise ValueError for an unknown dtype.
 
     Parameters
     ----------
@@ -314,7 +315,7 @@ def check_dtype(dtype: str) -> None:
     Raises
     ------
     ValueError
-        If it is neither.
+        If the dtype is neither.
     """
     if dtype not in ("float64", "float32"):
         raise ValueError(f"Expected dtype to be 'float64' or 'float32'; got {dtype!r}")

@@ -1,1 +1,1 @@
-"""What is assumed: priors, and the NumPyro model functions."""
+"""What a fit assumes: models and their sites, priors, and the NumPyro model functions."""

@@ -1,8 +1,8 @@
-"""Priors named by the coefficient: which sites hold one, and how one is written as text.
+"""Priors by the name of a coefficient: find the sites that hold it, and parse a prior from text.
 
-The names: ``"Intercept"`` and those of columns for coefficients, ``"sd(Intercept)"`` and
-``"sd(COLUMN)"`` for their standard deviations between groups, ``"correlation"`` for all their
-correlations, ``"eps"`` for the residual standard deviation.
+Valid names are ``"Intercept"`` and the names of columns for coefficients, ``"sd(Intercept)"`` and
+``"sd(COLUMN)"`` for their standard deviations between groups, ``"correlation"`` for all
+correlations between them, and ``"eps"`` for the residual standard deviation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EXAMPLE = '"SES=Normal(0, 2)"'
 
 
 def columns_of_sites(design: Design) -> dict[str, tuple[str, ...]]:
-    """The columns whose coefficients are the entries of a site, in order.
+    """Return the columns whose coefficients are the entries of each site, in order.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def columns_of_sites(design: Design) -> dict[str, tuple[str, ...]]:
     Returns
     -------
     dict
-        By site; sites of shape () are left out.
+        Names of columns by site; sites of shape () are left out.
     """
     return {
         "mu_beta": design.means,
@@ -46,7 +46,7 @@ def columns_of_sites(design: Design) -> dict[str, tuple[str, ...]]:
 
 
 def check_sizes(priors: Any, design: Design) -> None:
-    """Refuse priors that are not one for each coefficient of the design, or one for all.
+    """Check that each prior has one entry, or one entry for each coefficient of its site.
 
     Parameters
     ----------
@@ -58,14 +58,14 @@ def check_sizes(priors: Any, design: Design) -> None:
     Raises
     ------
     ValueError
-        A parameter has another number of entries, or ``gamma`` is missing.
+        If a parameter has another number of entries, or ``gamma`` is missing.
     """
     for site, columns in columns_of_sites(design).items():
         prior = getattr(priors, site)
         if prior is None:
             if columns:
                 raise ValueError(
-                    f"Expected priors with gamma, of the coefficients of {_listed(columns)}; got "
+                    f"Expected priors with gamma, for the coefficients of {_listed(columns)}; got "
                     "gamma=None. Give one Normal for all of them, or one with an entry for each"
                 )
             continue
@@ -73,7 +73,7 @@ def check_sizes(priors: Any, design: Design) -> None:
             if np.shape(value) not in ((), (len(columns),)):
                 raise ValueError(
                     f"Expected {name} of the prior of {site} to be a number, or to have shape "
-                    f"({len(columns)},), an entry for each of {_listed(columns) or 'no columns'}; "
+                    f"({len(columns)},), one entry for each of {_listed(columns) or 'no columns'}; "
                     f"got shape {np.shape(value)}"
                 )
 
@@ -81,7 +81,7 @@ def check_sizes(priors: Any, design: Design) -> None:
 def changed_sites(
     priors: Any, changes: Mapping[str, PriorFamily], labels: Labels
 ) -> dict[str, PriorFamily]:
-    """Priors of the sites that change, as :meth:`Priors.with_coefficients` says.
+    """Return the new priors of the sites that change; see :meth:`Priors.with_coefficients`.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def changed_sites(
     Returns
     -------
     dict
-        By site.
+        New priors by site.
     """
     design = labels.design
     targets = _targets(design)
@@ -123,7 +123,7 @@ def changed_sites(
 
 
 def _targets(design: Design) -> dict[str, list[tuple[str, int]]]:
-    """Sites and positions of each parameter, by its name."""
+    """Return the sites that hold each parameter and its position in them, by its name."""
     targets: dict[str, list[tuple[str, int]]] = {}
     if design.has_mean_intercept:
         targets[INTERCEPT] = [("mu_alpha", 0), ("alpha", 0)]
@@ -142,13 +142,13 @@ def _targets(design: Design) -> dict[str, list[tuple[str, int]]]:
         if name in targets:
             raise ValueError(
                 f"Expected names of columns that name no other parameter; got {name!r}. Rename the "
-                "column, or give whole Priors"
+                "column, or pass a complete Priors"
             )
     return targets | others
 
 
 def _checked(name: str, prior: Any, site: str) -> PriorFamily:
-    """The prior of one parameter, of a family that its site can have."""
+    """Return the prior of one parameter, checked to be of a family that its site can have."""
     expected: Any = LocationPrior
     if site in ("sigma_alpha", "sigma_beta", "eps"):
         expected = ScalePrior
@@ -172,14 +172,14 @@ def _checked(name: str, prior: Any, site: str) -> PriorFamily:
 def _joined(
     site: str, before: Any, changed: dict[int, PriorFamily], columns: tuple[str, ...]
 ) -> PriorFamily:
-    """The prior of a site with some of its entries changed."""
+    """Return the prior of a site with some of its entries replaced."""
     parts = [changed[k] if k in changed else before.component(k) for k in range(len(columns))]
     families = {type(part).__name__: name for part, name in zip(parts, columns, strict=True)}
     if len(families) > 1:
         what = "standard deviations" if site == "sigma_beta" else "coefficients"
         got = ", ".join(f"{family} of {name!r}" for family, name in families.items())
         raise ValueError(
-            f"Expected priors of one family for the {what} of {_listed(columns)}, which are one "
+            f"Expected priors of one family for the {what} of {_listed(columns)}, which share one "
             f"site, {site}; got {got}. Change all of them"
         )
     family = type(parts[0])
@@ -194,24 +194,24 @@ def _listed(columns: tuple[str, ...]) -> str:
 
 
 def parse_prior(text: str) -> tuple[str, PriorFamily]:
-    """Read a prior as the command line has it, such as ``"SES=Normal(0, 2)"``.
+    """Parse a prior in the notation of the command line, such as ``"SES=Normal(0, 2)"``.
 
-    Nothing is evaluated: a prior is the name of a family and numbers.
+    The text is never evaluated as Python: it must be the name of a family and its numbers.
 
     Parameters
     ----------
     text
-        The name of a coefficient, an equals sign, and its prior; the name may have equals signs.
+        The name of a coefficient, an equals sign, and its prior. The name may contain equals signs.
 
     Returns
     -------
     name, prior
-        For :meth:`Priors.with_coefficients`.
+        An item for :meth:`Priors.with_coefficients`.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If the text has another form, or the family is unknown.
     """
     name, equals, written = text.rpartition("=")
     name, written = name.strip(), written.strip()
@@ -244,7 +244,7 @@ def _number(node: ast.expr, refused: str) -> float:
     sign = 1.0
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         sign, node = (-1.0 if isinstance(node.op, ast.USub) else 1.0), node.operand
-    # A bool is an int too.
+    # bool is a subclass of int.
     value = node.value if isinstance(node, ast.Constant) else None
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(refused)

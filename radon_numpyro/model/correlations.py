@@ -1,19 +1,19 @@
-r"""Correlation matrices: their prior, and their roots by canonical partial correlations.
+r"""Correlation matrices: their prior, and their triangular roots from partial correlations.
 
 A correlation matrix of P coefficients is :math:`R = TT'` with T upper triangular and rows of length
-1. The partial correlation :math:`z_{ij}` of the coefficients i < j given those after j is free in
-(-1, 1), and
+1. Each partial correlation :math:`z_{ij}` of coefficients i < j, given those after j, can take any
+value in (-1, 1), and
 
 .. math:: T_{ij} = z_{ij}\prod_{m > j}\sqrt{1 - z_{im}^2}, \qquad
           T_{ii} = \prod_{m > i}\sqrt{1 - z_{im}^2}
 
-Coefficients that do not correlate have partial correlations of 0. Under the LKJ prior of a block of
+Coefficients that are independent have partial correlations of 0. Under the LKJ prior of a block of
 p coefficients, :math:`p(R) \propto |R|^{\eta - 1}`, the partial correlations are independent,
 
 .. math:: \frac{1 + z_{ij}}{2} \sim \mathrm{Beta}(b, b), \qquad b = \eta + \frac{p - 2 - m}{2}
 
-with m the number of coefficients of the block that are conditioned on (a vine, in the reverse of
-the usual order, so that T is upper triangular).
+where m is the number of coefficients of the block that are conditioned on. This is the vine of
+Lewandowski et al. in reversed order, which makes T upper triangular.
 
 References
 ----------
@@ -40,39 +40,39 @@ from radon_numpyro.model.location_priors import PriorFamily
 class LKJ(PriorFamily):
     r"""Prior of a correlation matrix R of P coefficients, :math:`p(R) \propto |R|^{\eta - 1}`.
 
-    Each correlation alone is distributed as 2B - 1 with B Beta(b, b),
-    :math:`b = \eta - 1 + P/2`. With ``concentration`` 1 all correlation matrices are equally
-    likely; larger values draw the correlations to 0.
+    Marginally, each correlation is distributed as 2B - 1 with B ~ Beta(b, b) and
+    :math:`b = \eta - 1 + P/2`. With ``concentration`` 1 all correlation matrices have the same
+    density; larger values shrink the correlations towards 0.
 
     Attributes
     ----------
     concentration
-        :math:`\eta`, positive.
+        The positive number :math:`\eta`.
     """
 
     concentration: Any
 
     def of_pair(self, size: int) -> PairPrior:
-        """Prior of one correlation among those of ``size`` coefficients.
+        """Return the marginal prior of one correlation among ``size`` coefficients.
 
         Parameters
         ----------
         size
-            Coefficients that correlate, at least 2.
+            Number of coefficients that correlate, at least 2.
         """
         return PairPrior(float(self.concentration), size)
 
 
 @dataclass(frozen=True)
 class PairPrior(PriorFamily):
-    r"""Prior of a correlation r under LKJ: (1 + r) / 2 is Beta(b, b), :math:`b = \eta - 1 + P/2`.
+    r"""Prior of a correlation r under LKJ: (1 + r) / 2 ~ Beta(b, b), :math:`b = \eta - 1 + P/2`.
 
     Attributes
     ----------
     concentration
-        :math:`\eta`, positive.
+        The positive number :math:`\eta`.
     size
-        Coefficients that correlate, P.
+        Number of coefficients that correlate, P.
     """
 
     concentration: float
@@ -86,7 +86,7 @@ class PairPrior(PriorFamily):
 
     @property
     def upper(self) -> Any:
-        """1."""
+        """Upper end of the support, 1."""
         return 1.0
 
     @property
@@ -116,14 +116,14 @@ class PairPrior(PriorFamily):
 
 
 def correlation_root(design: Design, partial: Any) -> Any:
-    """Upper triangular root T of the correlation matrix of the coefficients that vary.
+    """Compute the upper triangular root T of the correlation matrix of the varying coefficients.
 
     Parameters
     ----------
     design
         Which coefficients correlate.
     partial
-        Partial correlations of ``design.pairs``, in this order, shape (L, ...).
+        Partial correlations in the order of ``design.pairs``, shape (L, ...).
 
     Returns
     -------
@@ -148,12 +148,12 @@ def correlation_root(design: Design, partial: Any) -> Any:
 
 
 def root_of_correlation(correlation: Any) -> Any:
-    """Upper triangular root T of correlation matrices.
+    """Compute the upper triangular root T of correlation matrices.
 
     Parameters
     ----------
     correlation
-        Shape (..., P, P), positive semidefinite.
+        Positive semidefinite matrices, shape (..., P, P).
 
     Returns
     -------
@@ -166,7 +166,7 @@ def root_of_correlation(correlation: Any) -> Any:
     for j in reversed(range(size)):
         pivot = xp.sqrt(xp.maximum(left[j, j], 0.0))
         column = xp.where(pivot > 0, left[:, j] / xp.where(pivot > 0, pivot, 1.0), 0.0)
-        # Exactly zero below the diagonal, whatever the rounding.
+        # Set the entries below the diagonal to exactly zero: rounding leaves small residues there.
         column = xp.concatenate([column[: j + 1], xp.zeros_like(column[j + 1 :])])
         columns.append(column)
         left = left - column[:, None] * column[None]
@@ -174,13 +174,13 @@ def root_of_correlation(correlation: Any) -> Any:
 
 
 def correlation_of(root: Any) -> Any:
-    """Correlation matrices (..., P, P) of their roots T, shape (P, P, ...)."""
+    """Return the correlation matrices (..., P, P) of the roots T, shape (P, P, ...)."""
     xp = namespace(root)
     return xp.einsum("pr...,qr...->...pq", root, root)
 
 
 def beta_parameters(design: Design, concentration: Any) -> Any:
-    r"""Parameter b of the Beta prior of each partial correlation, shape (L,).
+    r"""Return the parameter b of the Beta prior of each partial correlation, shape (L,).
 
     Parameters
     ----------

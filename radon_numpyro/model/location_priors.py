@@ -1,8 +1,8 @@
-"""What a family of priors offers, and the priors of locations: means, intercepts and slopes.
+"""The interface of prior families, and the priors of locations: means, intercepts and slopes.
 
-Whatever another part needs of a prior is a method or a property, so that no other module asks of
-which family it is. The priors of standard deviations are in ``model/scale_priors.py``. Nothing here
-needs JAX until :meth:`PriorFamily.distribution` is called.
+Other modules use the methods and properties of a prior and never test its family. The priors of
+standard deviations are in ``model/scale_priors.py``. Only :meth:`PriorFamily.distribution` imports
+JAX and NumPyro.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ if TYPE_CHECKING:
 
 
 def entry(value: Any, k: int) -> float:
-    """A parameter of the prior of coefficient k: its own, or the one that all share.
+    """Return a parameter of the prior of coefficient k: its own value, or the shared one.
 
     Parameters
     ----------
     value
-        Shape () or (K,).
+        Values of the parameter, shape () or (K,).
     k
-        Position of the coefficient; 0 if its site has one only.
+        Position of the coefficient; 0 if its site has only one.
     """
     return float(np.ravel(value)[k if np.size(value) > 1 else 0])
 
 
 def numbers_text(value: Any) -> str:
-    """A number or an array as NumPy writes it, to 8 digits.
+    """Format a number or an array as NumPy does, to 8 digits.
 
     Parameters
     ----------
     value
-        Shape () or (K,).
+        Numbers of shape () or (K,).
     """
     return np.array2string(np.asarray(value, dtype=float), separator=", ", threshold=20)
 
 
 class PriorFamily:
-    """What all families have; the parameters of one are the fields of its dataclass."""
+    """Base class of all families of priors. The fields of a subclass are its parameters."""
 
-    # Lower end of the support, and whether the density has a finite integral.
+    # Lower end of the support, and whether the density integrates to a finite value.
     lower: ClassVar[float] = -np.inf
     proper: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, value in self.parameters.items():
             if isinstance(value, list | tuple):
-                # To JAX a list would be many leaves, and its functions refuse lists.
+                # JAX treats a list as a pytree of many leaves, and its functions refuse lists.
                 value = np.asarray(value, dtype=float)
                 object.__setattr__(self, name, value)
-            # JAX rebuilds these records around tracers; what a user passes is numbers.
+            # Check only numbers: JAX rebuilds these records with tracers in place of values.
             if isinstance(value, int | float | np.ndarray | np.generic):
                 self._check(name, np.asarray(value, dtype=float))
 
@@ -72,17 +72,17 @@ class PriorFamily:
 
     @classmethod
     def of_numbers(cls, numbers: Sequence[float]) -> Self:
-        """The prior of one parameter that is written with these numbers, as :meth:`text` does.
+        """Make the prior of one parameter from the numbers that :meth:`text` writes for it.
 
         Parameters
         ----------
         numbers
-            In the order in which they are written.
+            Parameters in the order in which they are written.
 
         Raises
         ------
         ValueError
-            If there are more or fewer of them, or the family has no such prior.
+            If there are too many or too few numbers, or they are invalid for the family.
         """
         names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
         if len(numbers) != len(names):
@@ -99,26 +99,26 @@ class PriorFamily:
 
     @property
     def upper(self) -> Any:
-        """Upper end of the support, shape () or that of the parameters."""
+        """Upper end of the support, of shape () or the shape of the parameters."""
         return np.inf
 
     @property
     def sd(self) -> Any:
-        """Standard deviation; infinite if there is none, as for an improper prior."""
+        """Standard deviation; infinite where none exists, as for an improper prior."""
         return np.inf
 
     def component(self, k: int) -> Self:
-        """The prior of coefficient k alone, its parameters of shape ().
+        """Return the prior of coefficient k alone, with parameters of shape ().
 
         Parameters
         ----------
         k
-            Position of the coefficient; any if all share the parameters.
+            Position of the coefficient. It is ignored if all coefficients share the parameters.
         """
         return type(self)(**{name: entry(value, k) for name, value in self.parameters.items()})
 
     def distribution(self) -> Distribution:
-        """The NumPyro distribution; an improper one cannot be drawn from."""
+        """Return the NumPyro distribution. Improper distributions cannot be sampled."""
         from numpyro import distributions as dist
 
         return self._distribution(dist)
@@ -127,22 +127,22 @@ class PriorFamily:
         raise NotImplementedError
 
     def log_density(self, value: Any) -> np.ndarray:
-        """Log density on the host; minus infinity outside the support, 0 inside an improper prior.
+        """Compute the log density in NumPy: -inf outside the support, 0 inside an improper prior's.
 
         Parameters
         ----------
         value
-            In the units of the parameter; broadcast against the prior's parameters.
+            Values in the units of the parameter, broadcast against the parameters of the prior.
         """
         raise NotImplementedError
 
     def cdf(self, value: Any) -> np.ndarray:
-        """Distribution function of a proper prior, on the host.
+        """Compute the distribution function of a proper prior in NumPy.
 
         Parameters
         ----------
         value
-            In the units of the parameter; broadcast against the prior's parameters.
+            Values in the units of the parameter, broadcast against the parameters of the prior.
 
         Raises
         ------
@@ -152,12 +152,12 @@ class PriorFamily:
         raise ValueError(f"Expected a proper prior; got {self}")
 
     def quantile(self, prob: Any) -> np.ndarray:
-        """Inverse of :meth:`cdf`.
+        """Compute quantiles of a proper prior, the inverse of :meth:`cdf`.
 
         Parameters
         ----------
         prob
-            Probabilities; broadcast against the prior's parameters.
+            Probabilities, broadcast against the parameters of the prior.
 
         Raises
         ------
@@ -167,12 +167,13 @@ class PriorFamily:
         raise ValueError(f"Expected a proper prior; got {self}")
 
     def text(self, number: Callable[[float], str]) -> str:
-        """The prior of one parameter as a model is written.
+        """Write the prior of one parameter as in the notation of a model, ``Normal(0, 2)``.
 
         Parameters
         ----------
         number
-            Writes a positive number; the mean of a Normal has the digits that its sd calls for.
+            Function that formats a positive number. The mean of a Normal is rounded by its
+            standard deviation instead.
         """
         written = ", ".join(number(float(value)) for value in self.parameters.values())
         return f"{type(self).__name__}({written})"
@@ -189,7 +190,8 @@ class Normal(PriorFamily):
     Attributes
     ----------
     loc, scale
-        In the units of the parameter; shape () or, for several coefficients, (K,).
+        Mean and standard deviation in the units of the parameter, shape () or, for several
+        coefficients, (K,).
     """
 
     loc: Any
@@ -232,24 +234,24 @@ class Normal(PriorFamily):
 class Flat(PriorFamily):
     """Improper prior of a location: constant on the real line, the limit of ever wider Normals.
 
-    Given for a scale it stands for ``HalfFlat``.
+    When it is given for a scale, ``HalfFlat`` is used.
     """
 
     proper: ClassVar[bool] = False
 
     @property
     def loc(self) -> float:
-        """Mean of the wide Normals, 0."""
+        """Mean of the limiting Normal, 0."""
         return 0.0
 
     @property
     def scale(self) -> float:
-        """Their standard deviation in the limit, infinity."""
+        """Standard deviation of the limiting Normal, infinity."""
         return np.inf
 
     @property
     def precision(self) -> float:
-        """One over their variance in the limit, 0."""
+        """One over the variance of the limiting Normal, 0."""
         return 0.0
 
     def _distribution(self, dist: Any) -> Distribution:

@@ -1,8 +1,8 @@
-r"""The models: how the coefficients vary, and the sites that follow from that.
+r"""The models: how coefficients vary by group, and the latent sites that follow from that.
 
-Whatever another part needs to know of a model it reads here, from the properties and from
-:meth:`Model.sites`. The NumPyro model functions are in ``model/regressions.py``, whose table leads
-from the symbols of the mathematics to the names of the sites. Nothing here needs JAX.
+Other modules read the structure of a model from the properties of :class:`Model` and from
+:meth:`Model.sites`. The NumPyro model functions are in ``model/regressions.py``; its docstring has
+the table of mathematical symbols and site names. This module does not import JAX.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from radon_numpyro.data.design import Design
 
-# Names of the dimensions of sites; in a result the groups bear the name of their column. Mean
-# slopes have a dimension of their own only where some slope varies about 0.
+# Names of the dimensions of sites. In a result the dimension of groups has the name of the group
+# column. Mean slopes have their own dimension only if some slopes vary about 0.
 GROUP, PREDICTOR, MEAN_SLOPE, FIXED = "group", "predictor", "mean_slope", "fixed"
-# Rows and columns of the matrix of correlations: all coefficients that vary.
+# Rows and columns of the correlation matrix, which covers all coefficients that vary.
 COEFFICIENT, COEFFICIENT_OTHER = "coefficient", "coefficient_other"
 
 
@@ -26,12 +26,12 @@ class Site(NamedTuple):
     Attributes
     ----------
     dims
-        Its dimensions in order, of ``GROUP``, ``PREDICTOR``, ``MEAN_SLOPE``, ``FIXED``, or
+        Names of its dimensions in order, from ``GROUP``, ``PREDICTOR``, ``MEAN_SLOPE``, ``FIXED``,
         ``COEFFICIENT`` and ``COEFFICIENT_OTHER``.
     words
-        What it is, with places for the outcome ``{y}`` and a predictor ``{x}``.
+        A description with placeholders for the outcome, ``{y}``, and a predictor, ``{x}``.
     is_scale
-        Whether it is a standard deviation, and so at least 0.
+        Whether it is a standard deviation, which cannot be negative.
     is_top_level
         Whether its prior depends on no other site.
     """
@@ -51,10 +51,10 @@ class Model:
     name
         ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
     by_group
-        Whether each group has coefficients of its own; if not, all rows share them.
+        Whether each group has its own coefficients; if not, all rows share them.
     population
-        Whether those of the groups are drawn from a population whose means and standard deviations
-        are sites too (partial pooling).
+        Whether the coefficients of the groups are drawn from a population whose means and standard
+        deviations are sites too (partial pooling).
     """
 
     name: str
@@ -63,7 +63,7 @@ class Model:
 
     @staticmethod
     def named(name: str) -> Model:
-        """The model of a name.
+        """Return the model with this name.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Model:
         Raises
         ------
         ValueError
-            If there is none.
+            If no model has this name.
         """
         if name not in MODELS:
             raise ValueError(f"Expected model to be one of {', '.join(MODELS)}; got {name!r}")
@@ -81,18 +81,18 @@ class Model:
 
     @property
     def eps_by_group(self) -> bool:
-        """Whether each group has a residual standard deviation of its own (no pooling)."""
+        """Whether each group has its own residual standard deviation (no pooling)."""
         return self.by_group and not self.population
 
     @property
     def function(self) -> Callable[..., None]:
-        """The NumPyro model function of data and priors."""
+        """The NumPyro model function, which takes data and priors."""
         from radon_numpyro.model.regressions import FUNCTIONS
 
         return FUNCTIONS[self.name]
 
     def sites(self, design: Design) -> dict[str, Site]:
-        """Latent sites by name, in the order in which results have them.
+        """Return the latent sites by name, in the order of results.
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class Model:
         if self.population and design.correlated:
             square = (COEFFICIENT, COEFFICIENT_OTHER)
             sites["correlation"] = Site(square, "correlation of coefficients of a group")
-        # Without groups there are the coefficients that the groups' vary about.
+        # The pooled model has only the coefficients that the group coefficients would vary about.
         if design.intercept_varies and (self.by_group or design.has_mean_intercept):
             sites["alpha"] = Site(group, "intercept, {y}", is_top_level=own)
         if design.slopes if self.by_group else design.means:
@@ -133,7 +133,7 @@ class Model:
         return sites
 
     def top_level(self, design: Design) -> list[str]:
-        """Sites whose prior depends on no other: locations, then scales and correlations.
+        """Return the sites whose prior depends on no other: locations, then scales, correlations.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class Model:
         return sorted(names, key=lambda n: sites[n].is_scale or COEFFICIENT in sites[n].dims)
 
     def scales(self, design: Design) -> list[str]:
-        """Sites given which the coefficients are integrated out: scales and correlations.
+        """Return the sites that remain when coefficients are integrated out: scales, correlations.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class Model:
         return [name for name, s in sites.items() if s.is_scale or COEFFICIENT in s.dims]
 
     def check(self, design: Design) -> None:
-        """Refuse a design that the model has no place for.
+        """Check that the model supports this design.
 
         Parameters
         ----------
@@ -166,14 +166,15 @@ class Model:
         Raises
         ------
         ValueError
-            The individual model of a design with columns that do not vary, or that vary about 0.
+            If the model is individual and the design has columns that do not vary, or that vary
+            about 0.
         """
         if self.eps_by_group:
             design.require_all_varying()
 
 
 def coordinates(design: Design) -> dict[str, tuple[str, ...]]:
-    """Names of the columns along each dimension of sites but the groups.
+    """Return the names of the columns along each dimension of sites, except groups.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The prior of each parameter by the name that tables give it."""
+"""The prior of each single parameter, by its name in tables."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ class ParameterPrior(NamedTuple):
     Attributes
     ----------
     site
-        Its site.
+        Name of the site that holds the parameter.
     column
-        Its column, or its pair of columns, ``"Intercept, Days"``; None if the site has one only.
+        Name of its column, or of its pair of columns, ``"Intercept, Days"``; None if the site is a
+        single number.
     prior
-        Of this parameter alone; of a correlation its marginal prior.
+        The prior of this parameter alone; for a correlation, its marginal prior.
     """
 
     site: str
@@ -30,15 +31,15 @@ class ParameterPrior(NamedTuple):
 
 
 def parameter_priors(model: Model, design: Design, priors: Priors) -> dict[str, ParameterPrior]:
-    """The prior of each parameter whose prior depends on no other, by its name in tables.
+    """Return the priors of the parameters whose prior depends on no other parameter.
 
-    Locations come first, then scales and correlations, as ``mu_alpha``, ``mu_beta[Days]``,
-    ``correlation[Intercept, Days]``.
+    The keys are the names in tables, such as ``mu_alpha``, ``mu_beta[Days]`` and
+    ``correlation[Intercept, Days]``. Locations come first, then scales and correlations.
 
     Parameters
     ----------
     model
-        Whose parameters.
+        The model that has the parameters.
     design
         Which columns vary by group, and which do not.
     priors

@@ -1,4 +1,4 @@
-"""The Normal priors of the coefficients of a design, in the order of the algebra."""
+"""The Normal priors of the population coefficients, in the order used by ``gaussian/``."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from radon_numpyro.model.priors import Priors
 
 
 def population_priors(priors: Priors, design: Design, of: Model) -> tuple[Any, Any]:
-    """Prior means and standard deviations of the population coefficients.
+    """Return the prior means and standard deviations of the population coefficients.
 
     Parameters
     ----------
     priors
-        ``mu_alpha``, ``mu_beta`` and ``gamma`` of the hierarchical model are used, of the others
-        ``alpha``, ``beta`` and ``gamma``.
+        For the hierarchical model, ``mu_alpha``, ``mu_beta`` and ``gamma`` are used; for the other
+        models, ``alpha``, ``beta`` and ``gamma``.
     design
-        Which columns there are.
+        The columns of the model.
     of
         The model.
 
     Returns
     -------
     loc, scale
-        Shape (Q,): the intercept if it varies about a mean, slopes that do, other columns.
+        Shape (Q,), in the order: the intercept and the slopes that vary about a mean, then the
+        columns that do not vary.
 
     Raises
     ------
     ValueError
-        If there is no prior of ``gamma``, or the number of parameters is another.
+        If the prior of ``gamma`` is missing, or a prior has the wrong number of entries.
     """
     intercept, slopes = ("mu_alpha", "mu_beta") if of.population else ("alpha", "beta")
     parts = [(intercept, int(design.has_mean_intercept))]
@@ -45,7 +46,7 @@ def population_priors(priors: Priors, design: Design, of: Model) -> tuple[Any, A
             continue
         if prior is None:
             raise ValueError(
-                f"Expected priors to have one of {name}, for {', '.join(design.fixed)}; got None"
+                f"Expected priors to have {name}, for {', '.join(design.fixed)}; got None"
             )
         for parameter, values in columns.items():
             values.append(_of_size(getattr(prior, parameter), size, f"{parameter} of {name}"))

@@ -1,13 +1,18 @@
-r"""Do the priors leave room for the data? Findings, from moments, before any fit.
+r"""Check priors for conflicts with the data, from the moments of the data, before a fit.
 
-With :math:`R` the residual sum of squares and :math:`f` its degrees of freedom, the data alone say
-:math:`\sigma^2 \sim R/\chi^2_f` of a scale: its residual variance within groups, or the variance
-of the groups' levels less what the rows' scatter adds to it. A Uniform(0, h) prior is in conflict
-if more than 5 % of that lies beyond h, a prior without a bound if less than 5 %, divided by the
-number of groups that are asked, lies where the prior has all but 6e-5 of its mass: within four
-standard deviations for a half-normal. The Normal prior of a location is in conflict if the
-least-squares fit to all rows lies more than five standard deviations, its own and those of the
-prior together, from its mean. An improper prior never is.
+For a scale :math:`\sigma`, let :math:`R` be a sum of squares with :math:`f` degrees of freedom. For
+``eps`` it is the residual sum of squares within groups; for ``sigma_alpha`` it is the sum of
+squares of the levels of the groups, less the part that the scatter of the rows adds to it. The data
+alone suggest :math:`\sigma^2 \sim R/\chi^2_f`.
+
+- A Uniform(0, h) prior conflicts if more than 5 % of this distribution lies above h.
+- A prior without a bound conflicts if less than 5 % of this distribution, divided by the number of
+  groups that are tested, lies where the prior has all but 6e-5 of its mass. For a half-normal this
+  region ends at four standard deviations.
+- The Normal prior of a location conflicts if the least-squares fit to all rows is more than five
+  standard deviations away from the prior mean, where the variance is the sum of the variances of
+  the fit and of the prior.
+- An improper prior never conflicts.
 
 References
 ----------
@@ -37,8 +42,9 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 LEVEL = 0.05
 MAX_DISTANCE = 5.0
+UNLIKELY = "gives almost no probability to"
 ADVICE = (
-    "priors=None, the default priors, which are scaled by the data, or wider ones of your own",
+    "priors=None, which gives the default priors, scaled by the data, or wider priors",
     "--priors weakly-informative, which are scaled by the data",
 )
 
@@ -46,7 +52,7 @@ ADVICE = (
 def prior_conflicts(
     priors: Priors, data: GroupedData | GroupStatistics, model: str = "hierarchical"
 ) -> tuple[Finding, ...]:
-    """What the priors of a model would cut off or pull away from what the data say.
+    """Find the priors of a model that exclude, or put far out in a tail, what the data suggest.
 
     Parameters
     ----------
@@ -60,7 +66,7 @@ def prior_conflicts(
     Returns
     -------
     tuple of Finding
-        Empty if there is no conflict. Standard deviations of slopes are not asked.
+        Empty if there is no conflict. Standard deviations of slopes are not tested.
     """
     statistics, of = as_statistics(data), Model.named(model)
     found: list[Finding | None] = []
@@ -75,7 +81,7 @@ def prior_conflicts(
 
 
 def _residual(statistics: GroupStatistics, model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Residual sums of squares and their degrees of freedom: of each group, or of all rows."""
+    """Return residual sums of squares and their degrees of freedom, by group or for all rows."""
     if model.eps_by_group:
         slopes = np.linalg.pinv(statistics.sxx, rcond=COLLINEAR, hermitian=True)
         explained = np.einsum("ck,ckl,cl->c", statistics.sxy, slopes, statistics.sxy)
@@ -87,7 +93,7 @@ def _residual(statistics: GroupStatistics, model: Model) -> tuple[np.ndarray, np
         squares = statistics.sum_of_squares(coefficients[0], coefficients[1:]).sum()
         freedom = statistics.count.sum() - len(statistics.labels.design.population)
         return np.atleast_1d(squares), np.atleast_1d(freedom)
-    # About slopes common to all groups.
+    # The hierarchical model: an intercept for each group, and slopes common to all groups.
     slopes, _, rank, _ = np.linalg.lstsq(statistics.sxx.sum(0), statistics.sxy.sum(0), rcond=None)
     alpha = statistics.mean_y - statistics.mean_x @ slopes
     squares = max(float(statistics.sum_of_squares(alpha, slopes).sum()), 0.0)
@@ -96,9 +102,10 @@ def _residual(statistics: GroupStatistics, model: Model) -> tuple[np.ndarray, np
 
 
 def _levels(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of squares of the groups' levels about the fit to all rows, less that of rows' scatter.
+    """Return the sum of squares of group levels about the pooled fit, and its degrees of freedom.
 
-    Not about slopes within groups, which groups far away would be extrapolated by.
+    The part that the scatter of the rows adds is subtracted. The slopes are those of the pooled
+    fit, because slopes within groups would extrapolate to groups far from the others.
     """
     coefficients, _ = _least_squares(statistics)
     squares, freedom = _residual(statistics, MODELS["hierarchical"])
@@ -113,9 +120,9 @@ def _levels(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _least_squares(statistics: GroupStatistics) -> tuple[np.ndarray, np.ndarray]:
-    """Least-squares fit to all rows, intercept first, and its standard errors.
+    """Return the least-squares fit to all rows, intercept first, and its standard errors.
 
-    Both are 0 for a column that has no coefficient for all groups.
+    Both are 0 for a column that has no population coefficient.
     """
     s, rows, design = statistics, statistics.overall(), statistics.labels.design
     mean_x, mean_y = rows.mean_x[0], rows.mean_y[0]
@@ -155,10 +162,12 @@ def _scale(
     if model.eps_by_group:
         labels = statistics.labels.groups or tuple(range(statistics.num_groups))
         named = first_few([labels[c] for c in conflicting])
-        where = f", at the most, in {plural(len(conflicting), 'group')}: {named}"
-    does = "cuts off what" if bounded else "puts far out in its tail what"
+        where = f" at most, in {plural(len(conflicting), 'group')}: {named}"
+    does = "excludes" if bounded else UNLIKELY
     return Finding(
-        f"The prior of {name}, {prior}, {does} the data say: about {sds.max():.3g}{where}.", *ADVICE
+        f"The prior of {name}, {prior}, {does} what the data suggest: about {sds.max():.3g}"
+        f"{where}.",
+        *ADVICE,
     )
 
 
@@ -170,7 +179,7 @@ def _locations(priors: Priors, statistics: GroupStatistics, model: Model) -> Ite
         estimate, error = fits[column]
         if np.abs(estimate - prior.loc) / np.hypot(prior.scale, error) > MAX_DISTANCE:
             yield Finding(
-                f"The prior of {site}, {prior}, puts far out in its tail what the data say: about "
+                f"The prior of {site}, {prior}, {UNLIKELY} what the data suggest: about "
                 f"{number(estimate, error)}.",
                 *ADVICE,
             )
@@ -179,7 +188,7 @@ def _locations(priors: Priors, statistics: GroupStatistics, model: Model) -> Ite
 def _coefficients(
     priors: Priors, design: Design, model: Model
 ) -> Iterator[tuple[str, str, LocationPrior]]:
-    """Site, column and prior of each coefficient for all groups."""
+    """Yield the site, column and prior of each population coefficient."""
     intercept, slope = ("mu_alpha", "mu_beta") if model.population else ("alpha", "beta")
     if design.has_mean_intercept:
         yield intercept, INTERCEPT, getattr(priors, intercept).component(0)

@@ -1,4 +1,4 @@
-"""The priors of a model, as data: an argument of every model and a line in every result."""
+"""The priors of a model, as a record that models take and results store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CORRELATION = "correlation"
 
 
 def _as_numbers(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what JSON has beside numbers and lists of them."""
+    """Return the parameters, checked to be numbers or lists of numbers."""
     for value in parameters.values():
         for number in value if isinstance(value, list) else [value]:
             if type(number) not in (int, float):
@@ -35,14 +35,14 @@ def _as_numbers(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _or_one(sd: Any, mean: Any) -> Any:
-    """1 for a constant column, whose standard deviation is only the rounding of its mean."""
+    """Return the standard deviation, or 1 if it is only the rounding error of a constant column."""
     return np.where(sd > ROUNDING * np.abs(mean), sd, 1.0)
 
 
 def _own_share(correlation: Any, chosen: Any) -> Any:
-    """Share of the sd of each of the chosen columns that the others of them do not explain.
+    """Return the share of the sd of each chosen column that the other chosen columns leave.
 
-    1 for a column that others determine, of which nothing is left, and for those not chosen.
+    The share is set to 1 for a column that the others determine, and for columns not chosen.
     """
     share = np.ones(len(correlation))
     values, vectors = np.linalg.eigh(correlation[np.ix_(chosen, chosen)])
@@ -61,26 +61,25 @@ def _own_share(correlation: Any, chosen: Any) -> Any:
 class Priors:
     """The priors of all three models.
 
-    Location priors are Normal or flat, because the coefficients are integrated out in closed form
-    (``gaussian/marginal.py``) only then. A scale has one of the priors in
-    ``model/scale_priors.py``.
+    Location priors must be Normal or flat, so that the coefficients can be integrated out in closed
+    form (``gaussian/marginal.py``). A scale has one of the priors in ``model/scale_priors.py``.
 
     Attributes
     ----------
     mu_alpha, mu_beta
-        Population means of the intercepts and of the slopes that have one (hierarchical model).
+        Priors of the population means of intercepts and slopes (hierarchical model).
     sigma_alpha, sigma_beta
-        Population standard deviations of intercepts and slopes (hierarchical model).
+        Priors of the population standard deviations of intercepts and slopes (hierarchical model).
     alpha, beta
-        Intercepts and slopes where no population is modelled (individual, pooled).
+        Priors of intercepts and slopes in the models without a population (individual, pooled).
     eps
-        Residual standard deviation (all models).
+        Prior of the residual standard deviation (all models).
     gamma
-        Coefficients of the columns that do not vary by group (hierarchical, pooled); None if all
-        columns vary.
+        Prior of the coefficients of the columns that do not vary by group (hierarchical, pooled);
+        None if all columns vary.
     correlation
-        Correlations of the coefficients that are correlated (hierarchical model), the same for each
-        block of them.
+        Prior of the correlation matrix of each block of correlated coefficients (hierarchical
+        model).
     """
 
     mu_alpha: LocationPrior
@@ -100,7 +99,8 @@ class Priors:
             expected = LKJ if f.name == CORRELATION else expected
             if isinstance(value, Flat) and f.name in SCALES:
                 object.__setattr__(self, f.name, HalfFlat())
-            # Tree transformations may hold anything in the place of a prior.
+            # Only instances of PriorFamily are checked: JAX's tree transformations put other
+            # objects in place of priors.
             elif isinstance(value, PriorFamily) and not isinstance(value, expected):
                 families = " or ".join(
                     family.__name__ for family in get_args(expected) or [expected]
@@ -109,24 +109,24 @@ class Priors:
 
     @classmethod
     def tutorial(cls) -> Priors:
-        """Priors of the PyMC3 tutorial.
+        """Return the priors of the PyMC3 tutorial.
 
-        Normal(0, 10 000) on every location, its second argument a standard deviation,
-        Uniform(0, 100) on every scale, and LKJ(1) on correlations. They suit log radon. They cut
-        off any outcome whose residual standard deviation is above 100.
+        Every location has Normal(0, 10 000), whose second argument is a standard deviation, every
+        scale Uniform(0, 100), and correlations LKJ(1). They suit log radon. They do not suit an
+        outcome whose standard deviations may be above 100, because they exclude such values.
         """
         return cls._alike(Normal(0.0, 1e4), Uniform(100.0))
 
     @classmethod
     def flat(cls) -> Priors:
-        """Improper priors: constant densities of locations, standard deviations and correlations.
+        """Return improper priors: constant densities of locations, scales and correlations.
 
         With the coefficients integrated out, the posterior mode of the standard deviations is the
         estimate by restricted maximum likelihood (REML), as lme4 computes it. The posterior itself
-        is proper only where the data are enough: with more rows than coefficients by two or more,
-        and, for a standard deviation between groups, about three groups more than population
-        coefficients (Gelman 2006, doi:10.1214/06-BA117A, section 3). Where they are not, no
-        sampler can say so: prefer proper priors for a fit.
+        is proper only if there are enough data: at least two rows more than coefficients and, for a
+        standard deviation between groups, about three groups more than population coefficients
+        (Gelman 2006, doi:10.1214/06-BA117A, section 3). A sampler cannot detect an improper
+        posterior, so prefer proper priors for a fit.
         """
         return cls._alike(Flat(), HalfFlat())
 
@@ -137,28 +137,28 @@ class Priors:
 
     @classmethod
     def weakly_informative(cls, data: GroupedData | GroupStatistics) -> Priors:
-        r"""Priors scaled by the data, so that a change of units changes nothing.
+        r"""Return priors scaled by the data, which do not depend on the units of the columns.
 
-        With :math:`s_y, s_k` the standard deviations of the outcome and of predictor k over
-        all rows, and :math:`f = \sqrt{1 + \sum_k (\bar x_k / s_k)^2}`, which widens the
-        intercept when predictors are far from zero,
+        Let :math:`s_y, s_k` be the standard deviations of the outcome and of predictor k over
+        all rows, and :math:`f = \sqrt{1 + \sum_k (\bar x_k / s_k)^2}`, a factor that widens the
+        prior of the intercept when predictors are far from zero. The priors are
 
         - intercept locations: Normal(mean of y, :math:`2.5 f s_y`),
         - slope locations, and coefficients that do not vary: Normal(0, :math:`2.5 s_y / s_k`),
-        - ``sigma_alpha``: HalfNormal(:math:`f s_y`), with f of the slopes that vary alone,
+        - ``sigma_alpha``: HalfNormal(:math:`f s_y`), with f over only the slopes that vary,
           ``sigma_beta``: HalfNormal(:math:`s_y / s_k`), ``eps``: HalfNormal(:math:`s_y`),
         - ``correlation``: LKJ(2).
 
-        Where columns do not vary by group, the units of the locations (and of f) are not
-        :math:`s_k` but the standard deviation of what is left of a column beside the other
-        population columns. So an interaction, or a power, of a column far from zero, which is
-        nearly a multiple of another column, has a prior as wide as its coefficient can be.
+        If some columns do not vary by group, :math:`s_k` in the priors of locations and in f is
+        replaced by the residual standard deviation of column k regressed on the other population
+        columns. For example, an interaction or a power of a column far from zero is nearly a
+        multiple of another column, so its coefficient can be large and its prior must be wide.
 
-        Half-normals keep scales away from absurd values and let them be zero. In a model without
-        an intercept for all groups, :math:`s_y` and :math:`s_k` are root mean squares, about 0, and
-        :math:`f = 1`. Of rows with weights, means and standard deviations are weighted, and the
+        Half-normal priors exclude absurdly large scales and allow zero. In a model without a
+        population intercept, :math:`s_y` and :math:`s_k` are root mean squares about 0, and
+        :math:`f = 1`. With weights, means and standard deviations are weighted, and the
         prior of ``eps``, the residual standard deviation of a row of weight 1, is
-        HalfNormal(:math:`s_y \sqrt{\bar w}`) with :math:`\bar w` the mean weight.
+        HalfNormal(:math:`s_y \sqrt{\bar w}`) where :math:`\bar w` is the mean weight.
 
         Parameters
         ----------
@@ -172,7 +172,7 @@ class Priors:
         Notes
         -----
         The factor 2.5 follows the rstanarm defaults (Goodrich et al., Prior distributions
-        for rstanarm models). A constant column counts with standard deviation 1.
+        for rstanarm models). The standard deviation of a constant column is taken as 1.
         """
         statistics = as_statistics(data)
         design, rows = statistics.labels.design, statistics.overall()
@@ -193,7 +193,7 @@ class Priors:
             own_sd = sd_x * _own_share(variance / sd_x[:, None] / sd_x, shared)
             if about_mean:
                 factor = float(np.sqrt(1.0 + ((mean_x / own_sd)[shared] ** 2).sum()))
-        # What spreads intercepts between groups are the slopes that vary alone.
+        # Only slopes that vary by group add to the spread of the intercepts.
         k = len(design.slopes)
         spread = np.sqrt(1.0 + ((mean_x[:k] / sd_x[:k]) ** 2).sum()) if about_mean else 1.0
         unit = dict(zip(design.predictors, own_sd, strict=True))
@@ -218,29 +218,30 @@ class Priors:
         )
 
     def with_coefficients(self, changes: Mapping[str, PriorFamily], labels: Labels) -> Priors:
-        """These priors with others for some coefficients, whichever site holds them.
+        """Return a copy with other priors for some coefficients, whichever site holds them.
 
         Parameters
         ----------
         changes
-            Priors by name: ``"Intercept"`` or the name of a column for its coefficient for all
-            groups, ``"sd(Intercept)"`` or ``"sd(COLUMN)"`` for the standard deviation between
+            New priors by name: ``"Intercept"`` or the name of a column for its population
+            coefficient, ``"sd(Intercept)"`` or ``"sd(COLUMN)"`` for its standard deviation between
             groups, ``"correlation"`` for the correlations of coefficients, ``"eps"`` for the
-            residual standard deviation. Their parameters are numbers.
+            residual standard deviation. The parameters of each prior are single numbers.
         labels
             Names of the columns, and which of them vary: ``data.labels``.
 
         Returns
         -------
         Priors
-            The coefficients of a site have priors of one family, each with numbers of its own.
+            All coefficients of a site have priors of one family, each with its own numbers.
 
         Raises
         ------
         TypeError
-            A location gets the prior of a scale, or a scale that of a location.
+            If a location is given a prior for scales, or a scale a prior for locations.
         ValueError
-            No coefficient has the name, or others of the same site have a prior of another family.
+            If no coefficient has the name, or other coefficients of its site have priors of
+            another family.
 
         Examples
         --------
@@ -254,13 +255,13 @@ class Priors:
         return replace(self, **changed)
 
     def to_json(self) -> str:
-        """Every prior to the last digit, for the attributes of a result.
+        """Write all priors as JSON at full precision, for the attributes of a result.
 
         Returns
         -------
         str
-            An object with a family and its parameters for each site that has a prior; arrays are
-            lists.
+            A JSON object with the family and its parameters for each site that has a prior. Arrays
+            become lists.
         """
         priors = {}
         for site in fields(self):
@@ -272,17 +273,17 @@ class Priors:
 
     @classmethod
     def from_json(cls, text: str) -> Priors:
-        """The priors that :meth:`to_json` wrote; older fits have no ``gamma`` or ``correlation``.
+        """Read the JSON of :meth:`to_json`; older fits have no ``gamma`` or ``correlation``.
 
         Parameters
         ----------
         text
-            As written.
+            JSON as :meth:`to_json` writes it.
 
         Raises
         ------
         ValueError
-            If the text is another.
+            If the text has another form.
         """
         try:
             priors: dict[str, Any] = {
@@ -304,13 +305,13 @@ class Priors:
 def resolve_priors(
     priors: Priors | Mapping[str, PriorFamily] | None, data: GroupedData | GroupStatistics
 ) -> Priors:
-    """The priors of a fit, from those that a caller gave.
+    """Return the complete priors of a fit, from the argument ``priors`` of a caller.
 
     Parameters
     ----------
     priors
-        Whole priors; or priors by name of the coefficient, which replace those that are the
-        default, :meth:`Priors.weakly_informative`; or None, for the default.
+        A complete ``Priors``; or priors by name of the coefficient, which replace some of the
+        default, :meth:`Priors.weakly_informative`; or None for the default.
     data
         Rows or statistics.
 
@@ -321,7 +322,7 @@ def resolve_priors(
     Raises
     ------
     TypeError, ValueError
-        If they are something else, or do not fit the columns of the data.
+        If ``priors`` has another type, or does not fit the columns of the data.
     """
     labels = data.labels
     if isinstance(priors, Priors):

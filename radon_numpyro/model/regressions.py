@@ -1,9 +1,9 @@
-r"""The regressions, as plain NumPyro model functions that know nothing of inference.
+r"""The regressions as plain NumPyro model functions, independent of any inference method.
 
 Each takes rows (:class:`~radon_numpyro.data.grouped_data.GroupedData`) or sufficient statistics
 (:class:`~radon_numpyro.statistics.group_statistics.GroupStatistics`) and has the same log density
-on both, so NumPyro's own ``SVI``, ``MCMC`` and ``Predictive`` run on them. With rows whose ``y`` is
-None the outcome is sampled.
+on both, so NumPyro's ``SVI``, ``MCMC`` and ``Predictive`` work with either. If the ``y`` of the
+rows is None, the outcome is sampled.
 
 ============================  =================  ==========================================
 symbol                        site               shape and unit
@@ -17,17 +17,18 @@ symbol                        site               shape and unit
 :math:`\gamma`                ``gamma``          (F,), unit of y per unit of the column
 :math:`R`                     ``correlation``    (P, P), no unit; derived from
                               ``partial_correlation`` (L,)
-:math:`\epsilon`              ``eps``            (), or (C,) when individual; unit of y; of rows
-                              with weights that of a row of weight 1
+:math:`\epsilon`              ``eps``            (), or (C,) when individual; unit of y; with
+                              weights, for a row of weight 1
 :math:`y_i`                   ``y``              (N,) rows, or one factor on statistics
 ============================  =================  ==========================================
 
-K slopes vary by group, P coefficients with the intercept, L pairs of them correlate
-(``model/correlations.py``), F columns have one coefficient for all groups; the design of the data
-(:class:`~radon_numpyro.data.design.Design`) says which. What a design lacks has no site: a column
-that varies by group about 0 has no ``mu_alpha`` or entry of ``mu_beta``. Rows with precision
-weights w have the residual standard deviation :math:`\epsilon / \sqrt w`; where their standard
-errors are known there is no ``eps``.
+C is the number of groups. K slopes vary by group; with the intercept these are P coefficients, of
+which L pairs correlate (``model/correlations.py``). F columns have one coefficient for all groups.
+The design of the data (:class:`~radon_numpyro.data.design.Design`) lists all of them. A quantity
+that the design does not have gets no site: a column that varies by group about 0 has no
+``mu_alpha`` or entry of ``mu_beta``. A row with precision weight w has the residual standard
+deviation :math:`\epsilon / \sqrt w`. If the standard errors of the rows are known, there is no
+``eps``.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def hierarchical(data: Data, priors: Priors | None = None) -> None:
               \alpha_c \sim N(\mu_\alpha, \sigma_\alpha),\quad
               \beta_{ck} \sim N(\mu_{\beta k}, \sigma_{\beta k})
 
-    where the coefficients of a group are independent given the scales; of those that correlate the
-    deviations from the means are Normal with correlations R.
+    where the coefficients of a group are independent given the scales. In a block of correlated
+    coefficients, the deviations from the means are multivariate Normal with correlation matrix R.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def hierarchical(data: Data, priors: Priors | None = None) -> None:
 
 
 def individual(data: Data, priors: Priors | None = None) -> None:
-    r"""A regression for each group on its own (no pooling).
+    r"""A separate regression for each group (no pooling).
 
     .. math:: y_i \sim N(\alpha_{c(i)} + x_i\beta_{c(i)}, \epsilon_{c(i)})
 
@@ -119,11 +120,11 @@ def individual(data: Data, priors: Priors | None = None) -> None:
 
 
 def pooled(data: Data, priors: Priors | None = None) -> None:
-    r"""One regression for all rows, whatever their group (complete pooling).
+    r"""One regression for all rows, regardless of their groups (complete pooling).
 
     .. math:: y_i \sim N(\alpha + x_i\beta + v_i\gamma, \epsilon)
 
-    A column that varies by group about 0 in the hierarchical model has no part in this one.
+    A column that varies by group about 0 in the hierarchical model is left out of this one.
 
     Parameters
     ----------
@@ -151,14 +152,16 @@ FUNCTIONS: dict[str, ModelFunction] = {
 
 
 def residual_sd(design: Design, priors: Priors) -> Any:
-    """Site ``eps``; 1 where the standard errors of the rows are known, whose weights they make.
+    """Sample site ``eps``, or return 1 if the standard errors of the rows are known.
+
+    Known standard errors are part of the weights, so the remaining factor is 1.
 
     Parameters
     ----------
     design
-        Whether they are known.
+        Whether the standard errors are known.
     priors
-        ``eps`` is used.
+        Only ``eps`` is used.
     """
     if design.known_errors:
         return jnp.ones(())
@@ -166,14 +169,14 @@ def residual_sd(design: Design, priors: Priors) -> Any:
 
 
 def of_slopes(design: Design, means: Any) -> Any:
-    """Means of all slopes that vary, 0 for those that have none of their own.
+    """Return the population means of all varying slopes, 0 for slopes that vary about 0.
 
     Parameters
     ----------
     design
         Which columns vary by group.
     means
-        Mean slopes that there are, shape (M,).
+        Means of the slopes that have one, shape (M,).
 
     Returns
     -------
@@ -189,14 +192,14 @@ def of_slopes(design: Design, means: Any) -> Any:
 
 
 def partial_correlations(design: Design, priors: Priors) -> Any:
-    """Prior of the partial correlations of ``design.pairs``, which makes R an LKJ matrix.
+    """Return the prior of the partial correlations that gives R an LKJ distribution.
 
     Parameters
     ----------
     design
         Which coefficients correlate.
     priors
-        ``correlation`` is used.
+        Only ``correlation`` is used.
     """
     b = jnp.asarray(beta_parameters(design, priors.correlation.concentration))
     unit = dist.constraints.unit_interval
@@ -205,7 +208,7 @@ def partial_correlations(design: Design, priors: Priors) -> Any:
 
 
 def _correlation(design: Design, priors: Priors) -> Any:
-    """Lower triangular root of R, shape (P, P), and site ``correlation``; None without one."""
+    """Sample R, add site ``correlation`` and return the lower Cholesky factor (P, P), or None."""
     if not design.pairs:
         return None
     partial = numpyro.sample("partial_correlation", partial_correlations(design, priors))
@@ -215,7 +218,7 @@ def _correlation(design: Design, priors: Priors) -> Any:
 
 
 def _correlated(means: Any, scale: Any, root: Any, intercept: Any) -> Any:
-    """Distribution of the slopes of groups given their intercepts in units of their sd, (C,)."""
+    """Return the distribution of slopes given the standardised intercepts of groups, (C,)."""
     if intercept is not None:
         means = means + scale * root[1:, 0] * intercept[:, None]
         root = root[1:, 1:]
@@ -231,18 +234,18 @@ def _slopes(data: Data, priors: Priors) -> Any:
 
 
 def _fixed(data: Data, priors: Priors) -> Any:
-    """Site ``gamma``: coefficients of the columns that do not vary by group."""
+    """Sample site ``gamma``: the coefficients of the columns that do not vary by group."""
     num_fixed = len(data.labels.design.fixed)
     if not num_fixed:
         return None
     if priors.gamma is None:
-        raise ValueError("Expected priors to have one of gamma, for columns that do not vary")
+        raise ValueError("Expected priors to have gamma, for columns that do not vary; got None")
     prior = priors.gamma.distribution()
     return numpyro.sample("gamma", prior.expand((num_fixed,)).to_event(1))
 
 
 def _outcome(data: Data, alpha: Any, beta: Any, gamma: Any, eps: Any) -> None:
-    """Site ``y``: the rows, or one factor with the same log density on statistics."""
+    """Add site ``y``: the rows or, for statistics, one factor with the same log density."""
     design = data.labels.design
     alpha = 0.0 if alpha is None else alpha
     beta = jnp.zeros(0) if beta is None else beta
@@ -253,7 +256,7 @@ def _outcome(data: Data, alpha: Any, beta: Any, gamma: Any, eps: Any) -> None:
             squares = data.sum_of_squares(alpha, beta)
         else:
             squares = _sum_of_squares(data, alpha, beta, gamma)
-        # sum, not a product with an (N,) array of ones: eps is (C,) or ().
+        # Summed by group, because eps has shape () or (C,).
         rows = data.count * (jnp.log(eps) + 0.5 * jnp.log(2.0 * jnp.pi))
         log_density = (-0.5 / eps**2 * squares).sum() - rows.sum()
         if data.log_weight is not None:
@@ -275,9 +278,10 @@ def _outcome(data: Data, alpha: Any, beta: Any, gamma: Any, eps: Any) -> None:
 
 
 def _sum_of_squares(data: GroupStatistics, alpha: Any, beta: Any, gamma: Any) -> Any:
-    """Residual sum of squares of all rows, of which products of fixed columns are one sum.
+    """Compute the residual sum of squares of all rows.
 
-    Then a step of many fixed columns does not take a matrix of them for each group.
+    The products of fixed columns are summed over groups first, so that many fixed columns do not
+    need one matrix for each group in every step.
     """
     k = jnp.shape(beta)[-1]
     slopes = jnp.broadcast_to(beta, (data.num_groups, k))

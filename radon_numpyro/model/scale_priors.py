@@ -1,8 +1,8 @@
 """Priors of standard deviations ("scales").
 
-A family says its density, distribution function and quantiles for a scale in multiples of its unit,
-and has the NumPyro distribution of the scale and of a signed scale, whose absolute value it is. To
-add one is to add a class here, to ``ScalePrior`` and to ``FAMILIES``.
+A family defines its density, distribution function and quantiles for a scale in multiples of a
+unit, the NumPyro distribution of the scale, and that of a signed scale, whose absolute value is the
+scale. To add a family, write a class here and add it to ``ScalePrior``.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from radon_numpyro.model.location_priors import Flat, Normal, PriorFamily, numbe
 if TYPE_CHECKING:
     from numpyro.distributions import Distribution
 
-# Powers of e, below the largest value of a scale, that numerical inversion covers.
+# Length of the interval of the log scale, below its largest value, that numerical inversion covers.
 LOG_RANGE = 12.0
-# Powers of e by which a negligible density has fallen, and a negligible tail probability.
+# A log density this far below its maximum is negligible, and so is this tail probability.
 NEGLIGIBLE, NO_MASS = 60.0, 1e-13
 # Probability beyond four standard deviations of a half-normal.
 FAR_TAIL = 2.0 * float(special.ndtr(-4.0))
 
 
 class _Scale(PriorFamily):
-    """A prior of a standard deviation: a density on the positive numbers, in multiples of a unit.
+    """A prior of a standard deviation: the distribution of |s| for an s symmetric about 0.
 
-    Each is the absolute value of a variable that is symmetric about 0.
+    Subclasses define it for the standard deviation in multiples of a unit.
     """
 
     lower: ClassVar[float] = 0.0
@@ -42,7 +42,7 @@ class _Scale(PriorFamily):
         raise NotImplementedError
 
     def _log(self, z: np.ndarray) -> Any:
-        """Log density at z units, z at least 0."""
+        """Return the log density at z >= 0, in multiples of the unit."""
         raise NotImplementedError
 
     def _cdf(self, z: np.ndarray) -> Any:
@@ -52,11 +52,11 @@ class _Scale(PriorFamily):
         raise NotImplementedError
 
     def _tail(self, prob: float) -> Any:
-        """Units beyond which lies a small probability."""
+        """Return the upper quantile of a small tail probability, in multiples of the unit."""
         return self._quantile(np.asarray(1.0 - prob))
 
     def signed(self) -> Distribution:
-        """NumPyro distribution symmetric about 0 whose absolute value has this prior."""
+        """Return the NumPyro distribution symmetric about 0 whose absolute value has this prior."""
         from numpyro import distributions as dist
 
         return self._signed(dist)
@@ -84,18 +84,18 @@ class _Scale(PriorFamily):
         return np.asarray(self._quantile(np.asarray(prob)) * self._unit)
 
     def log_range(self) -> tuple[Any, Any]:
-        """Bounds of the log scale: a share of about 1e-5 of the prior lies below, none above."""
+        """Return bounds of the log scale: about 1e-5 of the prior lies below them, none above."""
         lowest = np.log(self.quantile(np.exp(-LOG_RANGE)))
         return lowest, np.log(self._tail(NO_MASS)) + np.log(self._unit)
 
     @property
     def start_limit(self) -> Any:
-        """A value inside the support that the start of an optimisation should not pass."""
+        """Upper limit for the starting value of an optimisation, inside the support."""
         return self.quantile(0.95)
 
     @property
     def far(self) -> Any:
-        """A value that the prior hardly reaches, with a probability of 6e-5."""
+        """Value that the prior exceeds with a probability of only 6e-5."""
         return self._tail(FAR_TAIL) * self._unit
 
 
@@ -107,7 +107,7 @@ class HalfNormal(_Scale):
     Attributes
     ----------
     scale
-        In the units of the parameter; shape () or, for several coefficients, (K,).
+        Sd of the Normal in the units of the parameter; shape () or, for several coefficients, (K,).
     """
 
     scale: Any
@@ -143,7 +143,7 @@ class HalfNormal(_Scale):
 
     @property
     def start_limit(self) -> Any:
-        """The scale of the Normal."""
+        """The standard deviation of the Normal."""
         return self.scale
 
     @property
@@ -160,7 +160,7 @@ class Uniform(_Scale):
     Attributes
     ----------
     high
-        In the units of the parameter; shape () or, for several coefficients, (K,).
+        Upper bound, in the units of the parameter; shape () or, for several coefficients, (K,).
     """
 
     high: Any
@@ -180,7 +180,7 @@ class Uniform(_Scale):
 
     @property
     def upper(self) -> Any:
-        """The bound."""
+        """The upper bound."""
         return self.high
 
     @property
@@ -210,12 +210,12 @@ class Uniform(_Scale):
 
     @property
     def start_limit(self) -> Any:
-        """Half the bound."""
+        """Half the upper bound."""
         return self.high / 2.0
 
     @property
     def far(self) -> Any:
-        """The bound, which is never passed."""
+        """The upper bound, which no value exceeds."""
         return self.high
 
     @override
@@ -236,7 +236,7 @@ class HalfStudentT(_Scale):
     df
         Degrees of freedom; shape () or, for several coefficients, (K,).
     scale
-        In the units of the parameter; shape as ``df``.
+        Scale of the t distribution, in the units of the parameter; shape as ``df``.
 
     References
     ----------
@@ -253,7 +253,7 @@ class HalfStudentT(_Scale):
 
     @property
     def sd(self) -> Any:
-        """Standard deviation; infinite up to 2 degrees of freedom."""
+        """Standard deviation; infinite for 2 or fewer degrees of freedom."""
         df = np.where(np.asarray(self.df) > 2, self.df, np.inf)
         with np.errstate(invalid="ignore"):
             ratio = np.exp(special.gammaln((df + 1) / 2) - special.gammaln(df / 2))
@@ -285,7 +285,7 @@ class HalfStudentT(_Scale):
 @pytree
 @dataclass(frozen=True)
 class HalfCauchy(_Scale):
-    """Half-Cauchy prior of a scale, with infinite mean.
+    """Half-Cauchy prior of a scale, whose mean is infinite.
 
     Attributes
     ----------
@@ -383,7 +383,7 @@ class HalfFlat(_Scale):
         return np.inf
 
     def log_range(self) -> tuple[Any, Any]:
-        """Minus and plus infinity: the data alone limit the scale."""
+        """Return minus and plus infinity: only the data limit the scale."""
         return -np.inf, np.inf
 
     @property
@@ -393,7 +393,7 @@ class HalfFlat(_Scale):
 
 
 ScalePrior = HalfNormal | Uniform | HalfStudentT | HalfCauchy | Exponential | HalfFlat
-# All families by name, as results and the command line name them.
+# All families by the names that results and the command line use.
 FAMILIES: dict[str, type[PriorFamily]] = {
     family.__name__: family for family in (Normal, Flat, *get_args(ScalePrior), LKJ)
 }

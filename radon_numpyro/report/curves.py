@@ -58,9 +58,9 @@ class Curve:
 
     def points(self, count: int) -> NDArray[np.float64]:
         """Values from one end of the range to the other, rounded to a hundredth of the range."""
-        unit = 10.0 ** np.floor(np.log10((self.high - self.low) / 100))
-        values = np.linspace(self.low, self.high, count)
-        return np.clip(np.round(values / unit) * unit, self.low, self.high)
+        places = -int(np.floor(np.log10((self.high - self.low) / 100)))
+        values = np.round(np.linspace(self.low, self.high, count), places)
+        return np.clip(values, self.low, self.high)
 
 
 def curves(numbers: Numbers, known: Mapping[str, Term]) -> list[Curve]:

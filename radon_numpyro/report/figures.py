@@ -74,6 +74,7 @@ def forests(numbers: Numbers) -> list[Picture]:
         what = difference(known, x, whole=known[x].every_level_by_group)
         sites.append(("beta", shown, capital(what)))
     prob = percent(numbers.prob)
+    some = "" if len(numbers.chosen) == len(numbers.labels.groups) else " of the table"
     return [
         figure(
             partial(plots.plot_forest, tree, site, predictor=x, ci_prob=numbers.prob),
@@ -81,8 +82,8 @@ def forests(numbers: Numbers) -> list[Picture]:
             f"lowest, each a point with its {prob} interval; the table of groups has the numbers.",
             [
                 *what,
-                " in each group, the highest on top. The longer a line, the less the data say; "
-                "behind a group stands its number of rows.",
+                f" in each group{some}, the highest on top. The longer a line, the less the data "
+                "say; behind a group stands its number of rows.",
             ],
         )
         for site, x, what in sites
@@ -197,6 +198,7 @@ def curve(
         partial(plot_curve, values, average, spread, variable, y, numbers.prob),
         f"The mean of {y} over the range of {variable}, with its {percent(numbers.prob)} interval.",
         [
+            "The curves " if len(shown.parts) > 1 else "The curve ",
             *listing(list(shown.parts)),
             f" over the range of {variable}, in {whose}: posterior mean, and intervals of the "
             f"line{more}. Other predictors are at their mean or their more frequent value.",

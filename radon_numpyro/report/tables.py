@@ -222,7 +222,9 @@ def predictions(numbers: Numbers) -> Section | None:
         for kind in ("mean", "outcome")
     )
     headings: dict[str, float] = {curve.variable: (curve.high - curve.low) / 4 for curve in drawn}
-    headings |= {x: numbers.columns["sd"][x] for x, term in known.items() if term.is_measured}
+    # The first column takes two values or more in these rows, whatever it is.
+    plain = [x for k, (x, term) in enumerate(known.items()) if term.is_measured or not k]
+    headings |= {x: numbers.columns["sd"][x] for x in plain if not known[x].curve}
     headings = dict(list(headings.items())[:SHOWN_PREDICTORS])
     rows = []
     for i in range(len(frame)):
@@ -290,7 +292,7 @@ def _follow(
     code = {label: c for c, label in enumerate(numbers.labels.groups)}
     first = next(iter(known), None)
     for k, (x, term) in enumerate(known.items()):
-        if term.of_groups and x != first:
+        if term.of_groups and not term.curve and x != first:
             frame[x] = [
                 v if g is None else means[code[g], k] for v, g in zip(frame[x], labels, strict=True)
             ]

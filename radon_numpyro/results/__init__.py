@@ -1,1 +1,1 @@
-"""Fits as DataTrees: built, read, stored, diagnosed, summarised, used to predict."""
+"""Fits as DataTrees: build, read, store, diagnose and summarise them, and predict from them."""

@@ -1,4 +1,4 @@
-r"""Groups that a fit has on demand, by ArviZ's names, so that its functions run on it.
+r"""Groups that are added to a fit on request, with ArviZ's names, for ArviZ's functions.
 
 ========================  =====================================================================
 group                     content
@@ -11,12 +11,13 @@ group                     content
 ========================  =====================================================================
 
 The first four come from NumPyro's ``Predictive`` and ``log_likelihood`` on the models as written
-(``model/regressions.py``). Top-level are ``mu_*``, ``sigma_*``, ``correlation``, ``gamma`` and
-``eps`` in the hierarchical model, all sites in the others. The population :math:`N(\mu, \sigma)`
-of the hierarchical model is left out of ``log_prior``. Power-scaling asks how the posterior would
-move if what was assumed before the data weighed more or less. But the coefficients are what the
-population is learnt from, the data of its hyperparameters: its density to the power of 1.01 would
-pretend that there were more groups.
+(``model/regressions.py``). The top-level parameters are ``mu_*``, ``sigma_*``, ``correlation``,
+``gamma`` and ``eps`` in the hierarchical model, and all sites in the other models.
+
+``log_prior`` does not include the population :math:`N(\mu, \sigma)` of the hierarchical model.
+Power-scaling tests how the posterior would change if the prior assumptions had more or less weight.
+For the hyperparameters of the population, the coefficients act as data: raising the population
+density to the power of 1.01 would have the effect of more groups.
 
 References
 ----------
@@ -56,31 +57,33 @@ GROUPS = ("prior", "prior_predictive", "posterior_predictive", "log_likelihood",
 
 
 def with_groups(tree: xr.DataTree, *names: str, seed: int = 0) -> xr.DataTree:
-    """A copy of a fit with more groups.
+    """Return a copy of a fit with more groups.
 
     Parameters
     ----------
     tree
-        A fit with rows, fresh or loaded from a file; for ``log_prior`` alone statistics will do.
+        A fit with rows, new or loaded from a file. For ``log_prior``, a fit to statistics is
+        sufficient.
     *names
-        Which groups to add, of the table at the head of this module; those that are there are
-        made anew.
+        Names of the groups to add: ``"prior"``, ``"prior_predictive"``,
+        ``"posterior_predictive"``, ``"log_likelihood"`` or ``"log_prior"``. Existing groups are
+        replaced.
     seed
-        Seed of what is drawn: prior and predictions.
+        Seed of the draws from the prior and of predictions.
 
     Returns
     -------
     xarray.DataTree
-        The fit, which shares its numbers with ``tree``, and the groups, with as many chains and
+        The fit, which shares its arrays with ``tree``, and the new groups, with as many chains and
         draws as the posterior.
 
     Raises
     ------
     TypeError
-        If ``tree`` is something else.
+        If ``tree`` is not a DataTree.
     ValueError
-        If there is no such group, the fit saw statistics only, or ``posterior_predictive`` or
-        ``log_likelihood`` is asked of a fit whose coefficients were summarised.
+        If a name is unknown, the fit has statistics only, or ``posterior_predictive`` or
+        ``log_likelihood`` is requested for a fit without draws of the coefficients.
 
     Examples
     --------
@@ -114,7 +117,7 @@ def _sites(tree: xr.DataTree) -> dict[str, Site]:
 
 
 def _draws(tree: xr.DataTree) -> dict[str, np.ndarray]:
-    """Draws of every site, shape (chains, draws, ...)."""
+    """Return draws of every site, shape (chains, draws, ...)."""
     posterior = tree["posterior"].to_dataset().transpose("chain", "draw", ...)
     names = [name for name in _sites(tree) if name in posterior]
     return {name: posterior[name].values.astype(np.float64) for name in names}
@@ -125,13 +128,13 @@ def _coefficients_too(tree: xr.DataTree, name: str) -> dict[str, np.ndarray]:
     if not has_coefficients(tree):
         raise ValueError(
             f"Expected a fit whose coefficients were drawn for {name}; got one that summarised "
-            "them: fit with coefficients='draws'"
+            "them. Fit with coefficients='draws'"
         )
     return draws
 
 
 def _without_outcome(tree: xr.DataTree) -> GroupedData:
-    """The rows, of which the models sample the outcome."""
+    """Return the rows without the outcome, which the models then sample."""
     return replace(read_data(tree), y=None)  # type: ignore[arg-type]
 
 
@@ -146,7 +149,7 @@ def _log_prior(tree: xr.DataTree) -> dict[str, Any]:
 
 
 def _log_lkj(design: Design, priors: Priors, draws: np.ndarray) -> Any:
-    """Log density of the blocks of a correlation matrix, shape (chains, draws)."""
+    """Compute the log density of the blocks of a correlation matrix, shape (chains, draws)."""
     total = 0.0
     for block in design.correlated:
         places = [design.varying.index(name) for name in block]
@@ -172,7 +175,8 @@ def _posterior_predictive(tree: xr.DataTree, key: Any) -> Mapping[str, Any]:
 
 def _log_likelihood(tree: xr.DataTree) -> Mapping[str, Any]:
     draws = _coefficients_too(tree, "log_likelihood")
-    # Partial correlations, which a fit has not kept, are drawn; the outcome does not need them.
+    # A fit does not store partial correlations. They are drawn at random here, which has no effect
+    # on the density of the outcome.
     model = handlers.seed(read_model(tree).function, 0)
     found: Mapping[str, Any] = log_likelihood(
         model, draws, read_data(tree), read_priors(tree), batch_ndims=2

@@ -1,4 +1,4 @@
-"""What the data added to the priors: parameters whose posterior is their prior."""
+"""Find parameters whose posterior equals their prior, because the data added nothing."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from radon_numpyro.results.fit_reader import (
     read_statistics,
 )
 
-# Largest distance between the distribution functions of two that count as one, and the quantile of
-# Kolmogorov's distribution that it has to exceed with so many effective draws.
+# Largest distance of two distribution functions that count as equal. With few effective draws the
+# limit is larger: this quantile of Kolmogorov's distribution over the root of their number.
 SAME = 0.05
 KOLMOGOROV = 1.36
-# A prior is narrow if its middle half is narrower than this share of that of the default prior.
+# A prior is narrow if its interquartile range is below this share of that of the default prior.
 NARROW = 0.2
 
 
 class _Parameter(NamedTuple):
-    """A parameter: name, site, column, draws (S,), its prior, and the one it has by default."""
+    """A parameter with its site, column, draws (S,), prior, and default prior."""
 
     name: str
     site: str
@@ -43,14 +43,14 @@ class _Parameter(NamedTuple):
 
     @property
     def narrow(self) -> bool:
-        """Whether the prior says much more than one that the scale of the data suggests."""
+        """Whether the prior is much narrower than the default prior."""
         own, usual = (
             float(p.quantile(0.75) - p.quantile(0.25)) for p in (self.prior, self.default)
         )
         return own < NARROW * usual
 
     def is_prior(self, ess: float) -> bool:
-        """Whether the draws, of which so many are effective, cannot be told from the prior's."""
+        """Return whether the draws, with this effective size, are consistent with the prior."""
         ordered = np.sort(self.draws)
         below = np.arange(len(ordered)) / len(ordered)
         distance = np.abs(self.prior.cdf(ordered) - below).max()
@@ -60,21 +60,23 @@ class _Parameter(NamedTuple):
 def prior_only(
     tree: xr.DataTree, checks: pd.DataFrame, explained: Iterable[Finding] = ()
 ) -> tuple[Finding, ...]:
-    """Find parameters of all groups together whose posterior is their prior.
+    """Find top-level parameters whose posterior equals their prior.
 
-    The distribution function of the draws and that of the prior differ by less than 0.05
-    everywhere, or by less than so many effective draws can tell. Either the data say nothing of the
-    parameter, or its prior is so narrow, beside the default prior, that the data cannot move it.
+    The distribution functions of the draws and of the prior differ by less than 0.05 everywhere, or
+    by less than the effective number of draws can show. Either the data have no information about
+    the parameter, or its prior is so much narrower than the default prior that the data cannot
+    change it.
 
     Parameters
     ----------
     tree
-        A fit; of the individual model the audit says what its groups do not identify.
+        A fit. There are no findings for the individual model, because the audit reports what its
+        groups do not identify.
     checks
         ``ess_bulk`` by parameter.
     explained
-        What was found of the data: slopes of predictors that these name need no second finding,
-        nor do spreads and correlations where there is one group.
+        Findings about the data. Slopes of predictors that they name get no second finding, nor do
+        standard deviations and correlations if there is only one group.
     """
     if read_model(tree).eps_by_group:
         return ()
@@ -86,7 +88,7 @@ def prior_only(
         explained_already = repr(parameter.column) in named or (
             one_group and (site.startswith("sigma") or site == "correlation")
         )
-        # No posterior is an improper prior.
+        # A posterior cannot equal an improper prior.
         if explained_already or not parameter.prior.proper:
             continue
         known = name in checks.index
@@ -101,25 +103,25 @@ def prior_only(
 
 
 def _decided(found: list[_Parameter]) -> Finding:
-    """What to say of parameters whose narrow priors the data cannot move."""
+    """Return the finding about parameters with narrow priors that the data cannot change."""
     names = ", ".join(parameter.name for parameter in found)
     return Finding(
-        f"Narrow priors decide {names}: the data could not move the numbers shown from them.",
-        "wider priors, unless these say what you know",
+        f"Narrow priors determine {names}: the data did not change the numbers shown.",
+        "wider priors, unless these express what you know",
         caution=True,
     )
 
 
 def _nothing_said(found: list[_Parameter], by_formula: bool) -> Finding:
-    """What to say of parameters of which the data tell no more than wide priors do."""
+    """Return the finding about parameters on which the data have no information."""
     names = ", ".join(parameter.name for parameter in found)
     if all(parameter.site == "correlation" for parameter in found):
         return Finding(
-            f"The data say nothing of {names}: what is shown is the prior.",
+            f"The data have no information about {names}: the numbers shown are the prior.",
             "independent coefficients: || in the formula in place of |",
             caution=True,
         )
-    what = f"The data say nothing of {names}: the numbers shown are those of the priors."
+    what = f"The data have no information about {names}: the numbers shown are the priors."
     of_slopes = [p.column for p in found if p.column and p.site in ("mu_beta", "beta", "gamma")]
     slopes = [column for column in dict.fromkeys(of_slopes) if column != INTERCEPT]
     if slopes:
@@ -132,7 +134,9 @@ def _nothing_said(found: list[_Parameter], by_formula: bool) -> Finding:
         return Finding.advising(
             what, "{model}, which has no " + " or ".join(spreads), model="pooled"
         )
-    return Finding(what, "more data, or priors that say what you know: they are the answer here")
+    return Finding(
+        what, "more data, or priors that express what you know, because they determine the answer"
+    )
 
 
 def _parameters(tree: xr.DataTree) -> Iterator[_Parameter]:

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from radon_numpyro.inference.inversion import ExactResult
     from radon_numpyro.inference.nuts.result import NUTSResult
 
+# Dimensions of draws.
+SAMPLED = ("chain", "draw")
 # Columns of all predictors, where some do not vary by group.
 COLUMN = "column"
 _SITES = {"mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps"}
@@ -155,10 +157,6 @@ def to_datatree(
     xarray.DataTree
         As the table at the head of this module says.
     """
-    # Not before the numbers are there: it puts a JAX that is not loaded into ``sys.modules``, and
-    # SciPy would load it.
-    import arviz_base
-
     labels = statistics.labels
     dims: dict[Any, Any] = dict(site_dims(model, labels))
     group, column = group_dim(labels), column_dim(labels)
@@ -180,50 +178,60 @@ def to_datatree(
         "x": ["row", column],
         **{name: ["row"] for name in ("group_index", "y", "weights", "se")},
     }
-    contents: dict[str, dict[str, Any]] = {
-        "posterior": {name: drawn.draws[name] for name in dims if name in drawn.draws},
-    }
+    sites = {name: drawn.draws[name] for name in dims if name in drawn.draws}
+    groups = {"posterior": _dataset(sites, dims, coords, sampled=SAMPLED)}
     if drawn.stats:
-        contents["sample_stats"] = dict(drawn.stats)
+        groups["sample_stats"] = _dataset(drawn.stats, {}, {}, sampled=SAMPLED)
     if isinstance(data, GroupedData):
-        contents["observed_data"] = {"y": data.y}
+        groups["observed_data"] = _dataset({"y": data.y}, constant_dims, coords)
+        groups["observed_data"]["y"].attrs["long_name"] = labels.outcome
         rows = data.arrays | {"group_index": data.group}
         constant |= {n: rows[n] for n in ("x", "group_index", "weights", "se") if n in rows}
     if not labels.predictors:
         empty = ("mean_x", "sxx", "sxy", "x")
         constant = {name: value for name, value in constant.items() if name not in empty}
-    contents["constant_data"] = constant
-    tree = arviz_base.from_dict(contents, coords=coords, dims={**dims, **constant_dims})
-    if "observed_data" in tree.children:
-        tree["observed_data"]["y"].attrs["long_name"] = labels.outcome
+    groups["constant_data"] = _dataset(constant, constant_dims, coords)
 
     moments = {}
     if advi is not None:
-        tree["advi"] = xr.DataTree(xr.Dataset(attrs=_advi_attributes(advi)))
-        trace = {"elbo": advi.elbo}
-        dataset = arviz_base.dict_to_dataset(trace, dims={"elbo": ["step"]}, sample_dims=[])
-        tree["advi/trace"] = xr.DataTree(dataset)
+        groups["advi"] = xr.Dataset(attrs=_advi_attributes(advi))
+        groups["advi/trace"] = _dataset({"elbo": advi.elbo}, {"elbo": ["step"]}, {})
         moments["advi"] = (advi.means, advi.sds)
     if nodes is not None:
         scales = {name: values for name, values in nodes.scales.items() if name in dims}
         weighted = {"weight": nodes.weights, **scales}
-        of_node: dict[Any, Any] = {n: ["node", *dims.get(n, [])] for n in weighted}
-        attrs = _node_attributes(nodes)
-        tree["nodes"] = xr.DataTree(
-            arviz_base.dict_to_dataset(
-                weighted, dims=of_node, coords=coords, sample_dims=[], attrs=attrs
-            )
-        )
+        groups["nodes"] = _dataset(weighted, dims, coords, sampled=("node",))
+        groups["nodes"].attrs.update(_node_attributes(nodes))
     if drawn.coefficients:
         means, sds = ({n: m[k] for n, m in drawn.coefficients.items()} for k in (0, 1))
         moments["coefficients"] = (means, sds)
     for parent, pair in moments.items():
         for name, values in zip(("means", "sds"), pair, strict=True):
-            sites = {site: values[site] for site in dims if site in values}
-            dataset = arviz_base.dict_to_dataset(sites, dims=dims, coords=coords, sample_dims=[])
-            tree[f"{parent}/{name}"] = xr.DataTree(dataset)
+            of_sites = {site: values[site] for site in dims if site in values}
+            groups[f"{parent}/{name}"] = _dataset(of_sites, dims, coords)
+    tree = xr.DataTree.from_dict(groups)
     tree.attrs.update(_provenance(data, labels, priors, model), **drawn.attributes(), **attributes)
     return tree
+
+
+def _dataset(
+    values: Mapping[str, Any],
+    dims: Mapping[str, Sequence[str]],
+    coords: Mapping[str, Any],
+    *,
+    sampled: Sequence[str] = (),
+) -> xr.Dataset:
+    """Arrays of one group: the dimensions ``sampled`` first, then those of each in ``dims``.
+
+    Each dimension has its labels in ``coords``, or its positions.
+    """
+    variables = {
+        name: xr.Variable((*sampled, *dims.get(name, ())), np.asarray(array))
+        for name, array in values.items()
+    }
+    sizes = {str(dim): size for found in variables.values() for dim, size in found.sizes.items()}
+    labels = {dim: coords[dim] if dim in coords else np.arange(n) for dim, n in sizes.items()}
+    return xr.Dataset(variables, labels)
 
 
 def add_draws(
@@ -244,15 +252,13 @@ def add_draws(
     **attributes
         Attributes of the group.
     """
-    import arviz_base
-
     dims: dict[Any, Any] = {**site_dims(tree.attrs["model"], labels), "y": ["row"]}
     arrays = {site: np.asarray(values[site]) for site in dims if site in values}
     # A matrix of correlations has one density.
     dims = {site: dims[site][: array.ndim - 2] for site, array in arrays.items()}
     coords: dict[Any, Any] = {n: c.values for n, c in tree["posterior"].coords.items()}
-    dataset = arviz_base.dict_to_dataset(arrays, dims=dims, coords=coords, attrs=attributes)
-    tree[name] = xr.DataTree(dataset)
+    dataset = _dataset(arrays, dims, coords, sampled=SAMPLED)
+    tree[name] = xr.DataTree(dataset.assign_attrs(attributes))
 
 
 def predictions_to_datatree(
@@ -288,26 +294,20 @@ def predictions_to_datatree(
     xarray.DataTree
         Groups ``predictions`` and ``predictions_constant_data``.
     """
-    import arviz_base
-
     posterior = tree["posterior"].to_dataset()
-    sampled = {name: posterior[name].values for name in ("chain", "draw")}
+    sampled = {name: posterior[name].values for name in SAMPLED}
     shape = tuple(len(values) for values in sampled.values())
     draws = {name: v.reshape(*shape, -1) for name, v in values.items()}
     column = column_dim(labels)
     constant = {"new_group": new_group} | ({"x": x} if labels.predictors else {})
-    made = arviz_base.from_dict(
-        {"predictions": draws, "predictions_constant_data": constant},
-        pred_coords={
-            **sampled,
-            "row": stored(index),
-            column: np.array(labels.predictors, dtype=str),
-        },
-        pred_dims={"y": ["row"], "mean": ["row"], "x": ["row", column], "new_group": ["row"]},
-    )
+    dims = {**{name: ["row"] for name in (*draws, "new_group")}, "x": ["row", column]}
+    coords = {**sampled, "row": stored(index), column: np.array(labels.predictors, dtype=str)}
+    made = {
+        "predictions": _dataset(draws, dims, coords, sampled=SAMPLED),
+        "predictions_constant_data": _dataset(constant, dims, coords),
+    }
     of_row = {group_dim(labels): ("row", stored(groups))}
-    for name in made.children:
-        made[name] = xr.DataTree(made[name].to_dataset().assign_coords(of_row))
+    out = xr.DataTree.from_dict({name: part.assign_coords(of_row) for name, part in made.items()})
     kept = (
         "model",
         "outcome",
@@ -318,9 +318,9 @@ def predictions_to_datatree(
         "priors",
         "data_fingerprint",
     )
-    made.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
-    made.attrs.update(attributes)
-    return made
+    out.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
+    out.attrs.update(attributes)
+    return out
 
 
 def describe_call(function: str, **arguments: Any) -> str:

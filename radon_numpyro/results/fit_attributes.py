@@ -1,4 +1,4 @@
-"""Attributes of a fit: what a file must say of how the fit was made."""
+"""Check the attributes of a fit, which describe how it was made."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def check_attributes(tree: xr.DataTree, name: str) -> Labels:
     Parameters
     ----------
     tree
-        What may be a fit.
+        A tree that should be a fit.
     name
-        Name of it in messages.
+        Name of the tree in messages.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def check_attributes(tree: xr.DataTree, name: str) -> Labels:
     Raises
     ------
     ValueError
-        Naming the attribute that is not as a fit has it.
+        If an attribute is missing or invalid. The message names it.
     """
     texts = {"/": ["model", "outcome", "group", "predictors", "priors", "method"]}
     numbers = {"/": ["complete"]}
@@ -81,14 +81,14 @@ def check_attributes(tree: xr.DataTree, name: str) -> Labels:
     model, method = tree.attrs["model"], tree.attrs["method"]
     if model not in MODELS or method not in METHODS[model]:
         raise ValueError(
-            f"Expected {name} to have a model of this package and a method of it; got model "
+            f"Expected {name} to have a model of this package and one of its methods; got model "
             f"{model!r} and method {method!r}"
         )
     parsed = {key: _parsed(tree, name, key) for key in _JSON if key in tree.attrs}
     predictors, left_out = parsed["predictors"], parsed.get("left_out", [])
     if not _is_list_of(predictors, str) or len(set(predictors)) < len(predictors):
         raise ValueError(
-            f"Expected attribute predictors of {name} to list different names; got {predictors!r}"
+            f"Expected attribute predictors of {name} to list unique names; got {predictors!r}"
         )
     if not _is_list_of(left_out, list) or any(
         [type(part) for part in pair] != [str, int] for pair in left_out
@@ -160,7 +160,7 @@ def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -
         or not columns["varying"]
     ):
         raise ValueError(
-            f"Expected attribute design of {name} to list different columns of population and "
+            f"Expected attribute design of {name} to list unique columns of population and "
             f"varying, and blocks of columns that correlate; got {tree.attrs['design']}"
         )
     try:
@@ -174,7 +174,7 @@ def _checked_design(tree: xr.DataTree, name: str, predictors: tuple[str, ...]) -
 
 
 def check_group(tree: xr.DataTree, name: str, path: str) -> None:
-    """Raise ValueError where a group is missing.
+    """Raise ValueError if a group is missing.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Fits in files: written whole, and checked from end to end before anything reads them.
+"""Save fits in files, completely or not at all, and check a file completely before it is used.
 
-A file is data from anyone. What :func:`load_fit` returns has the groups, variables, dimensions,
-types and attributes that :func:`~radon_numpyro.fit` gives its results; further groups, such as
-predictions, are handed through.
+A file may come from an untrusted source. The result of :func:`load_fit` is checked to have the
+groups, variables, dimensions, dtypes and attributes of a result of :func:`~radon_numpyro.fit`.
+Further groups, such as predictions, are passed on unchecked.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from radon_numpyro.results.fit_reader import (
     read_priors,
     read_statistics,
 )
-from radon_numpyro.results.hdf5 import check_hdf5, damaged, seal
+from radon_numpyro.results.hdf5 import check_hdf5, damaged, seal, write_groups
 from radon_numpyro.statistics.consistency import as_statistics
 
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
 _MOMENTS = ("means", "sds")
-# Largest error of an entry of a correlation matrix, in draws of single precision.
+# Largest rounding error of an entry of a correlation matrix in single precision.
 ROUNDING = 1e-4
 
 
 class Variable(NamedTuple):
-    """What a variable of a fit must be.
+    """Requirements on a variable of a fit.
 
     Attributes
     ----------
     dims
-        Its dimensions, in any order.
+        Names of the dimensions, in any order.
     kinds
-        Kinds of type, by NumPy's letters.
+        Allowed kinds of dtype, by NumPy's letters.
     least
-        Smallest value allowed; None where any will do, finite or not.
+        Smallest allowed value; None allows every value, finite or not.
     required
-        Whether a fit must have it.
+        Whether a fit must have the variable.
     """
 
     dims: tuple[str, ...]
@@ -59,14 +59,14 @@ class Variable(NamedTuple):
 
 
 def save_fit(tree: xr.DataTree, path: str | Path) -> Path:
-    """Write a fit to a netCDF file, which appears whole or not at all.
+    """Write a fit to a netCDF file, completely or not at all.
 
     Parameters
     ----------
     tree
         From :func:`~radon_numpyro.fit`, with or without further groups.
     path
-        The file; one that is there is replaced.
+        The file; an existing file is replaced.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def save_fit(tree: xr.DataTree, path: str | Path) -> Path:
     Raises
     ------
     TypeError, ValueError
-        If it is no fit.
+        If ``tree`` is not a fit.
     OSError
         If the file cannot be written.
     """
@@ -85,37 +85,37 @@ def save_fit(tree: xr.DataTree, path: str | Path) -> Path:
     check_fit(tree, "tree")
 
     def write(aside: Path) -> None:
-        tree.to_netcdf(aside, engine=ENGINE)
+        write_groups(tree, aside)
         seal(aside)
 
     return write_whole(Path(path), write)
 
 
 def load_fit(path: str | Path) -> xr.DataTree:
-    """Read a fit from its netCDF file into memory; the file is closed.
+    """Read a fit from its netCDF file into memory, and close the file.
 
     Parameters
     ----------
     path
-        From :func:`save_fit`, or from ``tree.to_netcdf``.
+        A file written by :func:`save_fit` or ``tree.to_netcdf``.
 
     Returns
     -------
     xarray.DataTree
-        As it was saved, to the last digit; checked.
+        The checked fit, with exactly the saved numbers.
 
     Raises
     ------
     OSError
-        If there is no such file or it cannot be read.
+        If the file does not exist or cannot be read.
     ValueError
-        If it is damaged or is not a fit; the message says where.
+        If the file is damaged or is not a fit. The message says where.
     """
     path = Path(path)
     check_hdf5(path)
     try:
         tree = xr.load_datatree(path, engine=ENGINE, decode_times=False, phony_dims="access")
-    # Whatever netCDF makes of HDF5 that is not netCDF.
+    # For HDF5 that is not netCDF, the library raises many kinds of exceptions.
     except Exception as error:
         raise damaged(path, error) from error
     check_fit(tree, str(path))
@@ -123,19 +123,19 @@ def load_fit(path: str | Path) -> xr.DataTree:
 
 
 def check_fit(tree: xr.DataTree, name: str) -> None:
-    """Refuse a tree that is not as :func:`~radon_numpyro.fit` makes it.
+    """Check that a tree has the form of a result of :func:`~radon_numpyro.fit`.
 
     Parameters
     ----------
     tree
         Any tree.
     name
-        What to call it.
+        Name of the tree in messages.
 
     Raises
     ------
     ValueError
-        Naming the group, variable or attribute that is missing or wrong.
+        If a group, variable or attribute is missing or wrong. The message names it.
     """
     labels = check_attributes(tree, name)
     _check_dims(tree, name, labels)
@@ -153,7 +153,7 @@ def check_fit(tree: xr.DataTree, name: str) -> None:
 
 
 def _check_dims(tree: xr.DataTree, name: str, labels: Labels) -> None:
-    """A dimension has one size and one set of labels in all groups that a fit has."""
+    """Check that each dimension has the same size and labels in all groups."""
     found: dict[Hashable, tuple[str, Any]] = {}
     for path in _groups(tree):
         dataset = tree[path].to_dataset()
@@ -164,7 +164,7 @@ def _check_dims(tree: xr.DataTree, name: str, labels: Labels) -> None:
             if not np.array_equal(values, others):
                 raise ValueError(
                     f"Expected the labels of {dim!r} in {name} to be the same in all groups; got "
-                    f"others in {path} than in {first}"
+                    f"different labels in {path} and {first}"
                 )
     group = group_dim(labels)
     if group not in found:
@@ -174,13 +174,13 @@ def _check_dims(tree: xr.DataTree, name: str, labels: Labels) -> None:
         known = found.get(dim, ("", np.array(names)))[1].tolist()
         if known != list(names):
             raise ValueError(
-                f"Expected the labels of {dim!r} in {name} to be {list(names)}, its attribute; got "
-                f"{known}"
+                f"Expected the labels of {dim!r} in {name} to be {list(names)}, as in its "
+                f"attributes; got {known}"
             )
 
 
 def _groups(tree: xr.DataTree) -> Iterator[str]:
-    """Groups that :func:`~radon_numpyro.fit` makes, as far as they are there."""
+    """Return the groups in the tree that :func:`~radon_numpyro.fit` makes."""
     known = ["/posterior", "/sample_stats", "/observed_data", "/constant_data"]
     known += ["/advi/trace"] + [
         f"/{parent}/{part}" for parent in ("advi", "coefficients") for part in _MOMENTS
@@ -189,7 +189,7 @@ def _groups(tree: xr.DataTree) -> Iterator[str]:
 
 
 def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable]]:
-    """The table of what a fit holds: variables by group."""
+    """Return the requirements on the variables of a fit, by group."""
     group = group_dim(labels)
     model, design = Model.named(tree.attrs["model"]), labels.design
     of_model = model.sites(design)
@@ -197,7 +197,7 @@ def _expected(tree: xr.DataTree, labels: Labels) -> dict[str, dict[str, Variable
     sites = {site: tuple(dims) for site, dims in site_dims(tree.attrs["model"], labels).items()}
     chains = ("chain", "draw")
     least = {name: 0.0 for name, site in of_model.items() if site.is_scale}
-    # Of very many groups the hierarchical model keeps no draws of the coefficients.
+    # With very many groups, the hierarchical model does not keep draws of the coefficients.
     optional = [name for name, site in of_model.items() if not site.is_top_level]
     table: dict[str, dict[str, Variable]] = {
         "/posterior": {
@@ -269,13 +269,13 @@ def _check_variable(array: xr.DataArray, where: str, wanted: Variable) -> None:
 
 
 def _check_correlation(tree: xr.DataTree, name: str, design: Design) -> None:
-    """Refuse draws that are no correlation matrices of the coefficients that correlate."""
+    """Check that the draws are correlation matrices of the coefficients that correlate."""
     posterior = tree["posterior"].to_dataset()
     if "correlation" not in posterior:
         return
     where = f"/posterior/correlation of {name}"
     if not design.correlated:
-        raise ValueError(f"Expected no {where}: its design has no correlated coefficients; got one")
+        raise ValueError(f"Expected no {where} without correlated coefficients; got one")
     dims = "chain", "draw", COEFFICIENT, COEFFICIENT_OTHER
     draws = posterior["correlation"].transpose(*dims).to_numpy().astype(np.float64)
     size = draws.shape[-1]
@@ -294,7 +294,7 @@ def _check_correlation(tree: xr.DataTree, name: str, design: Design) -> None:
 
 
 def _check_numbers(tree: xr.DataTree, name: str, labels: Labels) -> None:
-    """What no single variable shows: the readers must make sense of it, and rows of groups."""
+    """Check what involves several variables: the readers, shapes of priors, rows of groups."""
     try:
         priors, statistics = read_priors(tree), as_statistics(read_statistics(tree))
     except (TypeError, ValueError) as error:
@@ -317,5 +317,5 @@ def _check_numbers(tree: xr.DataTree, name: str, labels: Labels) -> None:
         if outside.size or not np.array_equal(np.bincount(group, minlength=len(count)), count):
             raise ValueError(
                 f"Expected group_index of {name} to give each of the {len(count)} groups as many "
-                f"rows as count does; got {int(outside.size)} rows of no group, or other numbers"
+                f"rows as count does; got {int(outside.size)} rows without a group, or other counts"
             )

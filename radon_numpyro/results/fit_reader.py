@@ -1,8 +1,8 @@
-"""What a fit was made of, read back from its DataTree, fresh or loaded from a file.
+"""Read the parts of a fit from its DataTree, new or loaded from a file.
 
-Numbers come back to the last digit. Labels of groups come back as the tree keeps them: integers
-as integers, all others as text.
-A matrix of correlations is read pair by pair, since it has each of them twice.
+Numbers are returned exactly. Labels of groups are returned as the tree stores them: integers as
+integers, all others as text. Of a correlation matrix, which has each correlation twice, each pair
+is read once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from radon_numpyro.statistics.group_statistics import STATISTICS, WEIGHTS, Group
 
 
 def read_labels(tree: xr.DataTree) -> Labels:
-    """Names of the columns and labels of the groups.
+    """Return the names of the columns and the labels of the groups.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def read_labels(tree: xr.DataTree) -> Labels:
     Raises
     ------
     TypeError, ValueError
-        If it is something else.
+        If ``tree`` is not a fit.
     """
     constants = _constants(tree)
     groups = constants[constants["count"].dims[0]].values.tolist()
@@ -45,7 +45,7 @@ def read_labels(tree: xr.DataTree) -> Labels:
 
 
 def read_design(tree: xr.DataTree) -> Design:
-    """Which columns vary by group; in fits of versions before 0.2 all did.
+    """Return which columns vary by group. In fits of versions before 0.2, all columns do.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def read_design(tree: xr.DataTree) -> Design:
 
 
 def read_statistics(tree: xr.DataTree) -> GroupStatistics:
-    """The sufficient statistics that were fitted.
+    """Return the sufficient statistics that were fitted.
 
     Parameters
     ----------
@@ -68,11 +68,11 @@ def read_statistics(tree: xr.DataTree) -> GroupStatistics:
     Raises
     ------
     TypeError, ValueError
-        If it is something else.
+        If ``tree`` is not a fit.
     """
     constants, labels = _constants(tree), read_labels(tree)
     c, k = len(labels.groups), len(labels.predictors)
-    # Without predictors a tree has no empty arrays, which netCDF does not keep.
+    # A tree without predictors has no empty arrays, because netCDF does not store them.
     empty = {"mean_x": (c, 0), "sxx": (c, 0, 0), "sxy": (c, 0)} if k == 0 else {}
     values: dict[str, Any] = {
         name: np.zeros(empty[name]) if name in empty else _numbers(constants[name])
@@ -83,7 +83,7 @@ def read_statistics(tree: xr.DataTree) -> GroupStatistics:
 
 
 def read_data(tree: xr.DataTree) -> GroupedData:
-    """The rows that were fitted.
+    """Return the rows that were fitted.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def read_data(tree: xr.DataTree) -> GroupedData:
     Raises
     ------
     TypeError, ValueError
-        If it is something else, or saw statistics only.
+        If ``tree`` is not a fit, or was fitted to statistics only.
     """
     constants, labels = _constants(tree), read_labels(tree)
     if "observed_data" not in tree.children:
@@ -116,7 +116,7 @@ def read_data(tree: xr.DataTree) -> GroupedData:
 
 
 def read_model(tree: xr.DataTree) -> Model:
-    """The model of the fit.
+    """Return the model of a fit.
 
     Parameters
     ----------
@@ -126,13 +126,13 @@ def read_model(tree: xr.DataTree) -> Model:
     Raises
     ------
     ValueError
-        If it names no model of this package.
+        If the model is not one of this package.
     """
     return Model.named(tree.attrs["model"])
 
 
 def read_priors(tree: xr.DataTree) -> Priors:
-    """The priors of the fit.
+    """Return the priors of a fit.
 
     Parameters
     ----------
@@ -142,14 +142,14 @@ def read_priors(tree: xr.DataTree) -> Priors:
     Raises
     ------
     TypeError, ValueError
-        If it is something else.
+        If ``tree`` is not a fit.
     """
     _constants(tree)
     return Priors.from_json(tree.attrs["priors"])
 
 
 def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
-    """Draws of scales and correlations, as ``gaussian/predictive.py`` takes them.
+    """Return draws of scales and correlations in the form for ``gaussian/predictive.py``.
 
     Parameters
     ----------
@@ -159,14 +159,14 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        Those of ``sigma_alpha`` (S,) and ``sigma_beta`` (S, K) that the hierarchical model has,
-        ``correlation`` (S, P, P) of those that correlate, and ``eps``, (S,) or (S, C), ones where
-        the standard errors of the rows are known, in float64; all chains in one axis.
+        Arrays of float64 with S draws of all chains on the first axis: ``sigma_alpha`` (S,),
+        ``sigma_beta`` (S, K) and ``correlation`` (S, P, P) if the model has them, and ``eps``, (S,)
+        or (S, C), which is 1 if the standard errors of the rows are known.
 
     Raises
     ------
     TypeError, ValueError
-        If it is something else.
+        If ``tree`` is not a fit.
     """
     labels, model = read_labels(tree), read_model(tree)
     scales = read_draws(tree, model.scales(labels.design))
@@ -176,8 +176,40 @@ def read_scales(tree: xr.DataTree) -> dict[str, np.ndarray]:
     return scales
 
 
+def read_weighted_scales(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the scales over which posterior averages are computed, and their weights.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+
+    Returns
+    -------
+    scales, weights
+        The nodes of an integration with weights above 0, or else the draws with equal weights. The
+        scales are as in :func:`read_scales`; the weights have shape (S,) and sum to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``tree`` is not a fit.
+    """
+    if "nodes" not in tree.children:
+        scales = read_scales(tree)
+        return scales, np.full(num_draws(tree), 1.0 / num_draws(tree))
+    design, nodes = read_design(tree), tree["nodes"].to_dataset().transpose("node", ...)
+    weights = nodes["weight"].values.astype(np.float64)
+    sites = [name for name in read_model(tree).scales(design) if name in nodes]
+    scales = {name: _numbers(nodes[name])[weights > 0] for name in sites}
+    weights = weights[weights > 0]
+    if design.known_errors:
+        scales["eps"] = np.ones(len(weights))
+    return scales, weights / weights.sum()
+
+
 def num_draws(tree: xr.DataTree) -> int:
-    """Draws of all chains, S.
+    """Return the number of draws of all chains, S.
 
     Parameters
     ----------
@@ -189,19 +221,19 @@ def num_draws(tree: xr.DataTree) -> int:
 
 
 def read_draws(tree: xr.DataTree, sites: Iterable[str]) -> dict[str, np.ndarray]:
-    """Draws of those of the sites that the fit has, all chains in one axis.
+    """Return the draws of sites, with all chains on one axis.
 
     Parameters
     ----------
     tree
         A fit.
     sites
-        Names.
+        Names of sites; those that the fit does not have are left out.
 
     Returns
     -------
     dict
-        Shapes (S, ...) with S chains times draws, in float64.
+        Draws by site, float64 of shape (S, ...), where S is chains times draws.
     """
     posterior = tree["posterior"].to_dataset()
     draws = {
@@ -213,20 +245,20 @@ def read_draws(tree: xr.DataTree, sites: Iterable[str]) -> dict[str, np.ndarray]
 
 
 def read_coefficients(tree: xr.DataTree, groups: Any = slice(None)) -> np.ndarray:
-    """Draws of the coefficients that vary by group, all chains in one axis.
+    """Return draws of the coefficients that vary by group, with all chains on one axis.
 
     Parameters
     ----------
     tree
-        A fit whose coefficients were drawn.
+        A fit with draws of the coefficients.
     groups
-        Codes of G groups; default all. The pooled model has one.
+        Codes of G groups; default all. The pooled model has one group.
 
     Returns
     -------
     array
-        Shape (S, G, P) in the order of ``design.varying``, in float64. In the pooled model those
-        that have no mean are 0.
+        Float64 of shape (S, G, P), in the order of ``design.varying``. In the pooled model,
+        coefficients without a mean are 0.
     """
     design = read_design(tree)
     names = ("alpha",) * design.intercept_varies + ("beta",) * bool(design.slopes)
@@ -234,7 +266,7 @@ def read_coefficients(tree: xr.DataTree, groups: Any = slice(None)) -> np.ndarra
     parts = []
     for name in names:
         if name not in tree["posterior"]:
-            # A column without a mean, in the pooled model.
+            # In the pooled model, a column without a mean has no coefficient.
             continue
         values = tree["posterior"][name].transpose(
             "chain", "draw", group, ..., missing_dims="ignore"
@@ -256,18 +288,18 @@ def read_coefficients(tree: xr.DataTree, groups: Any = slice(None)) -> np.ndarra
 
 
 def read_population(tree: xr.DataTree) -> np.ndarray:
-    """Draws of the population coefficients, all chains in one axis.
+    """Return draws of the population coefficients, with all chains on one axis.
 
     Parameters
     ----------
     tree
-        A fit, not of the individual model.
+        A fit of the hierarchical or the pooled model.
 
     Returns
     -------
     array
-        Shape (S, Q), in float64: the intercept if it varies about a mean, slopes that do, and the
-        columns that do not vary.
+        Float64 of shape (S, Q), in the order: the intercept and the slopes that vary about a mean,
+        then the columns that do not vary.
     """
     mean = "mu_" if read_model(tree).population else ""
     draws = read_draws(tree, (f"{mean}alpha", f"{mean}beta", "gamma"))
@@ -276,7 +308,7 @@ def read_population(tree: xr.DataTree) -> np.ndarray:
 
 
 def has_coefficients(tree: xr.DataTree) -> bool:
-    """Whether the coefficients of the groups were drawn, not summarised.
+    """Return whether a fit has draws of the coefficients of groups, not only summaries.
 
     Parameters
     ----------
@@ -299,7 +331,7 @@ def _constants(tree: Any) -> xr.Dataset:
 
 
 def read_centers(tree: xr.DataTree) -> Centers:
-    """The predictors that the fit counts from a value of their own, and these values.
+    """Return the centred predictors of a fit, with the values that were subtracted.
 
     Parameters
     ----------
@@ -310,7 +342,7 @@ def read_centers(tree: xr.DataTree) -> Centers:
 
 
 def _of_rows(tree: xr.DataTree) -> dict[str, Any]:
-    """What data record of the rows that they were made of."""
+    """Return the fields of data that describe their rows."""
     left_out = json.loads(tree.attrs["left_out"])
     return {
         "left_out": tuple((reason, count) for reason, count in left_out),
@@ -326,7 +358,7 @@ def _numbers(values: xr.DataArray) -> np.ndarray:
 
 
 def correlations(design: Design, draws: np.ndarray) -> dict[str, np.ndarray]:
-    """Draws (S,) of each correlation by its name, ``correlation[Intercept, Days]``.
+    """Return draws (S,) of each correlation by its name, ``correlation[Intercept, Days]``.
 
     Parameters
     ----------
@@ -342,7 +374,7 @@ def correlations(design: Design, draws: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def pairs_alone(posterior: xr.Dataset, design: Design) -> xr.Dataset:
-    """A posterior whose site ``correlation`` has one entry a pair, with a dimension ``pair``.
+    """Return a posterior whose ``correlation`` has one entry for each pair, with dim ``pair``.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""HDF5 files from anyone: whole, holding their data themselves, and no larger than they look.
+"""Check HDF5 files from untrusted sources: undamaged, self-contained, and not a bomb.
 
-HDF5 may point outside of the file: by external links, by raw data in other files, by virtual
-datasets made of other files. It may declare far more numbers than it holds. None of this is
-followed or allocated here.
+An HDF5 file can refer to other files: by external links, raw data in other files, or virtual
+datasets. It can also declare many more numbers than it stores. Such references are not followed
+here, and such numbers are not allocated.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import h5py
 import numpy as np
+import xarray as xr
+from xarray.backends import H5NetCDFStore
 
 from radon_numpyro.data.checks import plural
 
@@ -27,16 +30,36 @@ _SEAL_LENGTH = len("\nsha256 \n") + 64
 _BATCH = 64
 
 
-def seal(path: Path) -> None:
-    """Put the SHA-256 of a file behind its end, where HDF5 does not look.
+def write_groups(tree: xr.DataTree, path: Path) -> None:
+    """Write a tree as a netCDF-4 file.
 
-    The library itself loops for ever on some damaged files, so damage has to be seen before it
-    reads. A program that changes the file afterwards cuts the seal off, and all is well.
+    The file is the same as by ``tree.to_netcdf``. That method is not used, because it takes a
+    second to import Dask's scheduler if Dask is installed.
+
+    Parameters
+    ----------
+    tree
+        A tree with its arrays in memory.
+    path
+        The file; an existing file is replaced.
+    """
+    with h5netcdf.File(path, "w") as file:
+        for node in tree.subtree:
+            group = file if node.path == "/" else file.create_group(node.path)
+            node.to_dataset(inherit=False).dump_to_store(H5NetCDFStore(group))
+
+
+def seal(path: Path) -> None:
+    """Append the SHA-256 of a file to it, after the end of the HDF5 data.
+
+    The HDF5 library loops forever on some damaged files, so damage must be found before the library
+    reads a file. If another program changes the file later, it cuts the seal off, and the file
+    remains valid.
 
     Parameters
     ----------
     path
-        A file that is complete.
+        A complete file.
     """
     digest = _digest(path, path.stat().st_size)
     with path.open("ab") as file:
@@ -44,19 +67,19 @@ def seal(path: Path) -> None:
 
 
 def check_hdf5(path: Path) -> None:
-    """Refuse a file that is damaged, no HDF5, not self-contained, or a bomb.
+    """Check that a file is undamaged HDF5, self-contained, and not a bomb.
 
     Parameters
     ----------
     path
-        Any path. A file forged to mislead the HDF5 library itself is beyond this check.
+        Any path. This cannot detect files that are forged to attack the HDF5 library itself.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError, OSError
-        If there is no file, or it cannot be read.
+        If the file does not exist or cannot be read.
     ValueError
-        If it is not such a file; the message says what it is.
+        If a check fails. The message says which one.
     """
     if not path.exists():
         raise FileNotFoundError(f"Expected {path} to be a file; got nothing there")
@@ -73,27 +96,27 @@ def check_hdf5(path: Path) -> None:
             _check_objects(path, file)
     except _Refused as refused:
         raise ValueError(str(refused)) from None
-    # Of what is damaged or forged the library says so by any kind of exception.
+    # For damaged or forged files, the library raises many kinds of exceptions.
     except Exception as error:
         raise damaged(path, error) from error
 
 
 def damaged(path: Path, error: Exception) -> ValueError:
-    """What to say of a file that the library cannot read.
+    """Return the error for a file that the library cannot read.
 
     Parameters
     ----------
     path
         The file.
     error
-        What the library said.
+        The exception of the library.
     """
     said = f"{type(error).__name__}: {str(error)[:200]}"
-    return ValueError(f"Expected {path} to be a whole netCDF-4 file (HDF5); got {said}")
+    return ValueError(f"Expected {path} to be an undamaged netCDF-4 file (HDF5); got {said}")
 
 
 class _Refused(Exception):
-    """A refusal of ours among the exceptions of the library."""
+    """An error of our own checks, to distinguish it from exceptions of the library."""
 
 
 def _digest(path: Path, length: int) -> str:
@@ -106,20 +129,20 @@ def _digest(path: Path, length: int) -> str:
 
 
 def _check_seal(path: Path) -> None:
-    """A file without a seal, from another program, passes; one with the rest of a seal does not."""
+    """Raise ValueError if the seal is wrong or incomplete; accept files without a seal."""
     size = path.stat().st_size
     length = max(size - _SEAL_LENGTH, 0)
     with path.open("rb") as file:
         head = file.read(48)
         file.seek(length)
         sealed = _SEAL.match(file.read())
-    # Where the oldest version of the format, in which netCDF is written, has the end of the file.
+    # In the oldest version of the format, which netCDF writes, these bytes are the end of the file.
     end = int.from_bytes(head[40:48], "little") if head[8:9] == b"\0" else size
     whole = sealed[1].decode() == _digest(path, length) if sealed else end >= size
     if not whole:
         raise ValueError(
-            f"Expected {path} as it was written; got other bytes than those it was sealed with: "
-            "it is damaged, take a copy from elsewhere"
+            f"Expected {path} as it was written; got other bytes than its checksum is for. The "
+            "file is damaged: use another copy"
         )
 
 
@@ -143,7 +166,7 @@ def _check_objects(path: Path, file: h5py.File) -> None:
 
 
 def _objects(path: Path, file: h5py.File) -> Iterator[Any]:
-    """Every group and dataset, each once."""
+    """Yield every group and dataset once."""
     waiting, seen = [file["/"]], set()
     while waiting:
         item = waiting.pop()
@@ -190,9 +213,9 @@ def _is_text(dtype: Any) -> bool:
 
 
 def _text_bytes(item: Any, part: Any) -> int:
-    """Length of text of a dataset, or of one of the attributes of an item.
+    """Return the length of the text of a dataset, or of an attribute of an item.
 
-    Read little at a time: many entries may be one and the same long text in the file.
+    The text is read in small batches, because many entries can share one long text in the file.
     """
     if not (_is_text(part.dtype) and part.dtype.kind == "O"):
         return 0

@@ -1,8 +1,9 @@
 r"""Predictions for new rows: of groups that the fit knows, and of others.
 
 Given the scales the line of a row is Normal with known mean and variance
-(``gaussian/predictive.py``), so over the draws of the scales it is a mixture of Normals, whose
-mean, standard deviation and intervals are computed without drawing coefficients (:func:`predict`).
+(``gaussian/predictive.py``), so over the draws of the scales, or the weighted nodes of an
+integration, it is a mixture of Normals, whose mean, standard deviation and intervals are computed
+without drawing coefficients (:func:`predict`).
 For statements about several rows at once, the difference of two or the total of many,
 :func:`predictive_draws` has joint draws.
 
@@ -39,8 +40,9 @@ from radon_numpyro.data.frames import known_frame, to_pandas
 from radon_numpyro.data.labels import Labels, check_spellings, match
 from radon_numpyro.data.row_weights import precision_of
 from radon_numpyro.gaussian import mixtures as mixture
+from radon_numpyro.gaussian.group_draws import draw_groups
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import Scales, draw_groups, line_blocks, residual_variance
+from radon_numpyro.gaussian.predictive import Scales, line_blocks, residual_variance
 from radon_numpyro.gaussian.triangles import population_columns
 from radon_numpyro.results.datatree import predictions_to_datatree
 from radon_numpyro.results.fit_reader import (
@@ -53,6 +55,7 @@ from radon_numpyro.results.fit_reader import (
     read_priors,
     read_scales,
     read_statistics,
+    read_weighted_scales,
 )
 
 KINDS = ("outcome", "mean")
@@ -71,15 +74,17 @@ def predict(
 ) -> pd.DataFrame:
     r"""Mean, standard deviation and interval of each new row.
 
-    With :math:`m_s, v_s` the mean and variance of the line given draw s of the scales,
+    With :math:`m_s, v_s` the mean and variance of the line given the scales s, draws of equal
+    weights :math:`w_s` or the nodes of a fit by integration with theirs,
 
-    .. math:: y^\mathrm{new} \sim \tfrac1S\sum_s N(m_s, v_s + \epsilon_s^2), \qquad
+    .. math:: y^\mathrm{new} \sim \sum_s w_s N(m_s, v_s + \epsilon_s^2), \qquad
               \mathrm{mean} = \bar m, \quad
               \mathrm{sd}^2 = \overline{v + \epsilon^2} + \overline{(m - \bar m)^2}.
 
-    Nothing is simulated, so the same fit and row give the same numbers. They vary with the draws
-    of the scales alone. Of a row of weight w :math:`\epsilon_s^2 / w` takes the place of
-    :math:`\epsilon_s^2`, of one of known standard error its square.
+    Nothing is simulated, so the same fit and row give the same numbers. They vary with the scales
+    s alone, of an integration by its stated error. Of a row of weight w
+    :math:`\epsilon_s^2 / w` takes the place of :math:`\epsilon_s^2`, of one of known standard error
+    its square.
 
     Parameters
     ----------
@@ -122,8 +127,9 @@ def predict(
 
     Notes
     -----
-    Time grows with distinct rows times draws, memory does not. For a million distinct rows,
-    ``predict(tree.isel(draw=slice(None, None, 10)), frame)`` uses every tenth draw.
+    Time grows with distinct rows times draws or nodes, memory does not. For a million distinct
+    rows, ``predict(tree.isel(draw=slice(None, None, 10)), frame)`` uses every tenth draw, and
+    ``tree.isel(node=slice(None, None, 10))`` every tenth node of a fit by integration.
 
     Examples
     --------
@@ -162,7 +168,7 @@ def predict_at(
 def _predicted(
     tree: xr.DataTree, rows: _Rows, kind: str, ci_prob: float, ci_kind: str
 ) -> pd.DataFrame:
-    model, scales = tree.attrs["model"], read_scales(tree)
+    model, (scales, weight) = tree.attrs["model"], read_weighted_scales(tree)
     equations = NormalEquations.from_statistics(read_statistics(tree))
 
     # Each distinct row once, and the rows of a group side by side, so that a block has few groups.
@@ -174,8 +180,8 @@ def _predicted(
     for block, mean, variance in line_blocks(model, equations, read_priors(tree), scales, x, group):
         if kind == "outcome":
             variance = variance + residual_variance(model, scales, group[block], weights[block])
-        columns[:2, block] = mixture.moments(mean, variance)
-        columns[2:, block] = mixture.interval(mean, variance, ci_prob, ci_kind)
+        columns[:2, block] = mixture.moments(mean, variance, weight)
+        columns[2:, block] = mixture.interval(mean, variance, ci_prob, ci_kind, weight)
 
     columns = columns[:, place]
     columns[[0, 2, 3]] += rows.offset  # not the standard deviation

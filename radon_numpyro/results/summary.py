@@ -1,4 +1,4 @@
-"""A fit as two tables: its parameters, and what it says of each group."""
+"""Two tables of a fit: its parameters, and the coefficients of each group."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from radon_numpyro.results.estimates import Estimate, Numbers
 
 
 def parameter_table(tree: xr.DataTree, diagnosis: Diagnosis, ci_prob: float) -> pd.DataFrame:
-    """Parameters that no group has for itself; of the individual model there are none.
+    """Tabulate the parameters that do not belong to a single group.
+
+    The individual model has no such parameters.
 
     Parameters
     ----------
     tree
         A fit.
     diagnosis
-        What the checks found of it.
+        The diagnosis of the fit.
     ci_prob
         Probability of the equal-tailed intervals.
 
     Returns
     -------
     pandas.DataFrame
-        ``mean``, ``sd``, ``lower``, ``upper``, and ``r_hat``, ``ess_bulk``, ``ess_tail`` of the
-        diagnosis.
+        One row for each parameter: ``mean``, ``sd``, ``lower``, ``upper``, and ``r_hat``,
+        ``ess_bulk``, ``ess_tail`` of the diagnosis.
     """
     draws = Numbers(tree, ci_prob).parameters()
     estimates = {name: Estimate.of(values, ci_prob) for name, values in draws.items()}
@@ -36,7 +38,7 @@ def parameter_table(tree: xr.DataTree, diagnosis: Diagnosis, ci_prob: float) -> 
 
 
 def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
-    """Coefficients that vary by group, of every group; of the pooled model those of all rows.
+    """Tabulate the coefficients that vary by group; for the pooled model, those of all rows.
 
     Parameters
     ----------
@@ -48,10 +50,11 @@ def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a group and coefficient: the group, ``rows``, ``coefficient``, ``mean``, ``sd``,
-        ``lower``, ``upper``, and ``identified``: whether the group's own rows determine it. If
-        they do not, the individual model shows its prior, the hierarchical model what other groups
-        lend. Where the coefficients were summarised, not drawn, the intervals are those of Normals.
+        One row for each group and coefficient: the group, ``rows``, ``coefficient``, ``mean``,
+        ``sd``, ``lower``, ``upper``, and ``identified``, which says whether the group's own rows
+        determine the coefficient. If they do not, the individual model shows its prior, and the
+        hierarchical model uses the information of other groups. If the coefficients were
+        summarised instead of drawn, the intervals are those of Normal distributions.
     """
     numbers = Numbers(tree, ci_prob)
     labels, estimate = numbers.labels, numbers.coefficients
@@ -73,7 +76,7 @@ def group_table(tree: xr.DataTree, ci_prob: float) -> pd.DataFrame:
             "identified": numbers.identified.ravel(),
         }
     )
-    # A column that varies about 0 has no coefficient where nothing varies.
+    # In the pooled model, a column that varies about 0 has no coefficient.
     design = labels.design
     absent = [n not in design.population for n in design.varying] if pooled else [False] * size
     return table[np.tile(~np.array(absent, dtype=bool), len(groups))]

@@ -1,1 +1,1 @@
-"""Rows reduced to sufficient statistics, in memory and in engines."""
+"""Reduce rows to sufficient statistics, in memory and in engines."""

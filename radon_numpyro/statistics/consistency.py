@@ -1,4 +1,4 @@
-"""Are these sums those of any rows? Statistics that were not made from rows here are asked."""
+"""Check that statistics could come from rows; this matters if they were computed elsewhere."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.pytrees import loaded_jax
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Of standard deviations: ratios of y to x, their squares and sums of these stay finite.
+# Limits of standard deviations within which squares of ratios y / x, and their sums, are finite.
 SMALLEST, LARGEST = 1e-50, 1e50
 ROUNDING = 1e-6
 
 
 def check_statistics(statistics: GroupStatistics) -> None:
-    r"""Refuse counts, means and centred sums of products that no rows can have.
+    r"""Raise ValueError for counts, means and centred sums of products that no rows can have.
 
-    The matrix of sums of products of each group, outcome last, must be positive semidefinite: in
-    units :math:`d_u` with :math:`d_u^2 = S_{uu} + w(10^{-6}\,\bar u)^2`, which allows for rounding,
-    no eigenvalue may lie below -1e-6.
+    The matrix of sums of products of each group, outcome last, must be positive semidefinite. To
+    allow for rounding, it is scaled to units :math:`d_u` with
+    :math:`d_u^2 = S_{uu} + w(10^{-6}\,\bar u)^2`, and no eigenvalue may be below -1e-6.
 
     Parameters
     ----------
     statistics
-        A ``GroupStatistics``, whose sums of weights must be positive and those of their logarithms
-        no more than equal weights would give, :math:`n \log(w / n)`. One that holds what JAX traces
-        passes: it was checked outside.
+        A ``GroupStatistics``. Its sums of weights w must be positive, and its sums of log weights
+        at most :math:`n \log(w / n)`, their value for equal weights. Statistics with JAX tracers
+        are not checked here, because they were checked before tracing.
 
     Raises
     ------
     ValueError
-        Naming the field, and the groups.
+        If no rows can have these statistics. The message names the field and the groups.
     """
     fields = statistics.arrays
-    # Nobody traces where JAX has not been imported.
+    # There are no tracers unless JAX has been imported.
     jax = loaded_jax()
     if jax and any(isinstance(value, jax.core.Tracer) for value in fields.values()):
         return
     labels = statistics.labels
-    # Programs are compiled for statistics without names.
+    # Statistics have no names while programs are compiled, so use the shapes.
     c = len(labels.groups) or len(np.atleast_1d(fields["count"]))
     k = len(labels.predictors) or int(np.size(fields["mean_x"])) // c
     shapes = {"count": (c,), "mean_x": (c, k), "mean_y": (c,)}
     shapes |= {"sxx": (c, k, k), "sxy": (c, k), "syy": (c,), "weight": (c,), "log_weight": (c,)}
     if (statistics.weight is not None) != labels.design.weighted:
         raise ValueError(
-            "Expected sums of weights where the design names a column of weights or standard "
-            f"errors, and only there; got {labels.design} and {', '.join(fields)}"
+            "Expected sums of weights if and only if the design names a column of weights or "
+            f"standard errors; got {labels.design} and {', '.join(fields)}"
         )
     for name, value in fields.items():
         if np.shape(value) != shapes[name]:
@@ -83,7 +83,7 @@ def check_statistics(statistics: GroupStatistics) -> None:
 
 
 def _check_weights(count: Any, weight: Any, log_weight: Any, labels: Any) -> None:
-    """Sums of the weights of no rows, or of rows that no weights can have."""
+    """Check that the sums of weights and of their logarithms are possible for the counts."""
     wrong = (weight > 0) != (count > 0)
     rows, mean = np.where(count > 0, count, 1.0), np.where(weight > 0, weight, 1.0)
     most = count * np.log(mean / rows)
@@ -92,7 +92,7 @@ def _check_weights(count: Any, weight: Any, log_weight: Any, labels: Any) -> Non
     if wrong.any():
         raise ValueError(
             "Expected weight and log_weight to be sums of positive weights of rows, and of their "
-            f"logarithms; got others in {_named(np.flatnonzero(wrong), labels)}"
+            f"logarithms; got impossible values in {_named(np.flatnonzero(wrong), labels)}"
         )
 
 
@@ -102,7 +102,7 @@ def _check_products(weight: Any, means: Any, products: Any, labels: Any) -> None
     unit = np.where(unit > 0, unit, 1.0)
     scaled = products / unit[:, :, None] / unit[:, None, :]
     wrong = np.abs(scaled - scaled.transpose(0, 2, 1)).max((1, 2)) > ROUNDING
-    # Bounded first: of what is far out the eigenvalues may overflow.
+    # Exclude large entries first, because their eigenvalues could overflow.
     wrong |= np.abs(scaled).max((1, 2)) > 2.0
     scaled = np.where(wrong[:, None, None], 0.0, scaled)
     wrong |= np.linalg.eigvalsh(scaled)[:, 0] < -ROUNDING
@@ -114,7 +114,7 @@ def _check_products(weight: Any, means: Any, products: Any, labels: Any) -> None
 
 
 def _check_units(weight: Any, means: Any, products: Any, labels: Any) -> None:
-    """Units so extreme that squares of ratios are no numbers any more."""
+    """Check that the units are not so extreme that squares of ratios overflow or vanish."""
     total = weight.sum()
     centre = (weight[:, None] * (means / total)).sum(0)
     within = np.einsum("cuu->u", products / total)
@@ -135,7 +135,7 @@ def _named(groups: Any, labels: Any) -> str:
 
 
 def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
-    """Statistics of ``data``, which may be statistics already, and are checked.
+    """Return checked statistics of rows, or check statistics and return them.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
     Raises
     ------
     TypeError
-        If it is neither.
+        If ``data`` is neither rows nor statistics.
     ValueError
         If no rows can have these statistics, or their units are extreme.
     """
@@ -161,26 +161,26 @@ def as_statistics(data: GroupedData | GroupStatistics) -> GroupStatistics:
 
 
 def data_of(data: Any, frame: Any, **weights: Any) -> GroupedData | GroupStatistics:
-    """The data of a formula and a frame, or data as they are.
+    """Evaluate a formula in a data frame, or return data unchanged.
 
     Parameters
     ----------
     data
         Rows, statistics, or a formula.
     frame
-        The data frame of a formula; None with others.
+        The data frame of a formula; None for rows or statistics.
     **weights
-        Its columns of weights or standard errors, as in ``GroupedData.from_formula``.
+        Columns of weights or standard errors in the frame, as in ``GroupedData.from_formula``.
 
     Raises
     ------
     TypeError
-        If it is not so.
+        If the arguments are not a formula with a frame, or rows or statistics alone.
     """
     if isinstance(frame, str):
         raise TypeError(
-            f"Expected the second argument to be the data frame of a formula; got {frame!r}. Name "
-            f"the model: fit(data, model={frame!r})"
+            f"Expected the second argument to be the data frame of a formula; got {frame!r}. Pass "
+            f"the model by name: fit(data, model={frame!r})"
         )
     if not isinstance(data, str):
         if frame is not None or any(weights.values()):

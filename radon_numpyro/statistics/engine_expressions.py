@@ -1,4 +1,4 @@
-"""Expressions that an engine computes for the trees of a formula, and the levels that it has."""
+"""Translate the syntax trees of a formula into expressions that an engine computes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _FUNCTIONS: dict[str, Callable[[nw.Expr], nw.Expr]] = {
     "abs": lambda x: x.abs(),
     "cos": lambda x: x.cos(),
     "exp": lambda x: x.exp(),
-    # Where a number has none: some engines raise, others warn.
+    # Without the condition, some engines raise and others warn for numbers without a logarithm.
     "log": lambda x: nw.when(x > 0.0).then(x).log(),
     "log10": lambda x: nw.when(x > 0.0).then(x).log(10),
     "log1p": lambda x: nw.when(x > -1.0).then(x + 1.0).log(),
@@ -68,14 +68,14 @@ _OPERATORS: dict[str, Callable[[Any, Any], nw.Expr]] = {
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """An expression that is a number, or a truth value, in each row.
+    """A numeric or boolean expression.
 
     Attributes
     ----------
     expression
-        The expression.
+        The expression, with one value for each row.
     truth
-        Whether it is a truth value.
+        Whether it is boolean.
     """
 
     expression: nw.Expr
@@ -83,7 +83,7 @@ class Numbers:
 
     @property
     def number(self) -> nw.Expr:
-        """The same as a number."""
+        """The expression as a number, with true as 1."""
         return self.expression.cast(nw.Float64) if self.truth else self.expression
 
 
@@ -94,13 +94,13 @@ class Levels:
     Attributes
     ----------
     expression
-        The expression.
+        The expression, with one value for each row.
     values
-        What it is in the engine for each level.
+        Its value in the engine for each level.
     levels
         The levels as text, in order.
     contrast
-        How they are coded beside a constant.
+        The coding of the levels in a model with a constant.
     """
 
     expression: nw.Expr
@@ -110,16 +110,16 @@ class Levels:
 
 
 class EngineColumns:
-    """Expressions of the trees of a formula, as ``Interpreter`` has values in memory.
+    """Evaluate syntax trees as engine expressions; the counterpart of ``Interpreter`` in memory.
 
     Parameters
     ----------
     rows
-        The rows, complete.
+        The rows, without missing values.
     aliases
-        Names of their columns by the user's.
+        Names of the columns in the engine, by the user's names.
     stored
-        The formula, if it has learnt from other rows.
+        The formula with its state, if it was evaluated on other rows before.
     """
 
     def __init__(
@@ -135,32 +135,29 @@ class EngineColumns:
         self.columns: dict[str, Numbers | Levels] = {}
 
     def column(self, name: str, argument: str = "x") -> Numbers | Levels:
-        """A column of the frame by its kind.
+        """Return a column of the frame as an expression of its kind.
 
         Parameters
         ----------
         name
-            The user's name of it.
+            The user's name of the column.
         argument
-            ``"y"`` or ``"x"``, to be named in messages.
+            ``"y"`` or ``"x"``, for messages.
         """
         if name in self.columns:
             return self.columns[name]
         dtype, expression = self.schema[self.aliases[name]], nw.col(self.aliases[name])
         where = f"column {name!r} ({argument})"
-        text = dtype in (nw.String, nw.Categorical) or isinstance(dtype, nw.Enum)
+        got, enum = f"got dtype {dtype}", isinstance(dtype, nw.Enum)
+        text = enum or dtype in (nw.String, nw.Categorical)
         kind = CATEGORY if text else BOOLEAN if dtype == nw.Boolean else NUMBER
         if kind == NUMBER and not dtype.is_numeric():
-            dates = f": of rows in memory, {count_days(name)}" if dtype.is_temporal() else ""
-            raise TypeError(
-                f"Expected {where} to be numbers or categories; got dtype {dtype}{dates}"
-            )
+            got += f": of rows in memory, {count_days(name)}" if dtype.is_temporal() else ""
+            raise TypeError(f"Expected {where} to be numbers or categories; {got}")
         if argument == "y" and kind != NUMBER:
-            raise TypeError(f"Expected {where} to be numeric; got dtype {dtype}")
-        if self.known and self.known[name].kind != kind:
-            raise TypeError(
-                f"Expected {where} to be a {self.known[name].kind} as in the fit; got dtype {dtype}"
-            )
+            raise TypeError(f"Expected {where} to be numeric; {got}")
+        if self.known and (wanted := self.known[name].kind) != kind:
+            raise TypeError(f"Expected {where} to be a {wanted} as in the fit; {got}")
         value: Numbers | Levels
         if kind != CATEGORY:
             truth = kind == BOOLEAN
@@ -175,7 +172,6 @@ class EngineColumns:
             levels = tuple(level for level in declared if level in present)
             self.kinds[name] = Kind(name, CATEGORY, levels)
             unused = tuple(level for level in declared if level not in present)
-            enum = isinstance(dtype, nw.Enum)
             self.categories.append(
                 FrameColumn(self.kinds[name], np.empty(0), unused, enum, dtype == nw.String)
             )
@@ -186,7 +182,7 @@ class EngineColumns:
         return value
 
     def _distinct(self, expression: nw.Expr, where: str) -> set[Any]:
-        """Values that an expression has, none of them missing."""
+        """Query the distinct values of an expression; raise ValueError if one is missing."""
         level = self.rows.select(expression.alias("level"))
         values = collect(level.unique())["level"].to_list()
         if any(is_gap(value) for value in values):
@@ -196,14 +192,14 @@ class EngineColumns:
         return set(values)
 
     def outcome(self, node: Node, argument: str) -> nw.Expr:
-        """The response or an offset, to be named in messages as y or x.
+        """Return the response or an offset as a numeric expression.
 
         Parameters
         ----------
         node
-            Its tree.
+            The syntax tree.
         argument
-            ``"y"`` or ``"x"``.
+            ``"y"`` or ``"x"``, for messages.
         """
         value = self._numeric(node, node, argument)
         if isinstance(value, float):
@@ -213,12 +209,12 @@ class EngineColumns:
         return value.number
 
     def factor(self, node: Node) -> Numbers | Levels:
-        """A factor of a term.
+        """Return a factor of a term as an expression.
 
         Parameters
         ----------
         node
-            Its tree.
+            The syntax tree of the factor.
         """
         value = self._value(node)
         if isinstance(value, float):
@@ -235,14 +231,14 @@ class EngineColumns:
         return value
 
     def _levels_of(self, value: Numbers, node: Node) -> Levels:
-        """Levels of numbers or truth values, in their order."""
+        """Return numbers or truth values as a categorical expression with sorted levels."""
         expression = value.expression
         found = sorted(self._distinct(expression, f"{spelled(node)!r}"))
         levels = tuple(level_text(bool(v) if value.truth else float(v)) for v in found)
         return Levels(expression, tuple(found), levels)
 
     def _known_levels(self, value: Levels, node: Node) -> Levels:
-        """In terms of the levels in the rows of the fit."""
+        """Return the value with all levels of the fit, or store its levels in a first fit."""
         key = f"levels of {spelled(node)}"
         if self.known is None:
             self.state.setdefault(key, list(value.levels))
@@ -252,13 +248,13 @@ class EngineColumns:
         if levels == value.levels:
             return value
         raw = dict(zip(value.levels, value.values, strict=True))
-        # Levels of the fit that these rows do not have.
+        # Levels of the fit that do not occur in these rows.
         kind = type(value.values[0])
         others = {n: n == "True" if kind is bool else kind(n) for n in levels if n not in raw}
         return replace(value, values=tuple((raw | others)[n] for n in levels), levels=levels)
 
     def _value(self, node: Node, argument: str = "x") -> Numbers | Levels | float:
-        """Any tree."""
+        """Evaluate a syntax tree of any type."""
         if isinstance(node, Number):
             return node.value
         if isinstance(node, Name):
@@ -303,7 +299,7 @@ class EngineColumns:
         return Numbers(total, node.operator in COMPARISONS)
 
     def _numeric(self, node: Node, whole: Node, argument: str = "x") -> Numbers | float:
-        """A tree that is a number in each row."""
+        """Evaluate a syntax tree that must be numeric."""
         value = self._value(node, argument)
         if isinstance(value, Levels):
             raise TypeError(
@@ -335,7 +331,7 @@ class EngineColumns:
         raise needs_memory(node)
 
     def _scaled(self, node: Call, name: str, value: nw.Expr, options: Mapping[str, Any]) -> Numbers:
-        """A column less its mean, over its sd, both found by queries of their own."""
+        """Subtract the mean and, for ``scale``, divide by the sd; both come from own queries."""
         key = spelled(node)
         if key not in self.state:
             if self.known is not None or options:
@@ -357,7 +353,7 @@ class EngineColumns:
         return float("nan") if mean is None else float(mean)
 
     def _categorical(self, node: Call, name: str, given: Mapping[str, Node]) -> Levels:
-        """Levels and coding: ``factor``, ``relevel``, ``C``."""
+        """Evaluate ``factor``, ``relevel`` or ``C``, which set levels or their coding."""
         value = self._value(given["x"])
         if isinstance(value, float):
             raise ValueError(f"Expected a column in {spelled(node)!r}; got {spelled(given['x'])!r}")
@@ -391,13 +387,7 @@ def _among(levels: tuple[str, ...], known: tuple[str, ...], what: str) -> tuple[
 
 
 def needs_memory(node: Node) -> ValueError:
-    """The refusal of a term that engines do not compute.
-
-    Parameters
-    ----------
-    node
-        Its tree.
-    """
+    """Return the error for a term that engines do not compute."""
     return ValueError(
         f"Expected terms that an engine computes; got {spelled(node)!r}: poly, splines, days() and "
         "picked columns need the rows in memory, so collect the columns in use first"

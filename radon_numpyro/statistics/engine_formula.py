@@ -1,8 +1,8 @@
-"""Columns of a formula as expressions that an engine computes, reduced there.
+"""Reduce the columns of a formula to statistics in an engine.
 
-The engine is asked for the levels of each categorical column first, and for the mean and the sd
-under ``scale``; then all columns are reduced at once, and those that turn out to be redundant are
-left out of what comes back.
+Queries for the levels of categorical columns, and for means and standard deviations in ``scale``,
+come first. Then one reduction covers all columns, and redundant columns are removed from its
+result.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def reduce_formula(
     weights: str | None = None,
     se: str | None = None,
 ) -> tuple[GroupSums, ModelFormula, tuple[str, ...]]:
-    """Reduce the columns that a formula makes of the rows of an engine.
+    """Reduce the columns that a formula makes from the rows of an engine.
 
     Parameters
     ----------
     formula
-        The formula; or one that has learnt from other rows.
+        The formula as text; or a formula with its state, as evaluated on other rows before.
     frame
         The rows.
     missing, drop_missing, weights, se
@@ -62,12 +62,12 @@ def reduce_formula(
     Returns
     -------
     sums, formula, notes
-        Moments of the columns, the formula with what it learnt, and what to know of the columns.
+        Moments of the columns, the formula with its state, and notes about the columns.
 
     Raises
     ------
     TypeError, ValueError
-        As ``GroupedData.from_formula``, or a term needs the rows in memory.
+        As ``GroupedData.from_formula``, or if a term needs the rows in memory.
     """
     stored = formula if isinstance(formula, ModelFormula) else None
     terms = formula.terms if isinstance(formula, ModelFormula) else parse_terms(formula)
@@ -131,7 +131,7 @@ def reduce_formula(
 
 
 def _of_design(sums: GroupSums, design: Design) -> GroupSums:
-    """The columns of a design, in its order, and the outcome."""
+    """Select the columns of a design, in its order, and the outcome."""
     place = {name: j for j, name in enumerate(sums.labels.predictors)}
     columns = [place[name] for name in design.predictors]
     labels = replace(sums.labels, predictors=design.predictors, design=design)
@@ -139,14 +139,14 @@ def _of_design(sums: GroupSums, design: Design) -> GroupSums:
 
 
 def _shape(value: Numbers | Levels) -> Categories | Basis:
-    """What the layout of columns needs of a factor, without rows."""
+    """Return a factor without rows, which is all that the layout of columns needs."""
     if isinstance(value, Levels):
         return Categories(np.empty(0, np.int64), value.levels, value.contrast)
     return Basis(np.empty((0, 1)))
 
 
 def _product(pieces: Sequence[Piece], values: Mapping[str, Numbers | Levels]) -> nw.Expr:
-    """A column as a product of numbers and of the numbers of levels."""
+    """Return a column as the product of numeric expressions and of the codes of levels."""
     product: nw.Expr | None = None
     for piece in pieces:
         value = values[piece.factor]

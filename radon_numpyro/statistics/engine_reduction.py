@@ -1,9 +1,10 @@
-"""Rows that an engine holds, reduced there: sums by group come back, never the rows.
+"""Reduce the rows of an engine to sums by group. The engine returns only the sums.
 
-Two passes, as in memory: the first finds the means of each group, the second sums deviations from
-them and products of these. One pass with a shift for a whole column would lose digits wherever
-the groups lie far apart beside their own scatter, and could not tell a predictor that is constant
-in a group from one that nearly is. What the first pass rounds, the sums of the second make good.
+There are two passes, as in memory: the first computes the means of each group, the second sums the
+deviations from them and the products of deviations. A single pass with one shift for a whole column
+would lose digits if the groups are far apart compared with the scatter within them, and could not
+distinguish a predictor that is constant in a group from one that is nearly constant. The sums of
+deviations in the second pass correct the rounding of the means in the first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,9 +25,9 @@ from radon_numpyro.data.missing import LeftOut, at_least_one_row, check_missing,
 from radon_numpyro.data.row_weights import ADVICE, weight_columns
 from radon_numpyro.statistics.group_sums import GroupSums
 
-# Names of the columns in the engine's queries, whatever the user's are called.
+# Names of the columns in the queries; they replace the user's names.
 GROUP, ROW, COUNT, FINITE, FIRST = "label", "row", "count", "finite", "first"
-# The column that weighs the rows, and its least value in a group; the weights made of it.
+# The column of weights or standard errors, its minimum in a group, and the weights made from it.
 GIVEN, LEAST, WEIGHT, LOG_WEIGHT = "given", "least", "weight", "log weight"
 
 
@@ -43,7 +44,7 @@ def reduce_rows(
     weights: str | None = None,
     se: str | None = None,
 ) -> tuple[GroupSums, NDArray[np.float64]]:
-    """Reduce the rows of an engine by two passes over their columns.
+    """Reduce the rows of an engine in two passes over their columns.
 
     Parameters
     ----------
@@ -58,14 +59,14 @@ def reduce_rows(
     Returns
     -------
     sums, mean
-        Groups in the order of the categories where these have one (Enum), else of first
-        appearance where the engine keeps rows in order (Polars), else sorted; and the mean of each
-        predictor over all rows, without weights.
+        Moments by group, and the unweighted mean of each predictor over all rows. The order of the
+        groups is that of ordered categories (Enum); else of first appearance if the engine keeps
+        the order of rows (Polars); else sorted.
 
     Raises
     ------
     TypeError, ValueError
-        As ``GroupedData.from_frame``; rows are counted instead of named.
+        As ``GroupedData.from_frame``; the message counts invalid rows instead of naming them.
     """
     predictors, others = check_columns(frame.columns, y, x, group, fixed)
     given = weight_columns(frame.columns, weights, se)
@@ -96,21 +97,21 @@ def reduce_rows(
 def reduce_values(
     rows: nw.LazyFrame[Any], names: tuple[str, ...], group: str, left_out: LeftOut, design: Design
 ) -> tuple[GroupSums, NDArray[np.float64]]:
-    """Reduce columns that are numbers by two passes.
+    """Reduce numeric columns in two passes.
 
     Parameters
     ----------
     rows
-        Columns ``"value 0"``, ``"value 1"``, ..., float64, the outcome last, beside those of the
-        labels, of the weights or standard errors if there are any, and of the numbers of the rows.
+        Columns ``"value 0"``, ``"value 1"``, ... of float64, the outcome last, and the columns of
+        labels, of weights or standard errors if there are any, and of row numbers.
     names
         Names of these columns.
     group
         Name of the grouping.
     left_out
-        Pairs (reason, count) of rows that are not among them.
+        Pairs (reason, count) of rows that were left out before.
     design
-        Which of the columns vary by group, and which column weighs the rows.
+        Which of the columns vary by group, and which column has weights or standard errors.
 
     Returns
     -------
@@ -120,7 +121,7 @@ def reduce_values(
     Raises
     ------
     TypeError, ValueError
-        As ``GroupedData.from_frame``; rows are counted instead of named.
+        As ``GroupedData.from_frame``; the message counts invalid rows instead of naming them.
     """
     weighted = [("weights", design.weights), ("se", design.se)]
     given = {argument: name for argument, name in weighted if name}
@@ -132,7 +133,7 @@ def reduce_values(
     numbers = {name: table[name].to_numpy() for name in table.columns if name != GROUP}
     count = numbers[COUNT].astype(np.float64)
     if np.nansum(numbers[FINITE]) < count.sum():
-        # If it finds nothing, numbers are so large that their sum overflows; let them pass.
+        # If no value is missing or infinite, only the sum of large numbers overflowed: accept them.
         columns = {f"value {j}": (name, "x") for j, name in enumerate(names)}
         columns[f"value {len(names) - 1}"] = (names[-1], "y")
         for argument, name in given.items():
@@ -151,7 +152,7 @@ def reduce_values(
     log_weight = numbers[LOG_WEIGHT] if given else np.zeros_like(count)
     products = np.empty((*means.shape, len(names)))
     for i, j in _pairs(len(names)):
-        # Sums about a mean that is rounded, put right: exact for sums about any point.
+        # Correct for the rounding of the mean; the formula is exact for sums about any point.
         about_mean = numbers[f"sum {i} {j}"] - sums[:, i] * sums[:, j] / weight
         products[:, i, j] = products[:, j, i] = np.maximum(about_mean, 0) if i == j else about_mean
     means += sums / weight[:, None]
@@ -168,16 +169,16 @@ def reduce_values(
 
 
 def lost_groups(every_row: nw.LazyFrame[Any], sums: GroupSums, codes: list[Any]) -> tuple[Any, ...]:
-    """Labels, sorted, of groups that lost all their rows and are not codes themselves.
+    """Return the sorted labels of groups that lost all their rows and are not missing-value codes.
 
     Parameters
     ----------
     every_row
         All rows, with the column of the labels.
     sums
-        What the rows kept were reduced to.
+        Moments of the rows that were kept.
     codes
-        Labels that stand for a missing one.
+        Labels that are codes for a missing label.
     """
     labels = collect(every_row.select(GROUP).unique())[GROUP].to_list()
     expected = {*sums.labels.groups, *codes}
@@ -189,18 +190,18 @@ def _pairs(num_columns: int) -> list[tuple[int, int]]:
 
 
 def renamed(frame: nw.LazyFrame[Any], names: Sequence[tuple[str, str]]) -> nw.LazyFrame[Any]:
-    """Take columns by other names; number the rows where the engine keeps them in order.
+    """Select and rename columns, and number the rows if the engine keeps their order.
 
     Parameters
     ----------
     frame
         The rows of an engine.
     names
-        Pairs of the user's name and the other; a column may be taken twice.
+        Pairs of the user's name and the new name; a column may occur twice.
     """
     engine, native = frame.implementation, frame.to_native()
     if engine.is_spark_like():
-        # To Spark a dot in a name is a path, and upper and lower case are one.
+        # Spark reads a dot in a name as a path, and ignores the case of names.
         place = [f"column {k}" for k in range(len(frame.columns))]
         own = dict(zip(frame.columns, place, strict=True))
         frame = nw.from_native(native.toDF(*place))
@@ -212,10 +213,10 @@ def renamed(frame: nw.LazyFrame[Any], names: Sequence[tuple[str, str]]) -> nw.La
 
 
 def _sums_about_means(rows: nw.LazyFrame[Any], num_columns: int) -> nw.LazyFrame[Any]:
-    """Sums by group of deviations from the group's mean and of their products.
+    """Return the query of sums by group of deviations from the group mean and of their products.
 
-    Of rows with weights they are weighted; the means, from which deviations are counted, need not
-    be.
+    With weights the sums are weighted. The means may be unweighted, because the result is exact for
+    deviations from any point.
     """
     columns, weighted = range(num_columns), WEIGHT in rows.columns
     values = [nw.col(f"value {j}") for j in columns]
@@ -225,7 +226,7 @@ def _sums_about_means(rows: nw.LazyFrame[Any], num_columns: int) -> nw.LazyFrame
         (nw.col(f"deviation {i}") * nw.col(f"deviation {j}")).alias(f"product {i} {j}")
         for i, j in _pairs(num_columns)
     ]
-    # Nothing that is missing or infinite can be in a sum that is neither: one test for a row.
+    # One test for each row: a sum is finite only if no term is missing or infinite.
     every = [*values, nw.col(GIVEN)] if weighted else values
     finite = reduce(add, every).is_finite().cast(nw.Float64).alias(FINITE)
     aggregates = [nw.len().alias(COUNT), nw.col(FINITE).sum().alias(FINITE)]
@@ -243,14 +244,14 @@ def _sums_about_means(rows: nw.LazyFrame[Any], num_columns: int) -> nw.LazyFrame
         aggregates += [nw.col(name).sum().alias(name) for name in (WEIGHT, LOG_WEIGHT)]
         aggregates.append(nw.col(GIVEN).min().alias(LEAST))
     for j in columns:
-        # One value in all rows of the group.
+        # The mean is the same in all rows of a group, so min returns it.
         aggregates.append(nw.col(f"mean {j}").min().alias(f"mean {j}"))
         aggregates.append(nw.col(f"{summed} {j}").sum().alias(f"sum {j}"))
     for i, j in _pairs(num_columns):
         aggregates.append(nw.col(f"product {i} {j}").sum().alias(f"sum {i} {j}"))
     if ROW in rows.columns:
         aggregates.append(nw.col(ROW).min().alias(FIRST))
-    # Some engines can only sum what is a column, hence each in one of its own first.
+    # Some engines can only sum columns, not expressions, so make each expression a column first.
     joined = rows.join(_settled(means), on=GROUP, how="left")
     for step in steps:
         joined = joined.with_columns(*step)
@@ -258,8 +259,8 @@ def _sums_about_means(rows: nw.LazyFrame[Any], num_columns: int) -> nw.LazyFrame
 
 
 def _weight(given: nw.Expr, argument: str) -> list[nw.Expr]:
-    """Weight of a row and its logarithm, of a weight or a standard error above 0."""
-    # Where a number has no logarithm some engines raise.
+    """Return the weight of a row and its logarithm, from a weight or standard error above 0."""
+    # Some engines raise for the logarithm of a number that has none.
     log = nw.when(given > 0.0).then(given).log()
     if argument == "se":
         return [(1.0 / (given * given)).alias(WEIGHT), (-2.0 * log).alias(LOG_WEIGHT)]
@@ -267,7 +268,7 @@ def _weight(given: nw.Expr, argument: str) -> list[nw.Expr]:
 
 
 def _refuse_weights(rows: nw.LazyFrame[Any], name: str, argument: str) -> None:
-    """Say how many weights or standard errors are not above 0, by one more query."""
+    """Raise ValueError with the number of weights or standard errors that are not above 0."""
     flag = (nw.col(GIVEN) <= 0.0).cast(nw.Float64).alias("flag")
     count = int(collect(rows.with_columns(flag).select(nw.col("flag").sum()))["flag"].item())
     raise ValueError(
@@ -277,11 +278,11 @@ def _refuse_weights(rows: nw.LazyFrame[Any], name: str, argument: str) -> None:
 
 
 def _settled(means: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-    """Compute the means at once, for the engine to join them as a small table.
+    """Compute the means now, so that the engine joins them as a small table.
 
-    In a single query Polars and Dask would hold all rows in memory from one pass to the next, and
-    Spark, not knowing that one side is small, would shuffle them. DuckDB reads them twice by
-    itself, and could not join a table made here, which would belong to another connection.
+    In a single query, Polars and Dask would hold all rows in memory between the passes, and Spark
+    would shuffle them because it does not know that one side is small. DuckDB is left alone: it
+    reads the rows twice, and cannot join a table that belongs to another connection.
     """
     engine = means.implementation
     if engine.is_polars() or engine.is_dask() or engine.is_spark_like():
@@ -291,7 +292,7 @@ def _settled(means: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
 
 
 def collect(query: nw.LazyFrame[Any]) -> nw.DataFrame[Any]:
-    """Run a query, by Polars without holding the rows in memory.
+    """Run a query; Polars streams it, so that the rows are not held in memory.
 
     Parameters
     ----------
@@ -304,19 +305,19 @@ def collect(query: nw.LazyFrame[Any]) -> nw.DataFrame[Any]:
 
 
 def check_dtype(dtype: nw.dtypes.DType, name: str, argument: str) -> None:
-    """Refuse a column that holds no numbers.
+    """Raise TypeError for a column that is not numeric.
 
     Parameters
     ----------
     dtype
-        What it holds.
+        The dtype of the column.
     name, argument
         Name of the column, and the argument that names it, for the message.
 
     Raises
     ------
     TypeError
-        It holds none.
+        If the dtype is not numeric, or is boolean for the outcome.
     """
     where = f"column {name!r} ({argument})"
     if dtype == nw.Boolean:
@@ -327,7 +328,10 @@ def check_dtype(dtype: nw.dtypes.DType, name: str, argument: str) -> None:
 
 
 def _check_values(rows: nw.LazyFrame[Any], names: Mapping[str, tuple[str, str]]) -> None:
-    """Say what is missing or infinite, by one more query; name and argument of each column."""
+    """Query which values are missing or infinite, and raise ValueError if there are any.
+
+    ``names`` has the name and the argument of each column.
+    """
     flags: dict[str, nw.Expr] = {}
     for column in names:
         value = nw.col(column)
@@ -338,7 +342,7 @@ def _check_values(rows: nw.LazyFrame[Any], names: Mapping[str, tuple[str, str]])
     for column, (name, argument) in names.items():
         where = f"column {name!r} ({argument})"
         for what in ("missing", "infinite"):
-            # Of a column that is missing altogether no value is infinite, and no sum.
+            # The sum is null if the whole column is missing.
             if count := int(counts[f"{what} {column}"].item() or 0):
                 rows_with = plural(count, "row")
                 raise ValueError(f"Expected {where} to be finite; got {rows_with} {what}")
@@ -358,12 +362,12 @@ def _check_labels(labels: list[Any], count: NDArray[np.float64], group: str) -> 
 
 
 def is_gap(label: Any) -> bool:
-    """Whether a label is missing: NaN and its like for times differ from themselves.
+    """Return whether a label is missing. NaN and NaT are recognised by differing from themselves.
 
     Parameters
     ----------
     label
-        The label.
+        A label of a group or a level.
     """
     return label is None or label is pd.NA or bool(label != label)
 
@@ -371,7 +375,7 @@ def is_gap(label: Any) -> bool:
 def _order(
     labels: list[Any], dtype: nw.dtypes.DType, first_rows: NDArray[Any] | None
 ) -> NDArray[np.intp]:
-    """Put the groups, which come in any order, into one that every run gives."""
+    """Return the positions of the groups in an order that is the same in every run."""
     keys: Any = labels if first_rows is None else first_rows
     if isinstance(dtype, nw.Enum):
         place = {label: i for i, label in enumerate(dtype.categories)}

@@ -1,4 +1,4 @@
-"""Sufficient statistics by group: everything that a Gaussian regression needs of its rows."""
+"""Sufficient statistics by group: everything that a Gaussian regression needs from its rows."""
 
 from __future__ import annotations
 
@@ -37,29 +37,30 @@ class GroupStatistics:
               = n(\bar y - \alpha - \bar x\beta)^2
                 + S_{yy} - 2\,\beta' s_{xy} + \beta' S_{xx}\beta ,
 
-    so the cost of a fit does not grow with the rows, and statistics of disjoint sets of
-    rows add up (:meth:`merge`). Of rows with weights means and sums are weighted, and the sum of
-    the weights takes the place of n.
+    so the cost of a fit does not grow with the number of rows, and statistics of disjoint sets of
+    rows can be added (:meth:`merge`). If the rows have weights, means and sums are weighted, and
+    the sum of the weights replaces n.
 
     Attributes
     ----------
     count
-        Rows in each group, shape (C,); a group may be empty.
+        Number of rows in each group, shape (C,); a group may be empty.
     mean_x, mean_y
-        Means, shapes (C, K) and (C,), in the units of the columns; 0 for an empty group.
+        Means of predictors and outcome, shapes (C, K) and (C,), in the units of the columns; 0 for
+        an empty group.
     sxx, sxy, syy
-        Centred sums of products, shapes (C, K, K), (C, K) and (C,).
+        Centred sums of products, shapes (C, K, K), (C, K) and (C,), in products of the units.
     weight, log_weight
-        Sums of the weights of the rows and of their logarithms, shape (C,), 1 / se^2 of known
-        standard errors; None where all rows weigh the same.
+        Sums of the weights of the rows and of their logarithms, shape (C,). The weight of a row
+        with a known standard error is 1 / se^2. None if all rows have the same weight.
     labels
         Names of the columns and of the groups.
     left_out
         Pairs (reason, count) of rows that were left out.
     lost_groups
-        Labels of groups of which no row was left.
+        Labels of the groups that have no row left.
     centers
-        Pairs (predictor, value) of the predictors that are counted from a value of their own.
+        Pairs (predictor, value) of the predictors from which this value was subtracted.
     formula, notes
         As in :class:`GroupedData`.
 
@@ -86,7 +87,7 @@ class GroupStatistics:
 
     @classmethod
     def from_data(cls, data: GroupedData) -> GroupStatistics:
-        """Reduce rows to statistics, in float64, by two centred passes.
+        """Reduce rows to statistics in float64, in two centred passes.
 
         Parameters
         ----------
@@ -125,51 +126,54 @@ class GroupStatistics:
         weights: str | None = None,
         se: str | None = None,
     ) -> GroupStatistics:
-        r"""Reduce the rows of a data frame where they are, in memory or in an engine.
+        r"""Reduce the rows of a data frame where they are stored, in memory or in an engine.
 
-        An engine reads the columns twice, first for the means m of each group, then for the sums of
-        deviations :math:`d_i = u_i - m_u` from them and of their products, from which
+        An engine reads the columns twice: first for the means m of each group, then for the sums of
+        deviations :math:`d_i = u_i - m_u` from them and of their products. From these follow
 
         .. math:: \bar u = m_u + \tfrac1n \sum d_i, \qquad
                   S_{uv} = \sum d_i e_i - \tfrac1n \sum d_i \sum e_i
 
-        for columns u, v with deviations d, e: exact for any m, and in float64 right to 1e-9 of the
-        scatter also where the mean is 1e6 times the scatter and groups lie as far apart. One
-        small table comes back, the rows never do. How the rows are partitioned changes rounding
-        only.
+        for columns u, v with deviations d, e. This is exact for any m. In float64 the error is at
+        most 1e-9 of the scatter, even if the mean and the distances between groups are 1e6 times
+        the scatter. The engine returns one small table and never the rows. The partitioning of the
+        rows changes only the rounding.
 
         Parameters
         ----------
         frame
-            One row an observation. In memory: a pandas or Polars DataFrame or a PyArrow Table,
-            reduced by :meth:`from_data`. Held by an engine: a Polars LazyFrame, a DuckDB relation,
-            a Dask or a PySpark DataFrame.
+            A table with one row for each observation. In memory: a pandas or Polars DataFrame or a
+            PyArrow Table, reduced by :meth:`from_data`. In an engine: a Polars LazyFrame, a DuckDB
+            relation, a Dask or a PySpark DataFrame.
         y, x, group, fixed
             Columns of the outcome, of the predictors whose slopes vary (one name, a sequence of
             names, or none), of the group labels and of the predictors with one slope.
         missing, drop_missing
             Rows to leave out, as in :meth:`GroupedData.from_frame`.
         center
-            Predictors to count from their mean or from a given value, as there.
+            Predictors to centre at their mean or at a given value, as in
+            :meth:`GroupedData.from_frame`.
         weights, se
-            Columns of precision weights or of known standard errors, as there.
+            Columns of precision weights or of known standard errors, as in
+            :meth:`GroupedData.from_frame`.
 
         Returns
         -------
         GroupStatistics
-            Groups in order of first appearance; in order of the categories if the labels are
-            categories in order (a pandas Categorical, a Polars or DuckDB Enum); else sorted if the
-            engine keeps rows in no order (DuckDB, Dask, PySpark).
+            The order of the groups is the order of the categories if the labels are ordered
+            categories (a pandas Categorical, a Polars or DuckDB Enum); else sorted if the engine
+            does not keep the order of rows (DuckDB, Dask, PySpark); else the order of first
+            appearance.
 
         Raises
         ------
         TypeError, ValueError
-            As :meth:`GroupedData.from_frame`; of an engine's rows the number of those in the way
-            is given instead of their names.
+            As :meth:`GroupedData.from_frame`. For the rows of an engine the message gives the
+            number of invalid rows instead of their names.
 
         Examples
         --------
-        Each engine takes the same call, here by the names of the radon file:
+        Each engine takes the same call. The names here are those of the radon file:
 
         >>> columns = {"y": "log_radon", "x": "floor", "group": "county"}
         >>> GroupStatistics.from_frame(pl.scan_parquet("radon/*.parquet"), **columns)
@@ -200,7 +204,7 @@ class GroupStatistics:
         weights: str | None = None,
         se: str | None = None,
     ) -> GroupStatistics:
-        """Reduce the columns that a formula makes of a frame, in memory or in an engine.
+        """Reduce the columns that a formula makes from a frame, in memory or in an engine.
 
         Parameters
         ----------
@@ -219,7 +223,7 @@ class GroupStatistics:
         Raises
         ------
         TypeError, ValueError
-            As :meth:`GroupedData.from_formula`, or a term that an engine cannot compute.
+            As :meth:`GroupedData.from_formula`, or if the engine cannot compute a term.
         """
         known = known_frame(frame)
         options: dict[str, Any] = {"missing": missing, "drop_missing": drop_missing}
@@ -231,29 +235,29 @@ class GroupStatistics:
 
     @classmethod
     def _of_columns(cls, sums: GroupSums, **static: Any) -> GroupStatistics:
-        """Statistics of moments of all columns, the outcome last."""
+        """Make statistics from the moments of all columns, the outcome last."""
         static |= {"left_out": sums.left_out, "lost_groups": sums.lost_groups}
         return cls(**sums.arrays(), labels=sums.labels, **static)
 
     @property
     def _static(self) -> dict[str, Any]:
-        """What statistics of other rows of the same columns have in common with these."""
+        """Fields that are the same in statistics of other rows of the same columns."""
         return {"centers": self.centers, "formula": self.formula, "notes": self.notes}
 
     def _sums(self) -> GroupSums:
-        """Moments of all columns together, the outcome last."""
+        """Return the moments of all columns together, the outcome last."""
         rows: dict[str, Any] = {"left_out": self.left_out, "lost_groups": self.lost_groups}
         return GroupSums.of_arrays(self.arrays, self.labels, **rows)
 
     @property
     def arrays(self) -> dict[str, Any]:
-        """The numbers by name: those of the weights only if there are any."""
+        """The arrays by name; those of the weights only if the rows have weights."""
         names = STATISTICS if self.weight is None else (*STATISTICS, *WEIGHTS)
         return {name: getattr(self, name) for name in names}
 
     @property
     def total_weight(self) -> Any:
-        """Sum of the weights of the rows of each group: the count where all weigh the same."""
+        """Sum of the weights of the rows of each group, (C,); the count if there are no weights."""
         return self.count if self.weight is None else self.weight
 
     @property
@@ -272,21 +276,21 @@ class GroupStatistics:
         return int(np.sum(self.count))
 
     def fingerprint(self) -> str:
-        """SHA-256 of names, labels and numbers, as :meth:`GroupedData.fingerprint` of rows."""
+        """Return the SHA-256 hash of names, labels and numbers, as `GroupedData.fingerprint`."""
         arrays = (np.asarray(values, dtype="<f8") for values in self.arrays.values())
         return fingerprint(self.labels, np.shape(self.mean_x), self.centers, arrays)
 
     def audit(self) -> Audit:
-        """What each group says on its own, and what looks wrong, as far as sums of rows tell.
+        """Report what each group determines on its own, and what looks wrong in the sums.
 
-        Codes for missing values and predictors far from zero show in the rows alone; see
+        Codes for missing values and predictors far from zero can be found only in the rows; see
         :meth:`GroupedData.audit`.
         """
         s, of = self._sums(), (self.labels, self.lost_groups, self.formula)
         return audit_moments(s.count, s.weight, s.means, s.products, *of)
 
     def sum_of_squares(self, alpha: Any, beta: Any) -> Any:
-        """Residual sum of squares of each group about a line.
+        """Compute the residual sum of squares of each group about a line.
 
         Parameters
         ----------
@@ -306,17 +310,17 @@ class GroupStatistics:
         return self.total_weight * centre**2 + within
 
     def overall(self) -> GroupStatistics:
-        r"""Statistics of all rows, put into one group without a label.
+        r"""Return the statistics of all rows as one group with an empty label.
 
         .. math:: S = \sum_c \big(S_c + w_c (m_c - m)(m_c - m)'\big)
         """
         return self._of_columns(self._sums().overall(), **self._static)
 
     def merge(self, other: GroupStatistics) -> GroupStatistics:
-        """Statistics of the rows of both, as a reduction of all of them at once would give them.
+        """Combine statistics of disjoint rows, as if all rows had been reduced at once.
 
-        Groups are matched by label; those that only ``other`` has come last. Predictors are counted
-        from where these statistics count them.
+        Groups are matched by label; those that only ``other`` has come last. Predictors are centred
+        as in these statistics.
 
         Parameters
         ----------
@@ -326,7 +330,7 @@ class GroupStatistics:
         Raises
         ------
         ValueError
-            If the columns are not the same, or a formula has learnt different things of them.
+            If the columns differ, or a formula was evaluated with different levels, means or knots.
         """
         mine, theirs = (s._columns for s in (self, other))
         if mine != theirs:
@@ -337,24 +341,24 @@ class GroupStatistics:
         if self.formula and other.formula and self.formula != other.formula:
             raise ValueError(
                 "Expected statistics by one formula with the same levels, means and knots; got two "
-                "that differ: make the others by ModelFormula.from_json(statistics.formula)"
+                "that differ. Make the others by ModelFormula.from_json(statistics.formula)"
             )
         other = other.counted_from(self.centers)
         return self._of_columns(self._sums().merge(other._sums()), **self._static)
 
     def counted_from(self, centers: Centers) -> GroupStatistics:
-        """Count the predictors from other values of theirs.
+        """Centre the predictors at other values.
 
         Parameters
         ----------
         centers
-            Pairs (predictor, value in its own units that becomes 0).
+            Pairs (predictor, value that becomes 0, in the original units of the predictor).
         """
         if centers == self.centers:
             return self
         names = self.labels.predictors
         moved = zeros(centers, names) - zeros(self.centers, names)
-        # A group without rows keeps its means of 0.
+        # The means of a group without rows remain 0.
         return replace(
             self,
             mean_x=np.where(self.count[:, None] > 0, self.mean_x - moved, 0.0),
@@ -362,14 +366,14 @@ class GroupStatistics:
         )
 
     def update(self, rows: Any) -> GroupStatistics:
-        """Statistics with new rows in, the old rows untouched: of all rows, as :meth:`merge`.
+        """Add new rows without reading the old rows again; see :meth:`merge`.
 
-        Groups are matched by label; unseen ones come last.
+        Groups are matched by label; new groups come last.
 
         Parameters
         ----------
         rows
-            Rows that are not yet counted: a data frame with the same columns, as
+            Rows that are not yet included: a data frame with the same columns, as
             :meth:`from_frame` takes it, or a GroupedData, or their statistics.
 
         Raises
@@ -390,7 +394,7 @@ class GroupStatistics:
 
     @property
     def _columns(self) -> tuple[Any, ...]:
-        """What statistics that are merged must have in common; weights if there are any."""
+        """Names of columns that must agree when statistics are merged."""
         names, design = self.labels, self.labels.design
         weights = (design.weights, design.se) if design.weighted else ()
         return (names.outcome, names.predictors, names.group, *weights)

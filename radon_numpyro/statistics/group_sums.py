@@ -1,4 +1,4 @@
-"""Moments of all columns by group, the outcome last, and how those of disjoint rows add up."""
+"""Moments of all columns by group, the outcome last, and the sum of those of disjoint rows."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class GroupSums:
     labels
         Names of the columns and of the C groups.
     count
-        Rows, shape (C,).
+        Number of rows, shape (C,).
     weight, log_weight
-        Sums of the weights of the rows and of their logarithms, shape (C,): the count and 0 where
-        all rows weigh the same.
+        Sums of the weights of the rows and of their logarithms, shape (C,). If all rows have the
+        same weight, these are the count and 0.
     means
         Weighted means, shape (C, P), in the units of the columns.
     products
@@ -36,7 +36,7 @@ class GroupSums:
     left_out
         Pairs (reason, count) of rows that were left out.
     lost_groups
-        Labels of groups of which no row was left.
+        Labels of the groups that have no row left.
     """
 
     labels: Labels
@@ -50,12 +50,12 @@ class GroupSums:
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, Any], labels: Labels, **others: Any) -> GroupSums:
-        """Put the arrays of statistics together, as :meth:`arrays` takes them apart.
+        """Combine the arrays of statistics; the inverse of :meth:`arrays`.
 
         Parameters
         ----------
         arrays
-            By name; without weights there are no sums of them.
+            Arrays by name. ``weight`` and ``log_weight`` may be absent.
         labels
             Names of the columns and of the groups.
         **others
@@ -71,7 +71,7 @@ class GroupSums:
         return cls(labels, count, *weight, means, products, **others)
 
     def arrays(self) -> dict[str, Any]:
-        """The arrays of statistics, which tell the predictors from the outcome."""
+        """Return the arrays of statistics, in which predictors and outcome are separate."""
         weights = {"weight": self.weight, "log_weight": self.log_weight}
         return {
             "count": self.count,
@@ -84,14 +84,14 @@ class GroupSums:
         }
 
     def select(self, columns: list[int], labels: Labels) -> GroupSums:
-        """Keep some columns, in the order asked.
+        """Return the moments of some columns, in the given order.
 
         Parameters
         ----------
         columns
-            Their positions.
+            Positions of the columns.
         labels
-            Names of those that are kept.
+            Labels with the names of these columns.
         """
         return replace(
             self,
@@ -101,14 +101,14 @@ class GroupSums:
         )
 
     def overall(self) -> GroupSums:
-        """Moments of all rows, put into one group without a label."""
+        """Return the moments of all rows as one group with an empty label."""
         weight, means, products = overall_moments(self.weight, self.means, self.products)
         count, log_weight = (a.sum(keepdims=True) for a in (self.count, self.log_weight))
         labels = replace(self.labels, groups=("",))
         return GroupSums(labels, count, weight, log_weight, means, products)
 
     def merge(self, other: GroupSums) -> GroupSums:
-        r"""Moments of the rows of both, w the sums of the weights.
+        r"""Return the moments of both sets of rows; w are the sums of the weights.
 
         .. math:: S = S_a + S_b + \frac{w_a w_b}{w_a + w_b} (m_b - m_a)(m_b - m_a)'
 
@@ -116,7 +116,7 @@ class GroupSums:
         ----------
         other
             Moments of other rows of the same columns. Groups are matched by label; those that only
-            `other` has come last.
+            ``other`` has come last.
         """
         index = {label: code for code, label in enumerate(self.labels.groups)}
         for label in other.labels.groups:
@@ -140,7 +140,7 @@ class GroupSums:
         )
 
     def _placed(self, position: list[int], num_groups: int) -> GroupSums:
-        """Spread the groups over ``num_groups`` places, the others empty."""
+        """Put the groups at their positions among ``num_groups`` groups; the others are empty."""
 
         def spread(values: Array) -> Array:
             out = np.zeros((num_groups, *values.shape[1:]))

@@ -1,4 +1,4 @@
-"""Data for a fit from a file: its rows, or statistics that DuckDB reduces them to."""
+"""Load data for a fit from a file: the rows, or the statistics to which DuckDB reduces them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.missing import BLANKS
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# What is read as a number in memory too, where pandas reads it; DuckDB would also take 1_000.
+# The texts that pandas also reads as numbers; DuckDB's own cast would accept 1_000 as well.
 _NUMBER = r"(?i)\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*|\s*[+-]?inf(inity)?\s*"
-# Digits with commas, signs of currencies or percent, which are read in memory only.
+# Digits with commas, currency signs or percent signs; these are understood only in memory.
 _OTHER_NUMBER = (
     r"\s*[-+\x{2212}\x{2013}]?[$€£¥₹]?\s*[0-9][0-9.,''\x{2019}\x{a0}\x{202f}]*\s*[%$€£¥₹]?\s*"
 )
@@ -43,7 +43,7 @@ _OTHER_NUMBER = (
 LARGE_BYTES, LARGE_ROWS = 100 * 2**20, 2_000_000
 
 
-# What the refusal of a term that DuckDB cannot compute advises to do in Python.
+# Advice, for Python, in the message about a term that DuckDB cannot compute.
 _COLLECT = "so collect the columns in use first"
 
 
@@ -54,7 +54,7 @@ def load(
     reduce: bool | None,
     options: TextOptions | None = None,
 ) -> GroupedData | GroupStatistics:
-    """Load the rows of a file to be fitted, or their statistics if it is large.
+    """Load the rows of a file, or their statistics if the file is large.
 
     Parameters
     ----------
@@ -62,29 +62,30 @@ def load(
         Path of a file of text, Parquet, a spreadsheet, Stata, SPSS or SAS, or ``-`` for CSV on
         standard input.
     columns
-        What to take, by names or by a formula. A column of text that a formula names holds numbers
-        if all its fields are numbers, blank, or codes for missing values; truth values if they are
-        true, false or blank; else categories.
+        The columns to use, by names or by a formula. A text column that a formula names holds
+        numbers if all its fields are numbers, blank, or codes for missing values; truth values if
+        its fields are true, false or blank; otherwise categories.
     reduce
-        Whether DuckDB reduces the rows to statistics without holding them in memory. Default:
-        from 2 million rows of Parquet or 100 MiB of text on.
+        Whether DuckDB reduces the rows to statistics without holding them in memory. Default: true
+        above 2 million rows of Parquet or 100 MiB of text.
     options
-        What is said about a table of text or a sheet: its delimiter, decimals, encoding, name.
+        Delimiter, decimal sign, encoding and other properties of a text table; name of a sheet.
 
     Returns
     -------
     GroupedData or GroupStatistics
-        Labels of groups are text as it stands in a text file or a spreadsheet, and of their own
-        type in other files.
+        Labels of groups are text, unchanged, from a text file or a spreadsheet; from other files
+        they keep their type.
 
     Raises
     ------
     OSError
-        The file cannot be read.
+        If the file cannot be read.
     ValueError, TypeError
-        It is no such file, or as ``GroupedData.from_frame`` and ``GroupedData.from_formula``.
+        If it is not a file of these kinds, or as ``GroupedData.from_frame`` and
+        ``GroupedData.from_formula``.
     ImportError
-        A package is missing that this kind of file needs.
+        If a package that this kind of file needs is not installed.
     """
     data: GroupedData | GroupStatistics
     if _is_large(source) if reduce is None else reduce:
@@ -92,7 +93,7 @@ def load(
             try:
                 data = _made(GroupStatistics, relation, columns, kinds)
             except ValueError as error:
-                what = str(error).replace(_COLLECT, "so read the file whole, by --no-reduce")
+                what = str(error).replace(_COLLECT, "so read the whole file with --no-reduce")
                 raise ValueError(what) from None
     else:
         frame, notes = read_table(source, columns, options)
@@ -103,7 +104,7 @@ def load(
 def _made[Data: (GroupedData, GroupStatistics)](
     of: type[Data], frame: Any, columns: Columns | FormulaColumns, kinds: Mapping[str, str]
 ) -> Data:
-    """The data of a frame, codes for missing values in the type of their columns."""
+    """Make data from a frame, with codes for missing values converted to the types of columns."""
     missing = {
         name: [_code(name, code, kinds.get(name, CATEGORY)) for code in codes]
         for name, codes in columns.missing.items()
@@ -126,7 +127,7 @@ def _made[Data: (GroupedData, GroupStatistics)](
 
 
 def _kind(column: pd.Series) -> str:
-    """What a column in memory holds."""
+    """Return the kind of a column in memory: number, truth value or category."""
     inferred = pd.api.types.infer_dtype(column)
     if is_bool_dtype(column) or inferred == "boolean":
         return BOOLEAN
@@ -135,7 +136,7 @@ def _kind(column: pd.Series) -> str:
 
 
 def _code(name: str, code: str, kind: str) -> str | bool | int | float:
-    """A code for a missing value as a column of some kind holds it."""
+    """Convert a code for a missing value to the kind of its column."""
     if kind == CATEGORY:
         return code
     if kind == BOOLEAN:
@@ -166,7 +167,7 @@ def _is_large(source: str) -> bool:
 def _relation(
     source: str, columns: Columns | FormulaColumns, options: TextOptions
 ) -> Iterator[tuple[Any, dict[str, str], tuple[str, ...]]]:
-    """The columns in use as a relation of DuckDB, what each holds, and what to know about it."""
+    """Open the columns in use as a DuckDB relation, with their kinds and notes about them."""
     if source == "-":
         raise ValueError("Expected a file to be reduced by DuckDB; got standard input")
     kind = kind_of_file(source, options)
@@ -178,14 +179,14 @@ def _relation(
     except ImportError:
         raise ImportError(
             f"Expected DuckDB and PyArrow, to reduce {source!r} without holding it in memory; got "
-            f"none: {INSTALL}, or --no-reduce to read it whole"
+            f"none: {INSTALL}, or use --no-reduce to read the whole file"
         ) from None
     settings: dict[str, Any] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "temp_directory": tempfile.gettempdir(),
     }
-    # A name with one of these would be read as a pattern of names.
+    # DuckDB would read a name with one of these characters as a pattern.
     if any(c in source for c in "*?["):
         raise ValueError(
             f"Expected a name without *, ? and [, to be reduced by DuckDB; got {source!r}"
@@ -208,7 +209,7 @@ def _relation(
                 if not layout.is_plain or changed or not encoding.startswith("utf-8"):
                     raise ValueError(
                         f"Expected {source!r} to be plain text in UTF-8 with decimal points, to be "
-                        "reduced by DuckDB; got another: --no-reduce reads it whole"
+                        "reduced by DuckDB; got another format. Use --no-reduce to read it whole"
                     )
                 relation = connection.read_csv(
                     source,
@@ -231,14 +232,14 @@ def _relation(
         raise ValueError(f"Expected DuckDB to read {source!r}; got: {what}") from None
 
 
-# Types of DuckDB that hold no numbers.
+# Types of DuckDB that do not hold numbers.
 _KINDS = {"VARCHAR": CATEGORY, "ENUM": CATEGORY, "BOOLEAN": BOOLEAN}
 
 
 def _kinds_of_texts(
     relation: Any, columns: FormulaColumns, names: Sequence[str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What columns of text hold, as `read_texts` finds it in memory."""
+    """Find the kinds of text columns by a query, with the same rules as `read_texts`."""
     if not names:
         return {}, ()
     counts = []
@@ -264,15 +265,15 @@ def _kinds_of_texts(
         if kinds[name] == CATEGORY:
             if written > max(numbers, values / 2):
                 raise ValueError(
-                    f"Expected column {name!r} to hold numbers with decimal points alone, to be "
-                    f"reduced by DuckDB; got {example!r}: --no-reduce reads the file whole"
+                    f"Expected column {name!r} to hold plain numbers with decimal points, to be "
+                    f"reduced by DuckDB; got {example!r}. Use --no-reduce to read the whole file"
                 )
             notes += kind_notes(name, values, numbers, example)
     return kinds, tuple(notes)
 
 
 def _projection(name: str, kind: str) -> str:
-    """A column of text as what it holds."""
+    """Write the SQL that converts a text column to its kind."""
     q = _quoted(name)
     if kind == NUMBER:
         return f"CASE WHEN {_among(q, BLANKS)} THEN NULL ELSE CAST({q} AS DOUBLE) END AS {q}"
@@ -286,6 +287,6 @@ def _quoted(name: str) -> str:
 
 
 def _among(quoted: str, texts: Sequence[str]) -> str:
-    """Whether a column is one of some texts."""
+    """Write the SQL condition that a column equals one of some texts."""
     listed = ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
     return f"({quoted} IN ({listed}))" if texts else "false"

@@ -1,1 +1,1 @@
-"""What scripts/benchmark.py is made of: a process for each peer, cases, and their report."""
+"""The parts of scripts/benchmark.py: a process for each peer, the cases, and the report."""

@@ -1,4 +1,4 @@
-"""The cases: which processes run, in which order. What they measured is put together elsewhere."""
+"""The cases of the benchmark: which processes run, and in which order."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from radon_numpyro import load_radon
 
 @dataclass(frozen=True)
 class Settings:
-    """``rounds`` of processes, calls ``again`` in a process, and sizes.
+    """Numbers of ``rounds`` of processes and of repeated calls in a process (``again``), and sizes.
 
-    ``limit`` is the most seconds that R, or a peer of ever larger data, may take. Its next size,
-    ten times as many rows, is not tried where ten times what it took would exceed that.
+    ``limit`` is the maximum number of seconds for R, and for a peer on growing data. The next size,
+    with ten times as many rows, is skipped if ten times the last time would exceed the limit.
     """
 
     draws: int = 1000
@@ -28,6 +28,9 @@ class Settings:
     rows_per_group: int = 8
     predictors: tuple[int, ...] = (1, 2, 3, 4, 5)
     sets: int = 1000
+    folds: int = 10
+    many_groups: int = 125_066
+    many_rows: int = 500_000
     limit: float = 600.0
 
 
@@ -42,6 +45,9 @@ QUICK = Settings(
     groups=(100, 1_000),
     predictors=(1, 2),
     sets=5,
+    folds=2,
+    many_groups=2_000,
+    many_rows=8_000,
     limit=60.0,
 )
 
@@ -52,7 +58,7 @@ def radon():
 
 
 def nuts(lab, s):
-    """NUTS alone on the radon data, from nothing to checked draws."""
+    """NUTS on the radon data, from the start of the process to checked draws."""
     rows, chains = radon(), {"draws": s.draws, "chains": s.chains}
     contestants = lab.present(OURS, PYMC, NUMPYRO)
     variant = {PYMC: "noncentered"}
@@ -71,13 +77,13 @@ def nuts(lab, s):
 
 
 def integrate(lab, s):
-    """Integration over the scales, from a file to a checked posterior on disk, beside all others.
+    """Integration over the scales, from a file to a checked posterior on disk, and its peers.
 
-    lme4 reads the same file, and writes its estimates; PyMC samples with nutpie.
+    lme4 reads the same file and writes its estimates; PyMC samples with nutpie.
     """
     rows, chains = radon(), {"draws": s.draws, "chains": s.chains}
     for n in range(s.rounds):
-        # In pairs, so that a machine that changes its speed changes both.
+        # Run in pairs, so that changes in the speed of the machine affect both.
         for k in range(s.again):
             lab.run(OURS, "integrate", "cold", rows, seed=s.again * n + k, **chains)
             for name in lab.present(LME4):
@@ -91,19 +97,19 @@ def integrate(lab, s):
 
 
 def advi(lab, s):
-    """ADVI of the model as written, at most so many steps."""
+    """ADVI of the model as written, with a maximum number of steps."""
     rows, contestants = radon(), lab.present(OURS, PYMC, NUMPYRO)
     for n in range(s.rounds):
         for name in contestants:
             lab.run(name, "advi", "cold", rows, steps=s.steps, seed=n)
         for name in contestants:
-            # The others take far longer, and as long every time.
+            # The others take much longer, and the same time in each call.
             again = s.again if name == OURS else 1
             lab.run(name, "advi", "compiled", rows, steps=s.steps, again=again, seed=100 * n)
 
 
 def tutorial(lab, s):
-    """ADVI and NUTS, as the tutorial goes."""
+    """ADVI and NUTS, as in the tutorial."""
     rows = radon()
     task = {"draws": s.draws, "chains": s.chains, "steps": s.steps}
     for n in range(s.rounds):
@@ -113,13 +119,13 @@ def tutorial(lab, s):
 
 
 def picked_groups(group, number):
-    """Groups of all sizes, from the smallest to the largest."""
+    """Return groups of different sizes, from the smallest to the largest."""
     order = np.argsort(np.bincount(group), kind="stable")
     return order[np.linspace(0, len(order) - 1, number).round().astype(int)].tolist()
 
 
 def individual(lab, s):
-    """A regression for each county on its own: all at once, and in a peer's loop over a few."""
+    """A separate regression for each county: all at once, or in a peer's loop over a few."""
     rows = radon()
     task = {"draws": s.draws, "chains": s.chains, "picked": picked_groups(rows[2], s.picked)}
     for n in range(s.rounds):
@@ -129,7 +135,7 @@ def individual(lab, s):
 
 
 def rows(lab, s):
-    """Ever more rows in 85 groups. Ours are given as statistics, a peer's as rows."""
+    """Increasing numbers of rows in 85 groups, as statistics for us and as rows for peers."""
     chains = {"draws": s.draws, "chains": s.chains}
     lab.run(OURS, "rows", "compiled", groups=85, rows=s.rows, again=s.again, **chains)
     for name in lab.present(PYMC, NUMPYRO):
@@ -138,7 +144,7 @@ def rows(lab, s):
 
 
 def groups(lab, s):
-    """Ever more groups of a few rows each: mean and sd of every coefficient."""
+    """Increasing numbers of small groups: mean and sd of every coefficient."""
     sizes = [(n, Population(n).draw(n * s.rows_per_group)) for n in s.groups]
     for size, drawn in sizes:
         lab.run(
@@ -156,9 +162,10 @@ def groups(lab, s):
 
 
 def _growing(lab, s, name, sizes, **task):
-    """A peer by size, each in a process of its own, until the next would take too long.
+    """Run a peer for each size in its own process, until the next size would take too long.
 
-    What a size takes more than the first grows with it; the rest is compilation.
+    The time in excess of the first size is assumed proportional to the size; the rest is
+    compilation.
     """
     variant, least, expected = {PYMC: "noncentered"}.get(name), None, 0.0
     task |= {"draws": s.draws, "chains": s.chains, "variant": variant, "limit": s.limit}
@@ -175,7 +182,7 @@ def _growing(lab, s, name, sizes, **task):
 
 
 def predictors(lab, s):
-    """One to five predictors: as many rows and groups as the radon data."""
+    """One to five predictors, with as many rows and groups as the radon data."""
     chains = {"draws": s.draws, "chains": s.chains}
     for k in s.predictors:
         drawn = Population(85, k).draw(919)
@@ -187,12 +194,36 @@ def predictors(lab, s):
 
 
 def datasets(lab, s):
-    """Many data sets of one shape, as a bootstrap or a calibration has them."""
+    """Many data sets of one shape, as in a bootstrap or a calibration."""
     chains = {"draws": s.draws, "chains": s.chains}
     lab.run(OURS, "datasets", "cold", groups=85, rows=919, sets=s.sets, **chains)
 
 
+def kfold(lab, s):
+    """K-fold cross-validation of three models on the radon data."""
+    lab.run(OURS, "kfold", "compiled", radon(), again=s.again, folds=s.folds)
+
+
+def many(lab, s):
+    """Very many groups, of which statistics are there: scales, then every coefficient."""
+    size = {"groups": s.many_groups, "rows": s.many_rows}
+    for what_varies in ("intercepts", "slopes"):
+        lab.run(OURS, "many", "compiled", variant=what_varies, again=1, **size)
+
+
 CASES = {
     case.__name__: case
-    for case in (nuts, integrate, advi, tutorial, individual, rows, groups, predictors, datasets)
+    for case in (
+        nuts,
+        integrate,
+        advi,
+        tutorial,
+        individual,
+        rows,
+        groups,
+        predictors,
+        datasets,
+        kfold,
+        many,
+    )
 }

@@ -1,4 +1,4 @@
-"""How good is a mean-field guide? Its bound, by one estimator for every peer."""
+"""The evidence lower bound of a mean-field guide, with the same estimator for every peer."""
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,13 @@ DRAWS = 20_000
 
 
 def bound(guide, data):
-    """Evidence lower bound in nats, and its standard error.
+    """Compute the evidence lower bound in nats, and its standard error.
 
     Parameters
     ----------
     guide
-        ``loc of`` and ``scale of`` each site in the unconstrained space of the centred model, where
-        the coordinates of a scale with a uniform prior are logits in NumPyro and PyMC alike.
+        ``loc of`` and ``scale of`` each site in the unconstrained space of the centred model. The
+        coordinate of a scale with a uniform prior is a logit in both NumPyro and PyMC.
     data
         A GroupedData.
     """
@@ -42,6 +42,6 @@ def bound(guide, data):
 
 
 def _shape(name, value):
-    """Of one predictor: the slopes are (C, 1), the means and scales of slopes (1,)."""
+    """Return the shape for one predictor: slopes are (C, 1), their means and scales (1,)."""
     shapes = {"beta": (-1, 1), "mu_beta": (1,), "sigma_beta": (1,), "alpha": (-1,)}
     return shapes.get(name, ())

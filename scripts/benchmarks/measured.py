@@ -1,4 +1,4 @@
-"""What the processes of a case measured: a row for each peer, with median and range."""
+"""Summarise the measurements of a case: a row for each peer, with medians and ranges."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ from benchmarks import quality
 from benchmarks.guides import bound
 from benchmarks.process import OURS
 from benchmarks.reference import radon_moments, regression_moments
-from benchmarks.rows import TRUTH
+from benchmarks.rows import EFFECTS, TRUTH
 from radon_numpyro import load_radon
 
 
 def spread(values):
-    """Median and range of what is finite; None of nothing."""
+    """Return the median and range of the finite values, or None if there are none."""
     values = [v for v in values if v is not None and np.isfinite(v)]
     if not values:
         return None
@@ -20,7 +20,7 @@ def spread(values):
 
 
 def by_contestant(runs):
-    """Runs that did what they were told, by peer, variant and label, in order."""
+    """Return the successful runs by peer, variant and label, in order."""
     found = {}
     for run in runs:
         if "failed" not in run:
@@ -49,7 +49,7 @@ def processes(runs, temperature):
 
 
 def contestant(key, runs):
-    """What every row begins with: times and memory."""
+    """Return the first columns of every row: times and memory."""
     name, variant, label = key
     return {
         "peer": name,
@@ -70,10 +70,10 @@ def contestant(key, runs):
 
 
 def judged(runs, reference=None):
-    """Quality of the draws of the first and of the compiled calls.
+    """Return the quality of the draws of the first call and of the compiled calls.
 
-    Good is what more often converges than not, since the largest of many R-hats is above any
-    threshold some time, and agrees with the reference every time.
+    Draws are good if most runs converge and all runs agree with the reference. Not all runs need to
+    converge, because the largest of many R-hats sometimes exceeds any threshold.
     """
     kinds = {call["kind"] for run in runs for call in run["calls"]}
     kinds &= {"first", "sampling" if "sampling" in kinds else "again"}
@@ -85,7 +85,7 @@ def judged(runs, reference=None):
             found |= quality.agreement(quality.moments(draws), reference)
         checked.append(found | {"diverging": call.get("diverging")})
         if call["kind"] != "first":
-            # Draws of weighted nodes are worth no more than the nodes.
+            # The effective size of draws from weighted nodes is at most that of the nodes.
             effective = min(found["ess_bulk"], call.get("nodes_ess", np.inf))
             rates.append(effective / call["seconds"])
     if not checked:
@@ -105,7 +105,7 @@ def judged(runs, reference=None):
 
 
 def exact_radon():
-    """Reference moments by the names of the draws."""
+    """Return the reference moments by the names of the draws."""
     data = load_radon()
     moments = radon_moments(data.y, data.x[:, 0].astype(int), data.group)
     return {f"{name}[0]": {"mean": mean, "sd": sd} for name, (mean, sd) in moments.items()}
@@ -129,7 +129,7 @@ def nuts(runs):
 
 
 def integrate(runs):
-    """All beside the exact posterior; those of weighted nodes have no chains to diverge."""
+    """Compare with the exact posterior, as for NUTS; integration has no chains or divergences."""
     return nuts(runs)
 
 
@@ -162,9 +162,9 @@ def tutorial(runs):
 
 
 def individual(runs):
-    """A loop over all groups is the first of the picked ones and the mean of the others.
+    """Extrapolate a loop over all groups from the picked ones.
 
-    The first of a loop compiles what the others find compiled.
+    The first group of a loop compiles; the mean of the others stands for all other groups.
     """
     data, table = load_radon(), []
     for key, of_key in by_contestant(runs).items():
@@ -192,7 +192,7 @@ def individual(runs):
 
 
 def _whole_loop(run, kind, num_groups):
-    """A process of all groups, from what a few of them took; None if there is no such loop."""
+    """Return the time of a process for all groups from that of a few, or None without a loop."""
     taken = [call["seconds"] for call in run["calls"] if call["kind"].startswith(kind)]
     if not taken:
         return None
@@ -206,7 +206,7 @@ def _exact_group(data, code):
 
 
 def _of_group(call, exact, code=0):
-    """Agreement of one group, and what the chains say of themselves."""
+    """Return the agreement of one group with the exact posterior, and its convergence."""
     draws = quality.load(call["draws"])
     draws = {name: draws[name][..., [code]] for name in ("alpha", "beta", "eps")}
     found = quality.moments(draws, ("alpha", "beta", "eps"))
@@ -214,7 +214,7 @@ def _of_group(call, exact, code=0):
 
 
 def rows(runs):
-    """Ours by size from one process, the peers' each from its own."""
+    """Tabulate our sizes from one process, and the peers' sizes from one process each."""
     table = []
     for key, of_key in by_contestant(runs).items():
         if key[0] != OURS:
@@ -240,7 +240,7 @@ def rows(runs):
 
 
 def _truth_off(found):
-    """Largest distance of the truth behind simulated rows from the posterior mean, in its sds."""
+    """Return the largest distance of a true value from the posterior mean, in posterior sds."""
     distance = (abs(m["mean"] - TRUTH[n.partition("[")[0]]) / m["sd"] for n, m in found.items())
     return float(max(distance))
 
@@ -255,7 +255,7 @@ def groups(runs):
 
 
 def predictors(runs):
-    """Ours is the reference of the peers, with its Monte Carlo error."""
+    """Compare the peers with our posterior, whose Monte Carlo error is taken into account."""
     found, table = by_contestant(runs), []
     for key, of_key in found.items():
         reference = None
@@ -282,7 +282,71 @@ def datasets(runs):
     ]
 
 
+def kfold(runs):
+    """Seconds of all folds of all models; the scores are those of exact refits, in any run."""
+    again = calls(runs, "again")
+    scores = {name: [c[name] for c in again] for name in ("hierarchical", "individual", "pooled")}
+    finite = all(np.isfinite(values).all() for values in scores.values())
+    best = all(h > p for h, p in zip(scores["hierarchical"], scores["pooled"], strict=True))
+    return [
+        {
+            "peer": OURS,
+            "again": spread([c["seconds"] for c in again]),
+            "cpu_again": spread([c["cpu"] for c in again]),
+            "elpd": spread(scores["hierarchical"]),
+            "good": finite and best,
+        }
+    ]
+
+
+def many(runs):
+    """Right is what the verdict relies on, with the truth within the posterior."""
+    table = []
+    for key, of_key in by_contestant(runs).items():
+        found = calls(of_key, "first") + calls(of_key, "again")
+        after = calls(of_key, "first, coefficients") + calls(of_key, "again, coefficients")
+        off = max(_truth_off_moments(call) for call in found)
+        fine = all(c["reliable"] for c in found) and all(c["finite"] for c in after)
+        table.append(
+            {
+                "peer": OURS,
+                "variant": key[1],
+                "scales": spread([c["seconds"] for c in found]),
+                "cpu_scales": spread([c["cpu"] for c in found]),
+                "coefficients": spread([c["seconds"] for c in after]),
+                "cpu_coefficients": spread([c["cpu"] for c in after]),
+                "nodes_ess": spread([c["ess"] for c in found]),
+                "truth_off": off,
+                "good": fine and off < quality.ALLOWED,
+            }
+        )
+    return table
+
+
+def _truth_off_moments(call):
+    """Largest distance of the truth from a posterior mean, in posterior sds; of all but R."""
+    truth = {**{name: [value] for name, value in TRUTH.items()}, "gamma": list(EFFECTS.values())}
+    return max(
+        abs(mean - true) / sd
+        for name, means in call["means"].items()
+        if name in truth
+        for mean, sd, true in zip(means, call["sds"][name], truth[name], strict=True)
+    )
+
+
 TABLES = {
     t.__name__: t
-    for t in (nuts, integrate, advi, tutorial, individual, rows, groups, predictors, datasets)
+    for t in (
+        nuts,
+        integrate,
+        advi,
+        tutorial,
+        individual,
+        rows,
+        groups,
+        predictors,
+        datasets,
+        kfold,
+        many,
+    )
 }

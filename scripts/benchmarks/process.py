@@ -1,4 +1,4 @@
-"""Starts the processes that are timed, one at a time, each with a cache of its own."""
+"""Start the timed processes one at a time, each with its own cache."""
 
 import json
 import os
@@ -21,7 +21,7 @@ LME4, RSTANARM = "lme4", "rstanarm"
 
 @dataclass(frozen=True)
 class Peer:
-    """What is compared, and how to start it; ``command`` is None where it is not installed."""
+    """A peer and the command to start it; ``command`` is None if the peer is not installed."""
 
     name: str
     command: tuple[str, ...] | None
@@ -29,7 +29,7 @@ class Peer:
 
 
 def find_peers(peers_python):
-    """All that can be compared, in order; those that are not there say why."""
+    """Return all peers in order; those that are not installed have the reason."""
     peers = [Peer(OURS, (sys.executable, "-m", "benchmarks.with_radon_numpyro"))]
     for name, module, package in (
         (PYMC, "benchmarks.with_pymc", "nutpie"),
@@ -55,7 +55,7 @@ def _runs(*command):
 
 
 class Laboratory:
-    """Runs tasks in a temporary folder, with compile caches that it can empty."""
+    """Run tasks in a temporary folder, with compile caches that can be emptied."""
 
     def __init__(self, peers, folder, say=print):
         self.peers, self.folder, self.say = peers, Path(folder), say
@@ -65,22 +65,22 @@ class Laboratory:
         return [name for name in names if self.peers[name].command]
 
     def run(self, name, action, temperature, drawn=None, /, *, limit=3600.0, cache=None, **task):
-        """One process: its wall time and what it left, or None if it failed or took too long.
+        """Run one process; return its wall time and results, or None if it failed.
 
         Parameters
         ----------
         name, action
-            The peer, and what it is to do.
+            The peer, and the action to run.
         temperature
-            ``"cold"`` empties the peer's compile cache before, and the others leave it as it is.
+            ``"cold"`` empties the peer's compile cache first; others keep it.
         drawn
             The rows ``y, x, group``, if the action takes rows.
         limit
-            Seconds after which it is stopped.
+            Seconds after which the process is stopped, which counts as a failure.
         cache
-            Which of the peer's caches; runs that compile other programs have others.
+            Name of the cache; runs that compile different programs have different caches.
         **task
-            What the process reads.
+            Further parts of the task that the process reads.
         """
         cache = self.folder / f"cache-{name}-{cache or action}-{task.get('variant', '')}"
         if temperature == "cold":
@@ -122,7 +122,7 @@ class Laboratory:
         return None if "failed" in run else run
 
     def warm_disk(self, *names):
-        """Import everything once, untimed: the first import on a machine reads from the disk."""
+        """Import everything once without timing, because the first import reads from the disk."""
         for name in names:
             module = self.peers[name].command[-1]
             command = [*self.peers[name].command[:-2], "-c", f"import {module}"]
@@ -140,12 +140,12 @@ def _write_rows(folder, name, action, y, x, group):
 
 
 def _environment(cache):
-    """A cache for each of the compilers, and settings of the caller that would change a peer."""
+    """Return an environment with caches for all compilers, without settings that affect peers."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "PYTENSOR_", "XLA_"))}
     return kept | {
         "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(ROOT)]),
         "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
-        # As the command line of this package has it.
+        # The same value as in the command line of this package.
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
         "PYTENSOR_FLAGS": f"base_compiledir={cache / 'pytensor'}",
         "NUMBA_CACHE_DIR": str(cache / "numba"),

@@ -1,4 +1,4 @@
-"""Are the draws good, and are they of the right posterior? A fast wrong answer is no answer."""
+"""Check the convergence of draws, and their agreement with a reference posterior."""
 
 import warnings
 
@@ -8,16 +8,16 @@ import pandas as pd
 import xarray as xr
 
 POPULATION = ("mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "eps")
-# Of larger sites the first so many numbers are checked.
+# Number of entries of a site that are checked.
 CHECKED = 200
-# As many standard errors as a correct run exceeds in one of 10 000 runs, over ten comparisons.
+# Number of standard errors that one of 10 000 correct runs exceeds, in ten comparisons.
 ALLOWED = 4.5
 MAX_RHAT = 1.01
 MIN_ESS = 400
 
 
 def load(path):
-    """Draws by site, each (chains, draws, numbers), of which the first few are kept."""
+    """Load draws by site, each (chains, draws, numbers); only the first numbers are kept."""
     if path.suffix == ".csv":
         table = pd.read_csv(path)
         chains = table.pop("chain").nunique()
@@ -31,7 +31,7 @@ def load(path):
 
 
 def convergence(draws):
-    """Worst bulk and tail effective sample sizes and R-hat over all sites."""
+    """Return the smallest bulk and tail effective sample sizes and the largest R-hat."""
     dataset = xr.Dataset(
         {
             name: (("chain", "draw", f"{name}_dim"), values)
@@ -54,7 +54,7 @@ def converged(quality):
 
 
 def moments(draws, sites=POPULATION):
-    """Mean and sd of each number of some sites, with their Monte Carlo standard errors."""
+    """Compute the mean and sd of each entry of sites, with their Monte Carlo standard errors."""
     found = {}
     for name in sites:
         for k in range(draws[name].shape[-1] if name in draws else 0):
@@ -69,9 +69,9 @@ def moments(draws, sites=POPULATION):
 
 
 def agreement(found, reference):
-    """How far means and sds are from a reference, in its sds and in Monte Carlo standard errors.
+    """Return distances of means and sds from a reference, in its sds and in standard errors.
 
-    The errors of both sides count; those of an exact reference are 0.
+    The Monte Carlo errors of both sides are included; those of an exact reference are 0.
     """
     mean_off, sd_off, z = [], [], []
     for name, exact in reference.items():
@@ -87,7 +87,7 @@ def agreement(found, reference):
 
 
 def guide_moments(draws):
-    """Means and sds of the population under a guide, whose Monte Carlo error is negligible."""
+    """Return means and sds of the population under a guide; their Monte Carlo error is small."""
     return {
         f"{name}[{k}]": {
             "mean": float(np.ravel(draws[f"mean of {name}"])[k]),
@@ -99,7 +99,7 @@ def guide_moments(draws):
 
 
 def estimates(path):
-    """Estimates of lme4 and their standard errors, of which scales have none."""
+    """Return the estimates of lme4 with their standard errors, without scales, which have none."""
     table = pd.read_csv(path)
     return {
         f"{name}[0]": {"mean": float(table[name][0]), "sd": float(table[name][1])}

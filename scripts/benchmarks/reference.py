@@ -1,20 +1,20 @@
-"""Exact posteriors by quadrature, in an algebra that shares no line with the package.
+"""Exact posteriors by quadrature, with algebra that shares no code with the package.
 
-The hierarchical model of the radon data: the grid works with the means of the houses of each
-county and floor, whose joint Normal distribution it writes down as such. The regression of one
-group: its coefficients are Normal given eps.
+For the hierarchical model of the radon data, the grid uses the means of the houses of each county
+and floor, and their joint Normal distribution written out in full. For the regression of one group,
+the coefficients are Normal given eps.
 """
 
 import numpy as np
 
-# The mass beyond these bounds is below 1e-6.
+# The posterior mass outside these bounds is below 1e-6.
 BOUNDS = {"sigma_alpha": (0.08, 0.65), "sigma_beta": (0.0, 1.3), "eps": (0.62, 0.84)}
 NODES = {"sigma_alpha": 20, "sigma_beta": 26, "eps": 16}
 PRIOR_SD, MAX_EPS = 1e4, 100.0
 
 
 def cells(y, floor, group):
-    """Mean and number of the rows of each group and floor, and their scatter within."""
+    """Return the mean and number of rows of each group and floor, and the scatter within."""
     assert set(floor) == {0, 1}
     shape = (group.max() + 1, 2)
     count, total = np.zeros(shape), np.zeros(shape)
@@ -25,7 +25,7 @@ def cells(y, floor, group):
 
 
 def posterior_given_scales(mean, count, within, sigma_alpha, sigma_beta, eps):
-    """Log marginal likelihood up to a constant, and mean and covariance of the means.
+    """Compute the log marginal likelihood up to a constant, and the posterior of the means.
 
     Cell means are jointly Normal with covariance Z D^2 Z' + diag(eps^2 / n). The means of the
     population are flat (the tutorial's sd is 10 000). The scales have shape (G,).
@@ -52,7 +52,7 @@ def posterior_given_scales(mean, count, within, sigma_alpha, sigma_beta, eps):
 
 
 def radon_moments(y, floor, group):
-    """Mean and sd of scales and means of the tutorial's model, by Gauss-Legendre quadrature."""
+    """Compute mean and sd of scales and means of the tutorial's model by Gauss-Legendre nodes."""
     axes = {}
     for name, (low, high) in BOUNDS.items():
         node, weight = np.polynomial.legendre.leggauss(NODES[name])
@@ -76,7 +76,7 @@ def radon_moments(y, floor, group):
 
 
 def regression_moments(y, x):
-    """Mean and sd of alpha, beta and eps of one group on its own, with the tutorial's priors."""
+    """Compute mean and sd of alpha, beta and eps of a single group with the tutorial's priors."""
     design = np.column_stack([np.ones(len(y)), x])
     eps = np.geomspace(1e-3, MAX_EPS, 20_001)
     precision = design.T @ design / eps[:, None, None] ** 2 + np.eye(2) / PRIOR_SD**2
@@ -86,7 +86,7 @@ def regression_moments(y, x):
     residual = y - means @ design.T
     quadratic = (residual**2).sum(1) / eps**2 + (means**2).sum(1) / PRIOR_SD**2
     log_density = -len(y) * np.log(eps) - 0.5 * np.linalg.slogdet(precision)[1] - 0.5 * quadratic
-    # The grid is even in log eps.
+    # The grid is evenly spaced in log eps.
     mass = eps * np.exp(log_density - log_density.max())
     mass /= mass.sum()
     mean = mass @ eps

@@ -1,4 +1,4 @@
-"""The result as Markdown and as a figure: nothing is computed here."""
+"""Write the result of the benchmark as Markdown and as a figure."""
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -16,6 +16,8 @@ TITLES = {
     "groups": "Ever more groups of 8 rows each",
     "predictors": "One to five predictors, 85 groups, 919 rows",
     "datasets": "Many data sets of one shape",
+    "kfold": "K-fold cross-validation of three models, radon",
+    "many": "125 066 groups, 500 000 rows, of which the statistics are there",
 }
 COLUMNS = {
     "peer": "",
@@ -27,6 +29,13 @@ COLUMNS = {
     "first": "first call (s)",
     "again": "again in the process (s)",
     "sampling": "sampling, compiled (s)",
+    "cpu_again": "CPU, again (s)",
+    "scales": "scales (s)",
+    "cpu_scales": "CPU, scales (s)",
+    "coefficients": "coefficients (s)",
+    "cpu_coefficients": "CPU, coefficients (s)",
+    "nodes_ess": "effective nodes",
+    "elpd": "log score, hierarchical",
     "loop": "loop of 85 (s)",
     "compiled_loop": "loop of 85, compiled once (s)",
     "total": "process (s)",
@@ -48,7 +57,7 @@ COLUMNS = {
     "compiled_again": "programs compiled, again",
     "peak_mib": "memory (MiB)",
 }
-# Columns of a case; a semicolon begins another table.
+# Columns of a case; a semicolon starts another table.
 SHOWN = {
     "nuts": "peer cold cached cpu_cold cpu_cached again sampling peak_mib; "
     "peer ess_bulk ess_tail ess_per_second r_hat diverging z mean_off sd_off good",
@@ -62,11 +71,13 @@ SHOWN = {
     "groups": "peer label cold cpu_cold first ess_bulk r_hat truth_off good peak_mib",
     "predictors": "peer label cold sampling ess_bulk ess_per_second r_hat diverging z good",
     "datasets": "peer total first again gradients_per_second",
+    "kfold": "peer again cpu_again elpd good",
+    "many": "peer scales cpu_scales coefficients cpu_coefficients nodes_ess truth_off good",
 }
 
 
 def markdown(result):
-    """Machine, targets, then a table for each case."""
+    """Write the targets, and tables and notes for each case."""
     parts = ["# Benchmark", ""]
     cases = result["cases"]
     parts += [
@@ -89,7 +100,7 @@ def markdown(result):
 
 
 def target_lines(rows):
-    """The table of targets."""
+    """Return the lines of the table of targets."""
     lines = ["| target | measured | | met | how |", "| --- | ---: | ---: | --- | --- |"]
     for row in rows:
         measured = "not run" if row["measured"] is None else _number(row["measured"])
@@ -125,7 +136,7 @@ def _cell(row, column):
 
 
 def _number(value):
-    """Three digits, and no decimals of large numbers."""
+    """Format a number with three digits, without decimals if it is large."""
     if value is None:
         return ""
     if abs(value) >= 100:
@@ -150,7 +161,7 @@ def _notes(case):
 
 
 def _lines_of(name, table):
-    """What a table of one row a peer cannot say."""
+    """Return lines on facts that the table of a case does not show."""
     ours = next(row for row in table if row["peer"] == OURS)
     if ours.get("compiled_first") is None or ours.get("compiled_again") is None:
         return []
@@ -165,7 +176,7 @@ COLOURS = dict(zip((OURS, PYMC, NUMPYRO), sns.color_palette("colorblind", 3), st
 
 
 def figure(result):
-    """Seconds by case, effective draws a second, and growth with rows and groups."""
+    """Draw seconds by case, effective draws per second, and growth with rows and groups."""
     cases = result["cases"]
     growing = [
         (name, column, title)
@@ -188,7 +199,7 @@ def figure(result):
 
 
 def _points(axis, entries, title, unit):
-    """Rows of (label, peer, spread): the median, and its range as a line."""
+    """Draw entries (label, peer, spread) as medians, with their ranges as lines."""
     axis.set_title(title, loc="left")
     axis.set_xlabel(unit)
     for place, (_, peer, found) in enumerate(entries):

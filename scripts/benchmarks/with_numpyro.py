@@ -1,4 +1,4 @@
-"""Plain NumPyro: the tutorial's models written by hand, settings left alone."""
+"""Plain NumPyro: the tutorial's models written by hand, with default settings."""
 
 from benchmarks.worker import serve  # isort: skip  (it starts the clock)
 
@@ -13,12 +13,12 @@ from numpyro.infer import MCMC, NUTS, SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoNormal
 from numpyro.infer.reparam import LocScaleReparam
 
-# Chains are by default run in parallel, one a device, and one after another where there is one.
+# By default chains run in parallel, one on each device; on a single device they run in sequence.
 warnings.filterwarnings("ignore", "There are not enough devices to run parallel chains")
 
 
 def model(x, group, num_groups, y=None):
-    """As the tutorial writes it, which is centred."""
+    """The model as written in the tutorial, which is centred."""
     mu_alpha = numpyro.sample("mu_alpha", dist.Normal(0.0, 1e4))
     sigma_alpha = numpyro.sample("sigma_alpha", dist.Uniform(0.0, 100.0))
     with numpyro.plate("predictor", x.shape[1]):
@@ -39,7 +39,7 @@ noncentered = numpyro.handlers.reparam(
 
 
 def regression(x, y=None):
-    """One group on its own."""
+    """The regression of a single group."""
     alpha = numpyro.sample("alpha", dist.Normal(0.0, 1e4))
     beta = numpyro.sample("beta", dist.Normal(0.0, 1e4).expand((x.shape[1],)).to_event(1))
     eps = numpyro.sample("eps", dist.Uniform(0.0, 100.0))
@@ -47,7 +47,7 @@ def regression(x, y=None):
 
 
 def sampler(work, function):
-    """It has no default of the warm-up: as many as the draws, as in its examples."""
+    """Return a sampler with as many warm-up iterations as draws, as in NumPyro's examples."""
     draws, chains = work.task["draws"], work.task["chains"]
     kernel = NUTS(function)
     return MCMC(kernel, num_warmup=draws, num_samples=draws, num_chains=chains, progress_bar=False)
@@ -71,7 +71,7 @@ def arguments_of(work):
 
 
 def nuts(work):
-    """`again` and `sampling` are one: the same object runs once more."""
+    """Run NUTS; `again` runs the same object once more, which is also `sampling`."""
     mcmc, arguments = sampler(work, noncentered), arguments_of(work)
     for kind, seed in work.repeats():
         work.time(kind, lambda seed=seed: checked(mcmc, seed, *arguments), facts_of)
@@ -113,7 +113,7 @@ def tutorial(work):
 
 
 def individual(work):
-    """A loop over some groups; each has a number of rows of its own."""
+    """Loop over some groups, which have different numbers of rows."""
     for code in work.task["picked"]:
         rows = work.group == code
         x, y = jnp.asarray(work.x[rows]), jnp.asarray(work.y[rows])

@@ -1,4 +1,4 @@
-"""PyMC, whose default sampler is nutpie: the tutorial's models, in three parametrisations."""
+"""PyMC with its default sampler nutpie: the tutorial's models in three parametrisations."""
 
 from benchmarks.worker import serve  # isort: skip  (it starts the clock)
 
@@ -7,7 +7,7 @@ import pymc as pm
 
 
 def hierarchical(work, parametrisation):
-    """``"mixed"`` centres the intercepts, of which the data say much, and not the slopes."""
+    """Return the model; ``"mixed"`` centres the well-determined intercepts, but not the slopes."""
     groups, predictors = work.num_groups, work.x.shape[1]
     with pm.Model() as model:
         mu_alpha = pm.Normal("mu_alpha", 0.0, 1e4)
@@ -31,7 +31,7 @@ def hierarchical(work, parametrisation):
 
 
 def regression(y, x):
-    """One group on its own; its rows can be replaced."""
+    """Return the regression of a single group, whose rows can be replaced."""
     with pm.Model() as model:
         alpha = pm.Normal("alpha", 0.0, 1e4)
         beta = pm.Normal("beta", 0.0, 1e4, shape=x.shape[1])
@@ -69,7 +69,7 @@ def facts_of(tree):
 
 
 def nuts(work):
-    """`again` is the same call once more, `sampling` nutpie alone on a model that it compiled."""
+    """Run NUTS; `again` repeats the call, `sampling` is nutpie with a compiled model."""
     model = hierarchical(work, work.task["variant"])
     for kind, seed in work.repeats():
         work.time(kind, lambda seed=seed: sampled(work, model, seed), facts_of)
@@ -84,7 +84,7 @@ def nuts(work):
 
 
 def facts_of_guide(approximation):
-    """Location and scale in the optimiser's coordinates; moments of the sites from draws."""
+    """Return location and scale in the coordinates of the optimiser, and moments from draws."""
     draws = {}
     for part, found in (("loc", approximation.mean), ("scale", approximation.std)):
         flat = found.eval()
@@ -99,7 +99,7 @@ def facts_of_guide(approximation):
 
 
 def advi(work):
-    """`again` is as many steps more of an optimiser that is compiled already."""
+    """Run ADVI; `again` takes as many further steps with the compiled optimiser."""
     steps = work.task["steps"]
     with hierarchical(work, "centered"):
         inference = pm.ADVI(random_seed=work.task["seed"])
@@ -114,7 +114,7 @@ def advi(work):
 
 
 def tutorial(work):
-    """ADVI of the model as written, then NUTS of the parametrisation that nutpie can sample."""
+    """Run ADVI of the model as written, then NUTS of a parametrisation that nutpie can sample."""
 
     def both(seed):
         with hierarchical(work, "centered"):
@@ -126,7 +126,7 @@ def tutorial(work):
 
 
 def individual(work):
-    """A loop over some groups, then the same with one compiled model whose rows are replaced."""
+    """Loop over some groups, first with new models, then with one model whose data are replaced."""
     picked = {c: work.group == c for c in work.task["picked"]}
     compiled, seed = None, work.task["seed"]
     for code, rows in picked.items():

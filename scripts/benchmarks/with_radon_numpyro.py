@@ -1,11 +1,11 @@
-"""This package, by what it exports and nothing else."""
+"""This package, by its public functions only."""
 
 from benchmarks.worker import serve  # isort: skip  (it starts the clock)
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.rows import Population
+from benchmarks.rows import Population, many_groups
 from radon_numpyro import GroupedData, GroupStatistics, Priors, diagnose, fit, save_fit
 
 CHUNK = 1_000_000
@@ -13,7 +13,7 @@ PRIORS = Priors.tutorial()
 
 
 def grouped(y, x, group, num_groups):
-    """The codes of the groups stay those of the rows, as the peers have them."""
+    """Return the data with the group codes of the rows, as the peers have them."""
     return GroupedData.from_arrays(y, x, pd.Categorical.from_codes(group, np.arange(num_groups)))
 
 
@@ -28,18 +28,18 @@ def settings(work, seed):
 
 
 def fitted(work, data, seed, model="hierarchical", steps=0, **options):
-    """Without steps of ADVI, NUTS starts from the closed form."""
+    """Fit; without ADVI steps, NUTS starts from the closed-form guide."""
     return fit(data, model=model, num_advi_steps=steps, **settings(work, seed), **options)
 
 
 def checked(*arguments, **options):
-    """PyMC checks what it has drawn before it returns, and so does this."""
+    """Fit and diagnose, because PyMC also checks its draws before it returns."""
     tree = fitted(*arguments, **options)
     return tree, diagnose(tree)
 
 
 def facts_of(tree):
-    """Gradients of the log density are those of NUTS, warm-up and sampling."""
+    """Return the draws, and the number of gradients of NUTS in warm-up and sampling."""
     draws = {name: values.values for name, values in tree["posterior"].data_vars.items()}
     if "coefficients" in tree.children:
         for moment in ("means", "sds"):
@@ -68,7 +68,7 @@ def facts_of_guide(found):
 
 
 def nuts(work):
-    """`sampling` is what nutpie does with its compiled model: from a guide to draws."""
+    """Run NUTS; `sampling` is from a guide to draws, as nutpie samples a compiled model."""
     data = rows_of(work)
     for kind, seed in work.repeats():
         work.time(kind, lambda seed=seed: checked(work, data, seed), facts_of_checked)
@@ -87,7 +87,7 @@ def nuts(work):
 
 
 def integrate(work):
-    """From a file to a checked posterior on disk; again, from statistics to draws."""
+    """Integrate from a file to a checked posterior on disk; repeats go from statistics to draws."""
 
     def read():
         rows = pd.read_csv(work.folder / "rows.csv")
@@ -138,21 +138,84 @@ def tutorial(work):
 
 
 def individual(work):
-    """All groups at once, as the individual model has them."""
+    """Fit all groups at once with the individual model, by their distribution functions."""
     data = rows_of(work)
     for kind, seed in work.repeats():
-        work.time(kind, lambda seed=seed: checked(work, data, seed, "individual"), facts_of_checked)
+        work.time(
+            kind,
+            lambda seed=seed: checked(work, data, seed, "individual", method="integrate"),
+            facts_of_checked,
+        )
+
+
+def kfold(work):
+    """K-fold cross-validation of the three models, in one process."""
+    from radon_numpyro.comparison.cross_validation import kfold as cross_validated
+
+    data = rows_of(work)
+    models = {name: (name, PRIORS) for name in ("hierarchical", "individual", "pooled")}
+
+    def facts(found):
+        # Without a proper posterior of eps a house has no score under the individual model.
+        return {}, {name: float(np.nansum(held.log_score)) for name, held in found.items()}
+
+    for kind, seed in work.repeats():
+        work.time(
+            kind,
+            lambda seed=seed: cross_validated(data, models, folds=work.task["folds"], seed=seed),
+            facts,
+        )
+
+
+def many(work):
+    """From statistics of very many groups to the scales, and on to every group's coefficients."""
+    from radon_numpyro.gaussian.normal_equations import NormalEquations
+    from radon_numpyro.inference.integration.resampling import coefficient_moments
+    from radon_numpyro.inference.integration.scale_posterior import integrate_scales
+
+    slopes = work.task["variant"] == "slopes"
+    table = many_groups(work.task["groups"], work.task["rows"], slopes=slopes)
+    varying = "x + colour + size + depth + (1 + x | group)"
+    formula = "y ~ " + (varying if slopes else "colour + size + depth + (1 | group)")
+    data = GroupedData.from_formula(formula, pd.DataFrame(table))
+    statistics = GroupStatistics.from_data(data)
+    priors = Priors.weakly_informative(statistics)
+
+    def facts_of_scales(found):
+        moments = found.moments()
+        facts = {"reliable": found.reliable, "ess": found.ess}
+        for k, kind in enumerate(("means", "sds")):
+            facts[kind] = {name: np.ravel(pair[k]).tolist() for name, pair in moments.items()}
+        return {}, facts
+
+    def facts_of_coefficients(found):
+        return {}, {"finite": all(np.isfinite(pair).all() for pair in found.values())}
+
+    def timed(kind, seed):
+        def scales():
+            return integrate_scales(NormalEquations.from_statistics(statistics), priors, seed=seed)
+
+        posterior = work.time(kind, scales, facts_of_scales)
+        equations = NormalEquations.from_statistics(statistics)
+        work.time(
+            f"{kind}, coefficients",
+            lambda: coefficient_moments(equations, posterior, seed=seed),
+            facts_of_coefficients,
+        )
+
+    for kind, seed in work.repeats():
+        timed(kind, seed)
 
 
 def groups(work):
-    """From rows to the mean and sd of every coefficient."""
+    """Fit from rows to the mean and sd of every coefficient."""
     data = rows_of(work)
     for kind, seed in work.repeats():
         work.time(kind, lambda seed=seed: fitted(work, data, seed), facts_of)
 
 
 def reduced(population, size):
-    """Statistics of any number of rows, of which a million at most are there at once."""
+    """Return statistics of any number of rows, with at most a million of them in memory."""
     num_groups, statistics = len(population.alpha), None
     for chunk in range(max(1, size // CHUNK)):
         drawn = grouped(*population.draw(min(size, CHUNK), chunk), num_groups)
@@ -161,7 +224,7 @@ def reduced(population, size):
 
 
 def rows(work):
-    """Fits of statistics of ever more rows, taken in turn; reducing the rows is not timed."""
+    """Fit statistics of increasing numbers of rows in turn; the reduction is not timed."""
     population = Population(work.task["groups"])
     statistics = {size: reduced(population, size) for size in work.task["rows"]}
     for kind, seed in work.repeats():
@@ -174,7 +237,7 @@ def rows(work):
 
 
 def datasets(work):
-    """Data sets of one shape, one after another: what the first compiled serves them all."""
+    """Fit data sets of one shape in sequence, all with the programs that the first compiled."""
     num_groups = work.task["groups"]
     drawn = (
         Population(num_groups, seed=n).draw(work.task["rows"]) for n in range(work.task["sets"])
@@ -191,9 +254,10 @@ def datasets(work):
 
 
 if __name__ == "__main__":
-    actions = (nuts, integrate, advi, tutorial, individual, groups, rows, datasets)
+    actions = (nuts, integrate, advi, tutorial, individual, groups, rows, datasets, kfold, many)
+    without_jax = ("integrate", "individual", "kfold", "many")
     serve(
         {action.__name__: action for action in actions},
         ["radon-numpyro", "jax", "numpyro", "arviz"],
-        uses_jax=lambda action: action != "integrate",
+        uses_jax=lambda action: action not in without_jax,
     )

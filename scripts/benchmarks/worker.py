@@ -1,8 +1,8 @@
-"""A process that is timed: a task and rows in, seconds and draws out, the same for every peer.
+"""The timed process, the same for every peer: it reads a task and rows, and writes times and draws.
 
-The folder named on the command line holds ``task.json`` and ``rows.npz``; the process leaves
-``result.json`` and the draws of each call, ``draws-0.npz`` and so on, there. It imports nothing
-that a peer would not import by itself.
+The folder named on the command line has ``task.json`` and ``rows.npz``. The process writes
+``result.json`` and the draws of each call, ``draws-0.npz`` and so on, to this folder. It imports
+only modules that every peer imports itself.
 """
 
 import json
@@ -18,9 +18,9 @@ STARTED = time.perf_counter()
 
 
 class Work:
-    """The task, its rows, and a record of the calls made for it.
+    """The task, its rows, and the records of its calls.
 
-    ``x`` has shape (N, K), ``group`` holds codes from 0, ``y`` is the outcome.
+    ``x`` has shape (N, K), ``group`` has codes from 0, ``y`` is the outcome.
     """
 
     def __init__(self, folder):
@@ -37,19 +37,20 @@ class Work:
         return int(self.group.max()) + 1
 
     def repeats(self):
-        """What to call each repeat, and its seed: the first, then as often as asked again."""
+        """Yield the name and the seed of each call: the first, then the repeats."""
         for n in range(1 + self.task["again"]):
             yield "again" if n else "first", self.task["seed"] + n
 
     def time(self, kind, call, summarise):
-        """Time a call; what it returns is summarised, untimed, as draws by site and facts.
+        """Time a call, and then summarise its result as draws by site and facts, untimed.
 
-        Draws have shape (chains, draws, ...).
+        Draws have shape (chains, draws, ...). Returns what the call did.
         """
         compiled = None if self.compilations is None else len(self.compilations)
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         found = call()
-        record = {"kind": kind, "seconds": time.perf_counter() - started}
+        taken = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
+        record = {"kind": kind, **taken}
         if compiled is not None:
             record["compiled"] = len(self.compilations) - compiled
         draws, facts = summarise(found)
@@ -58,10 +59,11 @@ class Work:
             record["draws"] = f"draws-{len(self.calls)}.npz"
             np.savez(self.folder / record["draws"], **draws)
         self.calls.append(record)
+        return found
 
 
 def compilations():
-    """A list that grows by one whenever JAX has compiled a program, or read it from the disk."""
+    """Return a list that grows by one for each program that JAX compiles or reads from disk."""
     import jax
 
     seconds = []
@@ -75,10 +77,10 @@ def compilations():
 
 
 def peak_mib():
-    """Largest resident memory of this process, in MiB."""
+    """Return the peak resident memory of this process in MiB."""
     status = Path("/proc/self/status")
     if status.exists():
-        # ru_maxrss starts with that of the process this one was forked from.
+        # Do not use ru_maxrss: it includes the peak of the process from which this one was forked.
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(peak.split()[1]) / 2**10
     unit = 2**20 if sys.platform == "darwin" else 2**10
@@ -86,7 +88,7 @@ def peak_mib():
 
 
 def serve(actions, packages, *, uses_jax=lambda action: False):
-    """Do the task: its action is one of ``actions``, functions of :class:`Work`."""
+    """Run the action of the task, one of ``actions``, which are functions of :class:`Work`."""
     imports = time.perf_counter() - STARTED
     work = Work(sys.argv[1])
     if uses_jax(work.task["action"]):
@@ -94,7 +96,7 @@ def serve(actions, packages, *, uses_jax=lambda action: False):
     actions[work.task["action"]](work)
     result = {
         "imports": imports,
-        # Of all threads, from the start of the process; what a busy machine makes of the wall time.
+        # CPU time of all threads since the start; unlike wall time, it ignores other processes.
         "cpu": time.process_time(),
         "peak_mib": peak_mib(),
         "calls": work.calls,

@@ -19,8 +19,9 @@ from scipy import special
 FAR, FAR_CORRELATION = 14.0, 12.0
 # Passes that find where the mass is, how many nodes an axis has in them and at the end, and log
 # densities below the largest that count.
-PASSES, COARSE, DEPTH = 5, {2: 60, 3: 30, 4: 16}, 25.0
-FINE = {2: 400, 3: 90, 4: 34}
+PASSES, COARSE, DEPTH = 4, {2: 60, 3: 30, 4: 16}, 25.0
+FINE = {2: 400, 3: 90, 4: 32}
+NEAR_ONE = 1.0 - 1e-15
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Balanced:
         if scales.r is None:
             return found
         normaliser = special.betaln(self.eta, self.eta) + (2.0 * self.eta - 1.0) * np.log(2.0)
-        return found + (self.eta - 1.0) * np.log1p(-np.square(scales.r)) - normaliser
+        log_gap = np.log1p(-np.square(np.clip(scales.r, -NEAR_ONE, NEAR_ONE)))
+        return found + (self.eta - 1.0) * log_gap - normaliser
 
     @property
     def units(self):
@@ -95,6 +97,11 @@ class Balanced:
         eps = np.sqrt(self.rest / (len(self.fits) * (len(self.x) - self.x.shape[1])))
         smallest = eps * np.sqrt(np.diagonal(np.linalg.inv(self.x.T @ self.x)))
         return np.maximum(spread, smallest), eps
+
+    @property
+    def unit_at_mean(self):
+        """Standard deviation of the fits at the mean of the predictor."""
+        return float(np.std(self.fits @ np.array([1.0, self.x[:, 1].mean()])))
 
 
 def _axis(low, high, count, panels=4):
@@ -147,8 +154,7 @@ def _about_mean(data, grid):
     :math:`(v\sqrt{1 - z^2},\ vz - ms)` then, and s is taken as a share of the number at which that
     row has the length h.
     """
-    mean = data.x[:, 1].mean()
-    unit = np.std(data.fits @ np.array([1.0, mean]))
+    mean, unit = data.x[:, 1].mean(), data.unit_at_mean
     v, z = unit * np.sinh(grid[:, 0]), np.tanh(grid[:, 2])
     first = v * np.exp(0.5 * _log_gap(grid[:, 2]))
     with np.errstate(invalid="ignore"):
@@ -169,11 +175,12 @@ def quadrature(data, *, about_mean=False):
     Gauss-Legendre nodes, whose edges come from coarser grids.
     """
     units, eps = data.units
-    scales = zip(data.upper, units, strict=True)
+    scales = zip(data.upper[:-1], units, strict=True)
     edges = [(0.0, min(float(np.arcsinh(bound / unit)), FAR)) for bound, unit in scales]
     if data.eta is not None:
         edges.append((-FAR_CORRELATION, FAR_CORRELATION))
     if about_mean:
+        edges[0] = (0.0, min(float(np.arcsinh(data.upper[0] / data.unit_at_mean)), FAR))
         edges[1] = (0.0, 1.0)
     edges.append((np.log(eps) - 4.0, min(np.log(eps) + 4.0, float(np.log(data.upper[-1])))))
     dims, chart = len(edges), _about_mean if about_mean else _evenly

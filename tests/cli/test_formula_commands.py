@@ -240,17 +240,3 @@ def test_high_school_and_beyond_by_commands(tmp_path):
     assert distance.abs().max() < 0.15
     report = run("report", tmp_path / "out" / "fit.nc", "--out", tmp_path / "report.html")
     assert report.exit_code == result.exit_code, report.stderr
-
-
-@pytest.mark.parametrize("name", ["audit", "fit", "compare", "predict"])
-def test_help_fits_80_columns_and_shows_both_ways(name):
-    """Else an example cannot be copied from a terminal of usual width."""
-    result = run(name, "--help", env={"COLUMNS": "80"})
-    assert max(map(len, result.stdout.splitlines())) <= 80
-    lines = [line.strip() for line in result.stdout.splitlines()]
-    if name == "predict":
-        assert any(line.startswith(f"Example: radon-numpyro {name} results") for line in lines)
-        return
-    names = f"Example: radon-numpyro {name} radon.csv --y radon --x floor --group county"
-    formula = f'Or: radon-numpyro {name} hsb.csv "MathAch ~ SES * Sex + (SES || School)"'
-    assert {names, formula} <= set(lines)

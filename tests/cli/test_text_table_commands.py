@@ -91,7 +91,7 @@ def test_options_of_text_reach_the_reader(tmp_path):
 def test_a_blank_is_refused_with_the_way_out():
     result = run("audit", CASES / "boolean_blank.csv", "yield ~ treated + (1 | site)")
     assert result.exit_code == 2
-    assert "got 1 row (row 5) missing: fill in, or leave out by --drop-missing" in result.stderr
+    assert "got 1 row (row 5) missing. Fill in the values, or leave" in result.stderr
     result = run(
         "audit", CASES / "boolean_blank.csv", "yield ~ treated + (1 | site)", "--drop-missing"
     )

@@ -220,8 +220,8 @@ def test_rows_that_are_not_the_same_are_refused_whatever_the_columns():
     others = {
         "the column 'age' has other values": (shuffled, formula),
         "the outcome 'exp(y)' has other values": (frame, "exp(y) ~ dose + (1 || g)"),
-        "71 in place of 72": (frame.iloc[1:], "y ~ dose + (1 || g)"),
-        "'g' are other groups": (
+        "71 rows in place of 72": (frame.iloc[1:], "y ~ dose + (1 || g)"),
+        "the group column 'g' has other labels": (
             frame.assign(g=np.roll(frame["g"].astype(str), 1)),
             "y ~ dose + (1 || g)",
         ),

@@ -59,7 +59,7 @@ def test_per_draw_needs_rows_draws_and_known_groups(tree):
         rmsd_per_draw(tree, ["c"])
     without = tree.copy()
     without["posterior"] = tree["posterior"].to_dataset().drop_vars("alpha")
-    with pytest.raises(ValueError, match="draws of the coefficients; got a fit that kept none"):
+    with pytest.raises(ValueError, match="draws of the coefficients; got a fit without them"):
         rmsd_per_draw(without)
     del tree["observed_data"]
     with pytest.raises(ValueError, match="a fit with rows; got one of statistics only"):

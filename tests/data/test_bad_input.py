@@ -51,7 +51,7 @@ FILES = {
         "rows.csv",
         text("a,1.5", "Genève,1.5").encode("latin-1"),
         COLUMNS,
-        "to be text in UTF-8; got byte 0xfc",
+        "to be text in UTF-8; got byte 0xe8",
     ),
     "half of a character": (
         "rows.csv",
@@ -278,7 +278,7 @@ FORMULAS = {
     ),
     "a formula and a column to centre": (
         "score ~ ses + (1 | school)",
-        r"got '.*' and --center: .* center\(x\) centres one",
+        r"got '.*' and --center: .* center\(x\) in it centres a",
         ["--center", "ses"],
     ),
 }

@@ -145,7 +145,7 @@ def test_a_checkpoint_keeps_them_too(frame, centred_fit, tmp_path):
     fit(data, checkpoint=tmp_path / "run", **QUICK)
     assert_same_tree(resume(tmp_path / "run", progress_bar=False), centred_fit)
     other = GroupedData.from_frame(frame, **columns(center={"year": 2000, "depth": 0}))
-    with pytest.raises(ValueError, match=r"Expected to go on with the fit in .* fingerprint"):
+    with pytest.raises(ValueError, match=r"Expected to continue the fit in .* fingerprint"):
         fit(other, checkpoint=tmp_path / "run", **QUICK)
 
 

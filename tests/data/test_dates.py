@@ -108,12 +108,12 @@ def test_days_may_stand_in_other_functions_and_left_of_the_bar():
         (
             "y ~ day + (1 | g)",
             pd.to_timedelta(DAYS, "D"),
-            r"timedelta64.*: make a number of it, such as hours",
+            r"timedelta64.*: make a number of it",
         ),
         (
             "y ~ day + (1 | g)",
             [datetime.time(3)] * 6,
-            "got times: make a number of it, such as hours",
+            "got times: make a number of it",
         ),
         ("y ~ day + (1 | g)", DATES, r"'day' \(x\) .*; got dates: days\(day\) in a formula"),
         ("y ~ day + days(day) + (1 | g)", DATES, r"dates of 'day' inside days\(\) only"),

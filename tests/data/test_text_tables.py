@@ -172,6 +172,18 @@ def test_compressed_text_is_laid_out_as_any(tmp_path):
     assert is_right(loaded(put(tmp_path / "rows.csv.gz", packed)))
 
 
+@pytest.mark.parametrize("place", [12, 40, -6, None])
+def test_a_damaged_compressed_file_is_refused_in_a_sentence(place, tmp_path):
+    packed = bytearray(gzip.compress(table().encode()))
+    if place is None:
+        packed = packed[:60]
+    else:
+        packed[place : place + 5 or None] = b"\xff" * 5
+    source = put(tmp_path / "rows.csv.gz", bytes(packed))
+    with pytest.raises(ValueError, match=r"Expected .*rows\.csv\.gz' to be \.gz; got"):
+        loaded(source)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -267,7 +279,7 @@ def test_new_rows_are_read_alike(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (table(comma), "decimal points alone, to be reduced by DuckDB; got '.*--no-reduce"),
+        (table(comma), "with decimal points, to be reduced by DuckDB; got '.*--no-reduce"),
         (table(delimiter=" ").replace("Ort ", "Ort"), "plain text in UTF-8 .*--no-reduce"),
         (table().encode("utf-16"), "plain text in UTF-8 .*--no-reduce"),
     ],

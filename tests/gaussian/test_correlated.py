@@ -11,7 +11,12 @@ from designs import priors_of, simulated
 from scipy import stats
 
 from radon_numpyro.data.design import Design
-from radon_numpyro.gaussian.conditional import deviations, group_terms, misfit
+from radon_numpyro.gaussian.conditional import (
+    deviations,
+    draw_deviations,
+    group_terms,
+    misfit,
+)
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.marginal import gradient, marginal
 from radon_numpyro.gaussian.predictive import line, population_prior
@@ -160,8 +165,7 @@ def test_coefficients_given_the_scales_are_those_of_the_dense_normal(case):
     within = cov[q:, q:] - cov[q:, :q] @ gain
     terms = group_terms(equations, scale, EPS, root)
     relative = equations.from_model(b)
-    rest = misfit(terms, relative)
-    off = deviations(terms, rest)
+    off = deviations(terms, misfit(terms, relative))
     means = [n for n in data.labels.design.varying if n in data.labels.design.population]
     shift = np.zeros(size)
     for k, name in enumerate(means):
@@ -169,10 +173,8 @@ def test_coefficients_given_the_scales_are_those_of_the_dense_normal(case):
     expected = mean[q:].reshape(-1, size).T
     np.testing.assert_allclose(off + shift[:, None], expected, rtol=1e-8, atol=1e-9)
     # The deviations are linear in the noise: columns of the root of their covariance.
-    units = np.eye(size)
-    columns = [
-        deviations(terms, rest, np.repeat(e[:, None], data.num_groups, axis=1)) - off for e in units
-    ]
+    units = [np.repeat(e[:, None], data.num_groups, axis=1) for e in np.eye(size)]
+    columns = [draw_deviations(equations, scale, EPS, relative, unit, root) - off for unit in units]
     factor = np.stack(columns, axis=1)
     for c in range(data.num_groups):
         block = slice(c * size, (c + 1) * size)

@@ -28,6 +28,7 @@ from scipy import stats
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.gaussian.conditional import (
     deviations,
+    draw_deviations,
     draw_population,
     group_terms,
     misfit,
@@ -470,7 +471,7 @@ def test_coefficients_have_the_dense_conditional(data, x64, zero):
     def drawn(population_noise, group_noise):
         relative = draw_population(population, population_noise)
         b = np.asarray(equations.to_model(relative))
-        theta = np.array(deviations(terms, misfit(terms, relative), group_noise))
+        theta = np.array(draw_deviations(equations, scale, EPS, relative, group_noise))
         assert theta.shape == (size, num_groups)
         theta[has_mean] += b[: sum(has_mean), None]
         return np.append(b, theta.T.ravel())
@@ -490,18 +491,16 @@ def test_coefficients_have_the_dense_conditional(data, x64, zero):
 
 def test_a_group_without_rows_is_a_draw_of_the_population(unequal_data, x64):
     equations = equations_of(unequal_data(1, sizes=SIZES))
-    terms = group_terms(equations, SCALE[:2], EPS)
     noise = np.repeat([[0.5], [-1.5]], 5, axis=1)
-    off = deviations(terms, misfit(terms, np.array([3.0, -2.0])), noise)
+    off = draw_deviations(equations, SCALE[:2], EPS, np.array([3.0, -2.0]), noise)
     np.testing.assert_allclose(off[:, 2], SCALE[:2] * [0.5, -1.5], rtol=1e-13)
     assert np.abs(off[:, 0] - off[:, 2]).max() > 0.1, "a group with rows is no such draw"
 
 
 def test_without_scatter_every_group_has_the_population_mean(unequal_data, x64):
     equations = equations_of(unequal_data(2, sizes=SIZES))
-    terms = group_terms(equations, np.zeros(3), EPS)
     noise = np.random.default_rng(0).normal(size=(3, 5))
-    off = deviations(terms, misfit(terms, np.array([1.0, 2.0, 3.0])), noise)
+    off = draw_deviations(equations, np.zeros(3), EPS, np.array([1.0, 2.0, 3.0]), noise)
     np.testing.assert_array_equal(off, 0.0)
 
 
@@ -609,11 +608,11 @@ def own_coefficients(data, priors, eps):
     """Mean (P, C), and root of the covariance (P, P, C), of each group's own coefficients."""
     equations = equations_of(data)
     loc, scale = individual_prior(equations, priors)
-    terms = group_terms(equations, scale, eps)
-    rest = misfit(terms, equations.from_model(loc))
-    mean = deviations(terms, rest)
+    terms, relative = group_terms(equations, scale, eps), equations.from_model(loc)
+    mean = deviations(terms, misfit(terms, relative))
     units = [np.repeat(u[:, None], data.num_groups, axis=1) for u in np.eye(equations.size)]
-    root = np.stack([deviations(terms, rest, unit) - mean for unit in units], axis=1)
+    drawn = [draw_deviations(equations, scale, eps, relative, unit) for unit in units]
+    root = np.stack([draw - mean for draw in drawn], axis=1)
     return loc[:, None] + mean, root
 
 

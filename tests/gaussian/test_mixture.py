@@ -1,12 +1,21 @@
 """Quantiles and intervals of mixtures of Normals against their definitions and exact cases."""
 
+import subprocess
+import sys
+
 import arviz as az
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize import minimize_scalar
 
-from radon_numpyro.gaussian.mixtures import interval, moments, quantile, score
+from radon_numpyro.gaussian.mixtures import (
+    interval,
+    log_sum_exp,
+    moments,
+    quantile,
+    score,
+)
 from radon_numpyro.results.estimates import Estimate
 
 PROBS = (1e-8, 0.003, 0.05, 0.3, 0.5, 0.77, 0.95, 1 - 1e-6)
@@ -52,6 +61,47 @@ def test_quantiles_solve_the_distribution_function(case, prob):
     assert found.shape == (1,)
     assert below(mean, sd, found[0]) == pytest.approx(prob, rel=1e-7)
     assert above(mean, sd, found[0]) == pytest.approx(1 - prob, rel=1e-7)
+
+
+@pytest.mark.parametrize("ci_kind", ["eti", "hdi"])
+@each_case
+def test_components_of_twice_the_weight_count_twice(case, ci_kind):
+    """Weights 3, 2, 1 as the same components three times, twice and once, of equal weights."""
+    mean, sd = case(np.random.default_rng(5), 300)
+    times = np.tile([3, 2, 1], 100)
+    weight = times / times.sum()
+    columns = mean[:, None] + [0.0, 5.0], np.tile(sd[:, None] ** 2, 2)
+    copies = [np.repeat(part, times, axis=0) for part in columns]
+    np.testing.assert_allclose(moments(*columns, weight), moments(*copies), rtol=1e-10)
+    found, expected = interval(*columns, 0.8, ci_kind, weight), interval(*copies, 0.8, ci_kind)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * sd.min())
+    plain = interval(*columns, 0.8, ci_kind)
+    assert np.abs(np.subtract(found, plain)).max() > 1e-4 * sd.min(), "the weights change nothing"
+
+
+def test_sums_of_exponentials_against_scipy():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.0, 400.0, size=(50, 4, 3))
+    values[:, 0, 0] = -np.inf
+    values[3, 1, 1] = -np.inf
+    for axis in (0, 2, (0, 1)):
+        np.testing.assert_allclose(
+            log_sum_exp(values, axis), special.logsumexp(values, axis=axis), rtol=1e-14
+        )
+
+
+def test_sums_of_exponentials_do_not_load_jax():
+    """As SciPy's would, once ArviZ has put its stand-in for JAX into ``sys.modules``."""
+    code = """
+import sys
+import arviz_base
+import numpy as np
+from radon_numpyro.gaussian.mixtures import log_sum_exp
+assert log_sum_exp(np.zeros(2)) == np.log(2.0)
+assert "jax.numpy" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_one_component_is_a_normal():

@@ -227,8 +227,8 @@ def test_a_run_that_runs_out_of_steps_says_so():
     result = fit_advi(radon(), priors=TUTORIAL, num_steps=1000, progress_bar=False)
     assert not result.converged
     assert result.num_steps == len(result.elbo) == 1000
-    assert result.reason == "the 1000 steps allowed ran out"
-    assert result.verdict == "do not use: the 1000 steps allowed ran out"
+    assert result.reason == "it reached the maximum of 1000 steps"
+    assert result.verdict == "do not use: it reached the maximum of 1000 steps"
 
 
 def test_a_run_that_converges_says_so():
@@ -336,7 +336,7 @@ def test_khat_of_a_nearly_normal_posterior_is_low():
     results = [fit_advi(data, "pooled", seed=seed, progress_bar=False) for seed in range(9)]
     result = sorted(results, key=lambda result: result.khat)[4]
     assert result.khat < 0.4
-    assert result.verdict == f"good to read (k-hat {result.khat:.2f})"
+    assert result.verdict == f"close to the posterior (k-hat {result.khat:.2f})"
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -393,10 +393,10 @@ def hand_made_result(khat=0.1, converged=True):
 @pytest.mark.parametrize(
     ("khat", "verdict"),
     [
-        (-0.2, "good to read"),
-        (0.499, "good to read"),
-        (0.5, "usable, better checked with NUTS"),
-        (0.699, "usable, better checked with NUTS"),
+        (-0.2, "close to the posterior"),
+        (0.499, "close to the posterior"),
+        (0.5, "usable, but check it with NUTS"),
+        (0.699, "usable, but check it with NUTS"),
         (0.7, "only to start NUTS"),
         (np.inf, "only to start NUTS"),
         (np.nan, "only to start NUTS"),

@@ -312,7 +312,7 @@ def test_a_full_disk_is_one_warning_and_loses_nothing(folder, every_step, monkey
 def test_what_could_not_be_written_is_written_when_there_is_room(folder, every_step, monkeypatch):
     room = full(monkeypatch, 4)
     with create(folder) as kept:
-        with pytest.warns(RuntimeWarning, match="The run goes on"):
+        with pytest.warns(RuntimeWarning, match="The run continues"):
             go(kept)
         room["left"] = 1000
         kept.write()
@@ -363,7 +363,7 @@ def test_every_change_of_a_byte_is_noticed(whole, name):
         (whole / name).write_bytes(bytes(changed))
         if name == "manifest.json" and changed.split() == content.split():
             continue
-        with pytest.raises(ValueError, match=r"Expected .* as it was written; got"):
+        with pytest.raises(ValueError, match=r"Expected .* an undamaged checkpoint; got"):
             read_all(whole)
     (whole / name).write_bytes(content)
     read_all(whole)
@@ -374,14 +374,14 @@ def test_every_change_of_a_byte_is_noticed(whole, name):
 def test_a_truncated_file_is_refused(whole, name, left):
     content = (whole / name).read_bytes()
     (whole / name).write_bytes(content[: int(left * len(content))])
-    with pytest.raises(ValueError, match=r"as it was written; got .*remove it and fit again"):
+    with pytest.raises(ValueError, match=r"an undamaged checkpoint; got .*remove it and fit again"):
         read_all(whole)
 
 
 @pytest.mark.parametrize("name", sorted(set(FILES) - {"manifest.json"}))
 def test_a_missing_file_is_refused(whole, name):
     (whole / name).unlink()
-    with pytest.raises(ValueError, match=f"as it was written; got no {name}"):
+    with pytest.raises(ValueError, match=f"an undamaged checkpoint; got no {name}"):
         read_all(whole)
 
 
@@ -422,7 +422,7 @@ def rewrite(folder, change):
 )
 def test_a_manifest_of_another_kind(whole, change):
     rewrite(whole, change)
-    with pytest.raises(ValueError, match=r"as it was written; got manifest\.json with"):
+    with pytest.raises(ValueError, match=r"an undamaged checkpoint; got manifest\.json with"):
         Checkpoint.open(whole)
     # It is let go.
     with pytest.raises(ValueError, match=r"manifest\.json with"):
@@ -432,7 +432,7 @@ def test_a_manifest_of_another_kind(whole, change):
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"format": 1}', "\x00\xff", "{" * 10000])
 def test_a_manifest_that_is_none(whole, text):
     (whole / "manifest.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ValueError, match=r"as it was written; got manifest\.json with"):
+    with pytest.raises(ValueError, match=r"an undamaged checkpoint; got manifest\.json with"):
         Checkpoint.open(whole)
 
 
@@ -441,7 +441,7 @@ def test_pickled_objects_are_not_loaded(whole):
     np.savez(path, x=np.array([print], dtype=object))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     rewrite(whole, lambda m: m["data"].update(sha256=digest))
-    with pytest.raises(ValueError, match=r"as it was written; got .*allow_pickle=False"):
+    with pytest.raises(ValueError, match=r"an undamaged checkpoint; got .*allow_pickle=False"):
         read_all(whole)
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
         Checkpoint.create(whole.parent / "objects", {}, {"x": np.array([print], dtype=object)})

@@ -65,7 +65,7 @@ def test_the_default_device_is_known_by_its_kind_and_by_itself():
 @pytest.mark.skipif("gpu" in seen(), reason="there is a GPU")
 def test_a_device_that_there_is_not(tmp_path):
     message = (
-        r"Expected device to be one that JAX sees, cpu; got 'gpu'. Install JAX for it: .*cuda13"
+        r"Expected device to be one that JAX sees, cpu; got 'gpu'. For an NVIDIA GPU, .*cuda13"
     )
     with pytest.raises(ValueError, match=message):
         computing_on("gpu")

@@ -13,9 +13,10 @@ from scipy import special, stats
 from radon_numpyro import GroupedData, Priors
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.inference.integration import coordinates
-from radon_numpyro.inference.integration.coordinates import Coordinates
+from radon_numpyro.inference.integration.coordinates import Coordinates, predictors_are_far
 from radon_numpyro.inference.integration.importance_sampling import (
     WeightedPoints,
+    balanced,
     pareto_shape,
     sample,
 )
@@ -55,8 +56,9 @@ each_data = pytest.mark.parametrize("case", DATA)
 
 
 def density_of(data, **changes):
-    priors = replace(priors_of(data.labels.design), **changes)
-    return ScaleDensity(equations_of(data), priors, HIERARCHICAL), priors
+    priors, equations = replace(priors_of(data.labels.design), **changes), equations_of(data)
+    far = predictors_are_far(equations)
+    return ScaleDensity(equations, priors, HIERARCHICAL, about_means=far), priors
 
 
 def points_of(density, num=12, seed=0):
@@ -149,18 +151,138 @@ def test_a_bound_of_a_prior_is_approached_and_never_passed():
     assert np.isfinite(density.at_nodes(points)[0]).all()
 
 
-def test_coordinates_about_the_means_have_the_same_integral(monkeypatch):
-    """Far predictors have coordinates of their own, those of others reach the same evidence."""
+BOUNDED = {"half-normal": HalfNormal(2.0), "bounded": Uniform(40.0)}
+
+
+@pytest.mark.parametrize("family", BOUNDED)
+@pytest.mark.parametrize("slopes", [("dose",), ("dose", "time")])
+def test_coordinates_about_the_means_and_at_zero_lead_to_each_other(family, slopes):
+    """The inverse, the Jacobian, and the bound of the intercepts at zero that slopes bring near."""
+    data = far_from_zero(*slopes)
+    priors = replace(priors_of(data.labels.design), sigma_alpha=BOUNDED[family])
+    equations = equations_of(data)
+    assert predictors_are_far(equations)
+    about, at_zero = (Coordinates(equations, priors, about_means=way) for way in (True, False))
+    points = about.coarse(np.random.default_rng(0).random((200, about.size)))
+    values = about.values(points)
+    if family == "bounded":
+        assert (values.scale[0] < 40.0).all()
+        assert values.scale[0].max() > 38.0
+    there = at_zero.points(values)
+    same = at_zero.values(there)
+    np.testing.assert_allclose(same.scale, values.scale, rtol=1e-8)
+    np.testing.assert_allclose(same.eps, values.eps, rtol=1e-12)
+    np.testing.assert_allclose(same.log_gap, values.log_gap, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(about.points(same), points, atol=1e-5)
+
+    def flat(point):
+        found = about.values(point[None])
+        return np.concatenate([found.scale[:, 0], found.eps, found.partial[:, 0]])
+
+    for point in points[:10]:
+        step = 1e-6 * np.eye(len(point))
+        jacobian = np.transpose([(flat(point + h) - flat(point - h)) / 2e-6 for h in step])
+        wanted = np.linalg.slogdet(jacobian)[1]
+        assert about.values(point[None]).log_jacobian[0] == pytest.approx(wanted, abs=1e-3)
+    # Intercepts at the means whose standard deviation is beyond the bound are not reached.
+    if family == "bounded":
+        beyond = at_zero.values(np.where(at_zero.positive, 12.0, 0.0)[None])
+        assert np.isnan(about.points(beyond)).any()
+
+
+@pytest.mark.parametrize("family", BOUNDED)
+def test_both_kinds_of_coordinates_have_the_same_integral(monkeypatch, family):
+    """Points in one kind alone, and in both as one sample."""
     data = far_from_zero("dose")
-    equations, priors = equations_of(data), priors_of(data.labels.design)
-    about_means = integrate_scales(equations, priors, ess=3000.0)
+    equations, base = equations_of(data), priors_of(data.labels.design)
+    priors = replace(base, sigma_alpha=BOUNDED[family])
+    found = [integrate_scales(equations, priors, ess=3000.0)]
     monkeypatch.setattr(coordinates, "FAR_MEAN", np.inf)
-    at_zero = integrate_scales(equations, priors, ess=3000.0, seed=1)
-    for found in (about_means, at_zero):
-        assert found.reliable
-    error = np.hypot(about_means.log_evidence_error, at_zero.log_evidence_error)
-    assert error < 0.1
-    assert abs(about_means.log_evidence - at_zero.log_evidence) < 4.0 * error
+    found.append(integrate_scales(equations, priors, ess=3000.0, seed=1))
+    for one in found:
+        assert one.reliable
+        assert one.weights.sum() == pytest.approx(1.0)
+    both, at_zero = found
+    assert both.num_nodes > 2 * 1024
+    assert (np.bincount(both.shift, minlength=both.num_shifts) > 0).all()
+    error = np.hypot(both.log_evidence_error, at_zero.log_evidence_error)
+    assert error < 0.05
+    assert abs(both.log_evidence - at_zero.log_evidence) < 4.0 * error
+    for site, (mean, _) in both.moments().items():
+        error = np.hypot(both.errors()[site], at_zero.errors()[site])
+        off = np.abs(mean - at_zero.moments()[site][0])
+        assert (off <= 4.5 * error + 1e-12).all(), site
+
+
+def test_a_part_that_one_proposal_misses_is_weighted_as_the_other_sees_it():
+    """Two Normals far apart, a proposal at each: the sum of both, and shares of 0.7 and 0.3."""
+    rng = np.random.default_rng(0)
+
+    def log_target(x):
+        parts = stats.norm.logpdf(x, [0.0, 30.0])
+        return special.logsumexp(parts, b=[0.7, 0.3], axis=1)
+
+    proposals = [
+        Proposal.of(np.ones(1), np.full((1, 1), m), np.ones((1, 1, 1)), np.zeros(1, bool), 0.15)
+        for m in (0.0, 30.0)
+    ]
+    samples = []
+    for own, size in zip(proposals, (1024, 2048), strict=True):
+        points = own.draw(shifted_lattices(rng, 16, size // 16, 3))
+        log_ratio = log_target(points) - own.log_density(points)
+        samples.append(WeightedPoints(points, log_ratio, 16, own, None))
+    assert samples[0].log_integral()[0] == pytest.approx(np.log(0.7), abs=0.02)
+    points = np.concatenate([one.points for one in samples])
+    log_proposal = np.array([own.log_density(points) for own in proposals])
+    log_ratio, order, replicates = balanced(samples, log_target(points), log_proposal)
+    found = WeightedPoints(points[order], log_ratio, replicates, proposals[0], None)
+    value, error = found.log_integral()
+    assert abs(value) < 4.0 * error < 0.1
+    assert found.weights @ (found.points[:, 0] > 15.0) == pytest.approx(0.3, abs=0.02)
+    # Shifts stand one after the other, each with its part of both samples.
+    first = np.sort(order[: len(order) // 16])
+    np.testing.assert_array_equal(first, np.r_[np.arange(64), 1024 + np.arange(128)])
+
+
+def test_what_is_hopeless_is_given_up_early():
+    """A proposal far from a Normal in 40 dimensions: the rounds end before they cost much."""
+    dims, sizes = 40, []
+
+    def density(points):
+        sizes.append(len(points))
+        return stats.norm.logpdf(points, 6.0, 0.05).sum(1), None
+
+    start = Proposal.of(
+        np.ones(1), np.zeros((1, dims)), np.eye(dims)[None], np.zeros(dims, bool), 0.15
+    )
+    how = {"ess": 1000.0, "most": 16384}
+    positive = np.zeros(dims, bool)
+    found = sample(density, start, positive, nodes=None, rng=np.random.default_rng(0), **how)
+    assert not found.reliable
+    assert found.ess < dims
+    assert sum(sizes) <= 2048
+    # A number of nodes that is asked for is taken.
+    found = sample(density, start, positive, nodes=4096, rng=np.random.default_rng(0), **how)
+    assert len(found.log_ratio) == 4096
+
+
+def test_a_verdict_of_too_many_scales_says_so():
+    """Ten correlated coefficients are 55 scales and eps."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(30), 20)
+    names = [f"x{k}" for k in range(9)]
+    frame = pd.DataFrame(rng.normal(size=(600, 9)), columns=names).assign(g=group)
+    own = rng.normal(size=(30, 10))[group]
+    frame["y"] = own[:, 0] + (own[:, 1:] * frame[names]).sum(axis=1) + rng.normal(size=600)
+    terms = " + ".join(names)
+    data = GroupedData.from_formula(f"y ~ {terms} + (1 + {terms} | g)", frame)
+    found = integrate_scales(equations_of(data), Priors.weakly_informative(data))
+    assert found.num_scales == 56
+    assert not found.reliable
+    assert found.num_nodes <= 1024
+    assert found.verdict.endswith(
+        "More nodes would not help with 56 standard deviations and correlations."
+    )
 
 
 @pytest.mark.parametrize("distance", [1e2, 1e4])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import stress_integration
 from scipy import stats
-from stress_integration import Case, Outcome, cases, disagreement, outcome, table, walked
+from stress_integration import Case, Outcome, cases, disagreement, outcome, table
+from validation.walkers import walked
 
 
 def test_there_are_as_many_designs_of_each_kind_as_the_table_says():

@@ -103,7 +103,7 @@ def test_a_fit_that_compiles_ends_soon_and_goes_on(tmp_path, uninterrupted, wher
     assert process.stdout.readline() == "begun\n", process.stderr.read()
     errors = ended_by(process, number)
     assert process.returncode == -signal.SIGINT
-    message = f"interrupted before the first draw; resume({str(folder)!r}) goes on"
+    message = f"interrupted before the first draw; resume({str(folder)!r}) continues it"
     assert errors.strip().splitlines()[-1] == f"KeyboardInterrupt: {message}"
     assert not out.exists()
     assert not list(folder.glob(".*"))

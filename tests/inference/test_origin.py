@@ -140,7 +140,7 @@ def test_one_row_at_zero_changes_nothing():
 def test_what_cannot_be_computed_is_no_good_where_zero_is_far(monkeypatch):
     monkeypatch.setattr(origin, "MAX_SIZE", 1)
     finding = look(sleep())
-    assert "How much the answer depends on that could not be computed." in finding.what
+    assert "How much the answer depends on this could not be computed." in finding.what
     assert not finding.caution
     # Days from the third on: hardly near 0, but not far.
     frame = pd.read_csv(CASES / "uncentred_year.csv", dtype={"Subject": str})

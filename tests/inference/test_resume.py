@@ -81,7 +81,7 @@ CASES = [
 def test_interrupted_at_every_step_and_resumed_is_the_same_fit(folder, end_after, model, settings):
     """In one go through all steps: each process does a single step, and the last returns."""
     expected = uninterrupted(model, **settings)
-    message = re.escape(f"interrupted before the first draw; resume({str(folder)!r}) goes on")
+    message = re.escape(f"interrupted before the first draw; resume({str(folder)!r}) continues it")
     end_after(1)
     with pytest.raises(KeyboardInterrupt, match=message):
         fit(towns(), model=model, checkpoint=folder, **SETTINGS | settings)
@@ -147,7 +147,7 @@ def test_the_bar_shows_what_was_done_before(folder, end_after, capsys, monkeypat
 @pytest.mark.parametrize("model", ["individual", "pooled"])
 def test_exact_draws_are_drawn_again(folder, end_after, model):
     end_after(1)
-    with pytest.raises(KeyboardInterrupt, match="goes on"):
+    with pytest.raises(KeyboardInterrupt, match="continues it"):
         fit(towns(), model=model, checkpoint=folder, **SETTINGS)
     end_after(1)
     assert_same_tree(resume(folder, progress_bar=False), uninterrupted(model))
@@ -252,7 +252,9 @@ def test_no_time_for_a_draw(folder):
     )
     with pytest.raises(TimeoutError, match=message):
         fit(towns(), max_seconds=1e-9, **SETTINGS)
-    with pytest.raises(TimeoutError, match=message + rf".*; resume\({str(folder)!r}\) goes on"):
+    with pytest.raises(
+        TimeoutError, match=message + rf".*; resume\({str(folder)!r}\) continues it"
+    ):
         fit(towns(), max_seconds=1e-9, checkpoint=folder, **SETTINGS)
     # The time is part of what the fit was asked for, and is counted anew.
     with pytest.raises(TimeoutError, match=message):
@@ -346,7 +348,7 @@ def files(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": 2}, "of seed 0; got seed 2. Give what"),
+        ({"seed": 2}, "of seed 0; got seed 2. Give the arg"),
         (
             {"num_warmup": 60, "chains": 3},
             "of chains 2, num_warmup 40; got chains 3, num_warmup 60",
@@ -364,7 +366,7 @@ def test_another_fit_is_refused_and_the_difference_named(kept, change, message):
     before = files(kept)
     with pytest.raises(ValueError, match=re.escape(message)) as refused:
         fit(**{"data": towns(), "checkpoint": kept} | SETTINGS | change)
-    assert str(refused.value).startswith(f"Expected to go on with the fit in {kept}, of ")
+    assert str(refused.value).startswith(f"Expected to continue the fit in {kept}, of ")
     assert files(kept) == before
     # It is let go.
     with pytest.raises(KeyboardInterrupt, match="resume"):
@@ -407,7 +409,7 @@ def test_a_setting_that_there_is_no_more_and_every_fit_has_goes_on(kept, end_aft
 
 def test_a_setting_that_no_fit_has_any_more_is_refused(kept):
     of_an_earlier_version(kept, num_devices=2)
-    message = f"the fit in {kept}, of num_devices 2; got no num_devices. Give what"
+    message = f"the fit in {kept}, of num_devices 2; got no num_devices. Give the"
     for go_on in (
         lambda: resume(kept, progress_bar=False),
         lambda: fit(towns(), checkpoint=kept, **SETTINGS),

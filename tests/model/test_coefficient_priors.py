@@ -109,7 +109,7 @@ def test_one_slope_or_all_of_them_may_change_the_family(unequal_data, data):
     assert priors.with_coefficients(changes, data().labels).sigma_beta.rate.tolist() == [1, 2, 3]
     del changes["sd(b)"]
     message = (
-        r"of one family for the standard deviations of 'a', 'b', 'c', which are one site, "
+        r"of one family for the standard deviations of 'a', 'b', 'c', which share one site, "
         r"sigma_beta; got .*HalfNormal of 'b'"
     )
     with pytest.raises(ValueError, match=message):
@@ -163,7 +163,7 @@ def test_priors_of_a_fit_are_the_default_with_what_is_given(data):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"gamma": None}, ValueError, "priors with gamma, of the coefficients of 'c'; got gamma=N"),
+        ({"gamma": None}, ValueError, "priors with gamma, for the coefficients of 'c'; got gamma="),
         (
             {"mu_beta": Normal(np.zeros(3), 1.0)},
             ValueError,

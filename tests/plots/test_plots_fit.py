@@ -53,9 +53,11 @@ def test_elbo_says_where_it_stopped_and_why():
     tree = make_tree()
     ax = plot_elbo(tree)
     title = ax.get_title(loc="left").replace("\n", " ")
-    assert title == "converged after 2,000 steps: level. Verdict: good to read (k-hat 0.3)"
+    assert (
+        title == "converged after 2,000 steps: level. Verdict: close to the posterior (k-hat 0.3)"
+    )
     assert [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"] == [2000]
-    reason = "the 2000 steps allowed ran out"
+    reason = "it reached the maximum of 2000 steps"
     tree["advi"].attrs |= {"converged": 0, "reason": reason, "verdict": f"do not use: {reason}"}
     title = plot_elbo(tree).get_title(loc="left").replace("\n", " ")
     assert title == f"not converged after 2,000 steps. Verdict: do not use: {reason}"
@@ -317,6 +319,17 @@ def test_thin_lines_are_draws_of_that_group_and_the_thick_one_their_mean(trees):
             np.testing.assert_allclose(x, (-0.2, 1.2))
             np.testing.assert_allclose(thick.get_ydata(), alpha.mean() + beta.mean() * x)
             assert thick.get_linestyle() == {"individual": "--", "hierarchical": "-"}[label]
+
+
+def test_a_model_has_its_colour_whether_or_not_others_are_there(trees):
+    """Green is the hierarchical model in every figure; other labels take the colours in order."""
+    only, (ax,) = {"hierarchical": trees["hierarchical"]}, plot_group_lines(trees, ["CASS"])
+    beside = to_hex(labelled(ax)["hierarchical: mean and draws"].get_color())
+    for labels, colour in ((only, beside), ({"one": trees["hierarchical"]}, BLUE)):
+        (ax,) = plot_group_lines(labels, ["CASS"])
+        (label,) = labels
+        assert to_hex(labelled(ax)[f"{label}: mean and draws"].get_color()) == colour
+    assert beside == GREEN
 
 
 def test_points_are_the_rows_of_the_group(trees):

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from designs import priors_of, simulated
 
-from radon_numpyro import fit, html_report, plots
-from radon_numpyro.results.estimates import level
+from radon_numpyro import GroupedData, GroupStatistics, fit, html_report, plots, predict
+from radon_numpyro.report.curves import curves as curves_of
+from radon_numpyro.report.terms import terms
+from radon_numpyro.results.estimates import Numbers, level
 
 BRIEF = {"draws": 200, "chains": 2, "num_warmup": 200, "num_advi_steps": 0, "progress_bar": False}
 DESIGNS = {
@@ -166,6 +168,76 @@ def test_the_columns_of_a_curve_are_told_together(curves):
     ):
         assert sentence in text, sentence
     assert "one unit more of" not in text
+
+
+def test_curves_of_one_variable_are_predicted_together(curves):
+    """At the mean of its columns a curve has the values of no row: ns and poly must both follow."""
+    text = text_of(html_report(curves))
+    found = re.search(r"a new group 13 0 (\S+) \( (\S+) to (\S+) \)", text)
+    shown = [float(end.replace("\N{MINUS SIGN}", "-")) for end in found.groups()]
+    frame = pd.DataFrame({"age": [13.0], "sex": ["female"], "school": [None]})
+    row = predict(curves, frame, kind="mean", new_groups="population").iloc[0]
+    np.testing.assert_allclose(shown, row[["mean", "lower", "upper"]].astype(float), atol=0.05)
+    assert "The curves poly(age, 2) and ns(age, 3) over the range of age, in the" in text
+
+
+def test_a_known_group_is_predicted_at_the_value_that_is_shown():
+    """Of a curve in a predictor of groups some columns must not be the group's, others not."""
+    rng = np.random.default_rng(9)
+    school = np.repeat(np.arange(10), 8)
+    rows = pd.DataFrame({"school": school, "size": np.repeat(rng.uniform(1.0, 9.0, 10), 8)})
+    rows["score"] = rows["size"] ** 2 + rng.normal(size=len(rows))
+    tree = fit("score ~ poly(size, 2) + (1 | school)", rows, method="integrate", draws=200)
+    text = text_of(html_report(tree))
+    shown = re.findall(r" 0 (\d\.\d+) (\d+\.\d+) \( (\S+) to", text.partition("new row a new")[2])
+    assert len(shown) == 3
+    frame = pd.DataFrame({"size": [float(size) for size, *_ in shown], "school": 0})
+    expected = predict(tree, frame, kind="mean")["mean"]
+    np.testing.assert_allclose([float(mean) for _, mean, _ in shown], expected, atol=0.3)
+
+
+@pytest.mark.parametrize(
+    "curve", ["poly(log(age), 2)", "poly(age, 3, raw = TRUE)", "bs(age, 4)", "ns(log(age), 3)"]
+)
+def test_a_curve_is_shown_over_the_range_of_its_variable(curve):
+    """The ends are those of the rows, and the columns those of the formula."""
+    rng = np.random.default_rng(7)
+    rows = pd.DataFrame({"school": np.arange(90) % 6, "age": rng.uniform(8.0, 18.0, 90)})
+    rows["score"] = np.sin(rows["age"]) + rng.normal(size=90)
+    data = GroupedData.from_formula(f"score ~ {curve} + (1 | school)", rows)
+    numbers = Numbers(fit(data, method="integrate", draws=100), 0.9)
+    (found,) = curves_of(numbers, terms(numbers))
+    values = np.log(rows["age"]) if "log" in curve else rows["age"]
+    assert found.variable == ("log(age)" if "log" in curve else "age")
+    np.testing.assert_allclose([found.low, found.high], [values.min(), values.max()], rtol=1e-9)
+    inside = np.argsort(rows["age"].to_numpy())[1:-1]
+    made = found.at(values.to_numpy()[inside])
+    for k, column in enumerate(data.labels.predictors):
+        np.testing.assert_allclose(made[column], data.x[inside, k], rtol=1e-9, atol=1e-12)
+    # Without rows the ends of a polynomial are a standard deviation from the mean.
+    of_statistics = fit(GroupStatistics.from_data(data), method="integrate", draws=100)
+    numbers = Numbers(of_statistics, 0.9)
+    (found,) = curves_of(numbers, terms(numbers))
+    if "poly" in curve:
+        mean, sd = values.mean(), values.std(ddof=0)
+        np.testing.assert_allclose([found.low, found.high], [mean - sd, mean + sd], rtol=1e-9)
+
+
+def test_a_figure_of_groups_says_what_a_category_compares(curves):
+    """A level has no slope: its coefficient is a difference from the reference."""
+    page = html_report(curves)
+    assert "The difference between sex male and female in each group" in text_of(page)
+    assert 'alt="The difference between sex male and female in 10 groups from' in page
+    assert "lope of sex" not in page
+    (ax,) = plots.plot_forest(curves, "beta", predictor="sex[male]")
+    assert ax.get_xlabel().replace("\n", " ") == "coefficient of sex[male], I(score^2)"
+
+
+def test_groups_of_one_size_are_not_called_largest_and_smallest(schools):
+    """All schools have 15 pupils."""
+    text = text_of(html_report(schools))
+    assert "3 groups of 15 rows each: dots are rows" in text
+    assert "The largest, the median" not in text
 
 
 def test_predictions_are_for_rows_of_one_level_each():

@@ -83,8 +83,8 @@ def narrow(mean, sd, *more):
 def test_each_kind_of_prior_is_known_again():
     what = only(make_tree({}), CHECKS).what
     assert what.startswith(
-        "The data say nothing of mu_alpha, mu_beta[x], mu_beta[z], sigma_alpha, sigma_beta[x], "
-        "sigma_beta[z], eps: "
+        "The data have no information about mu_alpha, mu_beta[x], mu_beta[z], sigma_alpha, "
+        "sigma_beta[x], sigma_beta[z], eps: "
     )
 
 
@@ -95,7 +95,7 @@ def test_those_alone_are_named_that_are_their_priors():
     learned["mu_beta"] = np.stack([rng.normal(0.0, 1.0, (4, 1000)), narrow(1.0, 0.1)], axis=-1)
     learned["sigma_beta"] = abs(narrow(0.4, 0.1, 2))
     finding = only(make_tree(learned), CHECKS)
-    assert finding.what.startswith("The data say nothing of mu_beta[x]: ")
+    assert finding.what.startswith("The data have no information about mu_beta[x]: ")
     assert finding.advice == "leave 'x' out of x"
     assert finding.command == "leave 'x' out of the --x options"
     assert not finding.caution
@@ -124,9 +124,9 @@ def test_a_fit_by_a_formula_has_no_x_to_leave_a_predictor_out_of():
 @pytest.mark.parametrize("site", ["eps", "mu_alpha"])
 def test_the_pooled_model_is_no_way_out_for_what_it_has_too(site):
     finding = only(make_tree(unlearned(site)), CHECKS)
-    assert finding.what.startswith(f"The data say nothing of {site}: ")
+    assert finding.what.startswith(f"The data have no information about {site}: ")
     assert "pooled" not in finding.advice + finding.command
-    assert "priors that say what you know" in finding.advice
+    assert "priors that express what you know" in finding.advice
 
 
 def test_beside_others_a_spread_alone_is_what_the_pooled_model_lacks():
@@ -148,8 +148,8 @@ def test_a_narrow_prior_decides_and_the_data_are_not_to_blame(site, prior, draws
     tree = make_tree(LEARNED | {site: draws})
     tree.attrs["priors"] = replace(PRIORS, **{site: prior}).to_json()
     finding = only(tree, CHECKS)
-    assert finding.what.startswith(f"Narrow priors decide {site}: ")
-    assert finding.advice == "wider priors, unless these say what you know"
+    assert finding.what.startswith(f"Narrow priors determine {site}: ")
+    assert finding.advice == "wider priors, unless these express what you know"
     assert finding.caution
 
 
@@ -161,7 +161,7 @@ def test_each_of_two_slopes_has_its_own_reason():
     decided, nothing = prior_only(tree, CHECKS)
     assert "mu_beta[x]" in decided.what
     assert "mu_beta[z]" not in decided.what
-    assert "nothing of mu_beta[z]:" in nothing.what
+    assert "no information about mu_beta[z]:" in nothing.what
     assert nothing.advice == "leave 'z' out of x"
 
 
@@ -181,7 +181,7 @@ def test_a_spread_of_groups_that_is_its_prior_calls_for_no_groups():
     learned = {"mu_alpha": narrow(3.0, 0.2), "eps": abs(narrow(0.7, 0.05))}
     learned |= {"mu_beta": narrow(0.5, 0.1, 2), "sigma_beta": abs(narrow(0.4, 0.1, 2))}
     finding = only(make_tree(learned), CHECKS)
-    assert "nothing of sigma_alpha:" in finding.what
+    assert "no information about sigma_alpha:" in finding.what
     assert finding.advice.startswith("model='pooled'")
     assert finding.command.startswith("--model pooled")
 

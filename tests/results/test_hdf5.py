@@ -80,7 +80,7 @@ def test_a_truncated_file_is_refused(plain, share):
     seal(plain)
     whole = plain.read_bytes()
     plain.write_bytes(whole[: max(9, int(share * (len(whole) - 100)))])
-    with pytest.raises(ValueError, match=r"to be a whole netCDF-4 file \(HDF5\); got OSError"):
+    with pytest.raises(ValueError, match=r"to be an undamaged netCDF-4 file \(HDF5\); got OSError"):
         check_hdf5(plain)
 
 

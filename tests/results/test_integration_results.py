@@ -7,10 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from dense import Dense
 from fits import TUTORIAL, three_counties
+from scipy import stats
+from scipy.optimize import brentq
 
 from radon_numpyro import (
+    GroupedData,
     GroupStatistics,
+    HalfNormal,
+    Normal,
+    Priors,
     diagnose,
     fit,
     html_report,
@@ -141,6 +148,96 @@ def test_predictions_are_those_of_the_draws(hierarchical):
         error = float(line.std()) * np.sqrt(1 / 4000 + 1 / nodes)
         assert abs(found["mean"][i] - float(line.mean())) < 4 * error
         assert abs(found["sd"][i] / float(line.std()) - 1) < 0.1
+
+
+@pytest.fixture(scope="module")
+def few_groups():
+    """Four groups of rows about an intercept each, and the exact mixture of their lines."""
+    rng = np.random.default_rng(8)
+    group = np.repeat(np.arange(4), [3, 5, 8, 2])
+    x = rng.normal(size=len(group))
+    y = 1.0 + 0.5 * x + np.array([-0.6, 0.2, 0.9, -0.1])[group] + 0.4 * rng.normal(size=len(group))
+    frame = pd.DataFrame({"y": y, "x": x, "g": np.array(list("abcd"))[group]})
+    data = GroupedData.from_frame(frame, y="y", fixed="x", group="g")
+    priors = Priors(
+        mu_alpha=Normal(0.0, 3.0),
+        gamma=Normal(0.0, 2.0),
+        sigma_alpha=HalfNormal(1.0),
+        eps=HalfNormal(1.0),
+        mu_beta=Normal(0.0, 1.0),
+        sigma_beta=HalfNormal(1.0),
+        alpha=Normal(0.0, 1.0),
+        beta=Normal(0.0, 1.0),
+    )
+    return data, priors
+
+
+def lines_by_quadrature(data, priors, x, code):
+    """Weights, means and sds of a group's line at x, and eps, over a dense grid of the scales."""
+    node, weight = np.polynomial.legendre.leggauss(40)
+    sigma, eps = 2.0 * (node + 1.0), 0.1 + 0.95 * (node + 1.0)
+    rows = []
+    for i, s in enumerate(sigma):
+        for k, e in enumerate(eps):
+            dense = Dense(data, priors, [s], e)
+            log = dense.log_density(data.y) - 0.5 * (s**2 + e**2) + np.log(weight[i] * weight[k])
+            mean, cov = dense.given(data.y)
+            # The population coefficients are the intercept and the slope.
+            take = np.zeros(len(mean))
+            take[1], take[2 + code] = x, 1.0
+            rows.append((log, take @ mean, np.sqrt(take @ cov @ take), e))
+    log, mean, sd, e = np.array(rows).T
+    mass = np.exp(log - log.max())
+    return mass / mass.sum(), mean, sd, e
+
+
+def quantile_of(weight, mean, sd, prob):
+    return brentq(lambda q: weight @ stats.norm(mean, sd).cdf(q) - prob, -20, 20)
+
+
+@pytest.mark.parametrize("kind", ["mean", "outcome"])
+def test_predictions_are_those_of_a_dense_grid(few_groups, kind):
+    """Moments and quantiles by quadrature over the scales and plain matrices, to 1 % of an sd.
+
+    Predictions from 4000 draws would be off by several times that.
+    """
+    data, priors = few_groups
+    tree = fit(data, method="integrate", priors=priors, nodes=16384)
+    rows = pd.DataFrame({"x": [0.7, -2.0], "g": ["b", "d"]})
+    found = predict(tree, rows, kind=kind, ci_prob=0.8)
+    for i, (x, code) in enumerate([(0.7, 1), (-2.0, 3)]):
+        weight, mean, sd, eps = lines_by_quadrature(data, priors, x, code)
+        sd = np.hypot(sd, eps) if kind == "outcome" else sd
+        centre = weight @ mean
+        spread = np.sqrt(weight @ (sd**2 + (mean - centre) ** 2))
+        ends = [quantile_of(weight, mean, sd, prob) for prob in (0.1, 0.9)]
+        expected = [centre, spread, *ends]
+        off = (found.iloc[i][["mean", "sd", "lower", "upper"]].to_numpy(float) - expected) / spread
+        assert np.abs(off).max() < 0.01, off
+
+
+def test_without_nodes_the_draws_will_do(hierarchical):
+    """Both are of one posterior: within 5 standard errors of the draws."""
+    rows = pd.DataFrame({"floor": [0.0, 1.0], "county": ["CASS", "ANOKA"]})
+    alone = hierarchical.copy()
+    del alone["nodes"]
+    found, expected = predict(alone, rows), predict(hierarchical, rows)
+    assert not found["mean"].equals(expected["mean"]), "both are from the same points"
+    assert (np.abs(found["mean"] - expected["mean"]) < 5 * expected["sd"] / 4000**0.5).all()
+    np.testing.assert_allclose(found["sd"], expected["sd"], rtol=5 / 8000**0.5)
+
+
+def test_nodes_of_weight_0_and_some_of_the_nodes(hierarchical):
+    """Nodes without weight change nothing, and every other node predicts about the same."""
+    rows = pd.DataFrame({"floor": [1.0], "county": ["ANOKA"]})
+    expected = predict(hierarchical, rows)
+    more = hierarchical.copy(deep=True)
+    nodes = more["nodes"].to_dataset()
+    empty = xr.zeros_like(nodes).assign_coords(node=nodes["node"] + nodes.sizes["node"])
+    more["nodes"] = xr.DataTree(xr.concat([nodes, empty], "node"))
+    pd.testing.assert_frame_equal(predict(more, rows), expected)
+    half = predict(hierarchical.isel(node=slice(None, None, 2)), rows)
+    assert abs(half["mean"][0] - expected["mean"][0]) < 0.05 * expected["sd"][0]
 
 
 def test_arviz_runs_on_it(hierarchical):

@@ -259,7 +259,7 @@ def test_the_tutorial_s_flat_priors_do_not_move_the_posterior():
     assert (table["likelihood"] > 4 * table["prior"].max()).all()
 
 
-@pytest.mark.filterwarnings("ignore:The prior of mu_alpha, .* far out in its tail:UserWarning")
+@pytest.mark.filterwarnings("ignore:The prior of mu_alpha, .* almost no probability:UserWarning")
 @pytest.mark.parametrize(
     ("priors", "site"), [("wrong mean", "mu_alpha"), ("wrong scale", "sigma_beta[floor]")]
 )

@@ -509,8 +509,8 @@ def draw_world(rng, model):
     return world.data, frame.iloc[: 1 if model == "individual" else 2], truth
 
 
-# Of many draws from a prior some lie far out in its tail.
-FAR_OUT = pytest.mark.filterwarnings("ignore:The prior of .* far out in its tail:UserWarning")
+# Some of many draws from a prior lie far out in its tail.
+FAR_OUT = pytest.mark.filterwarnings("ignore:The prior of .* almost no probability:UserWarning")
 
 
 def hits(model, num_data_sets, seed, answered=lambda kind: kind):

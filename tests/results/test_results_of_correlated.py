@@ -148,7 +148,7 @@ def test_a_correlation_of_which_the_data_say_nothing_is_found():
     for first, second in ((0, 1), (1, 0)):
         tree["posterior"]["correlation"][..., first, second] = prior
     (found,) = prior_only(tree, checks)
-    assert "nothing of correlation[Intercept, a]" in found.what
+    assert "no information about correlation[Intercept, a]" in found.what
     assert "||" in found.advice
 
 
@@ -194,7 +194,7 @@ def spoil_design(**changes):
             r"blocks of at least two columns",
         ),
         (spoil_design(correlated="Intercept"), r"blocks of columns that correlate; got"),
-        (spoil_design(correlated=[]), r"no correlated coefficients; got one"),
+        (spoil_design(correlated=[]), r"without correlated coefficients; got one"),
     ],
     ids=["nan", "lopsided", "beyond 1", "diagonal", "across", "unknown", "text", "none"],
 )

@@ -157,7 +157,10 @@ def prior(**changes):
 
 
 REFUSALS = {
-    "another model": (attribute("model", "mixture"), "a model of this package and a method of it"),
+    "another model": (
+        attribute("model", "mixture"),
+        "a model of this package and one of its methods",
+    ),
     "another method": (attribute("method", "exact"), "got model 'hierarchical' and method 'exact'"),
     "a model that is a number": (attribute("model", 3), r"attribute model of / .* text; got .*3"),
     "no model": (no_attribute("model"), "attribute model of / in .* to be text; got None"),
@@ -168,8 +171,8 @@ REFUSALS = {
     "no depth": (no_attribute("max_tree_depth"), "attribute max_tree_depth of / .*; got None"),
     "predictors not JSON": (attribute("predictors", "x1"), "attribute predictors of .* in JSON"),
     "predictors nested": (attribute("predictors", "[" * 10**5), "predictors of .* in JSON"),
-    "predictors a number": (attribute("predictors", "3"), "to list different names; got 3"),
-    "predictors twice": (attribute("predictors", '["x1", "x1"]'), "to list different names"),
+    "predictors a number": (attribute("predictors", "3"), "to list unique names; got 3"),
+    "predictors twice": (attribute("predictors", '["x1", "x1"]'), "to list unique names"),
     "other predictors": (attribute("predictors", '["x2"]'), r"the columns \('x2',\); got \('x1"),
     "left out, a number": (attribute("left_out", "[[1, 2]]"), "to list reasons and counts"),
     "versions not JSON": (attribute("versions", "{"), "attribute versions of .* in JSON"),
@@ -227,7 +230,7 @@ REFUSALS = {
     ),
     "other labels of groups": (
         lambda tree: tree["posterior"].coords.update({"town": list("abcde")}),
-        "labels of 'town' .* the same in all groups; got others in /constant_data",
+        "labels of 'town' .* the same in all groups; got different labels in /constant_data",
     ),
     "a row of no group": (
         variable("constant_data", "group_index", entry(2**30)),
@@ -239,7 +242,7 @@ REFUSALS = {
     ),
     "other counts": (
         variable("constant_data", "count", entry(7.0)),
-        "group_index of .* as many rows as count does; got 0 rows of no group, or other",
+        "group_index of .* as many rows as count does; got 0 rows without a group, or",
     ),
     "a negative count": (
         variable("constant_data", "count", entry(-5.0)),
@@ -324,7 +327,9 @@ def test_what_netcdf_cannot_read_is_said_to_be_damaged(file):
     save_fit(brief_fit(), file)
     with h5py.File(file, "r+") as made:
         made["posterior/eps"].attrs["DIMENSION_LIST"] = 3
-    with pytest.raises(ValueError, match=r"to be a whole netCDF-4 file \(HDF5\); got \w+Error"):
+    with pytest.raises(
+        ValueError, match=r"to be an undamaged netCDF-4 file \(HDF5\); got \w+Error"
+    ):
         load_fit(file)
 
 

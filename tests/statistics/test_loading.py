@@ -315,7 +315,7 @@ def test_codes_of_truth_values_in_parquet_are_truth_values(reduce, tmp_path):
 
 def test_what_duckdb_cannot_compute_names_the_option(tmp_path):
     source = write(tmp_path / "rows.csv", ROWS)
-    with pytest.raises(ValueError, match=r"poly.*read the file whole, by --no-reduce"):
+    with pytest.raises(ValueError, match=r"poly.*read the whole file with --no-reduce"):
         load(source, of_formula("level ~ poly(floor, 2) + (1 | town)"), reduce=True)
 
 

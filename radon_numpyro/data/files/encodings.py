@@ -43,7 +43,7 @@ _LANGUAGES = (
     ("ąčęėįšųūž", ("cp1257",)),  # Lithuanian
 )
 _SIGNS = "§°±²³µ·€«»\u00d7\u2013\u2014\u2018\u2019\u201c\u201d\u201e\u2026\u00a0"
-_WORD = re.compile(rb"[A-Za-z\x80-\xff]*[\x80-\xff][A-Za-z\x80-\xff]*")
+_BLANK_BUT_LETTERS = bytes(b if b > 127 or chr(b).isalpha() else 32 for b in range(256))
 
 
 def encoding_of(head: bytes) -> str:
@@ -72,18 +72,27 @@ def is_western(stream: IO[bytes]) -> bool:
     Parameters
     ----------
     stream
-        The text, at its beginning.
+        The text, at its beginning; it is read to its end.
     """
+    if _is_utf8(stream):
+        return False
+    stream.seek(0)
     words: set[bytes] = set()
-    for line in stream:
-        if not line.isascii():
-            words.update(_WORD.findall(line))
-    text = b" ".join(sorted(words))
+    while lines := stream.readlines(2**20):
+        words.update(b"".join(lines).translate(_BLANK_BUT_LETTERS).split())
+    text = b" ".join(sorted(word for word in words if not word.isascii()))
+    return _readings(text) == {text.decode(WESTERN, "replace")}
+
+
+def _is_utf8(stream: IO[bytes]) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        text.decode("utf-8")
+        while chunk := stream.read(2**20):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return _readings(text) == {text.decode(WESTERN, "replace")}
-    return False
+        return False
+    return True
 
 
 def _readings(text: bytes) -> set[str]:

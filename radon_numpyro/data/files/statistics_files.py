@@ -119,7 +119,7 @@ def _by_pyreadstat(
             f"Expected the text of {source!r} to be in {encoding or 'the encoding that it names'}; "
             "got another: name it, such as --encoding cp1252"
         ) from None
-    frame = frame[used]
+    frame = frame[used].copy()
     labels: Labels = {name: dict(about.variable_value_labels.get(name, {})) for name in used}
     notes = []
     for name in used:

@@ -9,6 +9,7 @@ import lzma
 import re
 import sys
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -95,7 +96,7 @@ def text_of(
         ) from None
     except UnicodeError as error:
         raise ValueError(f"Expected {name_of(source)} to be text; got: {error}") from None
-    except (gzip.BadGzipFile, lzma.LZMAError, EOFError) as error:
+    except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         raise ValueError(f"Expected {name_of(source)} to be {packed}; got: {error}") from None
 
 

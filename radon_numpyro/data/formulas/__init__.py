@@ -1,1 +1,1 @@
-"""Formulas: text to terms, terms to columns, with what they learnt from the rows."""
+"""Formulas: parse text to terms, and evaluate terms to columns, with the state of functions."""

@@ -1,4 +1,4 @@
-"""Polynomials and splines of a column, made by formulaic, with a state that JSON can hold."""
+"""Polynomials and splines of a column, made by formulaic, with a state that JSON can store."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def basis(
     state: Mapping[str, Any] | None,
     what: str,
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    """Columns of a polynomial or of a spline.
+    """Compute the columns of a polynomial or of a spline.
 
-    ``poly`` and ``bs`` are R's. ``ns`` and ``cr`` (or ``cs``) are natural cubic splines with knots
-    at equally spaced quantiles, centred so that they do not span the constant: they span what R's
-    ``ns`` spans, by other columns. ``cc`` is cyclic.
+    ``poly`` and ``bs`` are as in R. ``ns`` and ``cr`` (or ``cs``) are natural cubic splines with
+    knots at equally spaced quantiles, centred so that they do not span the constant. They span the
+    same space as R's ``ns``, by different columns. ``cc`` is cyclic.
 
     Parameters
     ----------
@@ -44,25 +44,25 @@ def basis(
     options
         Its other arguments.
     state
-        What was learnt from the rows of the fit; None to learn it.
+        State from the rows of the fit; None to compute it from these rows.
     what
-        The call, to be named in messages.
+        The call, for messages.
 
     Returns
     -------
     columns, state
-        Shape (N, m), and what was learnt, which JSON can hold.
+        Columns of shape (N, m), and the state, which JSON can store.
 
     Raises
     ------
     ValueError
-        An option is not of its kind, the values are too few, or new values lie outside the range of
-        a spline.
+        If an option is invalid, there are too few values, or new values are outside the range of a
+        spline.
     """
     given = {key: _checked(key, value, what) for key, value in options.items()}
     if name == "poly":
         return _poly(values, given, state, what)
-    # Here, for it takes a while and few formulas need it.
+    # Imported here, because the import takes time and few formulas need it.
     from formulaic.transforms import basis_spline, cyclic_cubic_spline, natural_cubic_spline
 
     learnt: dict[str, Any] = dict(state or {})
@@ -96,7 +96,7 @@ def basis(
 
 
 def _check_size(name: str, given: Mapping[str, Any], what: str) -> None:
-    """Refuse a spline of no size, of two sizes, or of fewer columns than its kind has."""
+    """Check that the size of a spline is given once, and is large enough for its kind."""
     if "df" in given and "knots" in given:
         raise ValueError(f"Expected df or knots in {what!r}; got both")
     if "df" not in given:
@@ -118,7 +118,7 @@ def _check_size(name: str, given: Mapping[str, Any], what: str) -> None:
 def _poly(
     x: NDArray[np.float64], given: Mapping[str, Any], state: Mapping[str, Any] | None, what: str
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    """Orthonormal polynomials by formulaic, or powers."""
+    """Compute orthonormal polynomials by formulaic, or raw powers."""
     degree = given.get("degree", 1)
     if given.get("raw", False):
         return x[:, None] ** np.arange(1, degree + 1), {}
@@ -136,7 +136,7 @@ def _poly(
 
 
 def _checked(key: str, value: Any, what: str) -> Any:
-    """An option of the right kind and within bounds."""
+    """Return an option, checked to have the right type and to be within bounds."""
     if key in ("raw", "intercept"):
         good, wanted = isinstance(value, bool), "TRUE or FALSE"
     elif key == "knots":
@@ -152,7 +152,7 @@ def _checked(key: str, value: Any, what: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold, exactly."""
+    """Convert a value for JSON without loss."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Categorical columns: their levels, and the numbers by which contrasts code them."""
+"""Categorical columns: their levels, and their coding by contrasts."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ CONTRASTS = {
 
 @dataclass(frozen=True)
 class Contrast:
-    """How k levels are coded by k - 1 columns beside a constant, as in R.
+    """The coding of k levels by k - 1 columns in a model with a constant, as in R.
 
     Attributes
     ----------
     kind
-        ``"treatment"``: each level against the base; ``"sum"``: each but the last against the mean
-        of all; ``"helmert"``: each against the mean of those before; ``"poly"``: orthogonal
-        polynomials of the position.
+        ``"treatment"``: each level against the base; ``"sum"``: each level except the last against
+        the mean of all; ``"helmert"``: each level against the mean of the levels before it;
+        ``"poly"``: orthogonal polynomials of the position.
     base
-        Level of reference of treatment coding; None for the first.
+        Reference level of treatment coding; None for the first level.
     """
 
     kind: str = "treatment"
@@ -47,23 +47,23 @@ class Contrast:
     def of(
         cls, contrast: Node | None, base: Node | None, levels: Sequence[str], whole: Node
     ) -> Contrast:
-        """Contrast by the arguments of ``C(x, contrast, base = )``.
+        """Make a contrast from the arguments of ``C(x, contrast, base = )``.
 
         Parameters
         ----------
         contrast
             A name such as ``contr.sum``, or a call such as ``contr.treatment(base = "b")``.
         base
-            The level of reference, or its position counted from 1.
+            The reference level, or its position counted from 1.
         levels
             The levels.
         whole
-            The call, to be named in messages.
+            The call, for messages.
 
         Raises
         ------
         ValueError
-            It is no known contrast, or the base is no level.
+            If the contrast is unknown, or the base is not a level.
         """
         name = "contr.treatment"
         if isinstance(contrast, Name):
@@ -91,7 +91,7 @@ class Contrast:
         return cls(kind, _level_of(base, levels, whole, by_position=name.startswith("contr.")))
 
     def coded(self, levels: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
-        """Rows of numbers for the levels.
+        """Return the codes of the levels.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class Contrast:
         Returns
         -------
         matrix, names
-            Shape (k, k - 1), and the names of its columns, in square brackets behind the factor's.
+            Codes of shape (k, k - 1), and the suffixes for the names of their columns.
         """
         k = len(levels)
         if self.kind == "treatment":
@@ -111,7 +111,7 @@ class Contrast:
             matrix = np.vstack([np.eye(k - 1), -np.ones(k - 1)])
             return matrix, [f"S.{level}" for level in levels[:-1]]
         if self.kind == "helmert":
-            # Column j: level j + 1 (counted from 0) against the mean of those before it.
+            # Column j: level j + 1 (counted from 0) against the mean of the levels before it.
             matrix = np.triu(-np.ones((k, k - 1)))
             matrix[np.arange(1, k), np.arange(k - 1)] = np.arange(1, k)
             return matrix, [f"H.{level}" for level in levels[1:]]
@@ -122,7 +122,7 @@ class Contrast:
 
 
 def _level_of(base: Node, levels: Sequence[str], whole: Node, *, by_position: bool) -> str:
-    """Level that a text names, or a position counted from 1 as in R."""
+    """Return the level with a name, or at a position counted from 1 as in R."""
     if isinstance(base, Number) and by_position:
         if base.value.is_integer() and 1 <= base.value <= len(levels):
             return levels[int(base.value) - 1]
@@ -150,7 +150,7 @@ class Categories:
     levels
         The levels as text, in order.
     contrast
-        How they are coded beside a constant.
+        The coding of the levels in a model with a constant.
     """
 
     codes: NDArray[np.int64]
@@ -158,7 +158,7 @@ class Categories:
     contrast: Contrast = Contrast()
 
     def used(self) -> Categories:
-        """Without the levels that no row has."""
+        """Return the categories without levels that no row has."""
         present = np.bincount(self.codes, minlength=len(self.levels)) > 0
         if present.all():
             return self
@@ -166,19 +166,19 @@ class Categories:
         return replace(self, codes=(np.cumsum(present) - 1)[self.codes], levels=levels)
 
     def among(self, levels: Sequence[str], what: str) -> Categories:
-        """In terms of given levels, in their order.
+        """Return the categories with given levels, in their order.
 
         Parameters
         ----------
         levels
             The levels.
         what
-            Name of the column, to be named in messages.
+            Name of the column, for messages.
 
         Raises
         ------
         ValueError
-            A row has a level that is not among them.
+            If a row has another level.
         """
         if tuple(levels) == self.levels:
             return self
@@ -194,7 +194,7 @@ class Categories:
 
 
 def level_text(level: Any) -> str:
-    """A level as text: a whole number without its point.
+    """Write a level as text; whole numbers have no decimal point.
 
     Parameters
     ----------
@@ -207,12 +207,12 @@ def level_text(level: Any) -> str:
 
 
 def of_numbers(values: NDArray[Any]) -> Categories:
-    """Categories of numbers or truth values, in their order.
+    """Make categories from numbers or truth values, with sorted levels.
 
     Parameters
     ----------
     values
-        Shape (N,), finite.
+        Finite values, shape (N,).
     """
     if values.dtype == np.bool_:
         return Categories(values.astype(np.int64), ("False", "True"))

@@ -1,7 +1,7 @@
-"""Columns of the terms of a formula, coded as R's ``model.matrix`` codes them.
+"""Columns of the terms of a formula, coded as in R's ``model.matrix``.
 
 Chambers and Hastie (1992), Statistical Models in S, section 2.4: a categorical factor of a term is
-coded by contrasts if the term without it is in the model, and by a column for each level if not.
+coded by contrasts if the term without it is in the model, and otherwise by a column for each level.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from radon_numpyro.data.identification import COLLINEAR, ROUNDING
 
 Array = NDArray[np.float64]
 
-# What takes the place of COLLINEAR where columns are not centred: those far from zero are nearly
-# parallel to a constant that others, such as a column for each level, may span.
+# Tolerance instead of COLLINEAR if columns are not centred, because columns far from zero are
+# nearly parallel to a constant, which other columns, such as one for each level, may span.
 PARALLEL = 1e-13
 
 
 def label_of(node: Node) -> str:
-    """Name of a factor in the names of its columns.
+    """Return the name of a factor in the names of its columns.
 
     Parameters
     ----------
     node
-        Its tree.
+        Syntax tree of the factor.
     """
     if isinstance(node, Name):
         return node.value
@@ -40,21 +40,21 @@ def label_of(node: Node) -> str:
 
 
 class Piece(NamedTuple):
-    """What one factor gives to a column that is a product of its factors.
+    """The part of one factor in a column that is a product of factors.
 
     Attributes
     ----------
     factor
-        Its spelling.
+        The factor as text.
     column
-        Position of a column of numbers, or the number of each level of a category.
+        Position of a numeric column, or the code of each level of a category.
     """
 
     factor: str
     column: int | tuple[float, ...]
 
     def of(self, value: Categories | Basis) -> Array:
-        """Its numbers, shape (N,).
+        """Return the numbers of the factor, shape (N,).
 
         Parameters
         ----------
@@ -67,34 +67,34 @@ class Piece(NamedTuple):
         return value.values[:, self.column]
 
 
-# Columns by name, each a product; a name has one meaning, so that the same column of the common
-# part and of a bar is one.
+# Columns by name, each a product. A name has one meaning, so a column that is in both the common
+# part and a random part occurs once.
 Layout = dict[str, tuple[Piece, ...]]
 
 
 def part_layout(
     part: Part, factors: Mapping[str, Node], values: Mapping[str, Categories | Basis]
 ) -> Layout:
-    """Columns of a part by name, the constant not among them.
+    """Return the columns of a part by name, without the constant.
 
     Parameters
     ----------
     part
-        Its terms.
+        Terms of the part.
     factors
-        Trees of all factors, in order of appearance.
+        Syntax trees of all factors, in order of appearance.
     values
-        Their values, of which the levels and the number of columns count.
+        Values of the factors, of which only levels and numbers of columns are used.
 
     Returns
     -------
     dict
-        In a product the first factor varies fastest, as in R.
+        Columns by name. In a product the first factor varies fastest, as in R.
 
     Raises
     ------
     ValueError
-        There are too many columns, or two of one name.
+        If there are too many columns, or two of one name.
     """
     layout: Layout = {}
     for ordered, reduced in _reductions(part, factors, values):
@@ -121,10 +121,10 @@ def part_layout(
 def _reductions(
     part: Part, factors: Mapping[str, Node], values: Mapping[str, Categories | Basis]
 ) -> Iterator[tuple[list[str], list[bool]]]:
-    """Factors of each term in order, and whether each has a column less than it has levels.
+    """Yield the factors of each term in order, and whether each has one column less than levels.
 
-    As in R: a factor is reduced where the term without it is there too. Without a constant the
-    first category has a column for each level, and takes the constant's part for the others.
+    As in R, a factor is reduced if the term without it is also present. Without a constant, the
+    first category has a column for each level and replaces the constant for the other factors.
     """
     place = {text: i for i, text in enumerate(factors)}
     full = frozenset() not in part.present
@@ -141,19 +141,19 @@ def _reductions(
 
 
 def add(layout: Layout, others: Layout) -> None:
-    """Put columns to others, refusing two meanings of a name.
+    """Add columns to a layout, and check that each name has one meaning.
 
     Parameters
     ----------
     layout
-        The columns to be added to.
+        The layout, which is changed.
     others
         The columns to add.
 
     Raises
     ------
     ValueError
-        A name is there with another meaning.
+        If a name already has another meaning.
     """
     for name, pieces in others.items():
         if layout.setdefault(name, pieces) != pieces:
@@ -166,14 +166,14 @@ def add(layout: Layout, others: Layout) -> None:
 def columns_by(
     layout: Layout, names: Sequence[str], values: Mapping[str, Categories | Basis], rows: int
 ) -> Array:
-    """Columns side by side, shape (N, J) also if there are none.
+    """Return columns as an array of shape (N, J), also for J = 0.
 
     Parameters
     ----------
     layout
-        What the columns are.
+        The columns by name.
     names
-        Those to take, J of them.
+        Names of the J columns to return.
     values
         Values of the factors.
     rows
@@ -182,7 +182,7 @@ def columns_by(
     Raises
     ------
     ValueError
-        One is not there.
+        If a column is not in the layout.
     """
     made = np.empty((rows, len(names)))
     for j, name in enumerate(names):
@@ -193,7 +193,7 @@ def columns_by(
 
 
 def _coded(text: str, value: Categories | Basis, label: str, reduced: bool) -> dict[str, Piece]:
-    """Columns of one factor by name."""
+    """Return the columns of one factor by name."""
     if isinstance(value, Basis):
         many = value.values.shape[1]
         names = [label] if many == 1 else [f"{label}[{j + 1}]" for j in range(many)]
@@ -209,17 +209,17 @@ def _coded(text: str, value: Categories | Basis, label: str, reduced: bool) -> d
 
 
 def check_widths(values: Mapping[str, Categories | Basis]) -> None:
-    """Refuse a factor with too many levels to be coded by columns.
+    """Check that no factor has too many levels to be coded by columns.
 
     Parameters
     ----------
     values
-        Values of the factors by their spelling.
+        Values of the factors by their text.
 
     Raises
     ------
     ValueError
-        One has more than `MAX_TERMS` levels.
+        If a factor has more than `MAX_TERMS` levels.
     """
     for text, value in values.items():
         if isinstance(value, Categories) and len(value.levels) > MAX_TERMS:
@@ -231,20 +231,20 @@ def check_widths(values: Mapping[str, Categories | Basis]) -> None:
 
 
 def independent(matrix: Array, *, constant: bool) -> list[bool]:
-    """Which columns are no linear combination of the constant and of those before them.
+    """Return which columns are not linear combinations of the constant and earlier columns.
 
     Parameters
     ----------
     matrix
         J columns, shape (N, J).
     constant
-        Whether there is a constant before all of them.
+        Whether there is a constant before all columns.
 
     Returns
     -------
     list of bool
-        A column is none if more than `COLLINEAR` of its variance is left beside those before it;
-        without a constant, more than `PARALLEL` of its mean square.
+        True if the earlier columns leave more than the share `COLLINEAR` of the variance of a
+        column; without a constant, more than the share `PARALLEL` of its mean square.
     """
     if not matrix.size:
         return [False] * matrix.shape[1]
@@ -255,7 +255,7 @@ def independent(matrix: Array, *, constant: bool) -> list[bool]:
             matrix -= matrix.mean(0)
     norm = np.sqrt((matrix**2).sum(0))
     present = norm > ROUNDING * np.sqrt(len(matrix))
-    # Lengths and angles among the columns of R are those among the columns.
+    # The columns of R have the same lengths and angles as the columns of the matrix.
     triangle = np.linalg.qr(matrix / np.where(present, norm, 1.0), mode="r")
     return _free(triangle, present, COLLINEAR if constant else PARALLEL)
 
@@ -263,14 +263,14 @@ def independent(matrix: Array, *, constant: bool) -> list[bool]:
 def independent_by_moments(
     count: float, mean: Array, products: Array, *, constant: bool
 ) -> list[bool]:
-    """As :func:`independent`, from moments of the columns.
+    """Apply :func:`independent` to the moments of columns.
 
     Parameters
     ----------
     count, mean, products
-        Rows, means, shape (J,), and centred sums of products, shape (J, J).
+        Number of rows, means, shape (J,), and centred sums of products, shape (J, J).
     constant
-        Whether there is a constant before all of them.
+        Whether there is a constant before all columns.
     """
     varies = np.diag(products) > count * (ROUNDING * mean) ** 2
     products = np.where(varies[:, None] & varies, products, 0.0)
@@ -284,7 +284,7 @@ def independent_by_moments(
 
 
 def _free(vectors: Array, present: NDArray[np.bool_], tolerance: float) -> list[bool]:
-    """Which of the columns, of length 1 if they are present, those before do not span."""
+    """Return which columns, of length 1 if present, the earlier columns do not span."""
     kept: list[bool] = []
     basis = np.empty((0, len(vectors)))
     for vector, there in zip(vectors.T, present, strict=True):
@@ -301,12 +301,12 @@ def _free(vectors: Array, present: NDArray[np.bool_], tolerance: float) -> list[
 def codings(
     parts: Sequence[Part], factors: Mapping[str, Node], values: Mapping[str, Categories | Basis]
 ) -> tuple[str, ...]:
-    """How each categorical factor is coded, in words.
+    """Describe how each categorical factor is coded.
 
     Parameters
     ----------
     parts
-        The common part and the others.
+        The common part and the random parts.
     factors, values
         As in :func:`part_columns`.
     """
@@ -333,7 +333,7 @@ def _is_reduced(
     factors: Mapping[str, Node],
     values: Mapping[str, Categories | Basis],
 ) -> bool:
-    """Whether a factor has a reference level in the first term in which it stands."""
+    """Return whether a factor has a reference level in the first term in which it occurs."""
     for part in parts:
         for ordered, reduced in _reductions(part, factors, values):
             if text in ordered:

@@ -1,4 +1,4 @@
-"""Dates in formulas: columns that ``days()`` counts from an origin."""
+"""Dates in formulas: columns that ``days()`` converts to days since an origin."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Dates:
     times: NDArray[np.datetime64]
 
     def since(self, origin: str) -> NDArray[np.float64]:
-        """Days since a date, shape (N,), with fractions for the time of day.
+        """Return the days since a date, shape (N,), with fractions for the time of day.
 
         Parameters
         ----------
@@ -41,19 +41,19 @@ class Dates:
         return np.asarray((self.times - np.datetime64(origin)) / np.timedelta64(1, "D"))
 
     def origin(self, given: Any, call: Call) -> str:
-        """Date from which days are counted: the first, or one that is given.
+        """Return the date from which days are counted: the first date, or a given one.
 
         Parameters
         ----------
         given
             A text such as ``"2024-03-31"``, or None.
         call
-            The call, to be named in messages.
+            The call, for messages.
 
         Raises
         ------
         ValueError
-            It is no such text.
+            If the text is not a date.
         """
         if given is None:
             return str(self.times.min().astype("datetime64[D]"))
@@ -71,16 +71,16 @@ def read_dates(column: pd.Series, where: str) -> Dates:
     Parameters
     ----------
     column
-        The column, without gaps. Times with a time zone are taken in universal time.
+        The column, without gaps. Times with a time zone are converted to universal time.
     where
-        Its name in messages.
+        Name of the column in messages.
 
     Raises
     ------
     TypeError
-        It holds something else.
+        If the column has other values.
     ValueError
-        A text is no date, or a date is out of the range of pandas.
+        If a text is not a date, or a date is out of the range of pandas.
     """
     dtype = column.dtype
     if isinstance(dtype, pd.PeriodDtype):
@@ -107,7 +107,7 @@ def read_dates(column: pd.Series, where: str) -> Dates:
 
 
 def date_calls(terms: Terms) -> tuple[Call, ...]:
-    """Calls of ``days()`` on a column.
+    """Return the calls of ``days()`` on a column.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def date_calls(terms: Terms) -> tuple[Call, ...]:
 
 
 def dates_named(terms: Terms) -> tuple[str, ...]:
-    """Columns that ``days()`` counts.
+    """Return the columns in calls of ``days()``.
 
     Parameters
     ----------
@@ -139,12 +139,12 @@ def dates_named(terms: Terms) -> tuple[str, ...]:
 
 
 def origin_notes(state: dict[str, Any]) -> tuple[str, ...]:
-    """From which day a formula counts, in words.
+    """Describe the days from which a formula counts.
 
     Parameters
     ----------
     state
-        What its functions learnt.
+        State of the functions of the formula.
     """
     return tuple(
         f"{call} counts days from {origin}"

@@ -1,10 +1,10 @@
-"""A model formula that knows its columns: learnt from the rows of a fit, applied to new rows.
+"""A model formula with its state from the rows of a fit, which can be applied to new rows.
 
-``y ~ common + (left || group)`` in the notation of lme4: the columns of ``common`` have one
-coefficient for all groups, those of ``left`` have coefficients that vary by group. Columns that are
-in both vary about a mean that is estimated. The coefficients of one ``(left | group)`` correlate;
-those of ``(left || group)`` are independent, also the columns of a factor, which lme4 leaves
-correlated there.
+In ``y ~ common + (left || group)``, the notation of lme4, the columns of ``common`` have one
+coefficient for all groups, and those of ``left`` have coefficients that vary by group. Columns that
+are in both vary about a mean that is estimated. The coefficients of one ``(left | group)``
+correlate; those of ``(left || group)`` are independent, including the columns of a factor, which
+lme4 lets correlate.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class ModelFormula:
-    """A formula with what it learnt from the rows of a fit.
+    """A formula with its state from the rows of a fit.
 
     Attributes
     ----------
     terms
-        The formula, taken apart.
+        The parsed formula.
     kinds
-        Kinds of the columns that it uses, with the levels of those that are categories.
+        Kinds of the columns that the formula uses, with the levels of categories.
     state
-        What its functions learnt: means and sds, polynomials, knots, levels.
+        State of its functions: means and sds, polynomials, knots, levels.
     design
         Names of the columns that have coefficients.
     """
@@ -64,22 +64,22 @@ class ModelFormula:
 
     @property
     def text(self) -> str:
-        """The formula as it was written."""
+        """The formula as the user wrote it."""
         return self.terms.text
 
     @property
     def outcome(self) -> str:
-        """Name of what is fitted, such as ``"log(y)"``."""
+        """Name of the fitted outcome, such as ``"log(y)"``."""
         return self.terms.outcome
 
     @property
     def measured(self) -> str:
-        """What predictions are of, such as ``"log(y)"``: the outcome with its offsets."""
+        """Name of the predicted quantity, such as ``"log(y)"``: the outcome with its offsets."""
         return self.terms.measured
 
     @property
     def is_transformed(self) -> bool:
-        """Whether what is fitted is no column of the frame but made of some."""
+        """Whether the fitted outcome is computed from columns instead of being a column."""
         return not isinstance(self.terms.response, Name)
 
     @property
@@ -89,18 +89,18 @@ class ModelFormula:
 
     @cached_property
     def predictors_used(self) -> tuple[str, ...]:
-        """Columns of the frame from which predictors and offsets are made."""
+        """Columns of the frame from which predictors and offsets are computed."""
         named = (*self.terms.predictors_named(), *self.terms.offsets_named())
         return tuple(kind.name for kind in self.kinds if kind.name in named)
 
     @cached_property
     def outcome_used(self) -> tuple[str, ...]:
-        """Columns of the frame from which the outcome, less its offsets, is made."""
+        """Columns of the frame from which the outcome minus its offsets is computed."""
         named = (*self.terms.response_named(), *self.terms.offsets_named())
         return tuple(kind.name for kind in self.kinds if kind.name in named)
 
     def weighted_by(self, weights: str = "", se: str = "") -> ModelFormula:
-        """The same formula of rows that columns weigh.
+        """Return the same formula with a column of weights or standard errors.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class ModelFormula:
         return replace(self, design=replace(self.design, weights=weights, se=se))
 
     def columns_of(self, frame: Any) -> NDArray[np.float64]:
-        """Predictors of new rows, by the levels, means and knots of the fit.
+        """Compute the predictors of new rows with the levels, means and knots of the fit.
 
         Parameters
         ----------
@@ -126,16 +126,16 @@ class ModelFormula:
         Raises
         ------
         TypeError
-            It is no frame in memory, or a column is of another kind than in the fit.
+            If it is not a frame in memory, or a column has another kind than in the fit.
         ValueError
-            A column is missing, has gaps, or a level that the fit has not seen; or a value lies
+            If a column is missing, has gaps or a level that is not in the fit, or a value is
             outside the range of a spline.
         """
         taken = _in_memory(frame, self.predictors_used)
         return self._predictors(self._read(taken, self.predictors_used), len(taken))
 
     def offset_of(self, frame: Any) -> NDArray[np.float64]:
-        """Sum of the offsets of new rows, which is to be added to predictions of the outcome.
+        """Compute the sum of the offsets of new rows, which is added to predictions.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class ModelFormula:
         return nothing + sum(interpreter.numbers(node) for node in self.terms.offsets)
 
     def outcome_of(self, frame: Any) -> NDArray[np.float64]:
-        """Outcome of new rows, as the fit has it.
+        """Compute the outcome of new rows as in the fit.
 
         Parameters
         ----------
@@ -179,12 +179,12 @@ class ModelFormula:
         return self._outcome(self._read(_in_memory(frame, names), names))
 
     def rows_of(self, frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Outcome and predictors of new rows, shapes (N,) and (N, J).
+        """Compute outcome and predictors of new rows, shapes (N,) and (N, J).
 
         Parameters
         ----------
         frame
-            With all columns used.
+            The rows, with all columns that the formula uses.
         """
         names = dict.fromkeys((*self.outcome_used, *self.predictors_used))
         columns = self._read(frame, tuple(names))
@@ -218,7 +218,7 @@ class ModelFormula:
         return y - sum(interpreter.numbers(node) for node in self.terms.offsets)
 
     def to_json(self) -> str:
-        """Everything as text, from which `from_json` makes it again exactly."""
+        """Write the formula and its state as JSON, without loss, for `from_json`."""
         content = {
             "version": VERSION,
             "formula": self.text,
@@ -230,7 +230,7 @@ class ModelFormula:
 
     @classmethod
     def from_json(cls, text: str) -> ModelFormula:
-        """Read what `to_json` wrote; the formula is parsed and checked again.
+        """Read the JSON of `to_json`; the formula is parsed and checked again.
 
         Parameters
         ----------
@@ -240,7 +240,7 @@ class ModelFormula:
         Raises
         ------
         ValueError
-            It is no such text, or its formula is refused.
+            If the text has another form, or its formula is refused.
         """
         try:
             content = json.loads(text)
@@ -264,7 +264,7 @@ class ModelFormula:
 
 
 def text_of(stored: str) -> str:
-    """The formula as it was written, from what `ModelFormula.to_json` wrote.
+    """Return the formula as the user wrote it, from the JSON of `ModelFormula.to_json`.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def text_of(stored: str) -> str:
 
 
 def levels_of(stored: str) -> dict[str, tuple[str, ...]]:
-    """Levels of the columns that hold categories, from what `ModelFormula.to_json` wrote.
+    """Return the levels of categorical columns, from the JSON of `ModelFormula.to_json`.
 
     Parameters
     ----------
@@ -287,7 +287,7 @@ def levels_of(stored: str) -> dict[str, tuple[str, ...]]:
 
 
 def _in_memory(frame: Any, names: tuple[str, ...]) -> pd.DataFrame:
-    """Columns of a frame in memory, in pandas."""
+    """Return columns of a frame in memory as a pandas frame."""
     known = in_memory(frame, "from_formula")
     columns = list(known.columns)
     for name in names:

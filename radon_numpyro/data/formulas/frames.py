@@ -1,4 +1,4 @@
-"""From a formula and a frame in memory to the fields of the data, the weights of rows included."""
+"""Make the fields of data, including weights of rows, from a formula and a frame in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rows_by_formula(
     weights: str | None,
     se: str | None,
 ) -> dict[str, Any]:
-    """What a formula makes of a frame in memory, by the fields of ``GroupedData``.
+    """Evaluate a formula on a frame in memory, and return the fields of ``GroupedData``.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def rows_by_formula(
     Raises
     ------
     TypeError, ValueError
-        As there.
+        As ``GroupedData.from_formula``.
     """
     known = in_memory(frame, "from_formula")
     stored = formula if isinstance(formula, ModelFormula) else None
@@ -71,21 +71,21 @@ def rows_by_formula(
 def named_weights(
     terms: Terms, weights: str | None, se: str | None, stored: Design | None
 ) -> tuple[str | None, str | None]:
-    """Columns of the weights and of the known standard errors of rows by a formula.
+    """Return the columns of weights and of known standard errors of a formula.
 
     Parameters
     ----------
     terms
         The formula, which may name the standard errors: ``y | se(s) ~ ...``.
     weights, se
-        Columns named beside it.
+        Columns named by arguments.
     stored
-        The design of a formula that has learnt from other rows, whose columns are taken again.
+        The design of a formula with its state from other rows, whose columns are used again.
 
     Raises
     ------
     ValueError
-        The formula names other standard errors.
+        If the formula names other standard errors.
     """
     if terms.se and se not in (None, terms.se):
         raise ValueError(

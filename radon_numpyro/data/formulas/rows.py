@@ -1,4 +1,4 @@
-"""Rows of a fit by a formula: outcome, predictors, design, and what is left out or coded how."""
+"""Evaluate a formula on the rows of a fit: outcome, predictors, design, and notes."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ from radon_numpyro.data.frame_columns import (
 
 @dataclass(frozen=True, eq=False)
 class FormulaRows:
-    """Rows by a formula that learnt from them.
+    """The evaluated rows of a formula.
 
     Attributes
     ----------
     formula
-        What it learnt.
+        The formula with its state.
     y, x
         Outcome and predictors, shapes (N,) and (N, J).
     notes
-        How categories are coded, and what is left out, in words.
+        How categories are coded, and which columns are left out, in words.
     """
 
     formula: ModelFormula
@@ -63,7 +63,7 @@ class FormulaRows:
 
 
 def names_used(terms: Terms, columns: list[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Columns of a frame that a formula takes: left and right of ``~``.
+    """Return the columns of a frame that a formula uses, left and right of ``~``.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ def names_used(terms: Terms, columns: list[Any]) -> tuple[tuple[str, ...], tuple
     Raises
     ------
     ValueError
-        A name is no column, or of several, or the outcome or the intercept is among the predictors.
+        If a name is not exactly one column, or the outcome or the intercept is among the
+        predictors.
     """
     named = (*terms.response_named(), *terms.predictors_named(), *terms.offsets_named())
     for name in (terms.group, *named):
@@ -107,7 +108,7 @@ def names_used(terms: Terms, columns: list[Any]) -> tuple[tuple[str, ...], tuple
 
 
 def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
-    """Evaluate a formula on the rows of a fit, complete in the columns that it uses.
+    """Evaluate a formula on the rows of a fit, which have no missing values.
 
     Parameters
     ----------
@@ -119,15 +120,15 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
     Returns
     -------
     FormulaRows
-        Outcome, predictors, and the formula with what it learnt.
+        Outcome, predictors, and the formula with its state.
 
     Raises
     ------
     TypeError
-        A column is of no use in a formula, or the outcome is not numeric.
+        If a column cannot be used in a formula, or the outcome is not numeric.
     ValueError
-        Values are missing or not finite, a factor has a single level, or the formula asks for what
-        this edition does not fit.
+        If values are missing or not finite, a factor has a single level, or the formula is not
+        supported in this edition.
     """
     response, predictors = names_used(terms, list(frame.columns))
     dates = {name: Kind(name, DATE) for name in dates_named(terms)}
@@ -163,20 +164,20 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Columns of a formula before it is known which of them are redundant.
+    """The columns of a formula, including redundant ones.
 
     Attributes
     ----------
     terms
         The formula.
     layout
-        All columns but the constant.
+        All columns except the constant.
     common
-        Names of those that all groups share.
+        Names of the columns of the common part.
     varying
-        Names of those that vary by group, the constant among them if it does.
+        Names of the columns that vary by group, including the constant if it varies.
     correlated
-        Blocks of those whose coefficients correlate.
+        Blocks of columns whose coefficients correlate.
     """
 
     terms: Terms
@@ -188,27 +189,28 @@ class Plan:
     def design(
         self, free: Callable[[list[int], bool], list[bool]]
     ) -> tuple[Design, tuple[str, ...], tuple[str, ...]]:
-        """The design without redundant population columns, the names of these, and those that vary.
+        """Return the design without redundant population columns, and names of redundant columns.
 
-        Columns that vary may be redundant, as in ``(1 | g) + (0 + c || g)``: their coefficients
-        have distributions of their own, with standard deviations that the rows tell apart.
+        Varying columns may be redundant, as in ``(1 | g) + (0 + c || g)``, because their
+        coefficients have separate distributions, whose standard deviations the rows determine.
 
         Parameters
         ----------
         free
-            Which of the columns at given places of the layout are no combination of those before
-            them, and of a constant if there is one.
+            Function that returns which columns, at given positions of the layout, are not
+            combinations of earlier columns, and of a constant if there is one.
 
         Returns
         -------
         design, aliased, redundant
-            The last are columns that vary and are combinations of those before them.
+            The design; the population columns that are left out; the varying columns that are
+            combinations of earlier columns.
 
         Raises
         ------
         ValueError
-            A column that varies is a multiple of another, or 0 in all rows, or redundant among
-            those with which it correlates: no rows would tell the standard deviations apart.
+            If a varying column is a multiple of another, or 0 in all rows, or redundant in its
+            block of correlated columns. Then no rows could determine the standard deviations.
         """
         places = {name: j for j, name in enumerate(self.layout)}
 
@@ -218,7 +220,7 @@ class Plan:
             return [name for name, is_free in zip(slopes, good, strict=True) if not is_free]
 
         redundant = bound(self.varying)
-        # Pairs are enough to find multiples.
+        # To find multiples, it is sufficient to check pairs.
         others = {name: self.varying[: self.varying.index(name)] for name in redundant}
         alike = [
             name
@@ -248,13 +250,13 @@ def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
     terms
         The formula.
     values
-        Values of its factors, of which the levels and the number of columns count.
+        Values of its factors, of which only levels and numbers of columns are used.
 
     Raises
     ------
     ValueError
-        There are too many columns, or two of one name, or the formula asks for what this edition
-        does not fit.
+        If there are too many columns, or two of one name, or the formula is not supported in this
+        edition.
     """
     check_widths(values)
     layout = part_layout(terms.common, terms.factors, values)
@@ -284,20 +286,20 @@ def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
 
 
 def apply(formula: ModelFormula, frame: pd.DataFrame) -> FormulaRows:
-    """Evaluate a formula on other rows by what it learnt.
+    """Evaluate a formula on other rows with its state.
 
     Parameters
     ----------
     formula
-        The formula.
+        The formula with its state.
     frame
-        The rows, with all columns used.
+        The rows, with all columns that the formula uses.
     """
     return FormulaRows(formula, *formula.rows_of(frame), notes=())
 
 
 def _check_part(part: Part, names: Sequence[str], before: Mapping[str, None], group: str) -> None:
-    """Refuse a part without coefficients, and columns that vary twice."""
+    """Check that a part has coefficients, and that no column varies twice."""
     if not names:
         raise ValueError(f"Expected coefficients left of the bar; got none in {part.text}")
     twice = [name for name in names if name in before]
@@ -315,18 +317,18 @@ def notes_of(
     aliased: Sequence[str],
     redundant: Sequence[str],
 ) -> tuple[str, ...]:
-    """What to know about the columns of a formula, in words.
+    """Write notes about the columns of a formula.
 
     Parameters
     ----------
     terms
         The formula.
     columns
-        The columns in use, those with categories among them.
+        The columns in use.
     values
         Values of the factors.
     aliased, redundant
-        Names of the population columns that are left out, and of columns that vary all the same.
+        Names of the population columns that are left out, and of redundant varying columns.
     """
     notes = [*codings((terms.common, *terms.random), terms.factors, values)]
     plain = [node.value for node in terms.factors.values() if isinstance(node, Name)]

@@ -1,11 +1,11 @@
-r"""Syntax of model formulas: text in the notation of R and lme4 to a tree, and back.
+r"""Syntax of model formulas: parse text in the notation of R and lme4 to a tree, and write it.
 
-The grammar, from the loosest operator to the tightest, is R's::
+The grammar is that of R. The operators, from the weakest to the strongest, are::
 
     ~    | ||    < > <= >= == !=    + -    * /    %in%    :    unary + -    ^ **    f(...)  e[, j]
 
-Nothing is evaluated here or anywhere else by Python's ``eval``: a formula is data, which
-``functions.py`` interprets by a table of functions.
+A formula is never evaluated by Python's ``eval``. It is data, which ``functions.py`` interprets
+with a table of functions.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 
-# Limits on what a formula may hold, so that a text from elsewhere cannot exhaust memory.
+# Limits on formulas, so that a text from an untrusted source cannot exhaust memory.
 MAX_CHARACTERS, MAX_DEPTH = 10_000, 50
 
 COMPARISONS = ("<", ">", "<=", ">=", "==", "!=")
-# Names that mean something else than a column, unless they stand in backticks.
+# Names that do not mean a column, unless they are in backticks.
 LOGICAL = {"TRUE": True, "FALSE": False, "True": True, "False": False, "T": True, "F": False}
 RESERVED = (*LOGICAL, "pi", "Intercept")
-# Strength of the operators between two operands.
+# Precedence of the operators between two operands.
 STRENGTH = {"|": 1, "||": 1, "+": 3, "-": 3, "*": 4, "/": 4, "%in%": 5, ":": 6, "^": 8}
 STRENGTH |= dict.fromkeys(COMPARISONS, 2)
 UNARY = 7
@@ -55,7 +55,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Name:
-    """A bare name, which means a column or a constant, or one in backticks, always a column."""
+    """A name. Without backticks it is a column or a constant; in backticks always a column."""
 
     value: str
     quoted: bool = False
@@ -63,7 +63,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Call:
-    """A function with its arguments; the name of an argument is "" where it has none."""
+    """A function with its arguments; the name of an unnamed argument is ""."""
 
     function: str
     arguments: tuple[tuple[str, Node], ...]
@@ -71,7 +71,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Operation:
-    """An operator with one or two operands, or with any number if it is ``+``."""
+    """An operator with one or two operands, or any number of operands for ``+``."""
 
     operator: str
     operands: tuple[Node, ...]
@@ -79,7 +79,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Pick:
-    """One column, counted from 1, of an expression that has several: ``poly(x, 2)[, 1]``."""
+    """One column, counted from 1, of an expression with several: ``poly(x, 2)[, 1]``."""
 
     node: Node
     column: int
@@ -89,7 +89,7 @@ type Node = Number | Text | Name | Call | Operation | Pick
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """Operands or arguments of a node.
+    """Return the operands or arguments of a node.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """All nodes of a tree, each before its children, from left to right.
+    """Yield all nodes of a tree, each before its children, from left to right.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def spelled(node: Node) -> str:
-    """Write a tree as R would: one text for one meaning, whatever the spaces and brackets were.
+    """Write a tree as R does, in a canonical form without redundant spaces and brackets.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def spelled(node: Node) -> str:
 
 
 def _spelled(node: Node) -> tuple[str, float]:
-    """The text of a node, and the strength with which it holds together."""
+    """Return the text of a node, and the precedence of its operator."""
     if isinstance(node, Number):
         value = node.value
         return (str(int(value)) if value.is_integer() and value < 1e15 else repr(value)), 9
@@ -148,7 +148,7 @@ def _spelled(node: Node) -> tuple[str, float]:
         return f"{operator}{_within(node.operands[0], UNARY)}", UNARY
     strength = STRENGTH[operator]
     between = operator if operator in ("/", ":", "^") else f" {operator} "
-    # Equal strength groups to the left, but for powers.
+    # Operators of equal precedence group to the left, except powers.
     left, right = (0.5, 0) if operator == "^" else (0, 0.5)
     first, *others = node.operands
     texts = [_within(first, strength + left), *(_within(n, strength + right) for n in others)]
@@ -161,24 +161,24 @@ def _within(node: Node, strength: float) -> str:
 
 
 def parse(text: str) -> tuple[Node, Node]:
-    """Read a formula.
+    """Parse a formula.
 
     Parameters
     ----------
     text
-        Such as ``"log(y) ~ x * c + (1 + x || g)"``.
+        A formula such as ``"log(y) ~ x * c + (1 + x || g)"``.
 
     Returns
     -------
     left, right
-        Trees of what stands before and after the ``~``.
+        Trees of the expressions before and after the ``~``.
 
     Raises
     ------
     TypeError
-        `text` is no str.
+        If `text` is not a str.
     ValueError
-        It is no formula, too long, or nested too deeply.
+        If `text` is not a formula, is too long, or is nested too deeply.
     """
     if not isinstance(text, str):
         raise TypeError(
@@ -218,15 +218,15 @@ def _short(text: str) -> str:
 
 
 class _Parser:
-    """Precedence climbing over the tokens of one text."""
+    """A parser by precedence climbing over the tokens of a text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.depth = 0
-        # Depth of each tree made so far, and those that stand in brackets, by identity.
+        # The depth of each tree, and the trees in brackets, by identity.
         self.depths: dict[int, int] = {}
         self.bracketed: set[int] = set()
-        # So that no other tree gets the identity of one that is gone.
+        # References to all trees, so that no new tree gets the identity of a deleted one.
         self.kept: list[Node] = []
         self.end = 0
         self.kind = self.token = ""
@@ -276,7 +276,7 @@ class _Parser:
             )
 
     def made(self, node: Node) -> Node:
-        """Refuse a tree so deep that functions which call themselves would fail on it."""
+        """Register a tree; raise ValueError if it is too deep for recursive functions."""
         depth = 1 + max((self.depths.get(id(child), 0) for child in children(node)), default=0)
         self.shallow(depth)
         self.depths[id(node)] = depth
@@ -292,11 +292,11 @@ class _Parser:
             if operator in COMPARISONS and _compares(node):
                 self.refuse("one comparison at a time")
             self.advance()
-            # A power takes what follows it first: 2^3^2 is 2^(3^2), and 2^-1 is 2^(-1).
+            # Powers group to the right: 2^3^2 is 2^(3^2), and 2^-1 is 2^(-1).
             own = STRENGTH[operator] - (0.5 if operator == "^" else 0)
             other = self.expression(own)
             operands: tuple[Node, ...] = (node, other)
-            # One sum of many terms, not many sums of two.
+            # Make one sum of many terms instead of nested sums of two.
             if operator == "+" and isinstance(node, Operation) and node.operator == "+":
                 operands = (*node.operands, other)
             node = self.made(Operation(operator, operands))

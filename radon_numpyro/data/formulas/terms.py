@@ -1,4 +1,4 @@
-"""Terms of a model formula: what ``a * b + (1 + x || g)`` stands for, as R and lme4 define it.
+"""Terms of a model formula: expand ``a * b + (1 + x || g)`` as R and lme4 do.
 
 Wilkinson and Rogers (1973), Symbolic description of factorial models for analysis of variance,
 doi:10.2307/2346786; Bates, Machler, Bolker and Walker (2015), Fitting linear mixed-effects models
@@ -24,7 +24,7 @@ from radon_numpyro.data.formulas.syntax import (
 
 MAX_TERMS, MAX_POWER = 500, 10
 
-# A term is the set of its factors, each spelled; the constant is the term without any.
+# A term is the set of its factors as texts; the constant is the empty set.
 Term = frozenset[str]
 CONSTANT: Term = frozenset()
 
@@ -47,18 +47,18 @@ _MISSING = {
 
 @dataclass(frozen=True)
 class Part:
-    """Terms that have coefficients together: the common part, or the left side of a bar.
+    """The terms of the common part, or of the left side of a bar.
 
     Attributes
     ----------
     intercept
-        Whether the constant is one of them.
+        Whether the constant is one of the terms.
     terms
-        The others, those of one factor first, then those of two, and so on.
+        The other terms, sorted by the number of their factors.
     text
-        As a formula, to be named in messages.
+        The part as a formula, for messages.
     correlated
-        Whether the bar was single, so that the coefficients correlate.
+        Whether the bar is single, so that the coefficients correlate.
     """
 
     intercept: bool
@@ -68,32 +68,32 @@ class Part:
 
     @property
     def present(self) -> frozenset[Term]:
-        """All terms, the constant among them if it is one."""
+        """All terms, including the constant if it is one."""
         return frozenset(self.terms) | ({CONSTANT} if self.intercept else frozenset())
 
 
 @dataclass(frozen=True)
 class Terms:
-    """A formula taken apart.
+    """A parsed formula.
 
     Attributes
     ----------
     text
-        The formula as it was written, without spaces around it.
+        The formula as written, without spaces around it.
     response
-        What stands left of ``~``.
+        Tree of the expression left of ``~``.
     common, random
-        The part that all groups share, and the left sides of the bars.
+        The common part, and the left sides of the bars.
     group
         Name of the grouping column.
     offsets
-        Expressions to be subtracted from the response.
+        Expressions to subtract from the response.
     se
-        Column of the known standard errors of the outcomes, ``y | se(s) ~ ...``; empty without.
+        Column of the known standard errors of the outcomes, ``y | se(s) ~ ...``, or empty.
     factors
-        Trees of the factors by their spelling, in order of appearance.
+        Trees of the factors by their text, in order of appearance.
     names_intercept
-        Whether the intercept is named, as brms has it: ``0 + Intercept``.
+        Whether the intercept is named, as in brms: ``0 + Intercept``.
     """
 
     text: str
@@ -108,48 +108,48 @@ class Terms:
 
     @property
     def measured(self) -> str:
-        """What stands left of ``~``, such as ``"log(y)"``: what predictions are of."""
+        """Text left of ``~``, such as ``"log(y)"``, which is the predicted quantity."""
         return self.response.value if isinstance(self.response, Name) else spelled(self.response)
 
     @property
     def outcome(self) -> str:
-        """Name of what is fitted, which is what was measured less the offsets."""
+        """Name of the fitted outcome: the measured quantity minus the offsets."""
         return self.measured + "".join(f" - offset({spelled(node)})" for node in self.offsets)
 
     def predictors_named(self) -> tuple[str, ...]:
-        """Names in the factors of the terms that may be columns, in order."""
+        """Return the names in the factors that may be columns, in order."""
         nodes = self.factors.values()
         return tuple(dict.fromkeys(name for node in nodes for name in columns_named(node)))
 
     def offsets_named(self) -> tuple[str, ...]:
-        """Names in the offsets that may be columns, in order."""
+        """Return the names in the offsets that may be columns, in order."""
         nodes = self.offsets
         return tuple(dict.fromkeys(name for node in nodes for name in columns_named(node)))
 
     def response_named(self) -> tuple[str, ...]:
-        """Names in the response that may be columns, in order."""
+        """Return the names in the response that may be columns, in order."""
         return tuple(dict.fromkeys(columns_named(self.response)))
 
 
 def parse_terms(text: str) -> Terms:
-    """Read a formula and take it apart.
+    """Parse a formula to its terms.
 
     Parameters
     ----------
     text
-        In the notation of lme4.
+        A formula in the notation of lme4.
 
     Returns
     -------
     Terms
-        Its parts.
+        The parsed formula.
 
     Raises
     ------
     TypeError
-        `text` is no str.
+        If `text` is not a str.
     ValueError
-        It is no formula, or it asks for what this edition does not fit; the message says what to
+        If `text` is not a formula, or is not supported in this edition. The message says what to
         write instead.
     """
     left, right = parse(text)
@@ -192,7 +192,7 @@ def _bracketed(bar: Operation) -> str:
 
 
 def _known_errors(left: Node) -> tuple[Node, str]:
-    """The outcome, and the column of its standard errors in ``y | se(s)``, as brms writes it."""
+    """Return the outcome, and the column of standard errors in brms's notation ``y | se(s)``."""
     if not isinstance(left, Operation) or left.operator not in ("|", "||"):
         return left, ""
     response, what = left.operands
@@ -224,7 +224,7 @@ def _check_response(response: Node) -> None:
 
 
 def _refuse_what_is_missing(call: Call) -> None:
-    """Refuse functions that are unknown, and those of other packages by what is missing."""
+    """Raise ValueError for unknown functions; explain those known from other packages."""
     if call.function in _MISSING:
         first = spelled(call.arguments[0][1]) if call.arguments else "x"
         reason = _MISSING[call.function].format(first)
@@ -234,7 +234,7 @@ def _refuse_what_is_missing(call: Call) -> None:
 
 
 def _check_arithmetic(node: Node) -> None:
-    """Refuse what has a meaning among terms only, in an expression that is to be evaluated."""
+    """Raise ValueError if an expression to evaluate has operators that only terms may have."""
     for inner in walk(node):
         if isinstance(inner, Call) and inner.function == "offset":
             raise ValueError(f"Expected offset() as a term of its own; got {spelled(node)!r}")
@@ -250,7 +250,7 @@ def _check_arithmetic(node: Node) -> None:
 
 
 def _grouping(bars: list[Operation]) -> str:
-    """Name of the one column that all bars have on their right."""
+    """Return the name of the grouping column, which must be the same for all bars."""
     for bar in bars:
         node = bar.operands[1]
         if isinstance(node, Name):
@@ -277,7 +277,7 @@ def _grouping(bars: list[Operation]) -> str:
 
 @dataclass
 class _Collector:
-    """The terms of a sum, as they are added and taken away."""
+    """Collect the terms of a sum, which are added and removed."""
 
     factors: dict[str, Node] = field(default_factory=dict)
     terms: dict[Term, None] = field(default_factory=lambda: {CONSTANT: None})
@@ -286,7 +286,7 @@ class _Collector:
     names_intercept: bool = False
 
     def part(self, text: str, correlated: bool = False) -> Part:
-        """The terms collected, by the number of their factors as R has them."""
+        """Return the collected terms, sorted by the number of their factors as in R."""
         terms = sorted((term for term in self.terms if term), key=len)
         return Part(CONSTANT in self.terms, tuple(terms), text, correlated)
 
@@ -319,7 +319,7 @@ class _Collector:
             self.terms.pop(term, None)
 
     def sum(self, node: Node) -> list[Term]:
-        """Terms of an operand, in which a sum has no constant unless it says 1."""
+        """Return the terms of an operand, in which a sum has a constant only if it has a 1."""
         inner = _Collector(self.factors, {})
         inner.add(node)
         if inner.bars or inner.offsets:
@@ -331,7 +331,7 @@ class _Collector:
         return list(inner.terms)
 
     def product(self, node: Node) -> list[Term]:
-        """Terms of anything but a sum."""
+        """Return the terms of an expression that is not a sum."""
         if not isinstance(node, Operation) or node.operator not in ("*", "/", ":", "%in%", "^"):
             return [self.factor(node)]
         left, right = node.operands

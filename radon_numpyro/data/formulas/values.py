@@ -1,7 +1,7 @@
-"""Values of the expressions of a formula on columns, by an interpreter of its own.
+"""Evaluate the expressions of a formula on columns.
 
-Functions that learn from the rows (``scale``, ``center``, ``days``, ``poly``, splines, levels) keep
-what they learnt in a state, by which they treat new rows alike.
+Functions that depend on the rows of a fit (``scale``, ``center``, ``days``, ``poly``, splines,
+levels) store their state, so that they treat new rows in the same way.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ type State = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """Several columns of one function of a column, shape (N, m)."""
+    """The columns of a function with several values for each row, shape (N, m)."""
 
     values: NDArray[np.float64]
 
@@ -53,15 +53,15 @@ type Value = Vector | float | Categories | Basis
 
 
 class Interpreter:
-    """Values of trees on the columns of a frame.
+    """Evaluate syntax trees on the columns of a frame.
 
     Parameters
     ----------
     columns
-        The columns, numbers or booleans of shape (N,), categories or dates.
+        The columns: numbers or booleans of shape (N,), categories or dates.
     state
-        What functions learnt from the rows of a fit, by their spelling; None to learn it here,
-        into `state`.
+        State of the functions from the rows of a fit, by their text. If None, the state is computed
+        from these rows and stored in the attribute `state`.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class Interpreter:
         self.state: State = {} if state is None else state
 
     def factor(self, node: Node) -> Categories | Basis:
-        """Value of a factor of a term: categories, or columns of finite numbers.
+        """Evaluate a factor of a term to categories, or to columns of finite numbers.
 
         Parameters
         ----------
         node
-            Its tree.
+            Syntax tree of the factor.
 
         Raises
         ------
         ValueError
-            It has no value for some rows, or a single level.
+            If some rows have no finite value, or there is a single level.
         """
         value = self.value(node)
         if isinstance(value, float):
@@ -101,19 +101,19 @@ class Interpreter:
         return value if isinstance(value, Basis) else Basis(np.asarray(value, float)[:, None])
 
     def numbers(self, node: Node) -> NDArray[np.float64]:
-        """Value of the response or an offset: finite numbers, shape (N,).
+        """Evaluate the response or an offset to finite numbers, shape (N,).
 
         Parameters
         ----------
         node
-            Its tree.
+            Its syntax tree.
 
         Raises
         ------
         TypeError
-            It is a text, a category or a truth value.
+            If the value is a text, a category or a truth value.
         ValueError
-            It has no value for some rows, or several columns.
+            If some rows have no finite value, or there are several columns.
         """
         value = self._numeric(node, node)
         if isinstance(value, float):
@@ -124,12 +124,12 @@ class Interpreter:
         return np.asarray(value, dtype=np.float64)
 
     def value(self, node: Node) -> Value:
-        """Value of any tree.
+        """Evaluate any syntax tree.
 
         Parameters
         ----------
         node
-            The tree.
+            The syntax tree.
         """
         if isinstance(node, Number):
             return node.value
@@ -165,7 +165,7 @@ class Interpreter:
         return float(result) if result.ndim == 0 else result
 
     def _is_level(self, node: Operation) -> Vector:
-        """Rows with a level, as in ``Sex == "Male"``."""
+        """Compare categories with a level, as in ``Sex == "Male"``."""
         text = next(n for n in node.operands if isinstance(n, Text))
         other = next((n for n in node.operands if n is not text), text)
         value = self.value(other)
@@ -180,7 +180,7 @@ class Interpreter:
         return np.asarray(compare(value.codes, value.levels.index(text.value)), np.bool_)
 
     def _numeric(self, node: Node, whole: Node) -> Vector | float:
-        """Value that is a number in each row."""
+        """Evaluate a tree that must be numeric."""
         value = self.value(node)
         if isinstance(value, Categories):
             raise TypeError(
@@ -195,7 +195,7 @@ class Interpreter:
         return value
 
     def _finite(self, values: Any, node: Node) -> None:
-        """Refuse values that are not finite, by name and number of rows."""
+        """Raise ValueError with the number of rows whose values are not finite, if any."""
         good = np.isfinite(values).reshape(len(values), -1).all(1)
         if not good.all():
             count = plural(int((~good).sum()), "row")
@@ -204,7 +204,7 @@ class Interpreter:
             )
 
     def _remembered(self, key: str, learn: Callable[[], Any]) -> Any:
-        """What was learnt from the rows of the fit, which these are if nothing was yet."""
+        """Return the stored state of a function, or compute and store it in a first fit."""
         if self.learns and key not in self.state:
             self.state[key] = learn()
         if key not in self.state:
@@ -256,14 +256,14 @@ class Interpreter:
         return Basis(values)
 
     def _days(self, node: Call, x: Node, given: Any) -> Vector:
-        """Days from the first date of the fit, or from one that is given."""
+        """Return the days since the first date of the fit, or since a given date."""
         dates = self.columns.get(x.value) if isinstance(x, Name) else None
         if not isinstance(dates, Dates):
             raise ValueError(f"Expected a column of dates in {spelled(node)!r}; got {spelled(x)!r}")
         return dates.since(self._remembered(spelled(node), lambda: dates.origin(given, node)))
 
     def _categorical(self, node: Call, name: str, given: Mapping[str, Node]) -> Categories:
-        """Levels and coding: ``factor``, ``relevel``, ``C``."""
+        """Evaluate ``factor``, ``relevel`` or ``C``, which set levels or their coding."""
         value = self.value(given["x"])
         if isinstance(value, float | Basis):
             raise ValueError(f"Expected a column in {spelled(node)!r}; got {spelled(given['x'])!r}")
@@ -286,7 +286,7 @@ class Interpreter:
         return value
 
     def _known_levels(self, value: Categories, node: Node) -> Categories:
-        """In terms of the levels in the rows of the fit."""
+        """Return the categories with the levels of the fit."""
         if self.learns:
             value = value.used()
         levels = self._remembered(f"levels of {spelled(node)}", lambda: list(value.levels))
@@ -296,7 +296,7 @@ class Interpreter:
 def _scale(
     values: NDArray[np.float64], name: str, options: Mapping[str, Any], node: Node
 ) -> list[float]:
-    """Shift and divisor as in R: not centred, the root mean square takes the place of the sd."""
+    """Return shift and divisor as in R; uncentred, the root mean square replaces the sd."""
     center, scale = options.get("center", True), options.get("scale", name == "scale")
     shift = float(values.mean()) if center is True else 0.0
     if not isinstance(center, bool):

@@ -1,11 +1,11 @@
-"""Where ADVI starts: the closed-form mean-field solution at plug-in scales.
+"""The starting point of ADVI: the closed-form mean-field solution at plug-in scales.
 
-A guide that starts at scale 0.1 with steps in absolute units cannot reach a posterior whose
-standard deviations differ by a factor of 10 000 (in the radon data a county without an
-upstairs house has a slope that is its prior, Normal(0, 10 000), beside an intercept known to
-0.4). For fixed scales the mean-field optimum is known: the exact mean, and one over the square
-root of the diagonal of the precision. The scales are plugged in by alternating that solution
-with their own most likely values (variational EM).
+A guide that starts at scale 0.1 and moves in absolute units cannot reach a posterior whose standard
+deviations differ by a factor of 10 000. In the radon data, for example, a county without an
+upstairs house has an intercept with a standard deviation of 0.4, and a slope whose posterior is the
+prior Normal(0, 10 000). For fixed scales the mean-field optimum is known: the exact mean, and one
+over the square root of the diagonal of the precision. Variational EM alternates between this
+solution and the most likely scales given it, which become the plug-in scales.
 
 References
 ----------
@@ -37,21 +37,21 @@ from radon_numpyro.model.scale_priors import ScalePrior
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 MAX_ITERATIONS = 1000
-# Groups updated at the most: of very many the start need not be as close to the optimum.
+# Maximum number of group updates. With very many groups the start may be less accurate.
 MAX_GROUP_UPDATES = 10_000_000
 RELATIVE_CHANGE = 1e-8
 LONGEST = 64.0
 
 
 class Start(NamedTuple):
-    """Centre and standard deviation of one site, in its own (constrained) units."""
+    """Centre and standard deviation of one site in the constrained space, in the site's unit."""
 
     mean: Any
     sd: Any
 
 
 def mean_field_start(statistics: GroupStatistics, model: str, priors: Priors) -> dict[str, Start]:
-    """Mean-field solution at plug-in scales, for each site of a model.
+    """Compute the mean-field solution at plug-in scales for each site of a model.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def mean_field_start(statistics: GroupStatistics, model: str, priors: Priors) ->
     Returns
     -------
     dict
-        Start by site name, shaped as the site.
+        Starts by name of the site, with the shape of the site.
     """
     equations = NormalEquations.from_statistics(statistics)
     of = Model.named(model)
@@ -75,7 +75,7 @@ def mean_field_start(statistics: GroupStatistics, model: str, priors: Priors) ->
 
 
 def _population(equations: NormalEquations, priors: Priors, of: Model) -> dict[str, Start]:
-    """The hierarchical model, or the pooled one, of which no column varies."""
+    """Compute the starts of the hierarchical model, or of the pooled model, which has no groups."""
     design, num_groups = equations.design, equations.num_groups
     scale, eps = _plug_in_scales(by_design(equations), priors, of)
     terms = group_terms(equations, scale, eps)
@@ -111,7 +111,7 @@ def _population(equations: NormalEquations, priors: Priors, of: Model) -> dict[s
 
 
 def _plug_in_scales(equations: NormalEquations, priors: Priors, of: Model) -> tuple[Any, Any]:
-    """Scales of the coefficients, shape (P,), and eps: most likely given the means they lead to."""
+    """Compute plug-in scales of the coefficients, shape (P,), and eps by variational EM."""
     n, num_rows, num_groups = equations.repeats, equations.num_rows, equations.repeats.sum()
     sum_of_squares = _sum_of_squares(equations)
     lowest = _residual_scale(equations, priors)
@@ -143,7 +143,7 @@ def _plug_in_scales(equations: NormalEquations, priors: Priors, of: Model) -> tu
             residual += _columns_of_all(equations)[num_means:] @ population_variance[num_means:]
         else:
             residual += _columns_of_all(equations) @ population_variance
-        # One less in the divisors: the optimum is that of the density of the log scale.
+        # The divisors are reduced by 1, because the optimum is for the density of the log scale.
         variances = [*spread / max(num_groups - 1, 1), residual / max(num_rows - 1, 1)]
         return np.log(np.clip(np.sqrt(variances), least, most))
 
@@ -154,7 +154,7 @@ def _plug_in_scales(equations: NormalEquations, priors: Priors, of: Model) -> tu
 
 
 def _columns_of_all(equations: NormalEquations) -> Any:
-    """Sums of squares over all rows of the population columns, shape (Q,)."""
+    """Return the sums of squares of the population columns over all rows, shape (Q,)."""
     squares: Any = (equations.basis**2).sum(0) + equations.centre**2
     return equations.total_weight * squares
 
@@ -164,10 +164,10 @@ def _most_updates(equations: NormalEquations) -> int:
 
 
 def _fixed_point(update: Callable[[Any], Any], x: Any, least: Any, most: Any, updates: int) -> Any:
-    """Where an update stands still, within bounds, by squared extrapolation; or where so many end.
+    """Find the fixed point of an update within bounds by squared extrapolation.
 
-    The scheme is S3 of Varadhan and Roland (2008). Variational EM alone creeps where the data say
-    little of a scale.
+    The scheme is S3 of Varadhan and Roland (2008), with at most this number of updates. Variational
+    EM alone converges slowly if the data have little information about a scale.
     """
     for _ in range(updates // 3):
         once = update(x)
@@ -178,7 +178,7 @@ def _fixed_point(update: Callable[[Any], Any], x: Any, least: Any, most: Any, up
         bend = twice - once - step
         bent = max(np.linalg.norm(bend), np.finfo(float).tiny)
         length = np.clip(np.linalg.norm(step) / bent, 1.0, LONGEST)
-        # An update has the last word: it takes back what was extrapolated too far.
+        # The update after the extrapolation corrects an extrapolation that is too long.
         x = update(np.clip(x + 2.0 * length * step + length**2 * bend, least, most))
     return x
 
@@ -186,12 +186,12 @@ def _fixed_point(update: Callable[[Any], Any], x: Any, least: Any, most: Any, up
 def _variances(
     equations: NormalEquations, priors: Priors, of: Model, scale: Any, eps: Any
 ) -> tuple[Any, Any]:
-    """Mean-field variances of the coefficients of groups, (P, C), and of the population, (Q,)."""
+    """Return mean-field variances of the coefficients of groups, (P, C), and population, (Q,)."""
     prior_scale = population_priors(priors, equations.design, of)[1]
     precision = _sum_of_squares(equations) / eps**2 + 1.0 / scale[:, None] ** 2
     known = _columns_of_all(equations) / eps**2
     if equations.size:
-        # Coefficients that vary speak of their mean, not the rows.
+        # A mean is informed by the coefficients that vary about it, not directly by the rows.
         has_mean = [name in equations.design.population for name in equations.design.varying]
         known[: sum(has_mean)] = equations.repeats.sum() / scale[has_mean] ** 2
     return 1.0 / precision, 1.0 / (known + 1.0 / prior_scale**2)
@@ -205,7 +205,7 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
     upper = 1.0 if known else _upper(priors.eps, 0)
     pooled = _residual_scale(equations, priors)
     if not np.isfinite(upper):
-        # Of a group of one row neither the data nor a flat prior limits eps.
+        # In a group of one row, neither the data nor a flat prior limits eps.
         upper = 10.0 * pooled
     eps = np.full(equations.num_groups, min(pooled, upper))
     freedom = equations.count - 1.0
@@ -233,7 +233,7 @@ def _individual(equations: NormalEquations, priors: Priors) -> dict[str, Start]:
 
 
 def _residual_scale(equations: NormalEquations, priors: Priors) -> Any:
-    """Residual sd of the pooled fit; something small and positive where it is exact."""
+    """Return the residual sd of the pooled fit, or a small positive number if the fit is exact."""
     if equations.design.known_errors:
         return np.float64(1.0)
     upper = _upper(priors.eps, 0)
@@ -242,15 +242,15 @@ def _residual_scale(equations: NormalEquations, priors: Priors) -> Any:
 
 
 def _sum_of_squares(equations: NormalEquations) -> Any:
-    """Of the columns that vary, in each group, shape (P, C)."""
+    """Return the sums of squares of the varying columns in each group, shape (P, C)."""
     return (equations.root**2).sum(0)
 
 
 def _scale_start(scale: Any, freedom: Any) -> Start:
-    r"""Optimal guide of a scale whose plug-in value rests on so many squares.
+    r"""Return the optimal guide of a scale whose plug-in value has f degrees of freedom.
 
-    With :math:`\log\sigma \sim N(m, r^2)` under the guide and S the expected sum of squares,
-    the bound :math:`-f m - \tfrac12 S e^{-2m + 2r^2} + \log r` has its maximum at
+    If :math:`\log\sigma \sim N(m, r^2)` under the guide and S is the expected sum of squares,
+    the bound :math:`-f m - \tfrac12 S e^{-2m + 2r^2} + \log r` is largest at
     :math:`r^2 = 1/(2f)` and :math:`m = \tfrac12\log(S/f) + r^2`.
     """
     r = 1.0 / np.sqrt(2.0 * np.maximum(freedom, 0.5))
@@ -259,10 +259,10 @@ def _scale_start(scale: Any, freedom: Any) -> Start:
 
 
 def _upper(prior: ScalePrior, k: int) -> float:
-    """A value inside the support that a start should not pass; infinite under a flat prior."""
+    """Return the upper limit of a start inside the support; infinite under a flat prior."""
     return float(prior.component(k).start_limit)
 
 
 def _floor(value: Any) -> Any:
-    """Keep a plug-in positive when the data fit exactly."""
+    """Keep a plug-in value positive if the data are fitted exactly."""
     return np.maximum(value, np.finfo(float).tiny ** 0.25)

@@ -1,10 +1,10 @@
 """Automatic differentiation variational inference: NumPyro's SVI with an AutoNormal guide.
 
 The guide starts from the closed-form solution at plug-in scales
-(``inference/advi/closed_form_start.py``); every parameter then moves in units of its own standard
-deviation, with a step that is halved whenever progress is lost in the noise, and the answer is the
-average over the windows at the last step, as many of them as it takes for the average to stand
-still.
+(``inference/advi/closed_form_start.py``). Every parameter then moves in units of its own standard
+deviation. The step size is halved whenever the gain of the bound is smaller than its noise. The
+answer is the average over the windows at the last step size; windows are added until this average
+no longer changes.
 
 References
 ----------
@@ -62,24 +62,24 @@ class ADVIResult:
     Attributes
     ----------
     means, sds
-        Mean and standard deviation of each site in its own (constrained) space, shaped as
-        the site; of the site ``partial_correlation`` those of the matrix ``correlation``.
+        Mean and standard deviation of each site in the constrained space, in its unit and with its
+        shape. Instead of ``partial_correlation`` they have the matrix ``correlation``.
     locs, scales
-        Location and scale of the guide in the unconstrained space, shaped as the site.
+        Location and scale of the guide in the unconstrained space, with the shape of the site.
     elbo
         Evidence lower bound at each step, shape (num_steps,), in nats.
     converged
-        Whether the stop rule was met within the steps allowed.
+        Whether the convergence criterion was met within the maximum number of steps.
     reason
-        Why it stopped, in words.
+        Why the optimisation stopped, in words.
     khat
-        Pareto shape of the importance ratios of guide and posterior.
+        Pareto shape of the importance ratios of posterior and guide.
     skipped_steps
-        Steps that gave a non-finite bound or gradient and were not taken.
+        Number of steps that were skipped because their bound or gradient was not finite.
     model
         Name of the model.
     seed, num_particles
-        Seed, and Monte Carlo draws a step.
+        Seed, and number of Monte Carlo draws in each step.
     """
 
     means: Mapping[str, np.ndarray]
@@ -97,20 +97,20 @@ class ADVIResult:
 
     @property
     def num_steps(self) -> int:
-        """Steps run."""
+        """Number of steps."""
         return len(self.elbo)
 
     @property
     def verdict(self) -> str:
-        """What the guide is good for, from its k-hat (Yao et al. 2018)."""
+        """What the guide can be used for, judged by its k-hat (Yao et al. 2018)."""
         if not self.num_steps:
-            return "not run: the chains began at its closed-form start"
+            return "not run: the chains started from the closed-form guide"
         if not self.converged:
             return f"do not use: {self.reason}"
         if self.khat < 0.5:
-            return f"good to read (k-hat {self.khat:.2f})"
+            return f"close to the posterior (k-hat {self.khat:.2f})"
         if self.khat < 0.7:
-            return f"usable, better checked with NUTS (k-hat {self.khat:.2f})"
+            return f"usable, but check it with NUTS (k-hat {self.khat:.2f})"
         return f"only to start NUTS (k-hat {self.khat:.2f}: far from the posterior)"
 
 
@@ -126,10 +126,10 @@ def fit_advi(
     dtype: str = "float64",
     progress_bar: bool = True,
 ) -> ADVIResult:
-    r"""Fit a factorised Normal guide to the whole model by stochastic optimisation.
+    r"""Fit a factorised Normal guide to the complete model by stochastic optimisation.
 
-    Maximises :math:`E_q[\log p(y, z) - \log q(z)]` over the locations and scales of q in the
-    unconstrained space, on sufficient statistics.
+    The fit maximises :math:`E_q[\log p(y, z) - \log q(z)]` over the locations and scales of q in
+    the unconstrained space. It uses sufficient statistics.
 
     Parameters
     ----------
@@ -138,24 +138,25 @@ def fit_advi(
     model
         ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
     num_steps
-        Steps at the most; a multiple of the window of 500 is run. With 0 the guide stays at its
-        closed-form start, which is enough to start NUTS by the marginal method.
+        Maximum number of steps; steps are taken in windows of 500. With 0 the guide stays at its
+        closed-form start, which is sufficient to start NUTS by the marginal method.
     seed
         Seed of the Monte Carlo draws.
     priors
         Default: :meth:`Priors.weakly_informative` of the data.
     num_particles
-        Draws of the guide a step (``inference/advi/windows.py``); primes are best. Default: 17, or
-        the largest prime below with which a step has 16 000 numbers at the most, but at least 2.
+        Number of draws of the guide in each step (``inference/advi/windows.py``), preferably a
+        prime. Default: the largest prime up to 17 for which a step has at most 16 000 numbers, but
+        at least 2.
     tolerance
-        The parameters have stopped when the averages over the earlier and the later half of the
-        windows at the last step differ by no more than this (root mean square over a site), in
-        units of the guide's standard deviation. The error of the average of both is about half
-        of that.
+        The parameters have converged if the averages over the earlier and the later half of the
+        windows at the last step size differ by at most this value. The difference is the root mean
+        square over a site, in units of the guide's standard deviation. The error of the average
+        over both halves is about half of it.
     dtype
         ``"float64"`` or ``"float32"``.
     progress_bar
-        Show steps and the average bound, on a terminal or in a notebook.
+        Show a progress bar with the average bound, on a terminal or in a notebook.
 
     Returns
     -------
@@ -166,7 +167,7 @@ def fit_advi(
     ValueError
         If an argument is out of range.
     FloatingPointError
-        If the bound is not finite; the message names the site.
+        If the bound is not finite. The message names the sites.
     """
     _check_arguments(model, num_steps, num_particles, tolerance)
     statistics = as_statistics(data)
@@ -197,14 +198,14 @@ def fit_guide(
     dtype: str,
     progress_bar: bool,
 ) -> ADVIResult:
-    """:func:`fit_advi` as a part of a run.
+    """Fit the guide as part of a run; see :func:`fit_advi`.
 
     Parameters
     ----------
     statistics, model, priors, num_steps, seed, num_particles, tolerance, dtype, progress_bar
-        As in :func:`fit_advi`, in range.
+        As in :func:`fit_advi`, already checked.
     run
-        What keeps the windows and may end them.
+        Control of the run, which saves the windows and may end them.
     """
     statistics = unlabelled(statistics)
     function = Model.named(model).function
@@ -214,7 +215,7 @@ def fit_guide(
         num_particles = max(p for p in PRIMES if p == 2 or p * num_parameters <= 16_000)
     with precision(dtype):
         key, params, elbo = random_key(seed), None, np.zeros(0)
-        reason = "it stands at its start, not optimised"
+        reason = "the guide is at its start and was not optimised"
         if num_steps:
             fixed = {"model": function, "num_particles": num_particles}
             state, units = windows.begin(key, start, statistics, priors, **fixed)
@@ -222,7 +223,7 @@ def fit_guide(
                 params, elbo, reason = _optimise(
                     state, units, num_steps, tolerance, run, bar, statistics, priors, fixed
                 )
-        # Of a large model fewer draws: its k-hat is far above any threshold.
+        # A large model needs fewer draws, because its k-hat is far above every threshold.
         khat_draws = int(np.clip(20_000_000 // num_parameters, 200, MAX_KHAT_DRAWS))
         locs, scales, means, sds, log_ratios = windows.summarise(
             key, params, start, statistics, priors, model=function, num_draws=khat_draws
@@ -249,7 +250,7 @@ def fit_guide(
 def _of_correlations(
     design: Design, means: Any, sds: Any, locs: Any, scales: Any, seed: int
 ) -> None:
-    """Put moments of the matrix of correlations in the place of those of partial ones."""
+    """Replace the moments of partial correlations by those of the correlation matrix."""
     del means["partial_correlation"], sds["partial_correlation"]
     noise = np.random.default_rng(seed).standard_normal((len(design.pairs), CORRELATION_DRAWS))
     loc, scale = (np.asarray(v["partial_correlation"])[:, None] for v in (locs, scales))
@@ -268,14 +269,14 @@ def _optimise(
     priors: Priors,
     fixed: dict[str, Any],
 ) -> tuple[Any, np.ndarray, str]:
-    """Run windows until nothing moves: averaged parameters, bound by step, why it stopped.
+    """Run windows until convergence; return averaged parameters, bounds, and why it stopped.
 
-    A scale whose mean-field optimum is 0 creeps there for ever, at no gain: with a bound that is
-    level, that ends the run too.
+    A scale whose mean-field optimum is 0 moves towards it forever without a gain. Therefore the run
+    also ends after a number of windows with a level bound.
     """
     step_size, reason = FIRST_STEP, ""
     elbo: list[np.ndarray] = []
-    averages: list[Any] = []  # of the windows at the last step and of the one before them
+    averages: list[Any] = []  # windows at the last step size, and the one window before them
 
     def advance(state: Any) -> tuple[Any, Arrays]:
         state, average, losses = windows.advance(
@@ -307,7 +308,7 @@ def _optimise(
                 reason = (
                     f"the ELBO is level, but {site} still moves, by {moved[most]:.2f} of its sd"
                 )
-    reason = reason or f"the {num_steps} steps allowed ran out"
+    reason = reason or f"it reached the maximum of {num_steps} steps"
     return average_of(settled(averages)), np.concatenate(elbo), reason
 
 

@@ -1,8 +1,9 @@
-"""Windows of ADVI steps as compiled programs: NumPyro's SVI on an AutoNormal guide.
+"""Windows of ADVI steps as compiled programs: NumPyro's SVI with an AutoNormal guide.
 
-The evidence lower bound is estimated on a lattice of draws of the guide. Every parameter moves in
-units of its own standard deviation. The data are arguments, so one compilation serves every data
-set of the same shape. Windows are compared to decide whether the optimisation has converged.
+The evidence lower bound is estimated from a lattice of draws of the guide. Every parameter moves in
+units of its own standard deviation. The data are arguments of the programs, so one compilation
+serves all data sets of the same shape. Comparing windows shows whether the optimisation has
+converged.
 """
 
 from __future__ import annotations
@@ -32,23 +33,23 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
 class LatticeELBO(ELBO):
-    r"""NumPyro's ``TraceMeanField_ELBO`` at draws that fill every coordinate evenly.
+    r"""NumPyro's ``TraceMeanField_ELBO`` at quasi-random draws, evenly spaced in each coordinate.
 
     .. math:: \widehat{\mathrm{ELBO}} = \frac1S \sum_{s=0}^{S-1} \ell(m + d \odot z_s), \qquad
               z_{sj} = \Phi^{-1}\Big(\big\{\tfrac{s\,g_j}{S} + u_j\big\}\Big)
 
-    with m and d the locations and scales of the guide in the unconstrained space, :math:`\{\}`
-    the fractional part, and new :math:`u_j \sim U(0, 1)` and generators :math:`g_j` uniform on
-    1..S-1 for every step: a randomly shifted lattice of rank 1. Each draw is standard normal, so
-    bound and gradient are unbiased; the S draws of one coordinate are evenly spaced, so whatever
-    is a sum over coordinates is integrated nearly without noise. Along the direction in which a
-    scale and its coefficients grow together the bound is so flat that this noise, and not the
-    number of steps, decides how near to the optimum the answer is.
+    where m and d are the locations and scales of the guide in the unconstrained space, :math:`\{\}`
+    is the fractional part, and every step has new :math:`u_j \sim U(0, 1)` and generators
+    :math:`g_j` uniform on 1..S-1. This is a randomly shifted lattice of rank 1. Each draw is
+    standard normal, so bound and gradient are unbiased. The S draws of one coordinate are evenly
+    spaced, so sums over coordinates are integrated almost without noise. This matters in the
+    direction in which a scale and its coefficients grow together: the bound is so flat there that
+    its noise, and not the number of steps, limits the accuracy of the optimum.
 
     Parameters
     ----------
     num_particles
-        Number of draws, S. A prime, for else some generators fill a coordinate unevenly.
+        Number of draws, S. Prime, because other sizes cover some coordinates unevenly.
 
     References
     ----------
@@ -66,8 +67,9 @@ class LatticeELBO(ELBO):
         *args: Any,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Negative bound; the guide is an ``AutoNormal``, whose parameters ``param_map`` holds."""
-        # Without barriers what is behind them is compiled into every use, and run for every draw.
+        """Compute the negative bound for an ``AutoNormal`` guide with parameters ``param_map``."""
+        # Without barriers XLA would copy these computations into every use and run them for every
+        # draw.
         param_map = jax.lax.optimization_barrier(param_map)
         transforms = latent_transforms(model, *args, **kwargs)
         locs = {name: param_map[f"{name}_auto_loc"] for name in transforms}
@@ -88,10 +90,10 @@ class LatticeELBO(ELBO):
 
 
 def lattice_normals(key: Any, num_draws: int, size: int) -> Any:
-    """Standard normal draws on a randomly shifted lattice with random generators.
+    """Return standard normal draws on a randomly shifted lattice with random generators.
 
-    They are made in single precision whatever the caller's, for there XLA has a vectorised
-    logarithm: normal to seven digits, and 5.2 at the most.
+    They are always made in single precision, for which XLA has a vectorized logarithm. The draws
+    are normal to seven digits and at most 5.2 in size.
 
     Parameters
     ----------
@@ -110,7 +112,7 @@ def lattice_normals(key: Any, num_draws: int, size: int) -> Any:
     generator_key, shift_key = jax.random.split(key)
     generator = jax.random.randint(generator_key, (size,), 1, max(num_draws, 2))
     shift = jax.random.uniform(shift_key, (size,), jnp.float32)
-    # Whole numbers before the division: the spacing stays even.
+    # Use integers until the division, so that the spacing is exactly even.
     steps = jnp.arange(num_draws)[:, None] * generator % num_draws
     uniform = (steps.astype(jnp.float32) / num_draws + shift) % 1.0
     least = jnp.finfo(jnp.float32).eps
@@ -131,24 +133,24 @@ def begin(
     model: ModelFunction,
     num_particles: int,
 ) -> tuple[Any, Any]:
-    """State of the optimiser at the start, and unit of each guide parameter.
+    """Return the initial state of the optimiser, and the unit of each guide parameter.
 
     Parameters
     ----------
     key
-        Random key of the guide; :func:`summarise` takes the other half of it.
+        Random key of the guide; :func:`summarise` uses the other half of its split.
     start
-        Mean and standard deviation that each site starts from.
+        Mean and standard deviation from which each site starts.
     statistics, priors, model
         The model and its arguments.
     num_particles
-        Draws of the guide a step.
+        Number of draws of the guide in each step.
     """
     params, units = {}, {}
     for name, (loc, scale) in _guide_at(start, statistics, priors, model).items():
         params[f"{name}_auto_loc"], params[f"{name}_auto_scale"] = loc, scale
         units[f"{name}_auto_loc"] = scale
-        # Scales are optimised through a softplus: this unit is a relative change of one.
+        # Scales are parametrised by a softplus; this unit is a relative change of 1.
         units[f"{name}_auto_scale"] = scale / -jnp.expm1(-scale)
     values = {name: s.mean for name, s in start.items()}
     svi = _svi(model, num_particles, units, 1.0, values)
@@ -167,14 +169,14 @@ def advance(
     model: ModelFunction,
     num_particles: int,
 ) -> tuple[Any, Any, Any]:
-    """One window of steps: new state, average parameters, losses.
+    """Take one window of steps; return the new state, average parameters, and losses.
 
     Parameters
     ----------
     state, units
         From :func:`begin`, or the state from an earlier window.
     step_size
-        Step of Adam, in units of each parameter.
+        Step size of Adam, in units of each parameter.
     statistics, priors, model, num_particles
         As in :func:`begin`.
     """
@@ -207,14 +209,14 @@ def summarise(
     model: ModelFunction,
     num_draws: int,
 ) -> tuple[Any, Any, Any, Any, Any]:
-    """Guide, its moments in the constrained space, and log importance ratios.
+    """Return the guide, its moments in the constrained space, and log importance ratios.
 
     Parameters
     ----------
     key
         Random key of the guide, as in :func:`begin`.
     params
-        Parameters of the guide by name, or None for the guide where it starts.
+        Parameters of the guide by name, or None for the guide at its start.
     start, statistics, priors, model
         As in :func:`begin`.
     num_draws
@@ -247,7 +249,7 @@ def summarise(
     log_scale = jnp.log(ravel_pytree(scales)[0]).sum()
 
     def log_ratio(key: Any) -> Any:
-        # Without a barrier the inverse error function behind it is compiled into every use.
+        # Without a barrier XLA would copy the inverse error function into every use.
         noise = jax.lax.optimization_barrier(jax.random.normal(key, flat.shape, flat.dtype))
         z = {n: locs[n] + scales[n] * e for n, e in unravel(noise).items()}
         log_q = dist.Normal().log_prob(noise).sum() - log_scale
@@ -258,15 +260,15 @@ def summarise(
 
 
 def movement(averages: list[Any], units: Any) -> dict[str, float]:
-    """Difference between the earlier and the later half, in units of each parameter.
+    """Compute the change between the earlier and the later half, in units of each parameter.
 
-    Root mean square over the entries of a site: one scale that still creeps is not hidden by a
-    hundred coefficients that stand still.
+    It is the root mean square over the entries of a site. Each site has its own value, so that a
+    hundred converged coefficients cannot hide a scale that still moves.
 
     Parameters
     ----------
     averages
-        Parameters by name, averaged over a window, one for each window.
+        Parameters by name, averaged over a window; one item for each window.
     units
         Unit of each parameter, by name.
     """
@@ -279,7 +281,7 @@ def movement(averages: list[Any], units: Any) -> dict[str, float]:
 
 
 def settled(averages: list[Any]) -> list[Any]:
-    """Leave out the first quarter, on the way from where the larger steps had led.
+    """Leave out the first quarter, which still moves away from the results of larger steps.
 
     Parameters
     ----------
@@ -290,7 +292,7 @@ def settled(averages: list[Any]) -> list[Any]:
 
 
 def average_of(averages: list[Any]) -> Any:
-    """Average over windows, parameter by parameter.
+    """Average each parameter over windows.
 
     Parameters
     ----------
@@ -301,12 +303,12 @@ def average_of(averages: list[Any]) -> Any:
 
 
 def levelled(elbo: list[np.ndarray]) -> bool:
-    """Whether the bound gained less than its noise from one window to the next.
+    """Return whether the bound gained less than its noise between the last two windows.
 
     Parameters
     ----------
     elbo
-        The bound at each step of each window; values that are not finite do not count.
+        The bound at each step of each window; values that are not finite are ignored.
     """
     last, before = (window[np.isfinite(window)] for window in (elbo[-1], elbo[-2]))
     gain = last.mean() - before.mean()
@@ -317,7 +319,7 @@ def levelled(elbo: list[np.ndarray]) -> bool:
 def _guide_at(
     start: dict[str, Start], statistics: GroupStatistics, priors: Priors, model: ModelFunction
 ) -> dict[str, tuple[Any, Any]]:
-    """Location and scale of each site where the guide starts."""
+    """Return the location and scale of each site at the start of the guide."""
     return {
         name: jax.jvp(
             transform.inv, (jnp.asarray(start[name].mean),), (jnp.asarray(start[name].sd),)
@@ -329,9 +331,9 @@ def _guide_at(
 def _svi(
     model: ModelFunction, num_particles: int, units: Any, step_size: Any, values: Mapping[str, Any]
 ) -> SVI:
-    """SVI whose optimiser steps in units of each parameter.
+    """Return SVI with an optimiser that steps in units of each parameter.
 
-    Made anew inside each traced function: a guide remembers the trace that set it up.
+    Each traced function must call this itself, because a guide stores the trace that set it up.
     """
 
     def in_units(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:

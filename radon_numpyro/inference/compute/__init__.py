@@ -1,1 +1,1 @@
-"""JAX: devices, the choice of one, compiled programs, and compilation in other threads."""
+"""JAX: devices, the choice of a device, compiled programs, and compilation in other threads."""

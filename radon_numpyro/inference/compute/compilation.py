@@ -1,7 +1,7 @@
-"""Threads that compile, so that a signal or the time limit need not wait for the compiler.
+"""Compile in threads, so that a signal or the time limit need not wait for the compiler.
 
-XLA cannot be stopped. Its threads are daemons: a run that ends leaves them behind, and a process
-that ends does not wait for them.
+A compilation by XLA cannot be stopped. Its thread is a daemon: a run that ends leaves it running,
+and a process that ends does not wait for it.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from typing import Any
 from radon_numpyro.inference.runs import interrupts
 
 POLL = 0.1
-# Programs compiled ahead at the same time.
+# Number of programs that are compiled ahead at the same time.
 AHEAD = 2
 
 
 class Compilation:
-    """A program that is compiled once, in a thread of its own or in turn with others.
+    """A program that is compiled once, in its own thread or in a queue with others.
 
     Parameters
     ----------
     lowered
-        What ``jax.jit(...).lower(...)`` gives.
+        The result of ``jax.jit(...).lower(...)``.
 
     Attributes
     ----------
     shapes
-        Of what the program gives, as ``lowered.out_info``.
+        Shapes and dtypes of the results of the program, ``lowered.out_info``.
     ready
-        Whether it has been compiled, without an error.
+        Whether the compilation has finished without an error.
     """
 
     def __init__(self, lowered: Any) -> None:
         self.shapes = lowered.out_info
         self.ready = False
-        # JAX finds the compiled program by its own caches, as long as somebody holds it.
+        # JAX's caches find the compiled program only while there is a reference to it.
         self._held = lowered
         self._claimed, self._done = threading.Lock(), threading.Event()
         self._error: BaseException | None = None
@@ -53,7 +53,7 @@ class Compilation:
         return self._error is not None
 
     def run(self) -> None:
-        """Compile in this thread, unless another one does."""
+        """Compile in this thread, unless another thread has started to."""
         if not self._claimed.acquire(blocking=False):
             return
         _leave_threads_at_exit()
@@ -68,14 +68,14 @@ class Compilation:
             self._done.set()
 
     def wait(self) -> None:
-        """Wait until it is compiled; if its turn has not come, it begins now.
+        """Wait for the compilation, and start it if it is still in the queue.
 
         Raises
         ------
         KeyboardInterrupt, TimeoutError
-            If the run is to end; the compiler goes on in its thread.
+            If the run must end; the compiler continues in its thread.
         Exception
-            What the compiler raised.
+            The error of the compiler, if there was one.
         """
         if not self._claimed.locked():
             threading.Thread(target=self.run, name="compile", daemon=True).start()
@@ -86,7 +86,7 @@ class Compilation:
             raise self._error
 
     def release(self) -> None:
-        """Let the program go, which JAX's caches hold from its first call on."""
+        """Drop the reference to the program; after its first call JAX's caches hold one."""
         self._held = None
 
 
@@ -97,12 +97,12 @@ _workers = 0
 
 
 def compile_in_turn(compilation: Compilation) -> None:
-    """Compile in another thread when those before are done, a few at a time.
+    """Add a compilation to the queue, of which other threads compile a few at a time.
 
     Parameters
     ----------
     compilation
-        What to compile.
+        The compilation to add.
     """
     global _workers
     with _LOCK:
@@ -114,7 +114,7 @@ def compile_in_turn(compilation: Compilation) -> None:
 
 
 def forget_line() -> None:
-    """Drop what waits for its turn: it is compiled when, and if, it is called."""
+    """Empty the queue; a program that was in it is compiled at its first call."""
     _LINE.clear()
 
 
@@ -133,12 +133,12 @@ _exit_status: int | None = None
 
 
 def set_exit_status(status: int) -> None:
-    """Say what the process is about to end with, for the case that a program is being compiled.
+    """Set the exit status to use if the process ends while a program is being compiled.
 
     Parameters
     ----------
     status
-        As of :func:`sys.exit`.
+        Exit status, as for :func:`sys.exit`.
     """
     global _exit_status
     _exit_status = status
@@ -146,15 +146,16 @@ def set_exit_status(status: int) -> None:
 
 @cache
 def _leave_threads_at_exit() -> None:
-    """Register :func:`_leave_threads`: after JAX's own, so that it is called before."""
+    """Register :func:`_leave_threads` after JAX's exit handlers, so that it runs before them."""
     atexit.register(_leave_threads)
 
 
 def _leave_threads() -> None:
-    """End the process where XLA would abort it: its threads find no interpreter to come back to.
+    """End the process if a compilation is running, because otherwise XLA would abort it.
 
-    With the status that it would end with. What a caller gives to ``sys.exit`` cannot be known
-    here; then Python goes on as it does.
+    XLA aborts when its threads return and the interpreter has ended. The exit status is the one set
+    by :func:`set_exit_status`, or that of an uncaught exception. If neither is known, Python ends
+    the process as usual, because the argument of ``sys.exit`` is not known here.
     """
     uncaught = getattr(sys, "last_exc", None)
     if not _RUNNING or (uncaught is None and _exit_status is None):

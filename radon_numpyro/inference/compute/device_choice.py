@@ -1,8 +1,9 @@
-"""Which device a fit is computed on: the quicker one, measured where JAX sees a CPU and a GPU.
+"""Choose the device of a fit: the faster one, as measured, if JAX sees a CPU and a GPU.
 
-A step of the sampler takes a CPU the longer the more groups there are. A GPU has its launches to
-make for the smallest one, and little more to do until the groups are many. Where the two meet
-depends on both, so it is measured, by blocks of the sampler itself on the data given.
+On a CPU the time of a step of the sampler grows with the number of groups. On a GPU even the
+smallest step needs the time to launch its kernels, and up to many groups it takes little more. The
+number of groups at which a GPU becomes faster depends on both devices, so blocks of the sampler are
+timed on the data of the fit.
 """
 
 from __future__ import annotations
@@ -28,21 +29,22 @@ from radon_numpyro.inference.settings import Settings
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Ten thousand such steps, a whole fit, take half a second: too little to compile once more for.
+# Seconds of a step on a CPU above which a GPU is tried. Ten thousand such steps, a whole fit, take
+# half a second, which does not justify a second compilation.
 WORTH_A_GPU = 50e-6
-# A measurement goes on for this time.
+# Seconds that a measurement takes.
 SECONDS = 0.2
 
 
 class Choice(NamedTuple):
-    """A kind of device, and why it.
+    """A kind of device, and the reason for it.
 
     Attributes
     ----------
     device
         ``"cpu"`` or ``"gpu"``.
     reason
-        In words, with what was measured.
+        The reason in words, with the measured times.
     """
 
     device: str
@@ -58,17 +60,17 @@ def choose_device(
     priors: Priors,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Choice:
-    """The device asked for, or by ``"auto"`` the quicker one.
+    """Return the requested device or, for ``"auto"``, the faster one.
 
-    One measurement serves all fits of the same settings and shape of data in a process, which are
-    so computed on one device. Nothing is measured, or compiled, where there is nothing to choose.
+    One measurement serves all fits with the same settings and shape of data in a process, so these
+    fits use the same device. If there is no choice, nothing is measured or compiled.
 
     Parameters
     ----------
     settings, statistics, priors
-        Those of the fit.
+        Settings, data and priors of the fit.
     checkpoint
-        Folder of the fit. One that was begun goes on where it was.
+        Folder of the checkpoint. A fit that it contains continues on its device.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def choose_device(
             return Choice(kept.header["settings"]["device"], kept.header["device_reason"])
     if settings.is_exact:
         return Choice("cpu", "the draws are exact and need no GPU")
-    # How long the fit is to go on, and from which seed, is no matter of a step.
+    # Ignore the settings that do not affect the time of a step: seed, and length of the run.
     alike = replace(settings, seed=0, draws=4, num_advi_steps=0, target_ess=None, max_seconds=None)
     shape = (alike, statistics.num_groups, statistics.labels.design.anonymous())
     if shape not in _measured:
@@ -107,16 +109,16 @@ def choose_device(
 
 
 def quicker(found: Sequence[str], measure: Callable[[str], float]) -> Choice:
-    """The device on which a step takes least, the CPU measured first.
+    """Return the device on which a step is fastest. The CPU is measured first.
 
-    A GPU is not looked at where the CPU takes too little for it to pay, nor chosen where it fails.
+    If a step on the CPU is very short, a GPU is not tried. A GPU that fails is not chosen.
 
     Parameters
     ----------
     found
-        Devices to choose from, ``"cpu"`` among them.
+        Devices to choose from, including ``"cpu"``.
     measure
-        From a device to the seconds of one step.
+        Function that returns the seconds of one step on a device.
 
     Returns
     -------
@@ -142,12 +144,12 @@ def quicker(found: Sequence[str], measure: Callable[[str], float]) -> Choice:
 def closed_form_guide(
     settings: Settings, statistics: GroupStatistics, priors: Priors
 ) -> ADVIResult:
-    """A guide to measure from, at its closed-form start.
+    """Return the closed-form guide, from which the measurement starts.
 
     Parameters
     ----------
     settings, statistics, priors
-        Those of the fit.
+        Settings, data and priors of the fit.
     """
     return fit_guide(
         statistics,
@@ -164,27 +166,28 @@ def closed_form_guide(
 def seconds_a_step(
     settings: Settings, statistics: GroupStatistics, priors: Priors, guide: ADVIResult
 ) -> float:
-    """Seconds in which the sampler evaluates one gradient for each chain, where JAX computes now.
+    """Measure the seconds of one gradient for each chain, on the current device of JAX.
 
-    Blocks of NUTS as the fit runs them, but for the first, which compiles.
+    The measurement runs the NUTS blocks of the fit. The first block, which compiles, is not timed.
 
     Parameters
     ----------
     settings, statistics, priors
-        Those of a fit by NUTS.
+        Settings, data and priors of a fit by NUTS.
     guide
-        Where the chains start.
+        The guide from which the chains start.
 
     Returns
     -------
     float
+        Seconds.
     """
     method = str(settings.method)
     coordinates = parametrisation(settings.model, method)
     statistics = unlabelled(statistics)
     target = coordinates.data(statistics)
     fixed = {"model": coordinates.model, **settings.sampler()}
-    # Of the first run of the fit.
+    # The acceptance of the first run of the fit.
     fixed["target_accept_prob"] = settings.acceptances(statistics.num_groups)[0]
     with precision(settings.dtype):
         key = random_key(settings.seed)

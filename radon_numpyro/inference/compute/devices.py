@@ -1,8 +1,8 @@
-"""The kinds of device that a fit may be computed on, and computing on one of them.
+"""The kinds of device for a fit, and a context to compute on one of them.
 
-What JAX computes goes to its default device. The package sets that for its own calls alone, and
-only where it is not of the kind asked for: the caller's setting comes back after them. JAX is
-imported when it is asked.
+JAX computes on its default device. The package changes this setting only during its own calls, and
+only if the default device is not of the requested kind; the setting of the caller is restored
+afterwards. Functions here import JAX when they are called.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Any
 
 DEVICES = ("cpu", "gpu")
 NO_GPU = "no GPU found"
-# Where NumPy computes, as :func:`describe_current` puts it.
+# The device of NumPy, in the format of :func:`describe_current`.
 NUMPY = "1 x cpu (cpu)"
 DESCRIBED = re.compile(r"\d+ x (?P<name>.+) \((?P<platform>\w+)\)")
-# In files of earlier versions.
+# The reason in files of earlier versions.
 FORMER_ONLY_ONE = "the only one that JAX sees"
 
 
 def seen() -> tuple[str, ...]:
-    """Those of ``DEVICES`` that JAX has here."""
+    """Return the kinds in ``DEVICES`` that JAX sees."""
     return tuple(device for device in DEVICES if _of_kind(device))
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def current() -> Any:
-    """Where JAX computes now: the default device that was set, or the first of all."""
+    """Return the current device of JAX: the default device if it is set, or the first device."""
     import jax
 
     default = jax.config.jax_default_device
@@ -44,10 +44,10 @@ def current() -> Any:
 
 
 def computing_on(device: str) -> AbstractContextManager[Any]:
-    """Context in which JAX computes on a kind of device.
+    """Return a context in which JAX computes on a kind of device.
 
-    Where it does so anyway nothing is set, so that one device of several stays the one that the
-    caller has chosen by ``jax.default_device``.
+    If the current device is of this kind already, the context changes nothing. This keeps the
+    caller's choice among several devices by ``jax.default_device``.
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ def computing_on(device: str) -> AbstractContextManager[Any]:
     if not found:
         raise ValueError(
             f"Expected device to be one that JAX sees, {', '.join(seen())}; got {device!r}. "
-            "Install JAX for it: for a GPU of NVIDIA pip install 'radon-numpyro[cuda13]', or cuda12"
+            "For an NVIDIA GPU, pip install 'radon-numpyro[cuda13]', or cuda12"
         )
     return jax.default_device(found[0])
 
 
 def describe_current() -> str:
-    """Number and name of the devices of the kind that JAX computes on now."""
+    """Return the number and name of the devices of the kind that JAX currently uses."""
     import jax
 
     device = current()
@@ -82,14 +82,14 @@ def describe_current() -> str:
 
 
 def in_words(device: str | None, reason: str | None = None) -> str:
-    """A device as an analyst calls it, and why it was taken: ``GPU, NVIDIA H200 (asked for)``.
+    """Describe a device and the reason for it in words, ``GPU, NVIDIA H200 (asked for)``.
 
     Parameters
     ----------
     device
-        From :func:`describe_current`, perhaps kept in a file.
+        The text of :func:`describe_current`, possibly from a file.
     reason
-        Of the choice, if it was kept.
+        The reason for the choice, if it is known.
     """
     found = DESCRIBED.fullmatch(device or "")
     if not found:

@@ -1,4 +1,4 @@
-"""What compiled programs share: precision, types, and the latent sites of a model."""
+"""Compiled programs, their precision and types, and the latent sites of a model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
 def precision(dtype: str) -> AbstractContextManager[Any]:
-    """Context in which JAX computes in a precision; the caller's setting comes back after it.
+    """Return a context in which JAX has this precision; afterwards it has the caller's setting.
 
     Parameters
     ----------
@@ -39,17 +39,17 @@ def precision(dtype: str) -> AbstractContextManager[Any]:
     Raises
     ------
     ValueError
-        If it is neither.
+        If the dtype is neither.
     """
     check_dtype(dtype)
     context: AbstractContextManager[Any] = jax.enable_x64(dtype == "float64")
     return context
 
 
-# These programs consist of loops of many small operations. On the CPU LLVM spends most of the time
-# to compile on them, and the code it makes at XLA's default level runs no faster. On a GPU of
-# NVIDIA the host would wait for the condition of each turn of each loop, but for CUDA graphs, loops
-# and all.
+# These programs are loops of many small operations. On the CPU, LLVM takes most of the compile time
+# at XLA's default optimisation level, and its code is not faster than that of level 1. On an NVIDIA
+# GPU, the host would wait for the condition of each iteration of each loop, unless the loops are
+# part of CUDA graphs.
 _COMPILER_OPTIONS: dict[str, dict[str, Any]] = {
     "cpu": {"xla_backend_optimization_level": 1},
     "gpu": {
@@ -60,14 +60,14 @@ _COMPILER_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class Program:
-    """A function compiled when it is first called, with options for the kind of device.
+    """A function that is compiled at its first call, with options for the kind of device.
 
     Parameters
     ----------
     function
-        The function.
+        The function to compile.
     static_argnames
-        Arguments that are constants of the program, given by name.
+        Names of the keyword arguments that are constants of the program.
     """
 
     def __init__(self, function: Callable[..., Any], static_argnames: tuple[str, ...]) -> None:
@@ -76,7 +76,7 @@ class Program:
         update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it; what is being compiled is waited for, not compiled again."""
+        """Run the program; wait for its compilation if that has already started."""
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
             return self.compiled()(*args, **kwargs)
         compilation = self._prepared(args, kwargs)
@@ -85,15 +85,16 @@ class Program:
         return result
 
     def prepare(self, *args: Any, **kwargs: Any) -> None:
-        """Trace and compile it, unless it has been, for calls of such arguments.
+        """Trace and compile the program for arguments like these, unless that has been done.
 
-        To be called before calls in threads: NumPyro's handlers are of the whole process, and only
-        here do a signal and the time limit end a run at once.
+        Call this before calls in threads, for two reasons: NumPyro's handlers are shared by all
+        threads of the process, and only in this call can a signal or the time limit end a run at
+        once.
 
         Parameters
         ----------
         *args, **kwargs
-            As of the calls to come, where a ``jax.ShapeDtypeStruct`` may stand for an array.
+            Arguments of the later calls; a ``jax.ShapeDtypeStruct`` may replace an array.
 
         Raises
         ------
@@ -103,9 +104,9 @@ class Program:
         self._prepared(args, kwargs)
 
     def compile_ahead(self, *args: Any, **kwargs: Any) -> Any:
-        """Trace it now and compile it in another thread: XLA does not hold the interpreter.
+        """Trace the program now and compile it in another thread; XLA releases Python's GIL.
 
-        A failure to compile is raised by the next call.
+        The next call raises the error of the compiler, if there is one.
 
         Parameters
         ----------
@@ -115,7 +116,7 @@ class Program:
         Returns
         -------
         pytree of jax.ShapeDtypeStruct
-            Shapes and types of what the call will give.
+            Shapes and dtypes of the results of the call.
         """
         signature = self._signature(args, kwargs)
         compilation = self._compilations.get(signature)
@@ -125,7 +126,7 @@ class Program:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), compilation.shapes)
 
     def _prepared(self, args: Any, kwargs: Any) -> Compilation:
-        """The compilation for such arguments, when it is done."""
+        """Return the finished compilation for arguments like these."""
         signature = self._signature(args, kwargs)
         compilation = self._compilations.get(signature)
         if compilation is None:
@@ -134,7 +135,8 @@ class Program:
             try:
                 compilation.wait()
             except Exception:
-                # A run that ends leaves the compiler at work; an error of it is not for good.
+                # Forget only a failed compilation, so that the next call tries again. After an
+                # interrupt the compiler is still running.
                 if compilation.failed:
                     self._compilations.pop(signature, None)
                 raise
@@ -146,13 +148,13 @@ class Program:
             with interrupts.at_once():
                 lowered = self.lower(*args, **kwargs)
         except BaseException:
-            # In the midst of a handler of NumPyro's, it may not have been taken off.
+            # An interrupt inside a NumPyro handler can leave the handler on its stack.
             del _PYRO_STACK[depth:]
             raise
         return self._compilations.setdefault(signature, Compilation(lowered))
 
     def _signature(self, args: Any, kwargs: Any) -> Any:
-        """What one compiled program serves; where JAX sees a difference more, it compiles anew."""
+        """Return the key of a compilation. If JAX distinguishes more, it compiles again."""
         static = {name: kwargs[name] for name in self._static_argnames if name in kwargs}
         rest = {name: value for name, value in kwargs.items() if name not in static}
         leaves, structure = jax.tree.flatten((args, rest))
@@ -160,7 +162,7 @@ class Program:
         return (*settings, tuple(static.items()), structure, *map(_type, leaves))
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
-        """Trace it in this thread, for the kind of device that JAX computes on now.
+        """Trace the program in this thread, for the current kind of device.
 
         Parameters
         ----------
@@ -170,7 +172,7 @@ class Program:
         return self.compiled().lower(*args, **kwargs)
 
     def compiled(self) -> Any:
-        """What ``jax.jit`` makes of it, for the kind of device that JAX computes on now."""
+        """Return the jitted function for the current kind of device."""
         return self._compiled_for(current().platform)
 
     @cache  # noqa: B019
@@ -183,32 +185,32 @@ class Program:
 
 
 def _type(leaf: Any) -> Any:
-    """Shape and type of an argument."""
+    """Return shape, dtype and weak type of an argument."""
     like = leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.typeof(leaf)
     return like.shape, like.dtype, bool(like.weak_type)
 
 
 def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Program]:
-    """Decorator that makes a :class:`Program` of a function.
+    """Return a decorator that makes a function a :class:`Program`.
 
     Parameters
     ----------
     *static_argnames
-        Arguments that are constants of the program.
+        Names of the arguments that are constants of the program.
     """
     return lambda function: Program(function, static_argnames)
 
 
 def in_threads(function: Callable[..., Any], *arguments: Any, threads: int) -> list[Any]:
-    """Map a function over arguments in threads with the precision and default device of this one.
+    """Map a function over arguments in threads, with this thread's precision and default device.
 
     Parameters
     ----------
     function
-        The function. The programs that it calls are to be prepared before
+        The function. The programs that it calls must be prepared before
         (:meth:`Program.prepare`).
     *arguments
-        Sequences of its arguments.
+        Sequences of arguments.
     threads
         Number of threads.
     """
@@ -223,19 +225,19 @@ def in_threads(function: Callable[..., Any], *arguments: Any, threads: int) -> l
 
 
 def random_key(seed: int) -> Any:
-    """JAX's random key of a seed, made without a program.
+    """Make JAX's random key for a seed without compiling a program.
 
     Parameters
     ----------
     seed
-        An integer from 0 on, below 2^64.
+        An integer from 0 to 2^64 - 1.
     """
     words: Any = np.array([seed >> 32, seed & 0xFFFFFFFF], dtype=np.uint32)
     return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 
 def strong_types(tree: Any) -> Any:
-    """Give every array a strong type, so that a program sees the same types at each call.
+    """Give every array a strong type, so that a program has the same types at each call.
 
     Parameters
     ----------
@@ -252,7 +254,7 @@ def strong_types(tree: Any) -> Any:
 
 
 def unlabelled(statistics: GroupStatistics) -> GroupStatistics:
-    """Leave the names off: they are static, and each set of them would be compiled for anew.
+    """Remove the names, which are static: each set of names would need its own compilation.
 
     Parameters
     ----------
@@ -266,7 +268,7 @@ def unlabelled(statistics: GroupStatistics) -> GroupStatistics:
 
 
 def latent_sites(model: ModelFunction, data: Any, priors: Priors) -> dict[str, Any]:
-    """Latent sites of a model, in its order, from one run of it.
+    """Run a model once and return its latent sites, in its order.
 
     Parameters
     ----------
@@ -276,9 +278,9 @@ def latent_sites(model: ModelFunction, data: Any, priors: Priors) -> dict[str, A
     Returns
     -------
     dict
-        NumPyro's site by name.
+        NumPyro's sites by name.
     """
-    # Values that are not drawn from the priors: a flat one has no draws.
+    # Use feasible values instead of draws, because a flat prior cannot be sampled.
     seeded = handlers.seed(model, rng_seed=0)
     feasible = handlers.substitute(seeded, substitute_fn=init_to_feasible)
     with handlers.block():
@@ -291,7 +293,7 @@ def latent_sites(model: ModelFunction, data: Any, priors: Priors) -> dict[str, A
 
 
 def latent_transforms(model: ModelFunction, data: Any, priors: Priors) -> dict[str, Any]:
-    """Bijection from the unconstrained space to the support of each latent site.
+    """Return the bijection from the unconstrained space to the support, for each latent site.
 
     Parameters
     ----------
@@ -303,7 +305,7 @@ def latent_transforms(model: ModelFunction, data: Any, priors: Priors) -> dict[s
 
 
 def unraveller(model: ModelFunction, data: Any, priors: Priors) -> Callable[[Any], dict[str, Any]]:
-    """Function from a flat vector of unconstrained coordinates to the sites by name.
+    """Return a function from a flat vector of unconstrained coordinates to the sites by name.
 
     Parameters
     ----------

@@ -115,7 +115,9 @@ class Coordinates:
         self._far = np.flatnonzero(self._means)
         limit = np.array([family.start_limit for family in families], dtype=float)
         self._rms, self._total = rms, total
-        units = np.append(residual / rms, residual)[: self._num_sds]
+        # Known errors may be next to nothing: the unit is at least what counts of all scatter.
+        seen_unit = max(residual, ROUNDING * total)
+        units = np.append(seen_unit / rms, residual)[: self._num_sds]
         self._bend = BEND * np.minimum(units, limit)[:, None]
         self._residual = residual if self._known_errors else min(residual, limit[-1])
         self.positive = np.arange(self.size) < self._num_sds

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from radon_numpyro.gaussian.mixtures import log_sum_exp
 from radon_numpyro.inference.integration.lattice import shifted_lattices
 from radon_numpyro.inference.integration.proposal import Proposal
 
@@ -93,7 +94,7 @@ class WeightedPoints:
         """Logarithm of the integral of the density, and its standard error."""
         by_shift = self.weights.reshape(self.replicates, -1).sum(1)
         scatter = by_shift.std(ddof=1) / by_shift.mean()
-        value = special.logsumexp(self.log_ratio) - np.log(len(self.log_ratio))
+        value = log_sum_exp(self.log_ratio) - np.log(len(self.log_ratio))
         return float(value), float(scatter / np.sqrt(self.replicates))
 
 
@@ -198,7 +199,7 @@ def balanced(
     order = np.concatenate([each.reshape(replicates, -1) for each in places], axis=1).ravel()
     log_ratio = np.full(len(log_target), -np.inf)
     some = np.isfinite(log_target)
-    mixture = special.logsumexp(log_proposal[:, some] + share, axis=0)
+    mixture = log_sum_exp(log_proposal[:, some] + share)
     log_ratio[some] = log_target[some] - mixture
     return log_ratio[order], order, replicates
 

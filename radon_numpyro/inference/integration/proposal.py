@@ -16,10 +16,14 @@ from itertools import product
 import numpy as np
 from scipy import special
 
+from radon_numpyro.gaussian.mixtures import log_sum_exp
+
 FREEDOM, WIDE = 5.0, 2.5
 # Standard deviations from 0 within which a coordinate is folded, and how many are at most.
 NEAR, MOST_FOLDED = 4.0, 6
 EM_STEPS = 20
+# Standard deviations that a step of EM moves means and roots by, when it has ended.
+SETTLED = 1e-3
 # Of the covariance of all points, added to that of each component.
 RIDGE = 1e-3
 
@@ -138,10 +142,22 @@ class Proposal:
             some = share > 1e-6
             found = [_covariance(images, own / own.sum()) for own in owner[some]]
             mean, covariance = (np.array(parts) for parts in zip(*found, strict=True))
-            current = Proposal.of(
-                share[some] / share[some].sum(), mean, covariance + ridge, positive, wide
+            before, current = (
+                current,
+                Proposal.of(
+                    share[some] / share[some].sum(), mean, covariance + ridge, positive, wide
+                ),
             )
+            if num == 1 and current._moved_from(before, np.sqrt(np.diagonal(overall))) < SETTLED:
+                break
         return current
+
+    def _moved_from(self, before: Proposal, sd: np.ndarray) -> float:
+        """Largest change of a mean or a root, in standard deviations of its coordinate."""
+        if len(self.share) != len(before.share):
+            return np.inf
+        mean, root = np.abs(self.mean - before.mean), np.abs(self.root - before.root)
+        return float(max((mean / sd).max(), (root / sd[:, None]).max()))
 
     def _distances(self, points: np.ndarray, k: int) -> np.ndarray:
         """Squared distances of the images of points from a component, shape (images, S)."""
@@ -160,7 +176,7 @@ class Proposal:
             z = (images - self.mean[k]) @ np.linalg.inv(self.root[k]).T
             log_det = np.log(np.diagonal(self.root[k])).sum()
             log[k] = np.log(self.share[k]) - log_det - 0.5 * np.square(z).sum(-1)
-        return np.exp(log - special.logsumexp(log, axis=(0, 1)))
+        return np.exp(log - log_sum_exp(log, axis=(0, 1)))
 
 
 def _signs(dims: int, folded: tuple[int, ...]) -> np.ndarray:

@@ -23,12 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.gaussian.conditional import (
-    Population,
-    deviations,
-    draw_population,
-    misfit,
-)
+from radon_numpyro.gaussian import mixtures
+from radon_numpyro.gaussian.conditional import Population, draw_population
+from radon_numpyro.gaussian.group_draws import hierarchical_deviations
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import (
     Scales,
@@ -48,6 +45,13 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 # Nodes that moments of the coefficients are averaged over, where these are not drawn; and groups
 # times nodes. The more groups there are, the less the coefficients differ between nodes.
 FEWEST_MOMENT_NODES, MOMENT_NODES, MOMENT_WORK = 64, 512, 2**23
+# Effective nodes to aim at, for each draw and at least. Draws are worth no more than the effective
+# nodes. A node costs about as much as a draw, and all nodes less than what comes before them, so
+# nodes pay up to one for each draw. Their number is rounded up to a power of two: what aims at one
+# half ends between one half and one.
+ESS_PER_DRAW, LEAST_ESS = 0.5, 1000.0
+# Draws times groups of a block whose arrays fit into the cache.
+CACHED = 2**14
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def draw_by_integration(
     Parameters
     ----------
     statistics, priors, settings
-        What is fitted, and how; ``target_ess`` is the effective number of nodes to aim at.
+        What is fitted, and how; ``target_ess`` is the effective number of nodes to aim at, by
+        default half the number of draws, and 1000 at the least.
     nodes
         Number of nodes, in place of as many as that takes.
 
@@ -116,14 +121,16 @@ def draw_by_integration(
         exact = draw_exact(statistics, settings.model, priors=priors, **how)
         return replace(exact, method=INTEGRATE)
     equations = NormalEquations.from_statistics(statistics)
-    wanted = {} if settings.target_ess is None else {"ess": float(settings.target_ess)}
+    wanted = settings.target_ess
+    if wanted is None:
+        wanted = max(LEAST_ESS, settings.draws * settings.chains * ESS_PER_DRAW)
     posterior = integrate_scales(
         equations,
         priors,
         model=settings.model,
+        ess=wanted,
         nodes=nodes,
         seed=settings.seed,
-        **wanted,
     )
     num_groups, size = statistics.num_groups, len(statistics.labels.design.varying)
     kept = settings.coefficients_kept(num_groups, size)
@@ -268,16 +275,16 @@ def _draw_groups(
     population: Mapping[str, np.ndarray],
     relative: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Draws (N, ...) of alpha and beta, some groups at a time."""
+    """Draws (N, ...) of alpha and beta, of some draws at a time."""
     num_draws, num_groups = relative.shape[1], equations.num_groups
-    step, parts = _groups_at_once(num_draws, equations), []
-    for start in range(0, num_groups, step):
-        some = equations.take(np.arange(start, min(start + step, num_groups)))
-        terms = hierarchical_terms(some, scales)
-        noise = rng.standard_normal((equations.size, num_draws, some.num_groups))
-        off = deviations(terms, misfit(terms, relative), noise)
-        parts.append(group_sites(equations, population, off))
-    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+    off = np.empty((equations.size, num_draws, num_groups))
+    step = max(1, CACHED // num_groups)
+    for start in range(0, num_draws, step):
+        some = slice(start, start + step)
+        of_some = {name: values[some] for name, values in scales.items()}
+        noise = rng.standard_normal(off[:, some].shape)
+        off[:, some] = hierarchical_deviations(equations, of_some, relative[:, some], noise)
+    return group_sites(equations, population, off)
 
 
 def _moments(
@@ -293,11 +300,10 @@ def _moments(
         if name in means:
             own = means.index(name)
             row[:, p], at_zero[p] = inverse[own], fit[own]
-    each = equations.num_groups
-    groups = np.tile(np.arange(each), size)
-    z, rows = np.repeat(np.eye(size), each, axis=1), np.repeat(row, each, axis=1)
-    mean, variance = prediction(terms, population.mean, z, rows, groups, population)
-    # About the first node, so that the squares do not cancel.
-    off = mean - mean[0]
-    centre = (mean[0] + off.mean(0)).reshape(size, each) + at_zero[:, None]
-    return centre, np.sqrt(variance.mean(0) + off.var(0)).reshape(size, each)
+    each = np.arange(equations.num_groups)
+    moments = np.empty((2, size, len(each)))
+    for p in range(size):
+        z, rows = (np.repeat(part[:, [p]], len(each), axis=1) for part in (np.eye(size), row))
+        line = prediction(terms, population.mean, z, rows, slice(None), population)
+        moments[:, p] = mixtures.moments(*line)
+    return moments[0] + at_zero[:, None], moments[1]

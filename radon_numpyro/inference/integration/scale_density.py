@@ -20,7 +20,7 @@ from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
 # Numbers in an array of one block of points: those of a few fit into the cache.
-BLOCK = 2**13
+BLOCK = 2**14
 # Step of differences, of the coordinates' order one.
 STEP = 1e-5
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import optimize
 
 from radon_numpyro.data.checks import plural
 from radon_numpyro.gaussian.conditional import Population
@@ -37,13 +36,14 @@ from radon_numpyro.inference.integration.importance_sampling import (
     sample,
 )
 from radon_numpyro.inference.integration.lattice import shifted_lattices
+from radon_numpyro.inference.integration.mode import inverse_curvature, mode_of
 from radon_numpyro.inference.integration.proposal import Proposal
 from radon_numpyro.inference.integration.scale_density import ScaleDensity
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
 # Points that are compared to start from; fewer where the density is expensive.
-COARSE, FEW_COARSE = 256, 64
+COARSE, FEW_COARSE = 256, 32
 # Numbers that a round may take, about a second's work, and the least number of its points.
 WORK, LEAST_NODES = 2**29, 256
 # Nodes in the second kind of coordinates where the first is enough, before it is given up.
@@ -287,6 +287,9 @@ def _of_all(
 ) -> tuple[WeightedPoints, Scales, Array]:
     """Samples in coordinates of several kinds as one, with its scales and which are endless."""
     parts = list(zip(densities, samples, strict=True))
+    if len(parts) == 1:
+        density, only = parts[0]
+        return only, density.scales(only.points), density.coordinates.endless(only.points)
     values = [density.coordinates.values(one.points) for density, one in parts]
 
     def in_scales(k: int, points: Array) -> Array:
@@ -320,13 +323,6 @@ def _of_all(
     return found, scales, np.concatenate(endless)[order]
 
 
-# Standard deviations of the coordinates that the curvature may give.
-NARROWEST, WIDEST = 1e-3, 1.5
-HESSIAN_STEP = 1e-3
-# In place of a log density that is not finite, so that a step there is turned back.
-NOWHERE = 1e100
-
-
 def proposal_at_mode(density: ScaleDensity, coarse: int, rng: np.random.Generator) -> Proposal:
     """A t distribution about the mode, as wide as the curvature there says.
 
@@ -341,33 +337,11 @@ def proposal_at_mode(density: ScaleDensity, coarse: int, rng: np.random.Generato
     """
     coordinates, dims = density.coordinates, density.coordinates.size
     points = coordinates.coarse(shifted_lattices(rng, 1, coarse, dims))
-    values = density.at_nodes(points)[0]
-    start = points[np.argmax(values)]
-
-    def descend(point: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = density.with_gradient(point[None])
-        if not (np.isfinite(value[0]) and np.isfinite(slope).all()):
-            return NOWHERE, np.zeros(dims)
-        return -value[0], -slope[0]
-
-    best = optimize.minimize(descend, start, jac=True, method="BFGS", options={"maxiter": 200})
-    mode = best.x if -best.fun >= values.max() else start
-    covariance = _inverse_curvature(density, mode)
+    start = points[np.argmax(density.at_nodes(points)[0])]
+    mode = mode_of(density.with_gradient, start)
+    covariance = inverse_curvature(density.with_gradient, mode)
     # The mirror image whose standard deviations are positive.
     signs = np.where(coordinates.positive & (mode < 0), -1.0, 1.0)
     signs = coordinates.mirrored(signs)
     mode, covariance = signs * mode, signs[:, None] * covariance * signs
     return Proposal.of(np.ones(1), mode[None], covariance[None], coordinates.positive, WIDE_SHARE)
-
-
-def _inverse_curvature(density: ScaleDensity, mode: np.ndarray) -> np.ndarray:
-    """Inverse of minus the Hessian by differences of gradients, its eigenvalues within bounds."""
-    dims = len(mode)
-    offsets = HESSIAN_STEP * np.concatenate([np.eye(dims), -np.eye(dims)])
-    slopes = density.with_gradient(mode + offsets)[1]
-    hessian = -(slopes[:dims] - slopes[dims:]) / (2.0 * HESSIAN_STEP)
-    hessian = np.nan_to_num(0.5 * (hessian + hessian.T), posinf=0.0, neginf=0.0)
-    curvature, axes = np.linalg.eigh(hessian)
-    variance = 1.0 / np.clip(curvature, WIDEST**-2, NARROWEST**-2)
-    inverse: np.ndarray = (axes * variance) @ axes.T
-    return inverse

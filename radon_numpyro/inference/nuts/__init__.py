@@ -1,1 +1,1 @@
-"""NUTS: warm start from the guide, blocks of compiled steps, coordinates, draws of all sites."""
+"""NUTS: warm start from the guide, compiled blocks, coordinates, and draws of all sites."""

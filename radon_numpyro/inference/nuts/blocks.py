@@ -1,8 +1,8 @@
-"""Blocks of NUTS iterations of all chains as one compiled program.
+"""Run NUTS iterations of all chains in blocks, as one compiled program.
 
-NumPyro's NUTS kernel is driven through its public ``init`` and ``sample``. The data are arguments
-and a block may be shorter than its buffers, so one compilation serves warm-up, sampling and every
-data set of the same shape, and draws do not depend on where blocks begin or end.
+The program calls the public ``init`` and ``sample`` of NumPyro's NUTS kernel. The data are
+arguments, and a block may be shorter than its buffers. Therefore one compilation serves warm-up,
+sampling and all data sets of the same shape, and draws do not depend on the lengths of blocks.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ from radon_numpyro.model.regressions import ModelFunction
 BLOCK = 500
 FIRST_BLOCK = 100
 PATIENCE = 1.0
-# Numbers that a block may hold of the positions of all chains.
+# Maximum number of stored position values per block, over all chains.
 HELD = 1_000_000
 _FIXED = ("model", "num_warmup", "max_tree_depth")
 
 
 class Pace:
-    """How long the next block is: what takes about a second, if its records can be held.
+    """Choose the length of the next block so that it takes about a second and fits in memory.
 
-    An interrupt waits for the end of a block. The first ones are short, of a large model the more.
+    Blocks are short because an interrupt waits for the end of a block. The first blocks are even
+    shorter, especially with many groups.
 
     Parameters
     ----------
     num_groups
-        Groups of the data.
+        Number of groups.
     size
-        Coordinates of the sampler, of all chains.
+        Number of coordinates of the sampler, over all chains.
 
     Attributes
     ----------
     length
-        Iterations of the next block.
+        Number of iterations of the next block.
     """
 
     def __init__(self, num_groups: int, size: int) -> None:
@@ -58,27 +59,27 @@ class Pace:
         self._compiled = False
 
     def took(self, iterations: int, seconds: float) -> None:
-        """Learn from a block; the first one, which compiles, says nothing.
+        """Update the length by the time of a block; the first block, which compiles, is ignored.
 
         Parameters
         ----------
         iterations, seconds
-            How long it was, and what it took.
+            Number of iterations of the block, and elapsed seconds.
         """
         if self._compiled:
             fitting = iterations * PATIENCE / max(seconds, 1e-6)
-            # The next iterations may be far longer than these were.
+            # Limit the growth, because later iterations may take much longer.
             self.length = int(np.clip(min(fitting, 4 * self.length), 1, self._most))
         self._compiled = True
 
 
 def capacity(size: int) -> int:
-    """Iterations that a block has room for.
+    """Return the maximum number of iterations in a block.
 
     Parameters
     ----------
     size
-        Coordinates of the sampler, of all chains.
+        Number of coordinates of the sampler, over all chains.
     """
     return min(BLOCK, max(1, HELD // size))
 
@@ -93,7 +94,7 @@ def begin(
     chain_method: str,
     **fixed: Any,
 ) -> Any:
-    """State of every chain before its first iteration.
+    """Return the state of every chain before its first iteration.
 
     Parameters
     ----------
@@ -105,7 +106,8 @@ def begin(
         Unit of each coordinate, shape (D,).
     chain_method, **fixed
         From :meth:`radon_numpyro.inference.settings.Settings.sampler`, the model, and
-        ``target_accept_prob``, which is no constant of the program: another compiles nothing.
+        ``target_accept_prob``. The last one is not a constant of the program, so another value
+        needs no compilation.
     """
     vectorized = chain_method == "vectorized"
     return _begin(keys, position, target, priors, unit, vectorized=vectorized, **fixed)
@@ -142,17 +144,17 @@ def advance(
     chain_method: str,
     **fixed: Any,
 ) -> tuple[Any, dict[str, Any]]:
-    """Take ``length`` iterations of every chain, at most :func:`capacity` of them.
+    """Take ``length`` iterations of every chain, at most :func:`capacity`.
 
-    Chains in parallel run in threads, one for each core, that call the same compiled program as
-    chains one after another, each for its own range of them. So they draw the same bits.
+    Parallel chains run in threads, one for each core. Each thread calls the compiled program of
+    sequential chains for its own range of chains. Therefore both ways give identical draws.
 
     Parameters
     ----------
     state
         From :func:`begin` or an earlier block.
     length
-        Iterations to take.
+        Number of iterations.
     target, priors, unit, chain_method, **fixed
         As in :func:`begin`.
 
@@ -160,7 +162,7 @@ def advance(
     -------
     state, records
         The new state, and arrays of shape (chains, capacity, ...) of which the first ``length``
-        iterations count; from chains in threads, arrays of NumPy.
+        iterations are valid. From chains in threads these are NumPy arrays.
     """
     chains = len(state.potential_energy)
     fixed |= {"vectorized": chain_method == "vectorized", "room": capacity(chains * len(unit))}
@@ -189,12 +191,12 @@ def compile_ahead(
     chain_method: str,
     **fixed: Any,
 ) -> None:
-    """Compile in other threads what :func:`begin` and :func:`advance` are going to call.
+    """Compile the programs of :func:`begin` and :func:`advance` in other threads.
 
     Parameters
     ----------
     keys, position, target, priors, unit, chain_method, **fixed
-        As in :func:`begin`; a ``jax.ShapeDtypeStruct`` may stand for an array.
+        As in :func:`begin`; a ``jax.ShapeDtypeStruct`` may replace an array.
     """
     fixed |= {"vectorized": chain_method == "vectorized"}
     state = _begin.compile_ahead(keys, position, target, priors, unit, **fixed)
@@ -217,7 +219,7 @@ def _advance(
     num_warmup: int,
     **settings: Any,
 ) -> tuple[Any, dict[str, Any]]:
-    """A block of the chains from ``first`` to ``end`` - 1; of the others anything."""
+    """Run a block of the chains from ``first`` to ``end`` - 1; other chains are undefined."""
 
     def run(state: Any) -> tuple[Any, dict[str, Any]]:
         kernel = _kernel(target, priors, unit, **settings)
@@ -251,7 +253,7 @@ def _advance(
 
 
 def _joined(parts: list[Any], ends: list[int]) -> Any:
-    """Each range of chains from the part that ran it, on the host: nothing is compiled."""
+    """Join the ranges of chains from the parts that ran them, on the host without compiling."""
     ranges = list(pairwise(ends))
 
     def join(*values: Any) -> Any:
@@ -273,13 +275,13 @@ def _kernel(
     target_accept_prob: float,
     max_tree_depth: int,
 ) -> infer.NUTS:
-    """NUTS on a flat vector of coordinates in units of the guide's standard deviations.
+    """Return NUTS on a flat vector of coordinates in units of the guide's standard deviations.
 
-    An identity mass matrix in these units is a diagonal one of the guide's variances without
-    them. The units matter to what follows: NumPyro shrinks the variances that it adapts towards
-    0.001, which would swamp a coordinate whose variance is far below that.
+    An identity mass matrix in these units equals an inverse mass matrix of the guide's variances in
+    the original units. The units also matter for the adaptation: NumPyro shrinks adapted variances
+    towards 0.001, which would be far too large for a coordinate with a much smaller variance.
 
-    Made anew inside each traced function, with the data of that trace.
+    Each traced function must call this itself, with the data of its trace.
     """
     unravel = unraveller(model, target, priors)
 

@@ -1,4 +1,4 @@
-"""One run of all chains, block by block: warm-up, draws, and what ends them."""
+"""Run all chains once, block by block: warm-up, draws, and the rules that end them."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from radon_numpyro.inference.settings import Settings
 
 @dataclass(frozen=True)
 class Drawn:
-    """What one run of the chains gave.
+    """The result of one run of the chains.
 
     Attributes
     ----------
     target_accept_prob
-        Acceptance probability that its step sizes were tuned to.
+        Target acceptance probability of the step size adaptation.
     state
         State of the chains after the last iteration.
     stats
-        Position and statistics of each draw, each of shape (chains, draws, ...); empty if none was
-        taken.
+        Position and statistics of each draw, each of shape (chains, draws, ...); empty if there are
+        no draws.
     warmup_gradients
-        Gradient evaluations of its warm-up, all chains.
+        Gradient evaluations of the warm-up, over all chains.
     stopped_by
-        Why it ended, in the words of ``inference/runs/run_control.py``.
+        Why the run ended: one of the constants in ``inference/runs/run_control.py``.
     end
-        The interrupt or the clock that ended it early, if one did.
+        The exception that ended the run early: an interrupt or the time limit; else None.
     """
 
     target_accept_prob: float
@@ -52,23 +52,23 @@ class Drawn:
 
     @property
     def draws(self) -> int:
-        """Draws of each chain."""
+        """Number of draws of each chain."""
         return self.stats["n_steps"].shape[1] if self.stats else 0
 
     @property
     def divergences(self) -> int:
-        """Divergent transitions among the draws of all chains."""
+        """Number of divergent transitions among the draws of all chains."""
         return int(self.stats["diverging"].sum()) if self.stats else 0
 
     @property
     def again(self) -> bool:
-        """Whether to run with shorter steps: this one went to its end, diverged, and is finite."""
+        """Whether to repeat with shorter steps: the run is complete and finite, but diverged."""
         finite = self.end is None and bool(np.isfinite(self.stats["position"]).all())
         return finite and self.divergences > 0
 
     @property
     def gradients(self) -> int:
-        """Gradient evaluations of warm-up and draws, all chains."""
+        """Number of gradient evaluations of warm-up and draws, over all chains."""
         return self.warmup_gradients + (int(self.stats["n_steps"].sum()) if self.stats else 0)
 
 
@@ -86,7 +86,7 @@ def run_chains(
     target_accept_prob: float,
     **fixed: Any,
 ) -> Drawn:
-    """Warm up and sample; whatever ends sampling early keeps what is drawn.
+    """Warm up and sample. If sampling ends early, the draws so far are kept.
 
     Parameters
     ----------
@@ -97,19 +97,19 @@ def run_chains(
     arguments
         Data, priors and units, as the blocks take them.
     settings, run
-        Settings, and what keeps the blocks and may end them.
+        Settings, and the control of the run, which saves the blocks and may end them.
     bar
         A progress bar.
     prepare
-        Compiles what makes the sites of the draws. It is called before the first draw, so that an
-        early end need not wait for it. The summary of coefficients that are not drawn is compiled
-        after the end, for as many draws as there are.
+        Function that compiles the program for the sites of the draws. It is called before the first
+        draw, so that an early end need not wait for it. The program that summarises coefficients
+        without drawing them is compiled after the end, for the actual number of draws.
     pace
-        How long the blocks are.
+        The lengths of the blocks.
     target
-        When there are enough draws, if ``target_ess`` is given.
+        The criterion for enough draws, if ``target_ess`` is given.
     target_accept_prob, **fixed
-        What else the blocks are told.
+        Further settings of the blocks.
     """
     num_warmup, total = settings.num_warmup, settings.num_warmup + settings.draws
     records: list[dict[str, np.ndarray]] = []
@@ -124,7 +124,7 @@ def run_chains(
         state, buffers = blocks.advance(
             state, length, *arguments, target_accept_prob=target_accept_prob, **fixed
         )
-        # Of the warm-up nothing else is used. A copy, for the buffers may be far longer.
+        # Of the warm-up only n_steps is used. Copy, because the buffers may be much longer.
         names = ("n_steps",) if done < num_warmup else tuple(buffers)
         record = {name: np.asarray(buffers[name])[:, :length].copy() for name in names}
         pace.took(length, time.monotonic() - started)
@@ -137,7 +137,7 @@ def run_chains(
             if not warming and not records:
                 prepare()
             state, kept = run.step(part, state, advance)
-            # A kept block may reach beyond the draws asked for now.
+            # A block from a checkpoint may have more draws than are requested now.
             record = {name: values[:, :left] for name, values in kept.items()}
             length = record["n_steps"].shape[1]
             done += length

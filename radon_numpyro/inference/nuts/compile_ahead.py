@@ -1,7 +1,7 @@
-"""What NUTS is going to call, traced before ADVI runs and compiled meanwhile.
+"""Trace the programs of NUTS before ADVI runs, and compile them in the meantime.
 
-A first fit spends most of its time compiling. XLA compiles in other threads, while Python traces
-the next program and the guide is fitted.
+A first fit spends most of its time compiling. XLA compiles in other threads while Python traces the
+next program and the guide is fitted.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _SEEN: set[Any] = set()
 
 
 def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings) -> None:
-    """Trace what NUTS calls, and have it compiled in other threads.
+    """Trace the programs of NUTS and start their compilation in other threads.
 
-    The calls find it by the shapes and types of their arguments, and wait for it. Once in a process
-    for each shape.
+    Later calls find the compilations by the shapes and dtypes of their arguments, and wait for
+    them. For each shape this is done once in a process.
 
     Parameters
     ----------
     statistics, priors, settings
-        Those of the run.
+        Data, priors and settings of the run.
     """
     statistics = unlabelled(statistics)
     leaves, structure = jax.tree.flatten((statistics, priors))
@@ -62,7 +62,7 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
             priors,
             start.unit,
             model=coordinates.model,
-            # A number like any other: it is no constant of the program.
+            # Any value serves, because it is not a constant of the program.
             target_accept_prob=0.8,
             **settings.sampler(),
         )
@@ -72,5 +72,5 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
         constrain.compile_ahead(
             start.draw_key, position, drawn_from, priors, coordinates=coordinates
         )
-    # Not before: a signal may have ended it.
+    # Mark the shape only now, because a signal may end the function earlier.
     _SEEN.add(shape)

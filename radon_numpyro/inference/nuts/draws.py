@@ -1,4 +1,4 @@
-"""From positions of the sampler to the sites of the model, draw by draw."""
+"""Convert positions of the sampler to the sites of the model, draw by draw."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from radon_numpyro.inference.compute.programs import in_threads, program, unrave
 from radon_numpyro.inference.nuts.parametrisation import Parametrisation
 from radon_numpyro.model.priors import Priors
 
-# Numbers by group that a batch of draws may hold, of each array.
+# Maximum number of values of each array by group in a batch of draws.
 HELD = 4_000_000
-# Draws of a chain at a time: a run that ended early does not take the time of all asked for.
+# Draws of a chain in one call. A run that ended early needs only the calls for its draws.
 PIECE = 10_000
 
 
@@ -29,26 +29,26 @@ def constrain(
     coordinates: Parametrisation,
     room: int,
 ) -> dict[str, np.ndarray]:
-    """Draws of the sites of the model as written, those drawn given the position included.
+    """Return draws of all sites of the model as written, including those drawn given the position.
 
-    A chain at a time, in a thread for each core. A run that ended early is filled up, so that the
-    program is the one that :func:`prepare` has had compiled.
+    Chains are converted in threads, one for each core. The draws of a run that ended early are
+    padded, so that they use the program that :func:`prepare` has compiled.
 
     Parameters
     ----------
     key
-        Random key of what is drawn given the position.
+        Random key of the sites that are drawn given the position.
     position
-        Shape (chains, draws, D).
+        Positions of the sampler, shape (chains, draws, D).
     target, priors, coordinates
-        The parametrisation and the arguments of its model.
+        The parametrisation, and the arguments of its model.
     room
-        Draws that were asked for.
+        Number of draws of each chain that were requested.
 
     Returns
     -------
     dict
-        Each of shape (chains, draws, ...).
+        Draws by site, each of shape (chains, draws, ...).
     """
     draws, piece = position.shape[1], _piece(room, target)
     asked_for = jax.ShapeDtypeStruct((len(position), room, position.shape[2]), position.dtype)
@@ -67,14 +67,14 @@ def constrain(
         return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
 
     chains = in_threads(of_chain, range(len(position)), threads=num_cores())
-    # Site by site, so that no more than one is there twice.
+    # Stack one site at a time, so that at most one site is in memory twice.
     return {name: np.stack([sites.pop(name) for sites in chains]) for name in tuple(chains[0])}
 
 
 def prepare(
     key: Any, position: Any, target: Any, priors: Priors, *, coordinates: Parametrisation
 ) -> None:
-    """Have what :func:`constrain` is going to call compiled when this returns.
+    """Compile the program of :func:`constrain`, and wait until this is done.
 
     Parameters
     ----------
@@ -87,13 +87,13 @@ def prepare(
 def compile_ahead(
     key: Any, position: Any, target: Any, priors: Priors, *, coordinates: Parametrisation
 ) -> None:
-    """Compile in another thread what :func:`constrain` is going to call.
+    """Compile the program of :func:`constrain` in another thread.
 
     Parameters
     ----------
     key, position, target, priors, coordinates
-        As in :func:`constrain`, the position of all draws asked for; a ``jax.ShapeDtypeStruct``
-        may stand for an array.
+        As in :func:`constrain`, with the position of all requested draws. A
+        ``jax.ShapeDtypeStruct`` may replace an array.
     """
     _constrain.compile_ahead(
         *_first(key, position, target, priors), **_fixed(position, coordinates)
@@ -101,9 +101,9 @@ def compile_ahead(
 
 
 def _piece(room: int, target: Any) -> int:
-    """Draws of a chain at a time, such that all batches are those of a single piece.
+    """Return the number of draws in one call, chosen so that all batches have the same size.
 
-    A batch of another size is rounded otherwise.
+    The rounding of the results depends on the size of a batch.
     """
     batch = _batch(room, target)
     return PIECE if room > PIECE and room % batch == PIECE % batch == 0 else room
@@ -115,7 +115,7 @@ def _batch(draws: int, target: Any) -> int:
 
 
 def _first(key: Any, position: Any, target: Any, priors: Priors) -> tuple[Any, ...]:
-    """Arguments of the call for the first draws of the first chain."""
+    """Return the arguments of the call for the first draws of the first chain."""
     piece = _piece(position.shape[1], target)
     some = jax.ShapeDtypeStruct((piece, *position.shape[2:]), position.dtype)
     return key, 0, 0, some, target, priors
@@ -137,7 +137,10 @@ def _constrain(
     coordinates: Parametrisation,
     room: int,
 ) -> dict[str, Any]:
-    """Draws of a chain from ``first`` on; a draw has the same key, however many there are."""
+    """Convert the draws of a chain from ``first`` on.
+
+    The key of a draw does not depend on the number of draws.
+    """
 
     def sites(key: Any, values: Any) -> Any:
         return coordinates.from_sampler(key, values, target, priors)
@@ -151,7 +154,7 @@ def _constrain(
 
 @program("coordinates")
 def sampled(position: Any, target: Any, priors: Priors, *, coordinates: Parametrisation) -> Any:
-    """All sites of the sampler's own model, each a function of the position.
+    """Return all sites of the sampler's own model, which are functions of the position.
 
     Parameters
     ----------
@@ -161,7 +164,7 @@ def sampled(position: Any, target: Any, priors: Priors, *, coordinates: Parametr
     Returns
     -------
     dict
-        Each of shape (chains, draws, ...).
+        Values by site, each of shape (chains, draws, ...).
     """
     flat = position.reshape(-1, position.shape[-1])
     out = _over_draws(lambda _, values: values, None, flat, target, priors, coordinates)

@@ -1,4 +1,4 @@
-"""Have enough draws been taken? The worst effective sample size, looked at now and then.
+"""Check at intervals whether the smallest effective sample size has reached a target.
 
 References
 ----------
@@ -19,20 +19,20 @@ TAILS = (0.05, 0.95)
 
 
 class EssTarget:
-    """A target for the worst effective sample size, bulk or tail, of any entry of any site.
+    """A target for the smallest effective sample size, bulk or tail, of any entry of any site.
 
-    It is looked at after whole hundreds of draws: after the first, then when the target will be
-    reached at the rate so far, but at least a tenth further and at most twice as far. All looks
-    together take a few times as long as the last. When they are due depends on the draws alone,
-    not on the clock nor on the blocks that the draws come in.
+    It is checked after multiples of 100 draws. The first check is after 100 draws. The next one is
+    when the target should be reached at the current rate, but after at least 1.1 and at most 2
+    times the draws so far. All checks together take a few times as long as the last one. The times
+    of the checks depend only on the draws, not on the clock or on the lengths of blocks.
 
     Parameters
     ----------
     target
-        Effective draws wanted.
+        Target for the effective sample size.
     sites
-        From 100 positions of each chain, shape (chains, 100, D), to the sites that count, each of
-        shape (chains, 100, ...).
+        Function from 100 positions of each chain, shape (chains, 100, D), to the sites to check,
+        each of shape (chains, 100, ...).
     """
 
     def __init__(
@@ -46,21 +46,22 @@ class EssTarget:
 
     @property
     def due(self) -> int:
-        """Draws of each chain from now to the next look, at least one."""
+        """Number of draws of each chain until the next check, at least one."""
         return self._look - STEP * len(self._sites) - sum(w.shape[1] for w in self._waiting)
 
     def reached(self, position: np.ndarray) -> int | None:
-        """Add draws of each chain, and say how many in all reach the target.
+        """Add draws of each chain, and return how many draws reach the target.
 
         Parameters
         ----------
         position
-            Shape (chains, any number, D).
+            New positions, shape (chains, any number, D).
 
         Returns
         -------
         int or None
-            Draws of each chain, of all added so far; None if the target is not reached.
+            Number of draws of each chain, counted from the first; None if the target is not
+            reached.
         """
         waiting = np.concatenate([*self._waiting, position], axis=1)
         while waiting.shape[1] >= STEP:
@@ -84,14 +85,14 @@ class EssTarget:
 
 
 def smallest_ess(draws: Mapping[str, np.ndarray]) -> float:
-    """Smallest bulk or tail effective sample size of any entry; NaN if any has none.
+    """Compute the smallest bulk or tail effective sample size of any entry; NaN if one has none.
 
-    Tails are the quantiles of 5 % and 95 %, whatever ArviZ is set to.
+    The tails are the 5 % and 95 % quantiles, independent of ArviZ's settings.
 
     Parameters
     ----------
     draws
-        By site, each of shape (chains, draws, ...).
+        Draws by site, each of shape (chains, draws, ...).
     """
     flat = np.concatenate([v.reshape(*v.shape[:2], -1) for v in draws.values()], axis=2)
     flat = np.where(np.isfinite(flat), flat, np.nan).astype(np.float64)

@@ -1,13 +1,13 @@
-r"""The coordinates a sampler moves in, and the way there and back.
+r"""The coordinates in which a sampler moves, and the transformations to and from them.
 
 =================  ============================================================================
 ``"centered"``     the model as written
 ``"noncentered"``  :math:`\alpha_c = \mu_\alpha + \sigma_\alpha z_c` with z standard normal, and
-                   the slopes likewise (Papaspiliopoulos, Roberts and Skold 2007,
+                   slopes in the same way (Papaspiliopoulos, Roberts and Skold 2007,
                    doi:10.1214/088342307000000014)
-``"marginal"``     signed scales, partial correlations and eps alone; means and coefficients are
-                   drawn exactly (``gaussian/conditional.py``). The individual and pooled models
-                   need no sampler then (``inference/inversion.py``)
+``"marginal"``     only signed scales, partial correlations and eps; means and coefficients are
+                   drawn exactly (``gaussian/conditional.py``). For the individual and pooled
+                   models this needs no sampler (``inference/inversion.py``)
 =================  ============================================================================
 """
 
@@ -38,21 +38,23 @@ Sites = dict[str, Any]
 
 @dataclass(frozen=True)
 class Parametrisation:
-    """How a sampler sees a model.
+    """A model in the coordinates of a sampler.
 
     Attributes
     ----------
     model
-        NumPyro model of (data, priors) whose latent sites the sampler moves.
+        NumPyro model of (data, priors), whose latent sites the sampler moves.
     data
-        From sufficient statistics to the first argument of ``model`` and of ``from_sampler``.
+        Function from sufficient statistics to the first argument of ``model`` and of
+        ``from_sampler``.
     reduced
-        From data to data of the same density that may be smaller, for ``model`` alone.
+        Function from data to smaller data with the same density, for ``model`` only.
     to_sampler
-        From values of the sites of the model as written, and data, to those of ``model``.
+        Function from values of the sites of the model as written, and data, to values of the sites
+        of ``model``.
     from_sampler
-        From a random key, values of all sites of ``model``, data and priors to values of the
-        sites of the model as written.
+        Function from a random key, values of all sites of ``model``, data and priors to values of
+        the sites of the model as written.
     """
 
     model: ModelFunction
@@ -63,7 +65,7 @@ class Parametrisation:
 
 
 def parametrisation(model: str, method: str) -> Parametrisation:
-    """The parametrisation of a model by name.
+    """Return the parametrisation of a model by name.
 
     Parameters
     ----------
@@ -97,7 +99,7 @@ def _decentre(values: Sites, data: GroupStatistics) -> Sites:
 
 
 def _signed_scales(values: Sites, data: Any) -> Sites:
-    # One of two mirror images: a chain that starts at the positive one may cross to the other.
+    # Each sign gives the same scale; chains start at the positive one and may change the sign.
     renamed = {"signed_alpha": "sigma_alpha", "signed_beta": "sigma_beta"}
     renamed |= {name: name for name in ("partial_correlation", "eps")}
     return {new: values[old] for new, old in renamed.items() if old in values}
@@ -121,7 +123,7 @@ def _draw(
     scale, root = jnp.concatenate(rows), None
     if "partial_correlation" in values:
         root = mirrored_root(equations.design, values)
-    # Where the standard errors of the rows are known, eps is 1.
+    # eps is 1, and not a site, if the standard errors of the rows are known.
     eps = values.get("eps", 1.0)
     return draw_coefficients(key, equations, scale, eps, priors, root, groups=groups)
 
@@ -141,7 +143,7 @@ _PARAMETRISATIONS = {
         _signed_scales,
         _with_coefficients,
     ),
-    # For when draws of the coefficients would not fit in memory.
+    # Used if draws of the coefficients would not fit in memory.
     ("hierarchical", "marginal means"): Parametrisation(
         scales,
         NormalEquations.from_statistics,

@@ -1,4 +1,4 @@
-"""Means and standard deviations of the coefficients where their draws would not fit in memory.
+"""Means and standard deviations of the coefficients, if their draws would not fit in memory.
 
 References
 ----------
@@ -25,27 +25,27 @@ from radon_numpyro.inference.nuts.scales import HIERARCHICAL
 from radon_numpyro.model.correlations import root_of_correlation
 from radon_numpyro.model.priors import Priors
 
-# Groups at a time, whose sums over the draws stay in the cache of a core.
+# Number of groups in one call, so few that their sums over draws fit in the cache of a core.
 CHUNK = 1000
 
 
 def posterior_moments(
     sites: Mapping[str, Any], equations: NormalEquations, priors: Priors
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    r"""Posterior mean and standard deviation of alpha and beta, without drawing them.
+    r"""Compute the posterior mean and standard deviation of alpha and beta without drawing them.
 
     .. math:: E[\theta_c] = \overline{E[\theta_c \mid s]}, \qquad
               \mathrm{var}[\theta_c] = \overline{\mathrm{var}[\theta_c \mid s]}
               + \mathrm{var}(E[\theta_c \mid s])
 
-    over the draws s of the scales (Rao-Blackwell).
+    where averages and variances are over the draws s of the scales (Rao-Blackwell).
 
     Parameters
     ----------
     sites
         Draws of the scales, shape (chains, draws, ...).
     equations, priors
-        What the model is conditioned on.
+        The data, and the priors of the population coefficients.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def posterior_moments(
     size = min(CHUNK, num_groups)
 
     def of_some(start: int) -> Any:
-        # The last chunk is filled up with the first groups again.
+        # Pad the last chunk with the first groups.
         some = np.arange(start, start + size) % num_groups
         return jax.tree.map(np.asarray, _mean_and_sd(scales, mu, equations.take(some)))
 
@@ -77,7 +77,7 @@ def posterior_moments(
 
 @program()
 def _population(scales: Any, equations: NormalEquations, priors: Priors) -> Population:
-    """Posterior of the population coefficients given each draw of the scales."""
+    """Compute the posterior of the population coefficients given each draw of the scales."""
     prior = population_prior(equations, priors, HIERARCHICAL)
 
     def of_draw(draw: Any) -> Population:
@@ -89,14 +89,14 @@ def _population(scales: Any, equations: NormalEquations, priors: Priors) -> Popu
 
 @program()
 def _mean_and_sd(scales: Any, mu: Population, equations: NormalEquations) -> tuple[Any, Any]:
-    """Mean of the conditional means, and root of the total variance, shapes (C, P)."""
+    """Compute the mean of the conditional means and the root of the total variance, (C, P)."""
 
     def add(sums: Any, draw: Any) -> Any:
         mean, variance = _conditional_moments(equations, *draw)
         off = mean - centre
         return jax.tree.map(jnp.add, sums, (off, off**2, variance)), None
 
-    # About the first draw's mean, so that the squares do not cancel.
+    # Sum deviations from the mean of the first draw, so that the difference of squares is accurate.
     first = jax.tree.map(lambda v: v[0], (scales, mu))
     centre = _conditional_moments(equations, *first)[0]
     sums = jax.lax.scan(add, (jnp.zeros_like(centre),) * 3, (scales, mu))[0]
@@ -107,7 +107,7 @@ def _mean_and_sd(scales: Any, mu: Population, equations: NormalEquations) -> tup
 def _conditional_moments(
     equations: NormalEquations, draw: Any, population: Population
 ) -> tuple[Any, Any]:
-    """Mean and variance of every coefficient given the scales, shapes (P, C)."""
+    """Compute the mean and variance of every coefficient given the scales, shapes (P, C)."""
     groups, design = np.arange(equations.num_groups), equations.design
     terms = _terms(equations, jax.tree.map(lambda value: value[None], draw))
     batch = Population(population.mean[:, None], population.cholesky[..., None])
@@ -115,7 +115,7 @@ def _conditional_moments(
     has_mean = [name in design.population for name in design.varying]
     moments = []
     for p, unit in enumerate(np.eye(equations.size)):
-        # A coefficient is the line where its own column is 1, and the others are 0.
+        # A coefficient is the value of the line where its column is 1 and all others are 0.
         own = sum(has_mean[:p]) if has_mean[p] else None
         row = jnp.zeros_like(fit) if own is None else inverse[own]
         rows = jnp.broadcast_to(row[:, None], (len(row), len(groups)))

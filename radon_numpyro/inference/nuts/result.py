@@ -1,4 +1,4 @@
-"""Draws by NUTS, and what the sampler says of them."""
+"""The result of NUTS: draws and statistics of the sampler."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ from radon_numpyro.inference.runs.run_control import is_complete
 
 @dataclass(frozen=True)
 class NUTSResult:
-    """Draws and what the sampler says of them.
+    """Draws and statistics of the sampler.
 
     Attributes
     ----------
     draws
-        Draws of each site in its own (constrained) space, shape (chains, draws, ...).
+        Draws of each site in the constrained space, shape (chains, draws, ...), in the unit of the
+        site.
     stats
         Sampler statistics by ArviZ's names, each of shape (chains, draws).
     inverse_mass_matrix
         Adapted diagonal in the sampler's coordinates, shape (chains, D).
     warmup_gradients
-        Gradient evaluations that gave none of the draws kept, all chains: those of the warm-up, and
-        all of other runs.
+        Gradient evaluations over all chains that are not part of the draws: those of the warm-up,
+        and those of other runs.
     stopped_by
         Why sampling ended: ``"all draws taken"``, ``"target_ess reached"``, ``"max_seconds"`` or
         ``"interrupted"``.
     method, chain_method
         Parametrisation, and how the chains were run.
     num_warmup, max_tree_depth, seed
-        Warm-up iterations of each chain, doublings allowed, and the seed.
+        Warm-up iterations of each chain, maximum number of doublings, and the seed.
     target_accept_prob
-        Acceptance probability that the step sizes of the draws kept were tuned to.
+        Target acceptance probability of the run that gave the draws.
     earlier_runs
-        Runs before, each of which diverged: its ``target_accept_prob``, ``draws`` of each chain
+        Earlier runs, which diverged. Each has its ``target_accept_prob``, ``draws`` of each chain
         and ``divergences``.
     unfinished_run
-        A run after it that was ended early, and its draws left aside: the same of it.
+        The same facts of a later run that ended early and whose draws were discarded, or None.
     coefficients
-        Where draws of alpha and beta were not kept: their ``(mean, sd)``, shaped as the site.
+        ``(mean, sd)`` of alpha and beta, with the shape of the site, if their draws were not kept.
     """
 
     draws: Mapping[str, np.ndarray]
@@ -62,14 +63,15 @@ class NUTSResult:
 
     @property
     def complete(self) -> bool:
-        """Whether the draws asked for were taken, or as many as reach ``target_ess``.
+        """Whether all requested draws were taken, or enough to reach ``target_ess``.
 
-        Not where they diverged and another run was ended early: there is something left to do.
+        False also if the draws diverged and the next run ended early, because then that run can be
+        continued.
         """
         return is_complete(self.stopped_by)
 
     def attributes(self) -> dict[str, Any]:
-        """What a result records of how it was drawn."""
+        """Return the attributes that a result stores about the draws."""
         made = {
             "method": self.method,
             "seed": self.seed,

@@ -1,10 +1,10 @@
 """The No-U-Turn sampler, started and mass-scaled by ADVI, in resumable blocks.
 
-The sampler runs in compiled blocks (``inference/nuts/blocks.py``). Between them, in Python, the bar
-moves, an interrupt is noticed, the stop rules are looked at and the state is kept. On the CPU,
-draws depend neither on the size of the blocks nor on the bar nor on the cores and devices; chains
-that run ``"vectorized"`` differ from chains one after another by roundings, which a chain enlarges
-until it is another draw from the same posterior.
+The sampler runs in compiled blocks (``inference/nuts/blocks.py``). Between blocks, Python updates
+the progress bar, checks interrupts and stop rules, and saves the state. On the CPU, draws do not
+depend on the sizes of blocks, the bar, or the number of cores and devices. Vectorized chains differ
+from sequential chains by rounding, which grows along a chain until the draws are different draws
+from the same posterior.
 
 References
 ----------
@@ -61,7 +61,7 @@ def sample_nuts(
     dtype: str = "float64",
     progress_bar: bool = True,
 ) -> NUTSResult:
-    """Draw from the posterior with NUTS, from the guide's draws and with its variances.
+    """Draw from the posterior with NUTS, started by draws of the guide and scaled by its variances.
 
     Parameters
     ----------
@@ -70,40 +70,41 @@ def sample_nuts(
     advi
         The fitted guide; its model is sampled.
     method
-        Hierarchical model: ``"marginal"`` (default, of at most 20 slopes), ``"noncentered"``
-        (default of more) or ``"centered"``; the others: ``"centered"``. See
-        ``inference/nuts/parametrisation.py``.
+        For the hierarchical model ``"marginal"`` (default for at most 20 varying slopes),
+        ``"noncentered"`` (default for more) or ``"centered"``; for the other models
+        ``"centered"``. See ``inference/nuts/parametrisation.py``.
     priors
         Default: :meth:`Priors.weakly_informative` of the data.
     draws, chains, num_warmup
-        Draws kept of each chain (at the most, with the stop rules below), number of chains, and
-        warm-up iterations of each.
+        Draws kept from each chain (the maximum, if a stop rule below is given), number of chains,
+        and warm-up iterations of each chain.
     seed
         Seed of the starting points and of the chains.
     target_accept_prob
-        Acceptance probability that the step size is tuned to. Default by the marginal method: 0.95
-        for at most 20 groups with rows, 0.8 for more; where draws diverge, a second run is tuned to
-        0.95 and a last one to 0.99 (see the notes). By the other methods: 0.9, and one run.
+        Target acceptance probability of the step size adaptation. The default of the marginal
+        method is 0.95 for at most 20 groups with rows, and 0.8 for more. If draws diverge, it is
+        followed by runs with 0.95 and 0.99 (see the notes). The other methods have 0.9 and a single
+        run.
     max_tree_depth
-        Doublings of a trajectory at the most.
+        Maximum number of doublings of a trajectory.
     chain_method
-        ``"sequential"`` (one after the other), ``"parallel"`` (side by side in threads, with the
-        same draws) or ``"vectorized"`` (all at once, for a GPU). Default: by the machine.
+        ``"sequential"`` (one chain after another), ``"parallel"`` (in threads, with the same draws)
+        or ``"vectorized"`` (all chains at once, for a GPU). Default: chosen for the machine.
     coefficients
-        ``"draws"`` keeps draws of alpha and beta, ``"summary"`` their posterior means and
-        standard deviations alone, averaged over the draws of the scales in closed form, ``"none"``
-        leaves them out (both by the marginal method). ``"auto"``: a summary where the draws would
-        take more than 1 GiB.
+        ``"draws"`` keeps draws of alpha and beta. ``"summary"`` keeps only their posterior means
+        and standard deviations, averaged over the draws of the scales in closed form; ``"none"``
+        keeps nothing of them (both need the marginal method). ``"auto"`` is a summary if the draws
+        would take more than 1 GiB.
     target_ess
-        Stop when the smallest bulk or tail effective sample size reaches this. By the marginal
-        method that of the scales and eps, given which all others are drawn exactly; by the other
-        methods of every site. Looked at after 100 draws of each chain, then ever more rarely
-        (``inference/nuts/effective_size.py``).
+        Stop when the smallest bulk or tail effective sample size reaches this value. The marginal
+        method checks the scales and eps, because all other sites are drawn exactly given them; the
+        other methods check every site. The first check is after 100 draws of each chain, and later
+        checks are less frequent (``inference/nuts/effective_size.py``).
     max_seconds
-        Stop after this time by the clock, and keep what is drawn.
+        Stop after this many seconds, and keep the draws so far.
     use_guide
-        Start and scale by the guide. If not, as NumPyro does by default: uniform on (-2, 2) and
-        an identity mass matrix, for comparison.
+        Whether to start and scale by the guide. If not, chains start as by default in NumPyro,
+        uniformly on (-2, 2) and with an identity mass matrix, for comparison.
     dtype
         ``"float64"`` or ``"float32"``.
     progress_bar
@@ -112,8 +113,8 @@ def sample_nuts(
     Returns
     -------
     NUTSResult
-        ``stopped_by`` says why it ended. With fewer draws, and ``complete`` false, after
-        ``max_seconds``, Ctrl-C or SIGTERM.
+        ``stopped_by`` says why sampling ended. After ``max_seconds``, Ctrl-C or SIGTERM there are
+        fewer draws, and ``complete`` is false.
 
     Raises
     ------
@@ -126,18 +127,17 @@ def sample_nuts(
 
     Notes
     -----
-    By the marginal method few groups leave the scales of the population a skewed posterior, whose
-    density falls steeply towards 0. Now and then a step of the usual length ends on that slope, and
-    the next one is thrown far out. This counts as a divergence, although all of the posterior is
-    reached with shorter steps. So where ``target_accept_prob`` is not given and any draw diverges,
-    all chains start again from the same points with shorter steps. Only the last run is kept and
-    judged, whatever it found: one that still diverges at 0.99 is reported as such.
-    ``earlier_runs`` says what happened before. If Ctrl-C, SIGTERM or ``max_seconds`` end such a run
-    early, the complete one before it is kept with its divergences, ``unfinished_run`` says of the
-    other, and ``complete`` is false.
+    With few groups, the posterior of the population scales under the marginal method is skewed, and
+    its density falls steeply towards 0. Occasionally a step of the usual length ends on this slope
+    and the next step goes far out. This counts as a divergence, although shorter steps reach all of
+    the posterior. Therefore, if ``target_accept_prob`` is not given and any draw diverges, all
+    chains start again from the same points with shorter steps. Only the last run is kept and
+    checked, even if it still diverges at 0.99. ``earlier_runs`` describes the runs before it. If
+    Ctrl-C, SIGTERM or ``max_seconds`` end such a run early, the complete run before it is kept with
+    its divergences, ``unfinished_run`` describes the incomplete one, and ``complete`` is false.
 
-    The other methods get no further run: their divergences are of a funnel, which shorter steps
-    hide better than they explore it.
+    The other methods get a single run. Their divergences come from a funnel, and shorter steps
+    would hide it rather than explore it.
     """
     if method is None and not Model.named(advi.model).population:
         method = "centered"
@@ -180,16 +180,16 @@ def draw_nuts(
     use_guide: bool = True,
     progress_bar: bool,
 ) -> NUTSResult:
-    """:func:`sample_nuts` as a part of a run.
+    """Draw by NUTS as part of a run; see :func:`sample_nuts`.
 
     Parameters
     ----------
     statistics, advi, priors, use_guide, progress_bar
         As in :func:`sample_nuts`.
     settings
-        Those of the run.
+        Settings of the run.
     run
-        What keeps the blocks and may end them.
+        Control of the run, which saves the blocks and may end them.
     """
     statistics = unlabelled(statistics)
     keep = settings.coefficients_kept(statistics.num_groups, len(statistics.labels.design.varying))
@@ -204,7 +204,7 @@ def draw_nuts(
             start = start.without_guide(jax.random.split(key, 3)[0])
         reduced = coordinates.reduced(target)
         arguments = (reduced, priors, start.unit)
-        # The same for every run: it does not depend on the acceptance probability aimed at.
+        # All runs start from the same state, which does not depend on the target acceptance.
         state = blocks.begin(
             start.chain_keys, start.position, *arguments, target_accept_prob=0.8, **fixed
         )
@@ -212,7 +212,7 @@ def draw_nuts(
 
         def watched(position: np.ndarray) -> dict[str, np.ndarray]:
             sites = sampled(position, reduced, priors, coordinates=coordinates)
-            # The scales and partial correlations: of a matrix of correlations half are constants.
+            # Use partial correlations, because many entries of a correlation matrix are constant.
             names = (advi.means.keys() | advi.locs.keys()) - {"correlation"}
             return {name: np.asarray(v) for name, v in sites.items() if name in names}
 
@@ -285,10 +285,10 @@ def draw_nuts(
 
 
 def _kept(runs: list[Drawn]) -> tuple[Drawn, list[Drawn], Drawn | None]:
-    """The run that counts, those before it, and one after it that was ended early.
+    """Return the run to keep, the runs before it, and a run after it that ended early.
 
-    That is the last one, whatever it found; the one before where the last was ended early, for then
-    its draws are all that were asked for.
+    The last run is kept. If it ended early, the complete run before it is kept instead, if there is
+    one.
     """
     last = runs[-1]
     if last.end is None:
@@ -309,7 +309,7 @@ def _described(drawn: Drawn) -> dict[str, Any]:
 
 
 def _num_groups(statistics: GroupStatistics) -> int:
-    """Groups with rows: others say nothing of the scales."""
+    """Return the number of groups with rows; only these have information about the scales."""
     return int((np.asarray(statistics.count) > 0).sum())
 
 

@@ -1,7 +1,7 @@
-r"""NumPyro's model of the scales alone, and exact draws of the coefficients given them.
+r"""The NumPyro model of the scales, and exact draws of the coefficients given the scales.
 
-The coefficients are integrated out in closed form (``gaussian/marginal.py``), so that NUTS moves in
-the scales only.
+The coefficients are integrated out in closed form (``gaussian/marginal.py``), so NUTS moves only
+the scales.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from jax.custom_derivatives import SymbolicZero
 from radon_numpyro.data.design import Design
 from radon_numpyro.gaussian.conditional import (
     PriorRows,
-    deviations,
+    draw_deviations,
     draw_population,
     group_terms,
-    misfit,
     population_posterior,
 )
 from radon_numpyro.gaussian.marginal import gradient, marginal
@@ -39,7 +38,7 @@ HIERARCHICAL = Model.named("hierarchical")
 def log_density(
     equations: NormalEquations, scale: Any, eps: Any, prior: PriorRows, root: Any = None
 ) -> Any:
-    """Log marginal likelihood of the hierarchical model, with its derivatives in closed form.
+    """Compute the log marginal likelihood of the hierarchical model; derivatives are closed forms.
 
     Parameters
     ----------
@@ -49,12 +48,12 @@ def log_density(
     Returns
     -------
     array
-        A scalar.
+        The log density, a scalar.
 
     Raises
     ------
     TypeError
-        If a derivative in the data or the prior is asked for.
+        If a derivative with respect to the data or the prior is requested.
     """
     return marginal(equations, scale, eps, prior, root).log_density
 
@@ -85,20 +84,21 @@ def _is_zero(tangent: Any) -> bool:
 
 
 def scales(equations: NormalEquations, priors: Priors) -> None:
-    r"""NumPyro model of the scales alone, equivalent to :func:`regressions.hierarchical`.
+    r"""NumPyro model of the scales, equivalent to :func:`regressions.hierarchical`.
 
-    The scales are sampled signed, :math:`s` with :math:`\sigma = |s|`: s Uniform(-h, h) is
-    :math:`\sigma` Uniform(0, h), s Normal is :math:`\sigma` half-normal. The density is smooth
-    through 0, so there is no long tail of :math:`\log\sigma` to explore. Where coefficients
-    correlate, the covariance is :math:`SRS` with S the signed scales, so a change of a sign turns
-    those of its correlations; ``correlation`` is that of the standard deviations.
+    The sampled scales :math:`s` have a sign, and :math:`\sigma = |s|`: if s is Uniform(-h, h),
+    :math:`\sigma` is Uniform(0, h); if s is Normal, :math:`\sigma` is half-normal. The density is
+    smooth at 0, so the sampler does not have to explore a long tail of :math:`\log\sigma`. If
+    coefficients correlate, their covariance is :math:`SRS` with S the signed scales. A change of a
+    sign then reverses the signs of the correlations in R; the site ``correlation`` is the
+    correlation matrix that belongs to the standard deviations.
 
     Parameters
     ----------
     equations
         The data.
     priors
-        All but ``alpha`` and ``beta`` are used.
+        All priors except ``alpha`` and ``beta`` are used.
     """
     design, signed, root = equations.design, [], None
     if design.intercept_varies:
@@ -122,19 +122,21 @@ def scales(equations: NormalEquations, priors: Priors) -> None:
 
 
 def _mirrored(signed: Any, root: Any) -> Any:
-    """Root of the correlations that belong to standard deviations, not to signed ones."""
+    """Return the root of the correlations that belong to the standard deviations |s|."""
     return jnp.where(signed < 0, -1.0, 1.0)[:, None] * root
 
 
 def mirrored_root(design: Design, values: dict[str, Any]) -> Any:
-    """Root of the correlations of the standard deviations at values of the sites of :func:`scales`.
+    """Return the root of the correlations at values of the sites of :func:`scales`.
+
+    These are the correlations that belong to the standard deviations.
 
     Parameters
     ----------
     design
         Which coefficients correlate.
     values
-        By site.
+        Values by site.
 
     Returns
     -------
@@ -158,7 +160,7 @@ def draw_coefficients(
     *,
     groups: bool = True,
 ) -> dict[str, Any]:
-    """One exact draw of the coefficients given the scales (hierarchical model).
+    """Draw the coefficients of the hierarchical model once, exactly, given the scales.
 
     Parameters
     ----------
@@ -167,17 +169,17 @@ def draw_coefficients(
     equations, priors
         The data, and the priors of the population coefficients.
     scale, eps
-        P standard deviations, shape (P,), and the residual one, a scalar.
+        Standard deviations of the coefficients, shape (P,), and of the residuals, a scalar.
     root
-        Root of the correlations, shape (P, P), or None where the coefficients are independent.
+        Root of the correlations, shape (P, P), or None if the coefficients are independent.
     groups
-        Draw the coefficients of the groups too, not those of the population alone.
+        Whether to draw the coefficients of the groups in addition to those of the population.
 
     Returns
     -------
     dict
-        Those of ``mu_alpha``, ``mu_beta``, ``gamma``, ``alpha`` and ``beta`` that the design has,
-        in the units of the model.
+        The sites among ``mu_alpha``, ``mu_beta``, ``gamma``, ``alpha`` and ``beta`` that the design
+        has, in their units.
     """
     mean_key, group_key = jax.random.split(key)
     terms = group_terms(equations, scale, eps, root)
@@ -187,12 +189,12 @@ def draw_coefficients(
     drawn = population_sites(equations, relative)
     if groups:
         noise = _noise(group_key, equations.target.shape)
-        off = deviations(terms, misfit(terms, relative), noise)
+        off = draw_deviations(equations, scale, eps, relative, noise, root)
         drawn |= group_sites(equations, drawn, off)
     return drawn
 
 
 def _noise(key: Any, shape: tuple[int, ...]) -> Any:
-    # Without a barrier the inverse error function behind it is compiled into every use.
+    # Without a barrier XLA would copy the inverse error function into every use.
     noise = jax.random.normal(key, shape, jnp.result_type(float))
     return jax.lax.optimization_barrier(noise)

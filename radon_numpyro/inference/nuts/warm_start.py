@@ -1,4 +1,4 @@
-"""Starting points and scales of NUTS from a fitted guide, in the sampler's own coordinates."""
+"""Starting points and scales of NUTS from a fitted guide, in the coordinates of the sampler."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ OVERDISPERSION = 2.0
 
 
 class WarmStart(NamedTuple):
-    """What chains start with, in the sampler's own coordinates, of which there are D.
+    """The start of the chains, in the D coordinates of the sampler.
 
     Attributes
     ----------
     position
-        Where each chain starts, shape (chains, D).
+        Starting point of each chain, shape (chains, D).
     variance, unit
-        Variance of each coordinate under the guide and its square root, shape (D,).
+        Variance of each coordinate under the guide, and its square root, shape (D,).
     chain_keys
         Random key of each chain, shape (chains,).
     draw_key
-        Random key of what is drawn given the positions.
+        Random key of the sites that are drawn given the positions.
     """
 
     position: Any
@@ -42,7 +42,7 @@ class WarmStart(NamedTuple):
     draw_key: Any
 
     def without_guide(self, key: Any) -> WarmStart:
-        """Start as NumPyro does by default: uniform on (-2, 2), unit variances.
+        """Return NumPyro's default start: uniform on (-2, 2), with unit variances.
 
         Parameters
         ----------
@@ -63,12 +63,11 @@ def warm_start(
     method: str,
     chains: int,
 ) -> WarmStart:
-    """Starting points and inverse mass matrix from a guide, in the sampler's coordinates.
+    """Compute starting points and the inverse mass matrix from a guide.
 
-    Draws of the guide are carried into the coordinates that the sampler moves in, whatever
-    its parametrisation, and their variance is taken there: the diagonal inverse mass matrix
-    is made of variances (squared standard deviations), in the sampler's own order. A chain
-    starts from one of the draws, moved away from the mean by a factor of 2.
+    Draws of the guide are transformed to the coordinates of the sampler. The diagonal inverse mass
+    matrix has their variances (not their standard deviations) in the sampler's own order. Each
+    chain starts from a draw whose distance from the mean is doubled.
 
     Parameters
     ----------
@@ -77,9 +76,9 @@ def warm_start(
     advi
         The fitted guide.
     statistics, priors
-        What the model is conditioned on.
+        Data and priors of the fit.
     method
-        Parametrisation.
+        Name of the parametrisation.
     chains
         Number of chains.
     """
@@ -106,7 +105,7 @@ def compile_ahead(
     method: str,
     chains: int,
 ) -> WarmStart:
-    """Compile in another thread what :func:`warm_start` is going to call.
+    """Compile the program of :func:`warm_start` in another thread.
 
     Parameters
     ----------
@@ -118,7 +117,7 @@ def compile_ahead(
     Returns
     -------
     WarmStart
-        Its shapes.
+        Shapes and dtypes of the start.
     """
     coordinates, function = parametrisation(model, method), Model.named(model).function
     guide = jax.eval_shape(

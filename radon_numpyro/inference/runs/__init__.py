@@ -1,1 +1,1 @@
-"""A run in progress: interrupts, the clock, checkpoints and what identifies a fit."""
+"""Control of a run: interrupts, the time limit, checkpoints, and the identity of a fit."""

@@ -1,4 +1,4 @@
-"""Arrays in files of NumPy's open format, and states of JAX programs as such arrays."""
+"""Arrays in NumPy's ``.npz`` files, and states of JAX programs as arrays."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def write_arrays(path: Path, arrays: Arrays) -> dict[str, str]:
-    """Write arrays to an ``.npz`` file, whole or not at all.
+    """Write arrays to an ``.npz`` file, completely or not at all.
 
     Parameters
     ----------
     path
         The file.
     arrays
-        By name (not ``file``), none of objects.
+        Arrays by name (not ``file``); none may have an object dtype.
 
     Returns
     -------
     dict
-        Name and SHA-256 of the file, with which :func:`read_arrays` reads it.
+        Name and SHA-256 of the file, for :func:`read_arrays`.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     write_whole(path, lambda aside: np.savez(aside, allow_pickle=False, **arrays))
     return {"file": path.name, "sha256": _digest(path)}
@@ -54,7 +54,7 @@ def read_arrays(folder: Path, entry: Mapping[str, str]) -> dict[str, np.ndarray]
     Raises
     ------
     ValueError
-        If the file is missing or its content another.
+        If the file is missing, or its content has changed.
     """
     path = folder / entry["file"]
     try:
@@ -69,7 +69,7 @@ def read_arrays(folder: Path, entry: Mapping[str, str]) -> dict[str, np.ndarray]
 
 
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
-    """Arrays of a pytree, by the position of its leaves.
+    """Return the leaves of a pytree as arrays, by their positions.
 
     Parameters
     ----------
@@ -84,19 +84,19 @@ def to_arrays(state: Any) -> dict[str, np.ndarray]:
 
 
 def from_arrays(arrays: Arrays, like: Any) -> Any:
-    """The pytree that :func:`to_arrays` took apart, with strong types, on the same devices.
+    """Rebuild a pytree from :func:`to_arrays`, with strong types and on the same devices.
 
     Parameters
     ----------
     arrays
         From :func:`to_arrays`.
     like
-        Pytree of the same structure, shapes and types.
+        A pytree of the same structure, shapes and dtypes.
 
     Raises
     ------
     ValueError
-        If shapes or types are others.
+        If shapes or dtypes differ.
     """
     expected = {name: (a.shape, a.dtype) for name, a in to_arrays(like).items()}
     if {name: (a.shape, a.dtype) for name, a in arrays.items()} != expected:

@@ -1,18 +1,18 @@
-"""A run kept in a folder, step by step, so that it can go on in another process.
+"""Save a run in a folder, step by step, so that another process can continue it.
 
 ================================  ==============================================================
 file                              content
 ================================  ==============================================================
-``manifest.json``                 what the run is, and every other file that counts, with its
-                                  SHA-256; renamed into place last
-``data.npz``                      what is fitted
+``manifest.json``                 description of the run, and names and SHA-256 of all other
+                                  files of the run; written last, by renaming
+``data.npz``                      the data
 ``PART-FIRST-END.npz``            records of the steps FIRST..END-1 of a part
 ``PART-state-END.npz``            state of the part after its step END-1
 ================================  ==============================================================
 
-Arrays are NumPy's ``.npz`` without pickled objects. A file never changes once the manifest names
-it, and records are only added. So whenever the process is killed, the last manifest stands and
-describes a run that was; files that it does not name are removed when the folder is opened next.
+Arrays are NumPy's ``.npz`` without pickled objects. A file never changes after the manifest names
+it, and records are only added. So the last manifest describes a consistent run, even if the process
+is killed at any time. Files that it does not name are removed when the folder is next opened.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from radon_numpyro.inference.runs.array_files import (
 
 try:
     import fcntl
-except ImportError:  # Windows: two processes must keep apart by themselves.
+except ImportError:  # On Windows nothing prevents two processes from using one folder.
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = "radon-numpyro checkpoint 1"
 MANIFEST = "manifest.json"
-# Whoever starts a run may keep a note of his own in the folder, as the command line does.
+# File for a note of the caller, such as the output folder of a command.
 NOTE = "command.json"
 INTERVAL = 5.0
 SHARE = 0.05
@@ -57,21 +57,21 @@ _ASIDE = re.compile(r"\.(manifest|data|[a-z]+-(state|\d+)-\d+)\.\d+\.(json|npz)"
 
 
 class Checkpoint:
-    """A folder that a run is kept in. Steps are given back first, then added.
+    """A folder in which a run is saved. Saved steps are replayed first, then new ones are added.
 
-    What is added is written at most every 5 seconds, rarer where writing would take more than a
-    twentieth of the time, and on leaving the context. If it cannot be written (a full disk), the
-    run loses nothing: a warning says so, the steps stay in memory and are written when there is
-    room again.
+    New steps are written at most every 5 seconds, less often if writing would take more than a
+    twentieth of the time, and on leaving the context. If they cannot be written, for example on a
+    full disk, nothing is lost: there is a warning, the steps stay in memory, and writing is tried
+    again.
 
     Attributes
     ----------
     path
         The folder.
     header
-        What the run is: anything that JSON can keep.
+        Description of the run, of types that JSON can store.
     failure
-        Why the latest steps could not be written; empty if they are.
+        Why the latest steps could not be written; empty if they were.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any], unlock: Callable[[], None]) -> None:
@@ -90,23 +90,23 @@ class Checkpoint:
     def create(
         cls, path: str | os.PathLike[str], header: dict[str, Any], data: Arrays
     ) -> Checkpoint:
-        """Begin a run in a folder that is not there, or empty.
+        """Create the checkpoint of a new run in a folder that does not exist or is empty.
 
         Parameters
         ----------
         path
-            The folder; a file ``command.json`` in it is left alone.
+            The folder; a file ``command.json`` in it is not changed.
         header
-            What the run is.
+            Description of the run.
         data
-            Arrays, none of objects.
+            Arrays by name; none may have an object dtype.
 
         Raises
         ------
         OSError
             If the folder cannot be written.
         ValueError
-            If it holds other files, or another process has it open.
+            If the folder has other files, or another process has it open.
         """
         folder = Path(path)
         check_writable(folder)
@@ -140,7 +140,7 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If it holds no run, is damaged, or another process has it open.
+            If the folder has no run, is damaged, or another process has it open.
         """
         folder = Path(path)
         if not exists(folder):
@@ -162,46 +162,46 @@ class Checkpoint:
         self.close()
 
     def close(self) -> None:
-        """Write what is not written yet, and let the folder go."""
+        """Write the steps that are not written yet, and unlock the folder."""
         try:
             self.write()
         finally:
             self._unlock()
 
     def read(self, restore: Callable[[dict[str, Any], Arrays], Restored]) -> Restored:
-        """What the run was begun with.
+        """Read the data and the description with which the run was started.
 
         Parameters
         ----------
         restore
-            Makes it of the header and the arrays, or raises KeyError, TypeError or ValueError.
+            Function of the header and the arrays that makes the result, or raises KeyError,
+            TypeError or ValueError.
 
         Raises
         ------
         ValueError
-            If it cannot be made: the folder is damaged.
+            If the folder is damaged, so that ``restore`` fails.
         """
         arrays = self._read(self._data)
         try:
             return restore(self.header, arrays)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(_damaged(self.path, f"a header without sense ({error})")) from error
+            raise ValueError(_damaged(self.path, f"an invalid header ({error})")) from error
 
     def replay(self, part: str, like: Any) -> tuple[Any, Arrays] | None:
-        """The next step that is kept, in the order they were added; None after the last.
+        """Return the next saved step, in the order in which they were added; None after the last.
 
         Parameters
         ----------
         part
             Name of a part of the run.
         like
-            State before the step, with the types and shapes of the one that is kept.
+            State before the step, with the dtypes and shapes of the saved state.
 
         Returns
         -------
         state, record
-            The state after the last step that is kept, whichever step this is, and the record of
-            this step.
+            The record of this step, and always the state after the last saved step.
         """
         record = next(self._kept.get(part, iter(())), None)
         if record is None:
@@ -212,7 +212,7 @@ class Checkpoint:
         return like, record
 
     def add(self, part: str, state: Any, record: Arrays) -> None:
-        """Keep a step.
+        """Add a step.
 
         Parameters
         ----------
@@ -221,16 +221,16 @@ class Checkpoint:
         state
             State after the step: a JAX pytree of arrays and random keys.
         record
-            What the step gave.
+            Arrays that the step returned, by name.
         """
         records = self._unwritten[part][1] if part in self._unwritten else []
-        # One assignment: whatever interrupts, state and records belong together.
+        # A single assignment keeps state and records consistent if there is an interrupt.
         self._unwritten[part] = (state, [*records, record])
         if time.monotonic() - self._written_at >= max(INTERVAL, self._cost / SHARE):
             self.write()
 
     def write(self) -> None:
-        """Write the steps that are not written yet; where that fails, say so and keep them."""
+        """Write the steps that are not written yet; if that fails, warn and keep them."""
         if not self._unwritten:
             return
         started = time.monotonic()
@@ -242,8 +242,8 @@ class Checkpoint:
         except OSError as error:
             if not self.failure:
                 warnings.warn(
-                    f"Expected to write the checkpoint {self.path}; got {error}. The run goes on, "
-                    "its draws are in memory, and writing is tried again",
+                    f"Expected to write the checkpoint {self.path}; got {error}. The run continues "
+                    "with its draws in memory, and writing will be tried again",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -290,7 +290,7 @@ class Checkpoint:
             raise ValueError(_damaged(self.path, error)) from error
 
     def _sweep(self) -> None:
-        """Remove what the manifest does not name: old states, and what a killed process left."""
+        """Remove files that the manifest does not name: old states, and those of killed runs."""
         entries = [self._data]
         for part in self._parts.values():
             entries += [*part["records"], part["state"]]
@@ -301,7 +301,7 @@ class Checkpoint:
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a run.
+    """Return whether a folder has a saved run.
 
     Parameters
     ----------
@@ -312,14 +312,14 @@ def exists(path: str | os.PathLike[str]) -> bool:
 
 
 def _may_be_left(name: str) -> bool:
-    """Whether a run that was killed before its first manifest may have left it."""
+    """Return whether a killed run may have left a file with this name."""
     return name == NOTE or bool(_OURS.fullmatch(name) or _ASIDE.fullmatch(name))
 
 
 def _damaged(path: Path, what: object) -> str:
     return (
-        f"Expected {path} to be a checkpoint as it was written; got {what}. Without another copy "
-        "of the folder, remove it and fit again"
+        f"Expected {path} to be an undamaged checkpoint; got {what}. Restore a copy of the folder, "
+        "or remove it and fit again"
     )
 
 
@@ -329,13 +329,13 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']!r}, not {FORMAT!r}")
         if manifest.pop("sha256") != _digest(manifest):
-            raise ValueError("another content")
+            raise ValueError("changed content")
         entries = [manifest["data"]]
         for part in manifest["parts"].values():
             entries += [*part["records"], part["state"]]
             int(part["steps"])
         for entry in entries:
-            # Files of this folder alone, whatever a manifest from elsewhere may name.
+            # Accept only files in this folder: a foreign manifest could name any path.
             if not _OURS.fullmatch(entry["file"]) or not isinstance(entry["sha256"], str):
                 raise ValueError(f"an entry {entry}")
         dict(manifest["header"])
@@ -350,9 +350,9 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 
 def _locked(folder: Path) -> Callable[[], None]:
-    """Hold a folder alone until what is returned is called, or the process ends.
+    """Lock a folder until the returned function is called or the process ends.
 
-    Nothing is written. On a file system without locks nothing is held.
+    Nothing is written. On a file system without locks, the folder is not locked.
     """
     if fcntl is None:
         return lambda: None

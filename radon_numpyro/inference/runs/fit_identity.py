@@ -1,11 +1,12 @@
-"""What makes one fit another: data, priors, settings, versions and device, in open formats.
+"""The identity of a fit: data, priors, settings, versions and device, in open formats.
 
-Two fits of the same identity have the same draws bit for bit, as far as both go. How far is not
-part of it: ``draws``, ``target_ess`` and ``max_seconds`` may change when a fit goes on.
+Two fits of the same identity have the same draws bit for bit, up to the end of the shorter one. The
+length is not part of the identity: ``draws``, ``target_ess`` and ``max_seconds`` may change when a
+fit is continued.
 
-Group labels are kept as every file of the package keeps them, integers as integers and all others
-as text (``data/labels.py``), which is how they stand in a result too; the fingerprint of the data
-is of the labels as they came.
+Group labels are stored as in every file of the package and in results: integers as integers, all
+others as text (``data/labels.py``). The fingerprint of the data is computed from the original
+labels.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +36,18 @@ if TYPE_CHECKING:
 PACKAGES = ("radon-numpyro", "numpyro", "jax", "jaxlib", "optax", "arviz", "numpy")
 HOW_FAR = ("draws", "target_ess", "max_seconds")
 REMARKS = ("device_reason", "method_reason", "findings")
-# In files of earlier versions: settings that there are no more, with what every fit has now.
+# Former settings in files of earlier versions, with the value that every fit has now.
 FORMER = {"num_devices": 1}
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that the numbers of a fit depend on."""
-    return {name: version(name) for name in PACKAGES}
+    """Return the versions of the packages on which the numbers of a fit depend."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((name, version(name)) for name in PACKAGES)
 
 
 def describe(
@@ -49,15 +56,15 @@ def describe(
     settings: Settings,
     remarks: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Everything but the numbers of the data, as JSON can keep it.
+    """Describe a fit, except the numbers of the data, in types that JSON can store.
 
     Parameters
     ----------
     data, priors, settings
-        What is fitted, and how.
+        Data, priors and settings of the fit.
     remarks
-        Why on the device that JAX computes on now, and why by the method, by the names in
-        ``REMARKS``; no part of what makes a fit another.
+        Reasons for the device and the method, and findings, by the names in ``REMARKS``. They are
+        not part of the identity of the fit.
     """
     labels, rows = data.labels, isinstance(data, GroupedData)
     return {
@@ -79,19 +86,19 @@ def describe(
 
 
 def check_same(path: Any, kept: dict[str, Any], given: dict[str, Any]) -> None:
-    """Refuse to go on with a fit as if it were another.
+    """Check that a saved fit and a requested fit have the same identity.
 
     Parameters
     ----------
     path
-        Where the first is kept, for the message.
+        Folder of the saved fit, for the message.
     kept, given
-        Two descriptions from :func:`describe`.
+        Descriptions of the saved and the requested fit, from :func:`describe`.
 
     Raises
     ------
     ValueError
-        Naming the differences.
+        If the identities differ. The message names the differences.
     """
     parts = [_flat(description) for description in (kept, given)]
     different = [name for name in parts[0] | parts[1] if parts[0].get(name) != parts[1].get(name)]
@@ -101,13 +108,13 @@ def check_same(path: Any, kept: dict[str, Any], given: dict[str, Any]) -> None:
             for part in parts
         ]
         raise ValueError(
-            f"Expected to go on with the fit in {path}, of {names[0]}; got {names[1]}. Give what "
-            "it was begun with, or another checkpoint"
+            f"Expected to continue the fit in {path}, of {names[0]}; got {names[1]}. Give the "
+            "arguments with which it was started, or another checkpoint"
         )
 
 
 def data_arrays(data: GroupedData | GroupStatistics) -> dict[str, np.ndarray]:
-    """The numbers and group labels of data.
+    """Return the numbers and group labels of data as arrays.
 
     Parameters
     ----------
@@ -121,7 +128,7 @@ def data_arrays(data: GroupedData | GroupStatistics) -> dict[str, np.ndarray]:
 def restore(
     description: dict[str, Any], arrays: Arrays
 ) -> tuple[GroupedData | GroupStatistics, Priors, dict[str, Any]]:
-    """Data, priors and settings of a fit, these not yet checked.
+    """Restore data, priors and settings of a fit. The settings are not checked here.
 
     Parameters
     ----------
@@ -131,7 +138,7 @@ def restore(
     Raises
     ------
     KeyError, TypeError, ValueError
-        If they are not.
+        If the arguments have another form.
     """
     outcome, predictors, group = description["labels"]
     labels = Labels(
@@ -159,20 +166,20 @@ def restore(
 
 
 def go_further(settings: dict[str, Any], **how_far: Any) -> Settings:
-    """Settings that end a fit elsewhere; None leaves what they say.
+    """Return the settings of a fit with another length.
 
     Parameters
     ----------
     settings
-        Those of the fit, from :func:`restore`. What this version does not know is left out, and
-        :func:`check_same` says so.
+        Settings of the fit, from :func:`restore`. Settings that this version does not know are left
+        out; :func:`check_same` reports them.
     **how_far
-        ``draws``, ``target_ess`` or ``max_seconds``.
+        ``draws``, ``target_ess`` or ``max_seconds``; None keeps the setting of the fit.
 
     Raises
     ------
     ValueError
-        If one is out of range, here and now.
+        If a setting is out of range for this version and machine.
     """
     known = {f.name: settings[f.name] for f in fields(Settings) if f.name in settings}
     return Settings(**known | {n: value for n, value in how_far.items() if value is not None})
@@ -183,7 +190,7 @@ def _plain(value: Any) -> Any:
 
 
 def _flat(description: dict[str, Any]) -> dict[str, Any]:
-    """By the name that a user knows it by; how far the fit goes left out."""
+    """Return the parts of the identity by names that a user knows; without the length."""
     return {
         "data with fingerprint": description["fingerprint"],
         "data kept as": description["data"],

@@ -1,9 +1,9 @@
-"""Ctrl-C, SIGTERM and the time limit: when a run looks at them, and when they end it at once.
+"""Ctrl-C, SIGTERM and the time limit: when a run checks them, and when they end it at once.
 
-Between the blocks of a run they are looked at (:meth:`Interrupts.check`), so that state and draws
-belong together. While Python traces a program or waits for the compiler there is nothing to lose:
-there they raise at once (:meth:`Interrupts.at_once`). When the draws are taken, what is still to
-do with them is not disturbed (:meth:`Interrupts.deferred`).
+Between blocks a run checks them (:meth:`Interrupts.check`), so that state and draws are consistent.
+While Python traces a program or waits for the compiler, nothing can be lost, and they raise at once
+(:meth:`Interrupts.at_once`). After the last draw they do not disturb the remaining work
+(:meth:`Interrupts.deferred`).
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
-# How often a thread beside looks whether the main one is to be interrupted.
+# Seconds between checks of the watching thread for a reason to interrupt the main thread.
 LOOK = 0.2
 
 
 class Interrupts:
-    """Whether a run is to end: by a signal, or because its time is up.
+    """The reasons for a run to end: a signal, or the time limit.
 
     Attributes
     ----------
     noted
-        Whether a signal has come.
+        Whether a signal has arrived.
     """
 
     def __init__(self) -> None:
         self.noted = False
         self.allow(None, since=0.0)
-        # A signal that has our handler; whether one raises now; whether the next is from _watch.
+        # A signal that has our handler; whether a signal raises now; whether _watch sent the next.
         self._handled: signal.Signals | None = None
         self._raising = self._woken = False
 
     def allow(self, max_seconds: float | None, *, since: float) -> None:
-        """Set the time allowed.
+        """Set the time limit.
 
         Parameters
         ----------
         max_seconds
-            None: as long as it takes.
+            Time limit in seconds; None for no limit.
         since
-            Begin of the time, by :func:`time.monotonic`.
+            Start of the time, by :func:`time.monotonic`.
         """
         self._max_seconds = float("inf") if max_seconds is None else max_seconds
         self._ends_at = since + self._max_seconds
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal has come, TimeoutError if the time is up."""
+        """Raise KeyboardInterrupt after a signal, or TimeoutError after the time limit."""
         if self.noted:
             raise KeyboardInterrupt
         if time.monotonic() > self._ends_at:
@@ -64,11 +64,11 @@ class Interrupts:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Context that a signal or the end of the time leaves by an exception, wherever it is.
+        """Return a context in which a signal or the time limit raises an exception at once.
 
-        What has come before raises on entering. Python runs handlers of signals in the main thread
-        alone, and between two of its own instructions. So in another thread, and where the handlers
-        are the caller's own, only entering and :meth:`check` raise.
+        A signal that arrived earlier raises on entering. Python runs signal handlers only in the
+        main thread, and only between two bytecode instructions. Therefore in another thread, or if
+        the caller has set the handlers, only entering and :meth:`check` raise.
         """
         self.check()
         main = threading.current_thread() is threading.main_thread()
@@ -79,7 +79,7 @@ class Interrupts:
         watch = threading.Thread(target=self._watch, args=(left,), daemon=True)
 
         def unraisable(lost: Any) -> None:
-            # _watch sees to it that it is raised again.
+            # Not reported here, because _watch makes the exception be raised again.
             if not isinstance(lost.exc_value, KeyboardInterrupt | TimeoutError):
                 hook(lost)
 
@@ -96,7 +96,7 @@ class Interrupts:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Context in which :func:`at_once` does nothing; a second signal still interrupts."""
+        """Return a context in which :func:`at_once` has no effect; a second signal interrupts."""
         self._raising = False
         token = _CURRENT.set(None)
         try:
@@ -105,10 +105,11 @@ class Interrupts:
             _CURRENT.reset(token)
 
     def _watch(self, left: threading.Event) -> None:
-        """Interrupt the main thread when it is to end, again and again until it has.
+        """Interrupt the main thread when the run must end, until it has left the context.
 
-        An exception out of a handler is lost where it comes in a callback of the garbage collector
-        or of a weak reference, of which JAX has some: Python reports it and goes on.
+        A single interrupt is not enough: an exception from a signal handler is lost if it occurs in
+        a callback of the garbage collector or of a weak reference, as JAX has. Python then only
+        reports it.
         """
         while not left.wait(LOOK) and self._raising and self._handled is not None:
             if self.noted or time.monotonic() > self._ends_at:
@@ -118,7 +119,7 @@ class Interrupts:
     def _note(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         if self._woken:
-            # From _watch. If the context has been left meanwhile, it is of no account.
+            # This signal is from _watch. Ignore it if the context has been left in the meantime.
             self._woken = False
             if self._raising:
                 self.check()
@@ -132,20 +133,19 @@ _CURRENT: ContextVar[Interrupts | None] = ContextVar("interrupts", default=None)
 
 
 def check() -> None:
-    """:meth:`Interrupts.check` of the run that this thread is in, if it is in one."""
+    """Call :meth:`Interrupts.check` of the current run of this thread, if there is one."""
     current = _CURRENT.get()
     if current is not None:
         current.check()
 
 
 def at_once() -> Any:
-    """:meth:`Interrupts.at_once` of the run that this thread is in.
+    """Return :meth:`Interrupts.at_once` of the current run of this thread.
 
     Returns
     -------
     context manager
-        Outside of a run, or where it defers, one that does nothing: signals do what Python or the
-        caller has them do.
+        Outside a run, or while it defers signals, the context has no effect.
     """
     current = _CURRENT.get()
     return nullcontext() if current is None else current.at_once()
@@ -153,17 +153,17 @@ def at_once() -> Any:
 
 @contextmanager
 def noted_interrupts() -> Iterator[Interrupts]:
-    """Context in which the first Ctrl-C or SIGTERM is noted, and a second interrupts at once.
+    """Return a context in which the first Ctrl-C or SIGTERM is noted and a second one interrupts.
 
-    An exception in the middle of a step could lose it; a note is looked at when state and draws
-    belong together. Handlers that the caller has set himself are left alone, and so are the
-    signals of a process whose main thread is another: only the main thread may set handlers. On
-    leaving, the handlers are those that were there before.
+    An exception in the middle of a step could lose the step. A noted signal is checked only when
+    state and draws are consistent. Handlers that the caller has set are not changed. In other
+    threads than the main thread nothing is changed, because only the main thread may set handlers.
+    On leaving, the earlier handlers are restored.
 
     Yields
     ------
     Interrupts
-        What has been noted; inside, it is that of :func:`check` and :func:`at_once`.
+        The signals so far; :func:`check` and :func:`at_once` use this object inside the context.
     """
     interrupts = Interrupts()
     before: dict[signal.Signals, Any] = {}
@@ -174,7 +174,7 @@ def noted_interrupts() -> Iterator[Interrupts]:
     try:
         for number in before:
             signal.signal(number, interrupts._note)
-        # A shell starts its background jobs with Ctrl-C ignored.
+        # Not always SIGINT: a shell starts background jobs with Ctrl-C ignored.
         interrupts._handled = next(iter(before), None)
         yield interrupts
     finally:

@@ -1,4 +1,4 @@
-"""What happens between the compiled blocks of a run: keeping, interrupts, the clock and the bar."""
+"""Control between the compiled blocks of a run: checkpoint, interrupts, time limit, progress."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ INTERRUPTED = "interrupted"
 
 
 def is_complete(stopped_by: str) -> bool:
-    """Whether a run that ended so has what it was asked for.
+    """Return whether a run with this reason to end has all that was requested.
 
     Parameters
     ----------
     stopped_by
-        Why it ended, in one of the words above.
+        One of ``ALL_DRAWS``, ``TARGET_ESS``, ``MAX_SECONDS`` and ``INTERRUPTED``.
     """
     return stopped_by in (ALL_DRAWS, TARGET_ESS)
 
@@ -38,21 +38,21 @@ def is_complete(stopped_by: str) -> bool:
 class Run:
     """A run of one or more parts, each a loop of steps.
 
-    In its context Ctrl-C and SIGTERM end the run between two steps, and at once while a program is
-    traced or compiled; and BLAS, which JAX calls for matrices of one model at a time, keeps to one
-    thread: more of them take up to a hundred times as long, since they wait for each other.
+    In its context, Ctrl-C and SIGTERM end the run between two steps, or at once while a program is
+    traced or compiled. BLAS uses one thread: JAX calls it for small matrices, for which several
+    threads wait for each other and take up to a hundred times as long.
 
     Parameters
     ----------
     max_seconds
-        Time allowed, from now on.
+        Time limit in seconds from now.
 
     Attributes
     ----------
     checkpoint
-        Where the steps are kept, if they are.
+        The checkpoint that saves the steps, or None.
     resumed
-        Whether steps were taken from there.
+        Whether any steps came from the checkpoint.
     """
 
     def __init__(self, *, max_seconds: float | None = None) -> None:
@@ -74,28 +74,28 @@ class Run:
         self._noting.__exit__(*error)
 
     def allow(self, max_seconds: float | None) -> None:
-        """Set the time allowed, since the run was begun.
+        """Set the time limit, counted from the start of the run.
 
         Parameters
         ----------
         max_seconds
-            None: as long as it takes.
+            Time limit in seconds; None for no limit.
         """
         self._max_seconds = max_seconds
         self._interrupts.allow(max_seconds, since=self._started)
 
     def at_once(self) -> AbstractContextManager[None]:
-        """Context in which a signal, or the end of the time, ends the run at once."""
+        """Return a context in which a signal or the time limit ends the run at once."""
         return self._interrupts.at_once()
 
     def deferred(self) -> AbstractContextManager[None]:
-        """Context of what is done with the draws taken: only a second signal ends it."""
+        """Return a context for work after the last draw, which only a second signal ends."""
         return self._interrupts.deferred()
 
     def step(
         self, part: str, state: Any, advance: Callable[[Any], tuple[Any, Arrays]]
     ) -> tuple[Any, Arrays]:
-        """The next step of a part: from the checkpoint if it has it, else computed and kept.
+        """Return the next step of a part: from the checkpoint, or computed and saved.
 
         Parameters
         ----------
@@ -104,17 +104,18 @@ class Run:
         state
             State before the step.
         advance
-            From a state to the next one and a record of arrays.
+            Function from a state to the next state and a record of arrays.
 
         Returns
         -------
         state, record
-            As ``advance`` gives them; of steps from the checkpoint, always the latest state.
+            The results of ``advance``. For steps from the checkpoint, the state is always the
+            latest one.
 
         Raises
         ------
         KeyboardInterrupt, TimeoutError
-            Instead of computing a step, when it is time to end.
+            If the run must end before the step is computed.
         """
         if self.checkpoint is not None:
             kept = self.checkpoint.replay(part, state)
@@ -129,16 +130,16 @@ class Run:
 
 
 def progress(*, total: int, shown: bool, unit: str, desc: str) -> tqdm:
-    """A bar, which shows nothing unless it is asked for and standard error can show it.
+    """Return a progress bar; it is visible only if requested and on a terminal or in a notebook.
 
     Parameters
     ----------
     total
-        How far the run goes.
+        Number of units at the end of the run.
     shown
-        Whether the caller asks for a bar.
+        Whether the caller requests a bar.
     unit, desc
-        What is counted, and the words before the bar.
+        Name of the unit, and the text before the bar.
     """
     from tqdm.auto import tqdm
 
@@ -146,13 +147,13 @@ def progress(*, total: int, shown: bool, unit: str, desc: str) -> tqdm:
 
 
 def watched() -> bool:
-    """Whether standard error is a terminal or the output of a notebook, not a file or a pipe."""
+    """Return whether standard error is a terminal or a notebook, not a file or a pipe."""
     stream = sys.stderr
-    # The stream of a notebook's kernel says that it is no terminal.
+    # isatty is false in the kernel of a notebook.
     if type(stream).__module__.partition(".")[0] == "ipykernel":
         return True
     try:
         return stream.isatty()
     except (AttributeError, ValueError):
-        # None in a program without a console; closed in a daemon.
+        # The stream is None in a program without a console, and closed in a daemon.
         return False
