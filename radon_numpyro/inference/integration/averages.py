@@ -18,8 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-# Halvings of an interval that holds a quantile.
-HALVINGS = 60
+from radon_numpyro.gaussian import mixtures
+
+# A probability of 0 or 1 has no quantile.
+TINY = 1e-12
 
 
 class Nodes(NamedTuple):
@@ -86,12 +88,10 @@ class Nodes(NamedTuple):
             # The middle of each step of the distribution function.
             middle = np.cumsum(self.weights[order]) - 0.5 * self.weights[order]
             return float(np.interp(p, middle, x[order]))
-        low, high = float((x - 9.0 * sd).min()), float((x + 9.0 * sd).max())
-        for _ in range(HALVINGS):
-            half = 0.5 * (low + high)
-            below = self.weights @ _below(half, x, sd)
-            low, high = (half, high) if below < p else (low, half)
-        return 0.5 * (low + high)
+        used, within = self.weights > 0, np.clip([p], TINY, 1.0 - TINY)
+        return float(
+            mixtures.quantile(x[used, None], sd[used, None] ** 2, within, self.weights[used])[0]
+        )
 
 
 def _below(quantile: float, x: np.ndarray, sd: np.ndarray | None) -> np.ndarray:
