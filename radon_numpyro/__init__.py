@@ -1,4 +1,4 @@
-"""Hierarchical linear regression of grouped data in NumPyro.
+"""Bayesian linear mixed models in NumPyro.
 
 Start here::
 

@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Hierarchical linear regression of grouped data in NumPyro.",
+    help="Bayesian linear mixed models in NumPyro.",
     epilog=(
         "Example: `radon-numpyro fit radon.csv --y radon --x floor --group county`\n\n"
         "Or: `radon-numpyro report results/fit.nc --out report.html`\n\n"
