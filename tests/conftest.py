@@ -1,12 +1,26 @@
 """Fixtures of all tests: float64 where a test asks for it, and data that hide no error."""
 
+import ctypes
+import gc
 import os
 import shutil
 import signal
+import tempfile
 import warnings
+from pathlib import Path
+
+# What one test, worker or process has compiled the others load, for most of the time of all tests
+# is compilation. It is new in each run, and the user's own is left alone. JAX reads it on import.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="radon-numpyro-tests-"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 import jax
 import numpy as np
+import numpyro  # noqa: F401  # before ArviZ, which tests import: it would leave parts of it out
 import pandas as pd
 import pytest
 from hypothesis import settings
@@ -21,6 +35,33 @@ settings.load_profile("tests")
 X_MEAN = np.array([3.0, -20.0, 0.5])
 X_SD = np.array([0.5, 4.0, 30.0])
 SLOPE = np.array([2.0, -0.25, 0.02])
+
+# Of a worker, above which it lets compiled programs go.
+MOST_MIB = 2000
+
+
+def pytest_unconfigure():
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+def resident_mib():
+    """What this process holds in memory, where the system tells."""
+    file = Path("/proc/self/statm")
+    pages = int(file.read_text().split()[1]) if file.exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """Let compiled programs go after a module by which they have piled up; the cache has them."""
+    yield
+    if resident_mib() > MOST_MIB:
+        jax.clear_caches()
+        gc.collect()
+        # Else the C library keeps what they took.
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+            trim(0)
 
 
 @pytest.fixture

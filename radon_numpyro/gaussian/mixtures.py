@@ -78,7 +78,7 @@ def score(
 def log_sum_exp(values: np.ndarray, axis: int | tuple[int, ...] = 0) -> np.ndarray:
     """Logarithm of the sum of exponentials.
 
-    That of SciPy loads JAX, for a second, once ArviZ has been imported.
+    That of SciPy loads JAX once ArviZ has been imported.
 
     Parameters
     ----------

@@ -273,12 +273,12 @@ FORMULAS = {
     ),
     "a formula and columns": (
         "score ~ ses + (1 | school)",
-        "a formula, or --y, --x, --fixed, --group, --center; got '.*' and --y, --group: ",
+        "a formula, or --y, --x, --fixed, --group, --center; got '.*' and --y, --group[.] ",
         ["--y", "score", "--group", "school"],
     ),
     "a formula and a column to centre": (
         "score ~ ses + (1 | school)",
-        r"got '.*' and --center: .* center\(x\) in it centres a",
+        r"got '.*' and --center[.] .* center\(x\) in it centres a",
         ["--center", "ses"],
     ),
 }

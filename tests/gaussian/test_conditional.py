@@ -7,8 +7,8 @@ import pytest
 from dense import Dense, design_of, equations_of, make_priors
 
 from radon_numpyro.gaussian import predictive as conditional
+from radon_numpyro.gaussian.group_draws import draw_groups
 from radon_numpyro.gaussian.predictive import (
-    draw_groups,
     line,
     line_blocks,
     population_coefficients,

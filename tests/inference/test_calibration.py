@@ -4,7 +4,6 @@ Uniformity is tested by chi-square over eight bins, at a level of 0.001 for all 
 model together; ``scripts/validate.py`` shows more.
 """
 
-import jax
 import numpy as np
 import pytest
 from validation.calibration import (
@@ -36,12 +35,14 @@ def test_marginal_method_is_calibrated_in_brief():
     assert_uniform(*ranks(Setting(), 60, seed=2))
 
 
+@pytest.mark.slow
 def test_columns_that_do_not_vary_are_calibrated_in_brief():
     """A number, a category and a group-level predictor beside a slope that varies."""
     assert_uniform(*ranks(Setting(x=FIXED_COLUMNS, num_fixed=3), 30, seed=7))
     assert_uniform(*ranks(Setting("pooled", x=FIXED_COLUMNS, num_fixed=3), 200, seed=8))
 
 
+@pytest.mark.slow
 def test_correlated_coefficients_are_calibrated_in_brief():
     """Three coefficients in six groups of one to twelve rows."""
     x = THREE_PREDICTORS[:, :2]
@@ -68,14 +69,13 @@ def test_integration_is_calibrated_in_brief(name):
 
 @pytest.mark.slow
 def test_marginal_method_is_calibrated():
-    jax.clear_caches()
-    assert_uniform(*ranks(Setting(), 600, seed=3))
+    assert_uniform(*ranks(Setting(), 300, seed=3))
 
 
 @pytest.mark.slow
 def test_marginal_method_is_calibrated_with_three_predictors():
     """Groups of one to three rows do not identify their four coefficients alone."""
-    assert_uniform(*ranks(Setting(x=THREE_PREDICTORS), 500, seed=5))
+    assert_uniform(*ranks(Setting(x=THREE_PREDICTORS), 250, seed=5))
 
 
 def test_the_test_sees_a_posterior_that_is_too_narrow():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import stress_integration
 from scipy import stats
 from stress_integration import Case, Outcome, cases, disagreement, outcome, table
 from validation.walkers import walked
@@ -57,7 +58,9 @@ def test_chains_reach_a_density_from_far_away():
     ],
     ids=lambda case: case.kind,
 )
-def test_designs_pass_and_agree_with_chains(case):
+def test_designs_pass_and_agree_with_chains(case, monkeypatch):
+    """A hundred chains instead of four hundred: errors are their own, and twice as large."""
+    monkeypatch.setattr(stress_integration, "CHAINS", 100)
     found = outcome(case, 0)
     assert not found.failed
     assert found.nodes <= 4096

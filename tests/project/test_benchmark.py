@@ -2,13 +2,17 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import benchmark
 import numpy as np
 import pytest
-from benchmarks import cases, measured, quality, rows
+from benchmarks import cases, measured, process, quality, rows
+from benchmarks.cases import QUICK
 from benchmarks.process import NUMPYRO, OURS, PYMC, Laboratory, Peer, find_peers
 from benchmarks.report import figure, markdown
 from benchmarks.targets import TARGETS, targets
@@ -317,47 +321,87 @@ def test_peers_that_are_not_there_say_why(tmp_path, monkeypatch):
 # The whole, without the peers
 
 
-def benchmark(out, *arguments):
-    command = [sys.executable, ROOT / "scripts/benchmark.py", "--quick", "--out", out]
+def arguments(out, *more):
+    return ["--quick", "--out", str(out), "--peers", str(out / "none"), *more]
+
+
+@pytest.mark.slow
+def test_a_case_runs_in_processes_of_its_own(tmp_path):
+    """By the command; the case that compiles nothing."""
+    command = [sys.executable, ROOT / "scripts/benchmark.py", *arguments(tmp_path)]
     done = subprocess.run(
-        [*command, "--peers", out / "none", *arguments],
+        [*command, "--cases", "integrate"],
         cwd=ROOT,
-        env={**os.environ, "PATH": str(out), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done, json.loads((out / "benchmark.json").read_text())
+    assert "Without PyMC: nutpie is not installed" in done.stdout
+    cases = json.loads((tmp_path / "benchmark.json").read_text())["cases"]
+    assert list(cases) == ["integrate"]
+    (table,) = cases["integrate"]["table"]
+    assert table["cold"]["n"] == QUICK.again
+    assert table["cold"]["low"] > table["imports"]["low"] > 0
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Processes of the benchmark are calls in this one, where each shape is compiled once."""
+    commands = []
+
+    def run(command, **_):
+        commands.append(command[1:-1])
+        if command[1] == "-m":
+            with monkeypatch.context() as patch:
+                patch.setattr("sys.argv", [command[2], command[-1]])
+                runpy.run_module(command[2], run_name="__main__")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    # Of the module that starts processes alone.
+    monkeypatch.setattr(
+        process, "subprocess", SimpleNamespace(run=run, TimeoutExpired=TimeoutError)
+    )
+    return commands
 
 
 @pytest.mark.slow
-def test_every_case_runs_and_one_run_again_leaves_the_others(tmp_path):
-    done, first = benchmark(tmp_path)
-    assert list(first["cases"]) == list(cases.CASES)
-    assert [found["name"] for found in first["targets"]] == NAMES
-    for name, case in first["cases"].items():
+def test_every_case_runs_and_one_run_again_leaves_the_others(
+    tmp_path, monkeypatch, in_this_process, agg
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def run(*more):
+        monkeypatch.setattr("sys.argv", ["benchmark.py", *arguments(tmp_path, *more)])
+        benchmark.main()
+        return json.loads((tmp_path / "benchmark.json").read_text())
+
+    found = run()
+    assert in_this_process.count(["-m", "benchmarks.with_radon_numpyro"]) > len(cases.CASES)
+    assert list(found["cases"]) == list(cases.CASES)
+    assert [target["name"] for target in found["targets"]] == NAMES
+    for name, case in found["cases"].items():
         assert set(case["absent"]) == {PYMC, NUMPYRO, "lme4", "rstanarm"}, name
         assert case["failed"] == []
         assert {run["peer"] for run in case["table"]} == {OURS}
         assert case["machine"]["cores"] == os.cpu_count()
         assert case["versions"]["radon-numpyro"]
-    assert "Without PyMC: nutpie is not installed" in done.stdout
-    growth = row("rows_growth", first["cases"])
+    growth = row("rows_growth", found["cases"])
     assert growth["measured"] > 0
     assert (growth["from_rows"], growth["to_rows"]) == (1_000, 10_000)
     # A second fit of the same shape compiles nothing, whatever the case.
     for name in ("nuts", "advi", "rows", "datasets"):
-        for found in first["cases"][name]["table"]:
-            assert found["compiled_again"]["high"] == 0, name
-    assert first["cases"]["nuts"]["table"][0]["gradients_per_second"]["median"] > 0
-    assert first["cases"]["nuts"]["table"][0]["z"] < quality.ALLOWED
+        for contestant in found["cases"][name]["table"]:
+            assert contestant["compiled_again"]["high"] == 0, name
+    assert found["cases"]["nuts"]["table"][0]["gradients_per_second"]["median"] > 0
+    assert found["cases"]["nuts"]["table"][0]["z"] < quality.ALLOWED
     assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "benchmark.md").read_text() == markdown(first)
+    assert (tmp_path / "benchmark.md").read_text() == markdown(found)
 
-    _, second = benchmark(tmp_path, "--cases", "datasets")
-    assert second["cases"]["datasets"]["date"] > first["cases"]["datasets"]["date"]
-    assert second["cases"]["nuts"] == first["cases"]["nuts"]
+    again = run("--cases", "integrate")
+    assert again["cases"].pop("integrate") != found["cases"].pop("integrate")
+    assert again["cases"] == found["cases"]
 
 
 def test_the_figure_shows_every_peer_that_is_there_and_nothing_of_others(agg):

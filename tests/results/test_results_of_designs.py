@@ -44,8 +44,10 @@ SITES = {
 BRIEF = {"draws": 200, "chains": 2, "num_warmup": 200, "num_advi_steps": 0, "progress_bar": False}
 
 
-@pytest.fixture(scope="module")
-def trees():
+@pytest.fixture(
+    scope="module", params=["integrate", pytest.param("marginal", marks=pytest.mark.slow)]
+)
+def trees(request):
     made = {}
     for name, options in DESIGNS.items():
         data = simulated(**options)
@@ -53,7 +55,8 @@ def trees():
         for model in ("hierarchical", "pooled"):
             if model == "pooled" and not data.labels.design.population:
                 continue
-            made[name, model] = fit(data, model=model, priors=priors, **BRIEF)
+            method = {"method": request.param} if model == "hierarchical" else {}
+            made[name, model] = fit(data, model=model, priors=priors, **method, **BRIEF)
     return made
 
 

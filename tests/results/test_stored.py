@@ -234,7 +234,7 @@ REFUSALS = {
     ),
     "a row of no group": (
         variable("constant_data", "group_index", entry(2**30)),
-        "group_index of .* each of the 5 groups as many rows as count does; got 1 rows of no",
+        "group_index of .* each of the 5 groups as many rows as count does; got 1 rows without a",
     ),
     "a negative group": (
         variable("constant_data", "group_index", entry(-1)),
