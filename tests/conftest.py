@@ -21,7 +21,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 import jax
 import numpy as np
-import numpyro  # noqa: F401  # before ArviZ, which tests import: it would leave parts of it out
+import numpyro  # noqa: F401  # before ArviZ, which otherwise imports it incompletely
 import pandas as pd
 import pytest
 from hypothesis import settings

@@ -210,7 +210,7 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
 
 
 def _contrast(known: Mapping[str, Term], x: str) -> dict[str, float]:
-    """Return the weights of the coefficients in the difference that a column stands for.
+    """Return weights of coefficients, by column, that give the difference which a column codes.
 
     The difference is the coefficient itself, except for a level whose reference level also has
     a column: then the coefficient of the reference is subtracted. In ``c + (0 + c | g)`` the

@@ -96,7 +96,7 @@ def shrinkage(numbers: Numbers) -> Picture:
     Raises
     ------
     ValueError
-        If a group has no estimate of its own.
+        If a group has no individual estimate.
     """
     tree = _only(numbers, numbers.sampled)
     statistics, less = read_statistics(tree), ""

@@ -262,8 +262,8 @@ def predictions(numbers: Numbers) -> Section | None:
 def _with_curves(at: pd.DataFrame, drawn: Sequence[Curve], varied: str | None) -> pd.DataFrame:
     """Set the columns of curves in typical rows.
 
-    Curves are set to the middle of their range. The curve that contains the column `varied` is
-    also set to both ends of its range, in rows of their own.
+    Curves are set to the middle of their range. The curve that contains the column `varied` takes
+    three values instead, in three rows: the middle and both ends of its range.
     """
     for curve in drawn:
         values = curve.points(3)

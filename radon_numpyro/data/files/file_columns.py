@@ -54,7 +54,7 @@ class Columns:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """Return the kind of each column except the grouping: all are numbers."""
+        """Kind of each column except the grouping: all are numbers."""
         weights = (name for name in (self.weights, self.se) if name is not None)
         predictors = (*self.x, *self.fixed, *weights)
         return dict.fromkeys(predictors if self.y is None else (self.y, *predictors), NUMBER)
@@ -93,7 +93,7 @@ class FormulaColumns:
 
     @property
     def weighed_by(self) -> dict[str, str]:
-        """Return the column of weights or standard errors, by the name of the argument."""
+        """Column of weights or of standard errors, by the name of the argument."""
         names = self.weights, self.se
         if isinstance(self.formula, Terms):
             names = named_weights(self.formula, *names, None)
@@ -106,7 +106,7 @@ class FormulaColumns:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """Return the kinds of the columns whose kind is known before the file is read."""
+        """Kinds of the columns whose kind is known before the file is read."""
         weights = dict.fromkeys(self.weighed_by.values(), NUMBER)
         if isinstance(self.formula, Terms):
             response = dict.fromkeys(self.formula.response_named(), NUMBER)

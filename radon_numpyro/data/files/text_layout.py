@@ -1,8 +1,8 @@
 """Find the layout of a table of text: its delimiter, and the line of its header.
 
-The layout is determined from the first `HEAD_LINES` lines, not only from the first line: of all
-ways to split these lines into fields, it is the one in which the header has the requested
-columns, and every line has as many fields as the header.
+The layout is determined from the first `HEAD_LINES` lines, not only from the first line. Of the
+delimiters that give a header with the requested columns, it has the one by which the lines agree
+best with the number of fields in the header.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class TextOptions:
-    """Options for reading a table of text or a sheet; None finds the value in the file.
+    """Options for reading a table of text or a sheet; if None, the file determines the value.
 
     Attributes
     ----------

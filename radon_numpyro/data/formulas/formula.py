@@ -240,7 +240,7 @@ class ModelFormula:
         Raises
         ------
         ValueError
-            If the text has another form, or its formula is refused.
+            If the text has another form, or its formula is invalid.
         """
         try:
             content = json.loads(text)
