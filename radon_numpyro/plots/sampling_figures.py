@@ -33,8 +33,8 @@ from radon_numpyro.plots.styling import (
 def plot_elbo(tree: DataTree, ax: Axes | None = None) -> Axes:
     """Plot the evidence lower bound against the step of ADVI, and say why it stopped.
 
-    The band is the range of the bound over short runs of steps. If the bound rises far, the axis
-    is cut off below, and the title gives the first value.
+    The band is the range of the bound, in nats, over short runs of steps. If the bound rises far,
+    the axis is cut off below, and the title gives the lowest value.
 
     Parameters
     ----------
