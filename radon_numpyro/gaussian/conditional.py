@@ -209,7 +209,7 @@ def population_posterior(
 def gram(columns: Any) -> Any:
     """Sum over rows and groups of the products of columns, (P, Q, ..., C) to (Q, Q, ...)."""
     xp, size = namespace(columns), columns.shape[1]
-    if not is_unrolled(size, columns):
+    if not (size and is_unrolled(size, columns)):
         return xp.einsum("pq...c,pr...c->qr...", columns, columns)
     rows: list[list[Any]] = [[None] * size for _ in range(size)]
     for q in range(size):
@@ -221,7 +221,7 @@ def gram(columns: Any) -> Any:
 def _moments(columns: Any, values: Any) -> Any:
     """Sum over rows and groups of columns times values, (P, Q, ..., C) to (Q, ...)."""
     xp, size = namespace(columns), columns.shape[1]
-    if not is_unrolled(size, columns):
+    if not (size and is_unrolled(size, columns)):
         return xp.einsum("pq...c,p...c->q...", columns, values)
     return xp.stack([summed_product(columns[:, q], values) for q in range(size)])
 
