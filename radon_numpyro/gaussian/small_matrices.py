@@ -275,7 +275,10 @@ def sum_of_logs(values: list[Any]) -> Any:
 
 
 def _cholesky_one_by_one(matrices: np.ndarray) -> np.ndarray:
-    """Factor with NumPy, which raises if one matrix is not positive definite; its factor is NaN."""
+    """Factor with NumPy, but return NaN for a matrix that is not positive definite.
+
+    ``numpy.linalg.cholesky`` raises LinAlgError for the whole batch if one matrix is not.
+    """
     try:
         return np.linalg.cholesky(matrices)
     except np.linalg.LinAlgError:

@@ -179,7 +179,7 @@ class Coordinates:
         return np.concatenate([t, np.sign(values.partial) * angle]).T
 
     def endless(self, points: np.ndarray) -> np.ndarray:
-        """Return which points are so far out that the posterior must be improper, shape (S,)."""
+        """Return which points are so extreme that only an improper posterior has mass there."""
         return (np.abs(points[:, : self._num_sds]) > ENDLESS).any(1)
 
     def inside(self, points: np.ndarray) -> np.ndarray:

@@ -268,7 +268,7 @@ def coefficient_moments(
 
 
 def _groups_at_once(num_draws: int, equations: NormalEquations) -> int:
-    """Return the number of groups in a block: an eighth of the limit of memory suits the caches."""
+    """Return the number of groups in a block: an eighth of what memory allows suits the caches."""
     return max(1, fitting(num_draws, equations) // 8)
 
 

@@ -290,8 +290,8 @@ def _of_all(
 ) -> tuple[WeightedPoints, Scales, Array]:
     """Combine samples in several kinds of coordinates into one.
 
-    Returns the combined sample, its scales, and whether each point is so far out that the posterior
-    must be improper, shape (S,).
+    Returns the combined sample, its scales, and whether each point is so extreme that only improper
+    posteriors have mass there, shape (S,).
     """
     parts = list(zip(densities, samples, strict=True))
     if len(parts) == 1:
