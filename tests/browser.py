@@ -1,7 +1,7 @@
-"""A headless Chromium, driven through the pipe of its DevTools protocol; nothing else to install.
+"""Control a headless Chromium through the pipe of its DevTools protocol, without other packages.
 
-https://chromedevtools.github.io/devtools-protocol/ has the commands. They and their answers are
-JSON, each ended by a zero byte, on the descriptors 3 (in) and 4 (out) of the browser.
+https://chromedevtools.github.io/devtools-protocol/ documents the commands. Commands and replies are
+JSON, each followed by a zero byte, on the file descriptors 3 (in) and 4 (out) of the browser.
 """
 
 import fcntl
@@ -15,7 +15,8 @@ import time
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SWITCHES = (
     "--headless",
-    # Without user namespaces, as in most containers, there is no sandbox; pages are our own.
+    # The sandbox needs user namespaces, which most containers lack. The tests open only their own
+    # pages.
     "--no-sandbox",
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -31,17 +32,17 @@ SECONDS = 60
 
 
 def find_browser():
-    """Path of the browser, or None."""
+    """Return the path of the browser, or None."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Browser:
-    """One page of a browser, and everything it reported."""
+    """One page of a browser, and the events that it reported."""
 
     def __init__(self, path, profile):
         ours, theirs = _pipe(), _pipe()
         switches = [*SWITCHES, f"--user-data-dir={profile}", "about:blank"]
-        # Bash puts the two ends where the browser looks for them.
+        # Bash connects the two pipes to the descriptors 3 and 4.
         script = f'exec "$0" "$@" 3<&{theirs[0]} 4>&{ours[1]}'
         self.process = subprocess.Popen(
             ["bash", "-c", script, path, *switches],
@@ -61,7 +62,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method, **params):
-        """What the browser answers to a command."""
+        """Send a command, and return the result in the browser's reply."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": params}
         if self.session:
@@ -75,7 +76,7 @@ class Browser:
             self.events.append(answer)
 
     def open(self, path):
-        """Load a file and forget what earlier pages reported."""
+        """Load a file, and discard the events of earlier pages."""
         self.events = []
         self.call("Page.navigate", url=path.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
@@ -91,14 +92,14 @@ class Browser:
         )
 
     def evaluate(self, expression):
-        """Value of JavaScript in the page, which itself has none; of a promise, what it becomes."""
+        """Evaluate JavaScript in the page, which has no scripts itself; wait for promises."""
         how = {"returnByValue": True, "awaitPromise": True}
         result = self.call("Runtime.evaluate", expression=expression, **how)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     def params(self, method):
-        """What events of a kind said."""
+        """Return the parameters of all events of a kind."""
         return [event["params"] for event in self.events if event["method"] == method]
 
     def close(self):
@@ -121,7 +122,7 @@ class Browser:
 
 
 def _pipe():
-    """Ends with high numbers, so that neither is one of those the browser reads and writes."""
+    """Make a pipe with descriptors above 9, so that they do not collide with 3 and 4."""
     ends = os.pipe()
     high = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends)
     for end in ends:

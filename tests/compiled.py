@@ -1,4 +1,4 @@
-"""What JAX compiles, counted by name."""
+"""Record the programs that JAX compiles, by name."""
 
 from contextlib import contextmanager
 
@@ -7,14 +7,14 @@ import jax
 from radon_numpyro.inference.nuts import blocks, warm_start
 from radon_numpyro.inference.nuts import draws as constrain
 
-# What JAX reports once for each program that its compiler makes or its cache on the disk gives.
+# Event that JAX reports once for each program, compiled or loaded from the cache on disk.
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 @contextmanager
 def compilations():
-    """Names of the programs compiled inside, as a list that fills."""
-    # What a fit before left behind, if an error ended it.
+    """Yield a list that receives the names of the programs compiled in the context."""
+    # Wait for compilations in the background that an earlier fit left running after an error.
     for program in (warm_start._warm_start, blocks._begin, blocks._advance, constrain._constrain):
         for compilation in program._compilations.values():
             compilation.wait()

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: float64 where a test asks for it, and data that hide no error."""
+"""Define fixtures for all tests: float64 on request, and asymmetric data that reveal errors."""
 
 import ctypes
 import gc
@@ -9,8 +9,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
-# What one test, worker or process has compiled the others load, for most of the time of all tests
-# is compilation. It is new in each run, and the user's own is left alone. JAX reads it on import.
+# All tests, workers and processes of a run share a cache of compiled programs, because compilation
+# takes most of the time. The cache is new in each run, so that the user's own cache is not used.
+# JAX reads these variables on import.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ |= {
         "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="radon-numpyro-tests-"),
@@ -20,7 +21,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 import jax
 import numpy as np
-import numpyro  # noqa: F401  # before ArviZ, which tests import: it would leave parts of it out
+import numpyro  # noqa: F401  # before ArviZ, which otherwise imports it incompletely
 import pandas as pd
 import pytest
 from hypothesis import settings
@@ -28,7 +29,7 @@ from hypothesis import settings
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.inference.runs.run_control import Run
 
-# The same examples in every run, and a busy machine is no failure.
+# Hypothesis uses the same examples in every run, and does not fail on a busy machine.
 settings.register_profile("tests", deadline=None, derandomize=True, database=None)
 settings.load_profile("tests")
 
@@ -36,7 +37,7 @@ X_MEAN = np.array([3.0, -20.0, 0.5])
 X_SD = np.array([0.5, 4.0, 30.0])
 SLOPE = np.array([2.0, -0.25, 0.02])
 
-# Of a worker, above which it lets compiled programs go.
+# Resident memory of a worker, in MiB, above which it drops its compiled programs.
 MOST_MIB = 2000
 
 
@@ -46,7 +47,7 @@ def pytest_unconfigure():
 
 
 def resident_mib():
-    """What this process holds in memory, where the system tells."""
+    """Return the resident memory of this process in MiB; 0 if the system does not report it."""
     file = Path("/proc/self/statm")
     pages = int(file.read_text().split()[1]) if file.exists() else 0
     return pages * os.sysconf("SC_PAGE_SIZE") >> 20
@@ -54,26 +55,26 @@ def resident_mib():
 
 @pytest.fixture(scope="module", autouse=True)
 def bounded_memory():
-    """Let compiled programs go after a module by which they have piled up; the cache has them."""
+    """Drop compiled programs after a module if memory is short; the disk cache still has them."""
     yield
     if resident_mib() > MOST_MIB:
         jax.clear_caches()
         gc.collect()
-        # Else the C library keeps what they took.
+        # The C library returns freed memory to the system only on request.
         if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
             trim(0)
 
 
 @pytest.fixture
 def x64():
-    """Float64 in JAX for one test, as the package asks for it: scoped, never for the process."""
+    """Enable float64 in JAX for one test, in a context as in the package, not for the process."""
     with jax.enable_x64(True):
         yield
 
 
 @pytest.fixture
 def agg():
-    """Matplotlib without a screen, and no figure left open."""
+    """Use matplotlib without a display, and close all figures after the test."""
     import matplotlib.pyplot as plt
 
     plt.switch_backend("Agg")
@@ -82,9 +83,9 @@ def agg():
 
 
 def draw_unequal_data(num_predictors, sizes=(5, 1, 9, 3), seed=0):
-    """Rows in mixed order, with means that are not zero and scales that differ.
+    """Draw rows in mixed order, with non-zero means and unequal scales.
 
-    Symmetric data hide errors of sign, order and unit. A size of 0 makes an empty group.
+    Symmetric data would hide errors of sign, order and unit. A size of 0 makes an empty group.
     """
     rng = np.random.default_rng(seed)
     present = np.maximum(sizes, 1)
@@ -104,13 +105,13 @@ def draw_unequal_data(num_predictors, sizes=(5, 1, 9, 3), seed=0):
 
 @pytest.fixture(scope="session")
 def unequal_data():
-    """Draw data by number of predictors, group sizes and seed."""
+    """Return a function that draws data by number of predictors, group sizes and seed."""
     return draw_unequal_data
 
 
 @pytest.fixture
 def usual_handlers():
-    """Whoever runs the tests may have set others."""
+    """Set the default signal handlers, because the caller of the tests may have changed them."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -121,7 +122,7 @@ def usual_handlers():
 
 @pytest.fixture
 def end_after(monkeypatch):
-    """End runs as a signal or the clock does, before the step after so many computed ones."""
+    """Return a function that ends runs by an error, as a signal does, after a number of steps."""
 
     step = Run.step
 
@@ -143,13 +144,13 @@ def end_after(monkeypatch):
     return install
 
 
-# Spark starts the java of JAVA_HOME, else that of the PATH.
+# Spark starts java from JAVA_HOME, or otherwise from PATH.
 JAVA_PLACES = [f"{os.environ.get('JAVA_HOME', os.devnull)}/bin", os.environ["PATH"]]
 
 
 @pytest.fixture(scope="session")
 def spark_frames():
-    """Frames of a Spark session on this machine, in three partitions."""
+    """Return a function that makes Spark frames with three partitions, in a local session."""
     if not shutil.which("java", path=os.pathsep.join(JAVA_PLACES)):
         pytest.skip("Spark needs Java, and there is no java under JAVA_HOME or on the PATH")
     from pyspark.sql import SparkSession
@@ -164,7 +165,7 @@ def spark_frames():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         with warnings.catch_warnings():
-            # Of JAX, if it ran before: PySpark forks, but only to become java.
+            # JAX warns of os.fork(). PySpark forks only to start java, which is safe.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
         yield lambda table: session.createDataFrame(table).repartition(3)

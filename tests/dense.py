@@ -1,4 +1,4 @@
-"""The Gaussian of all coefficients and rows given the scales, written out densely."""
+"""Compute the joint Gaussian of all coefficients and rows given the scales, as dense matrices."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +17,7 @@ HIERARCHICAL = Model.named("hierarchical")
 
 
 def make_priors(num_predictors):
-    """Means that are not zero, and scales of their own for each slope."""
+    """Make priors with non-zero means and a different scale for each slope."""
     unit = 1.0 + np.arange(num_predictors)
     return Priors(
         mu_alpha=Normal(4.0, 6.0),
@@ -35,27 +35,27 @@ def equations_of(data):
 
 
 def design_of(data):
-    """The constant and the predictors of each row."""
+    """Return the constant and the predictors of each row, shape (N, 1 + J)."""
     return np.column_stack([np.ones(data.num_rows), data.x])
 
 
 def columns_of(data, names):
-    """Columns of the rows by name, shape (N, number of names)."""
+    """Return columns of the rows by name, shape (N, number of names)."""
     position = {INTERCEPT: 0} | {n: 1 + j for j, n in enumerate(data.labels.predictors)}
     return design_of(data)[:, [position[name] for name in names]]
 
 
 def log_density(equations, scale, eps, priors, root=None):
-    """What the project computes of the scales: one value, by JAX."""
+    """Return the package's log density of the scales, which the tests compare with `Dense`."""
     prior = population_prior(equations, priors, HIERARCHICAL)
     return scales.log_density(equations, jnp.asarray(scale), jnp.asarray(eps), prior, root)
 
 
 class Dense:
-    """Mean and covariance of (b, theta_1, ..., theta_C) and of y, as plain matrices.
+    """Mean and covariance of (b, theta_1, ..., theta_C) and of y, as dense matrices.
 
-    b are the means of the coefficients that vary, and the coefficients that do not; theta_c the
-    coefficients of a group that vary, the means included.
+    b has the means of the coefficients that vary by group, and the coefficients that do not vary.
+    theta_c has the coefficients of group c that vary, including their means.
     """
 
     def __init__(self, data, priors, scale, eps, correlation=None):
@@ -89,7 +89,7 @@ class Dense:
         same[:, len(means) :] = columns_of(data, design.fixed)
         self.rows = np.hstack([same, own.reshape(data.num_rows, -1)])
         self.y_mean = self.rows @ self.mean
-        # What each row weighs: as given, or one over the squared standard error.
+        # The variance of a row is eps**2 / weight, or the square of its known standard error.
         weight = np.ones(data.num_rows) if data.weights is None else data.weights
         noise = eps**2 / weight if data.se is None else data.se**2
         self.y_cov = self.rows @ self.cov @ self.rows.T + np.diag(noise)
@@ -98,6 +98,6 @@ class Dense:
         return stats.multivariate_normal(self.y_mean, self.y_cov).logpdf(y)
 
     def given(self, y):
-        """Mean and covariance of the coefficients given y."""
+        """Return mean and covariance of the coefficients given y."""
         gain = np.linalg.solve(self.y_cov, self.rows @ self.cov).T
         return self.mean + gain @ (y - self.y_mean), self.cov - gain @ self.rows @ self.cov

@@ -1,4 +1,4 @@
-"""Data of designs other than the tutorial's, simulated from known coefficients."""
+"""Simulate data of designs other than the tutorial's from known coefficients."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from radon_numpyro.model.priors import HalfNormal, Normal, Priors
 
 
 def with_design(data, design):
-    """The same columns, of which others vary by group; ``design.predictors`` are their names."""
+    """Return the same data with another design; ``design.predictors`` names the same columns."""
     order = [data.labels.predictors.index(name) for name in design.predictors]
     labels = replace(data.labels, predictors=design.predictors, design=design)
     return replace(data, x=data.x[:, order], labels=labels)
@@ -27,8 +27,9 @@ def simulated(
     intercept="both",
     seed=0,
 ):
-    """Rows of slopes that vary and columns that do not, the last of them constant in each group.
+    """Simulate rows with slopes that vary by group and columns with fixed coefficients.
 
+    The last column of `fixed` is constant in each group.
     ``intercept`` is ``"both"`` (it varies about a mean), ``"fixed"``, ``"varying"`` or ``"none"``.
     """
     rng = np.random.default_rng(seed)
@@ -52,7 +53,7 @@ def simulated(
 
 
 def priors_of(design):
-    """Proper priors with a mean and a scale of their own for each coefficient."""
+    """Make proper priors with a different mean and scale for each coefficient."""
     slopes, means, fixed = (len(names) for names in (design.slopes, design.means, design.fixed))
     return Priors(
         mu_alpha=Normal(2.0, 5.0),

@@ -1,4 +1,4 @@
-"""Data and fits that several tests read. Each fit is made once in a process."""
+"""Make data and fits that several tests use. Each fit is made once in a process."""
 
 from functools import cache
 
@@ -29,13 +29,13 @@ def radon():
 
 @cache
 def three_counties():
-    """CASS, where no house has an upstairs measurement, beside two that have some."""
+    """Return data of CASS, which has no upstairs measurement, and two counties that have some."""
     return load_radon().select(THREE_COUNTIES)
 
 
 @cache
 def line(num_rows=200):
-    """Rows about one line, in three groups; the predictor is centred."""
+    """Simulate rows about one line, in three groups, with a centred predictor."""
     rng = np.random.default_rng(4)
     x = rng.normal(0.0, 3.0, size=num_rows)
     y = 2.0 - 0.5 * (x - x.mean()) + rng.normal(0.0, 0.7, size=num_rows)
@@ -83,19 +83,19 @@ def three_counties_nuts():
 
 @cache
 def towns(num_predictors=1):
-    """Unequal groups, one of them a single row and one without rows."""
+    """Draw unequal groups, of which one has a single row and one has no rows."""
     return draw_unequal_data(num_predictors, sizes=(5, 1, 9, 0, 3))
 
 
 @cache
 def towns_guide():
-    """The closed-form guide of :func:`towns`."""
+    """Fit the closed-form guide to :func:`towns`."""
     return fit_advi(towns(), priors=TUTORIAL, num_steps=0, progress_bar=False)
 
 
 @cache
 def towns_fit(model="hierarchical", num_predictors=1, *, statistics_only=False, **options):
-    """A fit of :func:`towns`, started in closed form: a second or two."""
+    """Fit :func:`towns` from the closed-form start, which takes a second or two."""
     data = towns(num_predictors)
     data = GroupStatistics.from_data(data) if statistics_only else data
     options = {"draws": 400, "num_warmup": 200} | options
@@ -104,7 +104,7 @@ def towns_fit(model="hierarchical", num_predictors=1, *, statistics_only=False, 
 
 @cache
 def sites():
-    """Rows of sites whose coefficients correlate strongly, in two blocks, and a category."""
+    """Simulate sites with strongly correlated coefficients in two blocks, and a category."""
     rng = np.random.default_rng(4)
     site = np.repeat(np.arange(30), 8)
     a, b, c = rng.normal(size=(3, len(site)))
@@ -137,13 +137,14 @@ CORRELATED = {
 
 @cache
 def correlated_fit(name="blocks", method="integrate"):
-    """A fit of :func:`sites` whose coefficients correlate, with 800 draws."""
+    """Fit a model with correlated coefficients to :func:`sites`, with 800 draws."""
     chains = {} if method == "integrate" else {"num_warmup": 200, "num_advi_steps": 0}
     brief = {"draws": 400, "chains": 2, "progress_bar": False}
     return fit(CORRELATED[name], sites(), method=method, **brief, **chains)
 
 
-# What a column or a label may be, and markup, mathematics, another direction, or no letter at all.
+# Valid names that look like markup or formulas, or have other scripts, other writing directions,
+# control characters or excessive length.
 STRANGE_COLUMNS = ("$y$ <b>&amp;", "</title><script>document.title = 'x'</script>", "a/b \"'>")
 STRANGE_LABELS = (
     "<script>document.title = 'label'</script>",
@@ -163,7 +164,7 @@ TAME_LABELS = tuple(f"village {c}" for c in range(len(STRANGE_LABELS)))
 
 @cache
 def labelled_fit(columns=TAME_COLUMNS, labels=TAME_LABELS):
-    """The same numbers under any names, with a few draws."""
+    """Fit the same numbers under given names, with a few draws."""
     rng = np.random.default_rng(7)
     code = np.repeat(np.arange(len(labels)), np.arange(2, len(labels) + 2))
     x = rng.normal(5.0, 2.0, size=len(code))
@@ -178,7 +179,10 @@ def labelled_fit(columns=TAME_COLUMNS, labels=TAME_LABELS):
 
 
 def assert_same_tree(a, b):
-    """Bit for bit, attributes included; how long it took and whether it was resumed aside."""
+    """Assert that trees agree bit for bit, attributes included.
+
+    Attributes about durations, the time of creation and resumption may differ.
+    """
     assert set(a.groups) == set(b.groups)
     for group in a.groups:
         x, y = a[group].to_dataset(), b[group].to_dataset()
@@ -195,9 +199,10 @@ def assert_same_tree(a, b):
 
 
 def assert_moments(draws, mean, sd, rounding=0.0):
-    """Mean and sd of draws (chain, draw) lie within 4.5 Monte Carlo standard errors.
+    """Assert that mean and sd of draws (chain, draw) are within 4.5 Monte Carlo standard errors.
 
-    Only a run that mixes may say how far it may be off, hence the gate before.
+    The effective sample size is checked first, because standard errors are reliable only if the
+    chains mix.
     """
     draws = np.asarray(draws, dtype=float)
     ess = min(az.ess(draws, method="bulk"), az.ess(draws, method="tail", prob=(0.05, 0.95)))

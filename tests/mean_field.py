@@ -1,11 +1,11 @@
-"""The mean-field optimum of the hierarchical model, found without Monte Carlo.
+"""Find the mean-field optimum of the hierarchical model without Monte Carlo.
 
-Under a fully factorised Normal guide in the unconstrained space the evidence lower bound of
-the hierarchical model with uniform scales is a sum of Gaussian moments and of expectations
-over one scale at a time, which Gauss-Hermite quadrature gives to machine precision. The bound
-is maximised by L-BFGS, so the answer that stochastic optimisation must reach is known.
-Where predictors lie far from zero, so that intercepts and slopes are strongly correlated, the
-bound has several maxima, and this finds one of them.
+Under a fully factorised Normal guide in the unconstrained space, the evidence lower bound of
+the hierarchical model with uniform priors of the scales is a sum of Gaussian moments and of
+expectations over one scale at a time, which Gauss-Hermite quadrature computes to machine
+precision. L-BFGS maximises the bound, so the optimum of the stochastic optimisation is known.
+If predictors are far from zero, intercepts and slopes are strongly correlated; then the bound
+has several maxima, and L-BFGS finds one of them.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ LOG_2PI = np.log(2 * np.pi)
 
 
 class Sums(NamedTuple):
-    """Sums over the rows of each group, intercept at zero, about the pooled fit ``offset``."""
+    """Sums over the rows of each group about the pooled fit ``offset``; the intercept is first."""
 
     gram: np.ndarray
     moment: np.ndarray
@@ -34,7 +34,7 @@ class Sums(NamedTuple):
 
 
 def sums_about_fit(s):
-    """Gram matrix, moments and residual sums of squares of statistics, groups last."""
+    """Compute Gram matrices, moments and residual sums of squares, with groups as the last axis."""
     equations = NormalEquations.from_statistics(s)
     offset = np.array(equations.to_model(np.zeros(equations.size)))
     design = np.concatenate([np.ones((1, s.num_groups)), s.mean_x.T])
@@ -46,7 +46,7 @@ def sums_about_fit(s):
 
 
 def negative_elbo(guide, gram, moment, rss, count, offset, high, location_sd):
-    """Negative evidence lower bound, with coefficients relative to ``offset``."""
+    """Compute the negative evidence lower bound, with coefficients relative to ``offset``."""
 
     def scale_terms(loc, log_sd):
         u = loc + jnp.exp(log_sd) * NODES
@@ -80,7 +80,7 @@ def negative_elbo(guide, gram, moment, rss, count, offset, high, location_sd):
 
 
 def mean_field_optimum(statistics, high=100.0, location_sd=1e4):
-    """Means and sds by site (constrained space) and the optimal bound, as float64."""
+    """Return means and sds by site (constrained space) and the optimal bound, as float64."""
     with jax.enable_x64(True):
         sums = sums_about_fit(statistics)
         size, num_groups = sums.moment.shape

@@ -1,4 +1,4 @@
-"""Small trees for figures, as `to_datatree` makes them, and what to read off the figures."""
+"""Make small trees for figures in the form of `to_datatree`, and read values off the figures."""
 
 import json
 
@@ -22,10 +22,10 @@ def make_tree(
     seed=0,
     wide=1.0,
 ):
-    """A tree as `to_datatree` makes it; every site, group and chain at a place of its own.
+    """Make a tree in the form of `to_datatree`, with distinct values by site, group and chain.
 
-    `wide` multiplies the scale of the first group's slopes. CASS and ANOKA have no row with a
-    first predictor other than 0.
+    `wide` multiplies the scale of the first group's slopes. In all rows of CASS and ANOKA the first
+    predictor is 0.
     """
     rng = np.random.default_rng(seed)
     num, k = len(groups), len(predictors)
@@ -97,7 +97,7 @@ def make_tree(
     )
     elbo = -100.0 + rng.normal(size=2000)
     tree["advi/trace"] = xr.DataTree(xr.Dataset({"elbo": ("step", elbo)}, {"step": range(2000)}))
-    # Means beside those of the draws, sds half as large.
+    # The means of ADVI differ from those of the draws, and its sds are half as large.
     for name, values in (
         ("means", {site: mean + 0.1 * sd for site, (mean, sd) in centres.items()}),
         ("sds", {site: 0.5 * sd + 0 * mean for site, (mean, sd) in centres.items()}),
@@ -128,7 +128,7 @@ def area(step_patch):
 
 
 def add_draws(tree, group, *, shift=0.0, scale=1.0, seed=5):
-    """A copy with draws of the outcome, about the mean of the data plus `shift`."""
+    """Return a copy with draws of the outcome about the mean of the data plus `shift`."""
     y = tree["observed_data"]["y"].values
     noise = np.random.default_rng(seed).normal(size=(CHAINS, DRAWS, len(y)))
     drawn = y.mean() + shift + scale * noise

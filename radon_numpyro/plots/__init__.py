@@ -1,17 +1,19 @@
-"""Figures: DataTree in, matplotlib Axes out; nothing is fitted, saved or shown.
+"""Draw figures of fits: functions take a DataTree and return matplotlib Axes.
+
+They do not fit, save or show anything.
 
 =============================  ====================================================================
 function                       shows
 =============================  ====================================================================
-:func:`plot_elbo`              how ADVI climbed and why it stopped
+:func:`plot_elbo`              the evidence lower bound by step, and why ADVI stopped
 :func:`plot_advi_vs_nuts`      ADVI's Normal densities over the draws, for every site
 :func:`plot_trace`             marginal densities and traces
 :func:`plot_group_lines`       the regression lines of single groups under several models
-:func:`plot_shrinkage`         how the population pulls each group's estimate
+:func:`plot_shrinkage`         how partial pooling moves each group's estimate
 :func:`plot_forest`            every group's coefficient with its interval
-:func:`plot_comparison`        which model predicts better, on rows seen and rows left out
+:func:`plot_comparison`        how well models predict rows that were fitted and left out
 :func:`plot_ppc`               the outcome beside outcomes that the fit predicts
-:func:`plot_prior_posterior`   what the data added to the priors
+:func:`plot_prior_posterior`   prior and posterior densities of the shared parameters
 :func:`plot_prior_predictive`  the outcome beside outcomes that the priors alone predict
 =============================  ====================================================================
 """

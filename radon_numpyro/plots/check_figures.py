@@ -1,4 +1,4 @@
-"""Figures that check a model: beside the data, beside its priors, and beside other models."""
+"""Draw figures that check a model against the data, its priors, and other models."""
 
 from itertools import cycle
 
@@ -48,30 +48,32 @@ def plot_ppc(
 ) -> np.ndarray:
     """Plot the outcome beside outcomes that the fit predicts for the same rows.
 
-    Left a histogram of the data; the bands hold 50 % and `ci_prob` of the predicted data sets, bin
-    by bin. Then mean and sd of each group, by its size: points are the data, vermilion where the
-    interval of the predicted ones misses them. The means are what the model was fitted to. The sds
-    test what it takes for granted, such as one residual sd for all; a group of one row has none.
-    An interval 10 times as wide as those of the narrowest quarter runs off the axis.
+    The left panel is a histogram of the data. In each bin the bands contain 50 % and `ci_prob` of
+    the predicted data sets. The other panels show the mean and the sd of each group against its
+    size. Points are the data, vermilion where they lie outside the predicted interval. The model
+    was fitted to the means; the sds test its assumptions, such as a common residual sd. A group of
+    one row has no sd. Intervals more than 10 times as wide as the lower quartile of widths extend
+    beyond the axis.
 
     Parameters
     ----------
     tree
-        A fit with rows and the group ``posterior_predictive``, of ``with_groups``.
+        A fit with rows and the group ``posterior_predictive`` (``with_groups`` adds it).
     ci_prob, ci_kind
         Probability of the intervals; ``"eti"`` (equal tails) or ``"hdi"`` (highest density).
     outcome, unit
-        Words for the labels: the outcome with its unit, default its column; rows in the plural.
+        Words for the labels: the outcome with its unit, default the name of its column; and the
+        rows, in the plural.
 
     Returns
     -------
     numpy.ndarray
-        Axes: histogram, means, and sds if a group has more than one row.
+        Axes: histogram, means, and, if any group has more than one row, sds.
 
     Raises
     ------
     ValueError
-        If the fit has no predictive draws or no rows, or `ci_prob` or `ci_kind` is no such thing.
+        If the fit has no predictive draws or no rows, or `ci_prob` or `ci_kind` is invalid.
     """
     observed, drawn = _outcomes(tree, "posterior_predictive")
     words, colour = outcome or tree.attrs["outcome"], MODEL_STYLES[tree.attrs["model"]][0]
@@ -108,18 +110,18 @@ def plot_prior_predictive(
 ) -> Axes:
     """Plot the outcome beside outcomes that the priors alone predict.
 
-    Priors should allow more than was seen, but little that cannot be. Where they reach 20 times as
-    far as the data, the axis is linear about zero, up to the data, and logarithmic beyond. Bins
-    are of one width on the axis.
+    Priors should allow a wider range than the data, but give little probability to impossible
+    values. If their range is more than 20 times that of the data, the axis is linear up to the
+    largest absolute outcome and logarithmic beyond. All bins have the same width on the axis.
 
     Parameters
     ----------
     tree
         A fit with rows and the group ``prior_predictive`` (``with_groups`` adds it).
     ax
-        Where to draw; default a new figure, one column wide.
+        Axes to draw on; default a new figure, one column wide.
     outcome
-        Words for the outcome with its unit, default its column.
+        Words for the outcome with its unit, default the name of its column.
 
     Returns
     -------
@@ -128,7 +130,7 @@ def plot_prior_predictive(
     Raises
     ------
     ValueError
-        If the fit has no such draws or no rows.
+        If the fit has no prior predictive draws or no rows.
     """
     observed, drawn = _outcomes(tree, "prior_predictive")
     y, prior = observed.values, drawn.values.ravel()
@@ -158,30 +160,31 @@ def plot_prior_predictive(
 def plot_prior_posterior(
     tree: DataTree, priors: Priors | None = None, *, outcome: str | None = None
 ) -> np.ndarray:
-    """Plot what the data added to the priors of the population and of the residual sd.
+    """Plot prior density and posterior histogram of each parameter that the groups share.
 
-    The axis follows the posterior: a wide prior is a line near the floor, and the title says how
-    wide it is. That of a correlation goes from -1 to 1; its prior is the part of the matrix's that
-    concerns this pair. Where the two are alike, the data say nothing.
+    The axis covers the posterior, so a wide prior is a nearly flat line, and the title says how
+    wide it is. The axis of a correlation goes from -1 to 1; its prior is the marginal prior of this
+    pair under the prior of the correlation matrix. If prior and posterior are alike, the data
+    contain no information about the parameter.
 
     Parameters
     ----------
     tree
         A hierarchical or pooled fit.
     priors
-        Priors to draw; default its own.
+        Priors to draw; default the priors of the fit.
     outcome
-        Words for the outcome with its unit, default its column.
+        Words for the outcome with its unit, default the name of its column.
 
     Returns
     -------
     numpy.ndarray
-        Axes, one for each parameter that no group has for itself, and predictor.
+        Axes, one for each shared parameter; a vector has one for each predictor.
 
     Raises
     ------
     ValueError
-        If each parameter belongs to a group, as in the individual model.
+        If every parameter belongs to a single group, as in the individual model.
     """
     sites = split_sites(tree, "posterior", outcome)
     sites = {name: draws for name, draws in sites.items() if draws.ndim == 2}
@@ -196,7 +199,7 @@ def plot_prior_posterior(
         low, high = np.quantile(draws, (0.002, 0.998))
         heights, edges = np.histogram(draws, 40, (low, high))
         ax.stairs(heights / len(draws) / np.diff(edges), edges, color=GREY, fill=True, lw=0)
-        # Of a correlation all that is possible, of others what is near the posterior.
+        # The axis of a correlation covers its whole range, other axes the range of the posterior.
         correlation = name.startswith("correlation")
         around = (-1.0, 1.0) if correlation else (1.1 * low - 0.1 * high, 1.1 * high - 0.1 * low)
         left, right = np.clip(around, prior.lower, prior.upper)
@@ -217,21 +220,22 @@ def plot_prior_posterior(
 
 
 def plot_comparison(table: pd.DataFrame, *, outcome: str = "outcome") -> np.ndarray:
-    """Plot how far each model's elpd is from the best, and its RMSD on rows seen and left out.
+    """Plot each model's elpd relative to the best, and its RMSD on rows fitted and left out.
 
-    Left the expected log predictive density of a model less that of the best, the best on top,
-    with 1 (thick) and 2 (thin) standard errors of the difference. Right the root mean square
-    deviation from the rows that were fitted, which least squares minimises, so that the most
-    flexible model wins; and from rows left out, with 1 standard error. Where lines cross, the one
-    that climbs has fitted noise.
+    The left panel shows the expected log predictive density (elpd) of each model minus that of the
+    best model, which is on top, with 1 (thick) and 2 (thin) standard errors of the difference. The
+    right panel shows the root mean square deviation (RMSD) from the rows that were fitted, and from
+    rows left out, with 1 standard error. Least squares minimises the first, so the most flexible
+    model has the smallest. Where lines cross, the model whose line rises has fitted noise.
 
     Parameters
     ----------
     table
-        ``Comparison.table``: a row a model, columns as its ``definitions`` say. K-fold is shown if
-        it is there, else leave-one-out alone. A gap is not drawn.
+        ``Comparison.table``: a row for each model; ``Comparison.definitions`` describes the
+        columns. K-fold scores are shown if the table has them, else only leave-one-out scores.
+        Missing values are not drawn.
     outcome
-        Word for the outcome, with its unit.
+        Words for the outcome with its unit.
 
     Returns
     -------
@@ -264,7 +268,7 @@ def plot_comparison(table: pd.DataFrame, *, outcome: str = "outcome") -> np.ndar
                 ends = difference - times * se, difference + times * se
                 left.hlines(y, *ends, color=colour, lw=width)
             left.plot(difference, y, color=colour, **marker)
-        # Side by side, so that the bars can be told apart.
+        # Bars are shifted sideways, so that they do not overlap.
         x = 0, 1 + 0.06 * (k - (len(table) - 1) / 2)
         look: Look = {"color": colour, "ls": style, "lw": 1.4, "marker": "o", "ms": 4}
         right.plot(x, (row["rmsd_in_sample"], row[rmsd]), label=str(model), **look)
@@ -285,7 +289,7 @@ def plot_comparison(table: pd.DataFrame, *, outcome: str = "outcome") -> np.ndar
 
 
 def _outcomes(tree: DataTree, group: str) -> tuple[DataArray, DataArray]:
-    """Outcomes of the data, dims row, and draws of them, dims chain, draw, row."""
+    """Return outcomes of the data, dims (row,), and draws of them, dims (chain, draw, row)."""
     if "observed_data" not in tree.children:
         raise ValueError("Expected a fit with rows; got one of statistics only")
     if group not in tree.children:
@@ -296,7 +300,7 @@ def _outcomes(tree: DataTree, group: str) -> tuple[DataArray, DataArray]:
 
 
 def _group_moments(rows: DataArray, index: np.ndarray) -> dict[str, DataArray]:
-    """Mean and sd of each group that has rows, in the order of the groups; sd 0 of one row."""
+    """Compute mean and sd of each group with rows, in their order; the sd of one row is 0."""
     order = np.argsort(index, kind="stable")
     _, start, count = np.unique(index[order], return_index=True, return_counts=True)
     values = rows.values[..., order]
@@ -310,7 +314,7 @@ def _group_moments(rows: DataArray, index: np.ndarray) -> dict[str, DataArray]:
 def _draw_groups(
     ax: Axes, sizes: pd.Series, data: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str
 ) -> str:
-    """Intervals of the groups and the data; how many are inside, and the one furthest out."""
+    """Draw data and intervals of groups, and say how many are inside and which is furthest out."""
     inside, x = (low <= data) & (data <= high), size_axis(ax, sizes)
     _, limits, _ = on_scale(low, high, sizes.index)
     ends = min(limits[0], data.min()), max(limits[1], data.max())
@@ -325,7 +329,7 @@ def _draw_groups(
 
 
 def _edges(y: np.ndarray) -> np.ndarray:
-    """Edges of 5 to 50 bins over the data, after Freedman and Diaconis, and some beyond."""
+    """Return edges of bins: 5 to 50 over the data (Freedman and Diaconis), and some beyond."""
     middle = np.subtract(*np.quantile(y, (0.75, 0.25)))
     wanted = np.ptp(y) * len(y) ** (1 / 3) / (2 * middle) if middle > 0 else np.inf
     edges = np.histogram_bin_edges(y, int(np.clip(wanted, 5, MOST_BINS)))
@@ -334,7 +338,7 @@ def _edges(y: np.ndarray) -> np.ndarray:
 
 
 def _count(y: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Values in each bin along the last axis; those beyond the edges are left out."""
+    """Count values in each bin along the last axis, without values beyond the edges."""
     bins = len(edges) + 1
     draws = y.reshape(-1, y.shape[-1])
     at = np.searchsorted(edges, draws, side="right") + bins * np.arange(len(draws))[:, None]
@@ -343,7 +347,7 @@ def _count(y: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _number(value: float) -> str:
-    """Three figures, never as a power of ten."""
+    """Write a number with three significant digits, without an exponent."""
     if not np.isfinite(value):
         return "infinite"
     return np.format_float_positional(value, 3, fractional=False, trim="-")

@@ -1,4 +1,4 @@
-"""Figures of lines and coefficients: of single groups, of all groups, and of the average one."""
+"""Draw lines and coefficients of single groups, of all groups, and of the average group."""
 
 import textwrap
 from collections.abc import Hashable, Mapping, Sequence
@@ -54,27 +54,28 @@ def plot_group_lines(
 ) -> np.ndarray:
     """Plot the regression lines of single groups under several models, over their rows.
 
-    The thick line is the posterior mean; the 60 thin lines are single draws of that group, taken
-    evenly over chains and draws. Other predictors are held at their mean in the group, or over all
-    rows where the group has none; an interaction goes with the predictor that is on the axis. The
-    y axis holds the rows and the means, save that of an individual slope that the rows do not
-    identify.
+    The thick line is the posterior mean. The 60 thin lines are single draws for the group, at even
+    steps over chains and draws. Other predictors are held at their mean in the group, or over all
+    rows if the group has no rows; interactions are computed from the predictor on the axis. The y
+    axis covers the rows and the mean lines, except the mean line of an individual slope that the
+    rows do not identify.
 
     Parameters
     ----------
     trees
-        Fits by label; the three models have their colours, as ``{"individual": one,
-        "hierarchical": other}``, dashed blue and green. The rows are those of the first with any.
+        Fits by label, such as ``{"individual": one, "hierarchical": other}``. Each of the three
+        models has its own style: these two are dashed blue and green. The rows are those of the
+        first fit with rows.
     groups
         Labels of the groups.
     predictor
-        The predictor of the x axis; default the first.
+        Predictor on the x axis; default the first.
     outcome, unit
         As in :func:`plot_advi_vs_nuts`.
     x_labels
         Words for values of the predictor, for example ``{0: "basement", 1: "no basement"}``.
     axes
-        Where to draw, one for each group, the legend left to you; default a new figure.
+        Axes to draw on, one for each group, without a legend; default a new figure with a legend.
 
     Returns
     -------
@@ -84,7 +85,8 @@ def plot_group_lines(
     Raises
     ------
     TypeError, ValueError
-        If a group or predictor is unknown, no tree has rows, or the axes are too few or many.
+        If `trees` is not a mapping, a group or predictor is unknown, no fit has rows, or the
+        number of axes is not the number of groups.
     """
     if isinstance(trees, DataTree):
         raise TypeError("Expected trees to be a mapping of labels to fits; got a fit")
@@ -93,7 +95,7 @@ def plot_group_lines(
         raise ValueError("Expected a fit with rows and a predictor; got none, so no line to draw")
     constants, rows = (source[of].to_dataset() for of in ("constant_data", "observed_data"))
     chosen = [check_labels(groups, group_sizes(tree).index) for tree in trees.values()][-1]
-    # In the units of the columns, wherever each fit counts them from.
+    # In the units of the columns, because fits may count a predictor from different zeros.
     predictors = pd.Index(read_design(source).predictors, name=PREDICTOR, dtype=object)
     x = constants["x"].values + _zeros(source)
     predictor = check_labels(predictor or predictors[:1], predictors)[0]
@@ -123,7 +125,7 @@ def plot_group_lines(
                 ax.text(0.5, 0.98, text, transform=ax.transAxes, parse_math=False, **how)
             else:
                 heights.append(lines.mean(0))
-        # Multiples of the golden ratio spread rows that share a value, the same at each call.
+        # Multiples of the golden ratio spread rows with equal values, in the same way at each call.
         shift = 0.08 * ((0.618 * np.arange(row.sum())) % 1 - 0.5) if binary else 0.0
         ax.plot(values[row] + shift, rows["y"][row], "k.", ms=5, mew=0, zorder=4, label=unit)
         first = k % columns == 0 or not own
@@ -151,38 +153,39 @@ def plot_forest(
 ) -> np.ndarray:
     """Plot every group's coefficient: posterior mean and interval, the highest on top.
 
-    Or, in the order of the model and with a line at 0: for ``"gamma"`` the coefficients that all
-    groups share, but the intercept, whose unit is another; for ``"correlation"`` the correlations
-    of coefficients between groups, on an axis from -1 to 1.
+    The number after the name of a group is its size. The band is the interval of the population
+    mean. Of more than 100 groups the 50 highest and the 50 lowest are shown. A group whose interval
+    is more than 10 times as wide as the lower quartile of widths is named but not drawn.
 
-    The number behind a group is its size. The band is the interval of the population mean. Of more
-    than 100 groups the 50 highest and the 50 lowest are shown. A group 10 times as wide as those
-    of the narrowest quarter is off the scale: named, not drawn.
+    Two sites are shown without groups, in the order of the model and with a line at 0: ``"gamma"``,
+    the coefficients that all groups share, without the intercept, because its unit differs; and
+    ``"correlation"``, the correlations of coefficients between groups, on an axis from -1 to 1.
 
     Parameters
     ----------
     tree
         A fit with a coefficient for each group.
     site
-        ``"alpha"``, ``"beta"``, ``"gamma"``, ``"correlation"`` or, of the individual model,
+        ``"alpha"``, ``"beta"``, ``"gamma"``, ``"correlation"`` or, for the individual model,
         ``"eps"``.
     predictor
-        The predictor of the slope; default the first.
+        Predictor of the slope; default the first.
     ci_prob, ci_kind
         Probability of the intervals; ``"eti"`` (equal tails) or ``"hdi"`` (highest density).
     outcome, unit
-        Words for the labels: the outcome with its unit, default its column; rows in the plural.
+        Words for the labels: the outcome with its unit, default the name of its column; and the
+        rows, in the plural.
 
     Returns
     -------
     numpy.ndarray
-        Axes, one column of groups or two.
+        Axes, one for each column of groups; there are one or two columns.
 
     Raises
     ------
     ValueError
-        If the fit has no draws of such a site, a predictor is unknown, or `ci_prob` or `ci_kind`
-        is no such thing.
+        If the fit has no draws of the site, a predictor is unknown, or `ci_prob` or `ci_kind` is
+        invalid.
     """
     if site in ("gamma", "correlation"):
         return _plot_shared(tree, site, ci_prob, ci_kind, outcome)
@@ -238,18 +241,18 @@ def plot_curve(
     outcome: str,
     ci_prob: float,
 ) -> Axes:
-    """Plot a line that is no straight one, with its intervals.
+    """Plot a curved regression line with its intervals.
 
     Parameters
     ----------
     values
-        Of the predictor, shape (N,).
+        Values of the predictor, shape (N,).
     line
-        Of the average group, or of all rows, at each value.
+        Estimate for the average group, or for all rows, at each value.
     spread
-        Of groups that were not seen, if groups differ.
+        Estimate for new groups at each value; None if groups do not differ.
     predictor, outcome
-        Words for the labels.
+        Words for the labels of the axes.
     ci_prob
         Probability of the intervals, for the legend.
 
@@ -273,7 +276,7 @@ def plot_curve(
 def _along(
     means: np.ndarray, columns: Sequence[str], predictor: str, ends: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Every column at the two ends of the x axis, others being as they are on average."""
+    """Return every column at the ends of the x axis, with other predictors at their means."""
     at = dict(zip(columns, means, strict=True))
     found = {INTERCEPT: np.ones(len(ends))}
     for column in columns:
@@ -285,7 +288,7 @@ def _along(
 
 
 def _lines(tree: DataTree, group: Hashable, at: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Each draw's line of a group at the two ends of the x axis, shape (draws, 2)."""
+    """Compute each draw's line of a group at the ends of the x axis, shape (draws, 2)."""
     design, model, draws = read_design(tree), read_model(tree), tree["posterior"].to_dataset()
     zero = dict(zip(design.predictors, _zeros(tree), strict=True)) | {INTERCEPT: 0.0}
     slopes = design.slopes if model.by_group else design.means
@@ -301,14 +304,14 @@ def _lines(tree: DataTree, group: Hashable, at: Mapping[str, np.ndarray]) -> np.
 
 
 def _zeros(tree: DataTree) -> np.ndarray:
-    """Value of each predictor that a fit counts as 0."""
+    """Return the value of each predictor that the fit counts as 0."""
     return zeros(read_centers(tree), read_design(tree).predictors)
 
 
 def _plot_shared(
     tree: DataTree, site: str, ci_prob: float, ci_kind: str, outcome: str | None
 ) -> np.ndarray:
-    """Parameters of a site that all groups share, a row each."""
+    """Plot the parameters of a site that all groups share, a row each."""
     sites = split_sites(tree, "posterior", outcome)
     draws = {
         key[len(site) + 1 : -1]: values

@@ -1,4 +1,4 @@
-"""Figure of partial pooling: what the population does to each group."""
+"""Draw partial pooling: how the population changes the estimate of each group."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -42,10 +42,11 @@ TICK: Look = {"color": BLUE, "marker": "|", "ls": "", "ms": 7}
 
 
 class _Pull(NamedTuple):
-    """Estimates of the groups and of their population; a column a coefficient.
+    """Estimates of groups and of their population, with a column for each coefficient.
 
-    `alone` has a gap where a group's own rows do not identify the coefficient. `covariance` is that
-    of the population.
+    `alone` and `shared` are the estimates of the individual and of the hierarchical model. `alone`
+    is missing where a group's own rows do not identify the coefficient. `mean` and `covariance`
+    are those of the population.
     """
 
     alone: pd.DataFrame
@@ -68,42 +69,44 @@ def plot_shrinkage(
     outcome: str | None = None,
     unit: str = "rows",
 ) -> np.ndarray:
-    """Plot partial pooling: each group's estimate on its own, and where the population pulls it.
+    """Plot partial pooling: each group's individual estimate, and its hierarchical estimate.
 
-    Left the plane of intercept and slope, right the intercept by the size of the group. A line
-    leads from the individual estimate to the hierarchical one. Both are posterior medians: alone,
-    the tails of a small group are so long that the mean of its draws is mostly noise. Shades hold
-    50 and 95 % of the population's groups, at the posterior means of their mean and covariance:
-    where the coefficients correlate, the ellipse is tilted.
+    The left panel shows intercept and slope, the right panel the intercept against the size of the
+    group. A line leads from the individual estimate to the hierarchical one. Both are posterior
+    medians, because the individual posterior of a small group has such long tails that the mean of
+    its draws is mostly noise. Shaded regions contain 50 % and 95 % of the groups of the population,
+    at the posterior means of its mean and covariance. If the coefficients correlate, the ellipse is
+    tilted.
 
-    Where its own rows do not identify a group's slope, no line is drawn: a tick on the axis marks
-    the individual intercept, if that is identified. An axis covers the population, the
-    hierarchical estimates, and the individual ones within three interquartile ranges of the
-    quartiles (Tukey's outer fences); the title counts those beyond.
+    If a group's own rows do not identify its slope, no line is drawn; a tick on the axis marks the
+    individual intercept, if that is identified. The axes cover the population, the hierarchical
+    estimates, and the individual estimates within three interquartile ranges of the quartiles
+    (Tukey's outer fences). The title counts the groups beyond.
 
     Parameters
     ----------
     trees
-        ``{"individual": one, "hierarchical": other}``, fits of the same data; ``"pooled"`` too,
-        if it is to be marked.
+        ``{"individual": one, "hierarchical": other}``, fits of the same data. A third fit,
+        ``"pooled"``, is marked if given.
     predictor
-        The predictor of the plane; default the first. Without predictors there is no plane.
+        Predictor of the slope; default the first. Without predictors there is only the right panel.
     groups
-        Groups to name, where they are on the panel and there is room; default in each panel three
-        that move far, in units of the population's sds.
+        Groups to name, if they are on the panel and there is room. The default is three groups in
+        each panel that move far, in units of the population sds.
     outcome, unit
-        Words for the labels: the outcome with its unit, default its column; rows in the plural.
+        Words for the labels: the outcome with its unit, default the name of its column; and the
+        rows, in the plural.
 
     Returns
     -------
     numpy.ndarray
-        Axes: plane and sizes, or sizes alone.
+        Axes: slope against intercept, and intercept against size; or only the second.
 
     Raises
     ------
     TypeError, ValueError
-        If `trees` are not such fits, a group or predictor is unknown, or the intercept does not
-        vary by group.
+        If `trees` lacks one of the fits or has fits of other groups, a group or predictor is
+        unknown, or the intercept does not vary by group.
     """
     _check_trees(trees)
     individual, hierarchical = trees["individual"], trees["hierarchical"]
@@ -134,7 +137,7 @@ def plot_shrinkage(
 
 
 def _draw_plane(ax: Axes, pull: _Pull, wanted: Groups | None) -> str:
-    """Intercepts and slopes; what is not on the plane."""
+    """Draw slopes against intercepts, and return a note on the groups beyond the axes."""
     note, lost = _limit(ax, "xy", pull), pull.alone.iloc[:, 1].isna()
     variances, axes = np.linalg.eigh(pull.covariance)
     angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
@@ -153,7 +156,7 @@ def _draw_plane(ax: Axes, pull: _Pull, wanted: Groups | None) -> str:
 
 
 def _draw_sizes(ax: Axes, pull: _Pull, sizes: pd.Series, wanted: Groups | None) -> str:
-    """Intercepts by size; what is not on the axis."""
+    """Draw intercepts against sizes, and return a note on the groups beyond the axis."""
     note, mean, sd = _limit(ax, "y", pull), pull.mean["alpha"], pull.sd["alpha"]
     for p in COVERAGE:
         half = norm.ppf(0.5 + p / 2) * sd
@@ -170,7 +173,10 @@ def _draw_sizes(ax: Axes, pull: _Pull, sizes: pd.Series, wanted: Groups | None) 
 def _draw_moves(
     ax: Axes, alone: pd.DataFrame, shared: pd.DataFrame, move: pd.Series, wanted: Groups | None
 ) -> None:
-    """Lines from estimate to estimate, open ends where there is nothing to come from; names."""
+    """Draw lines from individual to hierarchical estimates, and names of groups.
+
+    The hierarchical estimate of a group without an individual estimate is an open mark.
+    """
     start, end, moved = alone.to_numpy(), shared.to_numpy(), alone.notna().all(axis=1)
     lines = np.stack([start[moved], end[moved]], axis=1)
     ax.add_collection(LineCollection(list(lines), colors="0.55", linewidths=0.6, zorder=1))
@@ -187,9 +193,10 @@ def _draw_moves(
 
 
 def _name_groups(ax: Axes, at: pd.DataFrame, marks: np.ndarray, *, most: int) -> None:
-    """Write names beside the first groups whose names cover no other and none of the marks.
+    """Write names beside the first `most` groups whose names cover no other name and no mark.
 
-    A name is taken to be 1/25 of a panel high and 1/50 a letter wide.
+    The size of a name is estimated as 1/25 of the height of the panel, and 1/50 of its width for
+    each letter.
     """
     to_panel = (ax.transScale + ax.transLimits).transform
     marks = to_panel(marks)
@@ -211,7 +218,7 @@ def _name_groups(ax: Axes, at: pd.DataFrame, marks: np.ndarray, *, most: int) ->
 
 
 def _limit(ax: Axes, which: str, pull: _Pull) -> str:
-    """Set the limits of the axes named, of the intercept first, and say what is beyond."""
+    """Set the limits of the named axes, the intercept on the first; count the groups beyond."""
     off = pd.Series(False, index=pull.alone.index)
     for axis, name in zip(which, pull.alone, strict=False):
         alone = pull.alone[name]
@@ -246,7 +253,7 @@ def _add_key(axes: np.ndarray, pull: _Pull) -> None:
 
 
 def _check_trees(trees: Mapping[str, DataTree]) -> None:
-    """Refuse anything but an individual and a hierarchical fit of the same groups."""
+    """Check that there are an individual and a hierarchical fit of the same groups."""
     if isinstance(trees, DataTree):
         raise TypeError("Expected trees to be a mapping of models to fits; got a fit")
     missing = [model for model in ("individual", "hierarchical") if model not in trees]
@@ -261,7 +268,7 @@ def _check_trees(trees: Mapping[str, DataTree]) -> None:
 
 
 def _estimates(tree: DataTree) -> pd.DataFrame:
-    """Posterior medians of the coefficients of each group, or means if no draws were kept."""
+    """Return posterior medians of each group's coefficients, or means if no draws were kept."""
     kept = "alpha" in tree["posterior"].data_vars
     sites = split_sites(tree, "posterior" if kept else "coefficients/means", None)
     sites = {name: site for name, site in sites.items() if name.startswith(("alpha", "beta"))}
@@ -270,7 +277,7 @@ def _estimates(tree: DataTree) -> pd.DataFrame:
 
 
 def _covariance(sites: Mapping[str, DataArray], names: list[str]) -> pd.DataFrame:
-    """Posterior mean of the covariance of coefficients between groups."""
+    """Compute the posterior mean of the covariance of coefficients between groups."""
     found = pd.DataFrame(0.0, index=names, columns=names)
     for name in names:
         found.loc[name, name] = float((sites[f"sigma_{name}"] ** 2).mean())
@@ -282,12 +289,12 @@ def _covariance(sites: Mapping[str, DataArray], names: list[str]) -> pd.DataFram
 
 
 def _mean(sites: Mapping[str, DataArray], name: str) -> float:
-    """Posterior mean of the mean of a population; coefficients may vary about 0."""
+    """Return the posterior mean of a population mean; 0 if the model has none."""
     return float(sites[f"mu_{name}"].mean()) if f"mu_{name}" in sites else 0.0
 
 
 def _identified(tree: DataTree) -> pd.DataFrame:
-    """Whether a group's own rows determine its intercept and each of its slopes."""
+    """Return whether each group's own rows determine its intercept and each of its slopes."""
     constants, count = tree["constant_data"].to_dataset(), group_sizes(tree)
     names, mean_x, sxx = ["alpha"], np.zeros((len(count), 0)), np.zeros((len(count), 0, 0))
     if "sxx" in constants:

@@ -1,4 +1,4 @@
-"""Figures of how a fit was made: the climb of ADVI, its Normals beside the draws, chains."""
+"""Draw how a fit was made: the bound of ADVI, its Normals over the draws, and the chains."""
 
 import textwrap
 from itertools import cycle
@@ -33,15 +33,15 @@ from radon_numpyro.plots.styling import (
 def plot_elbo(tree: DataTree, ax: Axes | None = None) -> Axes:
     """Plot the evidence lower bound against the step of ADVI, and say why it stopped.
 
-    The band is the range of single steps in short stretches. A long climb is cut off below, and
-    the title then says how low it began.
+    The band is the range of the bound, in nats, over short runs of steps. If the bound rises far,
+    the axis is cut off below, and the title gives the lowest value.
 
     Parameters
     ----------
     tree
         A fit.
     ax
-        Where to draw; default a new figure, one column wide.
+        Axes to draw on; default a new figure, one column wide.
 
     Returns
     -------
@@ -80,8 +80,9 @@ def plot_advi_vs_nuts(
 ) -> np.ndarray:
     """Plot ADVI against NUTS: Normal densities over histograms of the draws, for every site.
 
-    As in the tutorial, a line is the Normal with the guide's mean and sd in the site's own units.
-    A group 10 times as wide as those of the narrowest quarter is off the scale: named, not drawn.
+    As in the tutorial, a line is the Normal density with the guide's mean and sd in the units of
+    the site. A group whose interval is more than 10 times as wide as the lower quartile of widths
+    is named but not drawn.
 
     Parameters
     ----------
@@ -90,7 +91,8 @@ def plot_advi_vs_nuts(
     groups
         Groups to colour and label; default the largest, the median and the smallest.
     outcome, unit
-        Words for the labels: the outcome with its unit, default its column; rows in the plural.
+        Words for the labels: the outcome with its unit, default the name of its column; and the
+        rows, in the plural.
 
     Returns
     -------
@@ -146,8 +148,8 @@ def plot_advi_vs_nuts(
 def plot_trace(tree: DataTree, *, outcome: str | None = None, unit: str = "rows") -> np.ndarray:
     """Plot marginal densities (left) and traces (right).
 
-    A line is a chain or, for a site with groups, a group, coloured by its size. Traces are
-    thinned. Groups off the scale are named, not drawn, as in :func:`plot_advi_vs_nuts`.
+    Each line is a chain or, for a site with groups, a group, coloured by its size. Traces are
+    thinned. Very wide groups are named but not drawn, as in :func:`plot_advi_vs_nuts`.
 
     Parameters
     ----------
@@ -164,7 +166,7 @@ def plot_trace(tree: DataTree, *, outcome: str | None = None, unit: str = "rows"
     Raises
     ------
     ValueError
-        If the draws are not those of chains.
+        If the draws do not come from chains.
     """
     _require(tree, "sample_stats", "chains")
     sites, size = split_sites(tree, "posterior", outcome), group_sizes(tree).sort_values()
@@ -176,7 +178,7 @@ def plot_trace(tree: DataTree, *, outcome: str | None = None, unit: str = "rows"
     for (left, right), (name, site) in zip(axes, sites.items(), strict=True):
         note, colours, lines = "", chains, site.values[..., None]
         if site.ndim == 3:
-            # The largest group comes last, on top: it has the narrowest density.
+            # The largest group has the narrowest density, so it is drawn last, on top.
             lines = site.sel({site.dims[2]: size.index}).values.transpose(2, 1, 0)
             low, high = np.quantile(lines, (0.002, 0.998), axis=(1, 2))
             shown, limits, note = on_scale(low, high, size.index)
@@ -207,7 +209,7 @@ def plot_trace(tree: DataTree, *, outcome: str | None = None, unit: str = "rows"
 
 
 def _require(tree: DataTree, group: str, what: str) -> None:
-    """Refuse a fit that was made without what a figure shows."""
+    """Check that a fit has the part that a figure shows."""
     if group not in tree.children:
         raise ValueError(
             f"Expected a fit with {what}, which the figure shows; got one by the method "

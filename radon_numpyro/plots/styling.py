@@ -1,7 +1,7 @@
-"""What the figures share: colours, words, names of groups, and the look of an axis.
+"""Shared parts of figures: colours, words, names of groups, and the style of an axis.
 
-Sizes and colours are given to each artist: matplotlib's settings and backend stay the caller's.
-Text is 7 or 8 points when a figure is printed as wide as it is made, 3.4 or 7 inches.
+Sizes and colours are set for each artist, so that matplotlib's settings and backend remain those
+of the caller. Text has 7 or 8 points in figures of 3.4 or 7 inches width, printed at full size.
 """
 
 import textwrap
@@ -43,24 +43,24 @@ _make_figure: ContextVar[Callable[..., Figure]] = ContextVar("_make_figure", def
 
 
 def group_sizes(tree: DataTree) -> pd.Series:
-    """Rows in each group, by label."""
+    """Return the number of rows in each group, by label."""
     return tree["constant_data"].to_dataset()["count"].to_series().astype(int)
 
 
 def group_name(tree: DataTree, group: Hashable, unit: str) -> str:
-    """A group and its size: ``CASS, 5 houses`` or ``school 7, 1 pupil``."""
+    """Write a group and its size: ``CASS, 5 houses`` or ``school 7, 1 pupil``."""
     count = group_sizes(tree)[group]
     name = group if isinstance(group, str) else f"{tree.attrs['group']} {group}"
     return f"{name}, {count} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 def shorten(group: Hashable) -> str:
-    """A label of at most 24 letters."""
+    """Shorten a label to at most 24 characters."""
     return text if len(text := str(group)) <= 24 else f"{text[:23]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def check_labels(wanted: Any, known: pd.Index) -> list[Any]:
-    """Labels as a list, one alone included, or an error that names the first unknown."""
+    """Return one label or several as a list; raise an error that names the first unknown label."""
     labels = [wanted] if isinstance(wanted, str) else list(wanted)
     for label in labels:
         if label not in known:
@@ -70,7 +70,7 @@ def check_labels(wanted: Any, known: pd.Index) -> list[Any]:
 
 
 def split_sites(tree: DataTree, of: str, outcome: str | None) -> dict[str, DataArray]:
-    """Sites in the order of the model, one for each column or pair of columns: ``beta[floor]``."""
+    """Return sites in the order of the model, split by column or pair: ``beta[floor]``."""
     sites: dict[str, DataArray] = {}
     y, dataset = outcome or tree.attrs["outcome"], tree[of].to_dataset()
     design = read_design(tree)
@@ -89,7 +89,7 @@ def split_sites(tree: DataTree, of: str, outcome: str | None) -> dict[str, DataA
 
 
 def _split_pairs(matrix: DataArray, design: Design) -> dict[str, DataArray]:
-    """The correlation of each pair of coefficients: ``correlation[Intercept, Days]``."""
+    """Return the correlation of each pair of coefficients: ``correlation[Intercept, Days]``."""
     pairs = {}
     for name, places in zip(design.pair_names, design.pairs, strict=True):
         first, second = (design.varying[place] for place in places)
@@ -102,7 +102,10 @@ def _split_pairs(matrix: DataArray, design: Design) -> dict[str, DataArray]:
 
 
 def _words(words: str, x: str | None) -> str:
-    """What a site is; one more of a level, a curve or an interaction is no unit."""
+    """Describe a site in words.
+
+    Columns of levels, curves and interactions have no unit, so their words do not mention one.
+    """
     if x == INTERCEPT:
         return "intercept, {y}"
     if not x or not set(x) & set("[:"):
@@ -112,19 +115,19 @@ def _words(words: str, x: str | None) -> str:
 
 
 def slope_name(tree: DataTree, predictor: str | None) -> str | None:
-    """Name of the slopes of a predictor, default the first: ``beta[floor]``; None without any."""
+    """Return the name of a predictor's slopes, default the first: ``beta[floor]``, or None."""
     known = pd.Index(read_design(tree).slopes, name=PREDICTOR, dtype=object)
     chosen = check_labels(predictor or known[:1], known)
     return f"beta[{chosen[0]}]" if chosen else None
 
 
 def interval(draws: DataArray, ci_prob: float, ci_kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the interval over chains and draws, each with the dimensions that remain.
+    """Return both ends of the interval over chains and draws, each with the other dimensions.
 
     Raises
     ------
     ValueError
-        If `ci_prob` is not between 0 and 1, or `ci_kind` neither ``"eti"`` nor ``"hdi"``.
+        If `ci_prob` is not between 0 and 1, or `ci_kind` is neither ``"eti"`` nor ``"hdi"``.
     """
     if not 0 < ci_prob < 1:
         raise ValueError(f"Expected ci_prob between 0 and 1; got {ci_prob!r}")
@@ -136,7 +139,11 @@ def interval(draws: DataArray, ci_prob: float, ci_kind: str) -> tuple[np.ndarray
 
 
 def on_scale(low: np.ndarray, high: np.ndarray, labels: Groups) -> tuple[np.ndarray, Any, str]:
-    """Groups that fit on one axis, its limits, and a note on the groups that do not."""
+    """Return positions of the groups that fit on one axis, its limits, and a note on the others.
+
+    A group does not fit if its interval is more than 10 times as wide as the lower quartile of
+    widths.
+    """
     wide = high - low > 10 * np.quantile(high - low, 0.25)
     names = [label for label, off in zip(labels, wide, strict=True) if off]
     note = f"{len(names)} off the scale: {first_few(names, 2)}" if names else ""
@@ -145,7 +152,7 @@ def on_scale(low: np.ndarray, high: np.ndarray, labels: Groups) -> tuple[np.ndar
 
 @contextmanager
 def apart_from_pyplot() -> Iterator[None]:
-    """New figures need no display, and pyplot neither keeps nor shows them."""
+    """Make new figures without pyplot, which would keep them, and without a display."""
     token = _make_figure.set(Figure)
     try:
         yield
@@ -154,7 +161,7 @@ def apart_from_pyplot() -> Iterator[None]:
 
 
 def new_axes(number: int, columns: int, height: float) -> np.ndarray:
-    """Axes of a new figure, row by row; `height` of each row in inches."""
+    """Return the axes of a new figure, row by row; `height` is that of each row, in inches."""
     rows, width = -(-number // columns), 3.4 if number == 1 else 7.0
     size = width, 0.3 + height * rows
     figure = _make_figure.get()(figsize=size, layout="constrained")
@@ -162,7 +169,10 @@ def new_axes(number: int, columns: int, height: float) -> np.ndarray:
 
 
 def dress(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    """Give an axis its words, lines broken, and the look of the house; a dollar is a dollar."""
+    """Set the title and labels of an axis, with line breaks, and the common style.
+
+    Dollar signs are shown as such, and do not start formulas.
+    """
     ax.set_title(title, loc="left", fontsize=8, parse_math=False)
     for put, words in ((ax.set_xlabel, xlabel), (ax.set_ylabel, ylabel)):
         put(textwrap.fill(words, 48), fontsize=8, parse_math=False)
@@ -172,17 +182,17 @@ def dress(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
 
 
 def add_legend(of: Axes | Figure, *keys: Any, **look: Any) -> Legend:
-    """A legend in which a dollar is a dollar."""
+    """Add a legend in which dollar signs do not start formulas."""
     legend = of.legend(*keys, **look)
     plt.setp(legend.get_texts(), parse_math=False)
     return legend
 
 
 def size_axis(ax: Axes, sizes: pd.Series) -> np.ndarray:
-    """Make the x axis a log axis of group sizes; a place on it for each group.
+    """Make the x axis a log axis of group sizes, and return the position of each group on it.
 
-    Groups of one size stand side by side, within two fifths of the way to the next size. Groups
-    without rows stand at one half, marked 0.
+    Groups of equal size are placed side by side, within two fifths of the distance to the next
+    size. Groups without rows are placed at one half, labelled 0.
     """
     logs = np.log(np.maximum(sizes.to_numpy(float), 0.5))
     distinct, which, tied = np.unique(logs, return_inverse=True, return_counts=True)

@@ -1,1 +1,1 @@
-"""A fit as one HTML page."""
+"""Write a fit as one HTML page."""

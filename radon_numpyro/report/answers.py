@@ -1,4 +1,4 @@
-"""The question that a model answers, and the answer in sentences."""
+"""Write the question that a model answers, and the answer in sentences."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from radon_numpyro.report.words import (
 )
 from radon_numpyro.results.estimates import Estimate, Numbers
 
-# Coefficients that have a sentence of their own.
+# Number of coefficients that are described in sentences.
 MOST_TOLD = 10
 
 
 def question(numbers: Numbers) -> list[Any]:
-    """The question that the model answers, as one sentence."""
+    """Return the question that the model answers, as one sentence."""
     labels, many = numbers.labels, groups(numbers)
     y, design = name(labels.outcome), numbers.labels.design
     own: list[Any]
@@ -70,12 +70,12 @@ def question(numbers: Numbers) -> list[Any]:
 
 
 def answer(numbers: Numbers) -> list[list[Any]]:
-    """The answer in sentences, every number with its interval."""
+    """Return the answer as sentences, in which every number has its interval."""
     if numbers.model.eps_by_group:
         return _answer_of_individuals(numbers)
     known, design = terms(numbers), numbers.labels.design
     told = [x for x in known if numbers.model.population or x in design.population]
-    # The columns of a curve are told together.
+    # All columns of a curve are described in one sentence.
     together: dict[tuple[str, ...], list[str]] = {}
     for x in told:
         together.setdefault(tuple(known[p].curve or p for p in known[x].factors), []).append(x)
@@ -92,7 +92,7 @@ def answer(numbers: Numbers) -> list[list[Any]]:
 
 
 def _scatter(numbers: Numbers) -> list[Any]:
-    """How single rows scatter about their line."""
+    """Describe the scatter of single rows about the regression line."""
     about = "of their group " if numbers.model.population else ""
     design = numbers.labels.design
     if design.known_errors:
@@ -111,7 +111,7 @@ def _scatter(numbers: Numbers) -> list[Any]:
 
 
 def _of_transformed(numbers: Numbers) -> list[list[Any]]:
-    """A warning that the numbers are not of what was measured, where they are not."""
+    """Say that the numbers are those of a transformed outcome, if the outcome is transformed."""
     formula = numbers.statistics.formula
     if not formula or not (stored := ModelFormula.from_json(formula)).is_transformed:
         return []
@@ -125,13 +125,16 @@ def _of_transformed(numbers: Numbers) -> list[list[Any]]:
 def _combination(
     numbers: Numbers, weights: Mapping[str, float]
 ) -> tuple[Estimate, Estimate | None]:
-    """A combination of coefficients by column: in the average group, and in groups not seen."""
+    """Estimate a linear combination of coefficients in the average group and in new groups.
+
+    ``weights`` maps columns to weights; columns that are not in it have weight 0.
+    """
     columns = (INTERCEPT, *numbers.labels.predictors)
     return numbers.of_population(np.array([weights.get(x, 0.0) for x in columns]))
 
 
 def _told(numbers: Numbers, known: Mapping[str, Term], columns: Sequence[str]) -> list[Any]:
-    """A sentence of one column, or of all columns of a curve."""
+    """Describe one column, or all columns of a curve."""
     parts, design = [known[part] for part in known[columns[0]].factors], numbers.labels.design
     curves = [part for part in parts if part.curve]
     if not curves:
@@ -153,7 +156,7 @@ def _told(numbers: Numbers, known: Mapping[str, Term], columns: Sequence[str]) -
 
 
 def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
-    """What a column goes with, and how that differs between groups."""
+    """Describe the coefficient of a column, and how it differs between groups."""
     design, prob = numbers.labels.design, percent(numbers.prob)
     average, spread = _combination(numbers, _contrast(known, x))
     y = name(numbers.labels.outcome)
@@ -207,9 +210,11 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
 
 
 def _contrast(known: Mapping[str, Term], x: str) -> dict[str, float]:
-    """The difference that a column makes: of a level, to a reference that has its own deviations.
+    """Return weights of coefficients, by column, that give the difference which a column codes.
 
-    In ``c + (0 + c | g)`` the reference level has a coefficient by group, and none of all groups.
+    The difference is the coefficient itself, except for a level whose reference level also has
+    a column: then the coefficient of the reference is subtracted. In ``c + (0 + c | g)`` the
+    reference level has a coefficient that varies by group, but no population coefficient.
     """
     term = known[x]
     reference = f"{term.category}[{term.reference}]"
@@ -219,7 +224,7 @@ def _contrast(known: Mapping[str, Term], x: str) -> dict[str, float]:
 
 
 def _step(term: Term) -> list[Any]:
-    """What is compared: one unit more, or a level and the one that it is held against."""
+    """Return what a coefficient compares: one unit more, or a level with its reference."""
     if term.category:
         against = [] if term.every_level else [" instead of ", *term.against]
         return [name(term.category), " ", name(term.level), *against]
@@ -232,9 +237,13 @@ def _step(term: Term) -> list[Any]:
 
 
 def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
-    """Where a comparison is made: a column in an interaction tells of where its partners are 0."""
+    """Return the condition of a comparison: the values at which other predictors are held.
+
+    The coefficient of a column that is part of an interaction applies where the other columns of
+    the interaction are 0.
+    """
     others = partners(known, x)
-    # Other levels of a category are 0 where one is compared with the reference.
+    # Where a level is compared with the reference, the other levels are 0 and need no mention.
     named = {known[t].variable for t in (x, *others)}
     rest = [t for t in known.values() if not t.is_interaction and t.variable not in named]
     said: list[Any] = [", where ", *at_zero(numbers, others)] if others else []
@@ -245,9 +254,10 @@ def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
 
 
 def _interaction(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
-    """The slope of one column, or the difference that a level makes, and what it differs with.
+    """Describe an interaction: the coefficient of one column changes with another column.
 
-    Of three columns or more: how the interaction of all but the last differs with it.
+    With three columns or more, the interaction of all columns but the last changes with the
+    last column.
     """
     term = known[x]
     parts = sorted((known[part] for part in term.factors), key=lambda t: t.of_levels or t.binary)
@@ -282,7 +292,7 @@ def _signed(text: str) -> str:
 
 
 def _level(numbers: Numbers) -> list[Any]:
-    """How high the line is at the means of the predictors."""
+    """Give the level of the regression line at the means of the predictors."""
     predictors, columns = numbers.labels.predictors, numbers.columns
     means = columns["mean"].iloc[:-1] - numbers.zeros
     average, spread = _combination(numbers, {INTERCEPT: 1.0, **means.to_dict()})
@@ -308,7 +318,7 @@ def _level(numbers: Numbers) -> list[Any]:
 
 
 def _correlations(numbers: Numbers, known: Mapping[str, Term]) -> list[list[Any]]:
-    """Whether groups that are high in one coefficient are high in another."""
+    """Describe the correlations of coefficients between groups."""
     design, draws = numbers.labels.design, numbers.parameters()
     if not numbers.model.population or not design.pairs:
         return []
@@ -338,7 +348,7 @@ def _correlations(numbers: Numbers, known: Mapping[str, Term]) -> list[list[Any]
 
 
 def _answer_of_individuals(numbers: Numbers) -> list[list[Any]]:
-    """How many slopes are clear, since there is no population to speak of."""
+    """Count the groups whose intervals exclude zero, because this model has no population."""
     known = terms(numbers)
     found, total = numbers.coefficients, len(numbers.labels.groups)
     said: list[list[Any]] = []

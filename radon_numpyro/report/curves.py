@@ -1,6 +1,7 @@
-"""Curves of a formula, such as ``ns(age, 3)``, over the range of their variable.
+"""Evaluate curves of a formula, such as ``ns(age, 3)``, over the range of their variable.
 
-Only together are the columns of a curve the values of a row: at the mean of each there is none.
+The columns of a curve are functions of one variable, so they cannot be set one by one. In
+general no value of the variable gives the mean of every column.
 """
 
 from __future__ import annotations
@@ -24,18 +25,19 @@ from radon_numpyro.results.fit_reader import read_data
 
 @dataclass(frozen=True)
 class Curve:
-    """All polynomials and splines of one variable.
+    """All polynomials and splines of one variable in a formula.
 
     Attributes
     ----------
     variable
-        A column, or an expression such as ``log(age)``.
+        The variable: a column, or an expression such as ``log(age)``.
     low, high
-        Its range over the rows; for a polynomial in a fit without rows, the mean less and plus one
-        standard deviation.
+        Range of the variable over the rows. If the fit has no rows, the range of a polynomial is
+        the mean minus and plus one standard deviation.
     parts
-        Each polynomial or spline, as it stands in the formula, with its columns in the fit, its
-        function with the options, and what the function learnt.
+        For each polynomial or spline, by its text in the formula: the names of its columns in the
+        fit, the name of its function, the options of the function, and the state of the function
+        from the rows of the fit.
     """
 
     variable: str
@@ -45,11 +47,11 @@ class Curve:
 
     @property
     def columns(self) -> set[str]:
-        """Names of its columns in the fit."""
+        """Names of the columns of the curve in the fit."""
         return {x for columns, *_ in self.parts.values() for x in columns}
 
     def at(self, values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """The variable and all columns of the curve at its values."""
+        """Return the variable and all columns of the curve at values of the variable."""
         found = {self.variable: values}
         for text, (columns, function, options, state) in self.parts.items():
             made, _ = basis(function, values, options, state, text)
@@ -57,21 +59,21 @@ class Curve:
         return found
 
     def points(self, count: int) -> NDArray[np.float64]:
-        """Values from one end of the range to the other, rounded to a hundredth of the range."""
+        """Return `count` evenly spaced values over the range, rounded to 1/100 of it or finer."""
         places = -int(np.floor(np.log10((self.high - self.low) / 100)))
         values = np.round(np.linspace(self.low, self.high, count), places)
         return np.clip(values, self.low, self.high)
 
 
 def curves(numbers: Numbers, known: Mapping[str, Term]) -> list[Curve]:
-    """The curves of a fit by a formula, in the order of its columns.
+    """Return the curves of a fit that was made from a formula, in the order of the columns.
 
     Parameters
     ----------
     numbers
         A fit.
     known
-        Its terms.
+        The terms of the fit, by column.
     """
     columns: dict[str, list[str]] = {}
     for x, term in known.items():
@@ -97,7 +99,11 @@ def curves(numbers: Numbers, known: Mapping[str, Term]) -> list[Curve]:
 
 
 def _range(numbers: Numbers, first: str, state: Mapping[str, Any]) -> tuple[float, float]:
-    """Ends of the variable: a spline knows them, of a polynomial the first column is linear."""
+    """Return the range of the variable of a curve.
+
+    A spline stores its range. The range of a polynomial follows from its first column, which is
+    linear in the variable.
+    """
     if "lower_bound" in state:
         return float(state["lower_bound"]), float(state["upper_bound"])
     k = numbers.labels.predictors.index(first)

@@ -1,7 +1,7 @@
-"""One page about a fit, for a reader who knows the question but not the statistics.
+"""Write one page about a fit, for a reader who knows the question but not the statistics.
 
-The page is a single file without scripts, which needs no network: it can be mailed, printed and
-archived. It opens with the question, says whether the numbers can be trusted, then answers.
+The page is a single file without scripts that needs no network, so it can be mailed, printed and
+archived. It states the question, says whether the numbers can be trusted, and then answers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from radon_numpyro.report.words import Section, name
 from radon_numpyro.results.diagnostics import Diagnosis, diagnose
 from radon_numpyro.results.estimates import Numbers
 
-# What a file in UTF-8 or an HTML parser cannot keep: control characters and lone surrogates.
+# UTF-8 cannot encode lone surrogates, and HTML parsers drop or replace control characters.
 _CONTROL = {c: "\N{REPLACEMENT CHARACTER}" for c in (*range(32), *range(127, 160))}
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}")
 _UNPRINTABLE = _CONTROL | _SURROGATES | {ord("\n"): "\n", ord("\t"): "\t"}
@@ -32,32 +32,32 @@ def html_report(
     title: str | None = None,
     ci_prob: float = 0.9,
 ) -> str:
-    """A page about a fit: question, verdict, answer, and all that stands behind it.
+    """Return an HTML page about a fit: question, verdict, answer, and the details behind them.
 
     Parameters
     ----------
     tree
-        A fit, fresh or loaded from a file, of any model; it may have seen statistics only.
+        A fit of any model, new or loaded from a file. It may be a fit of statistics without rows.
     diagnosis
-        From :func:`~radon_numpyro.diagnose` of the fit, if it is there already.
+        Result of :func:`~radon_numpyro.diagnose` for this fit; default computed here.
     comparison
-        The fit's model beside others, of the same rows.
+        Comparison of models on the rows of this fit; default no section about it.
     title
-        Heading of the page; default made of the names of the columns.
+        Heading of the page; default the names of the outcome and of the group.
     ci_prob
-        Probability of the intervals, which have equal tails.
+        Probability of the equal-tailed intervals.
 
     Returns
     -------
     str
-        HTML, to be written in UTF-8. The same fit gives the same page.
+        HTML, to be written to a file in UTF-8. The same fit gives the same page.
 
     Raises
     ------
     TypeError
-        If ``tree`` or ``comparison`` is something else.
+        If ``tree`` is not a fit, or ``comparison`` is not a :class:`Comparison`.
     ValueError
-        If ``ci_prob`` is not between 0 and 1, or the comparison is of other data.
+        If ``ci_prob`` is not between 0 and 1, or the comparison was made with other data.
 
     Examples
     --------
@@ -93,20 +93,20 @@ def html_report(
 def render(
     *, title: str, heading: Any, question: Any, sections: list[Section], version: str
 ) -> str:
-    """A page by the templates, which alone make markup: whatever else comes in is text.
+    """Render the page. Only the templates contain markup; all other text is escaped.
 
     Parameters
     ----------
     title
-        Of the window.
+        Title of the browser window.
     heading, question
-        Words above everything.
+        Words at the top of the page.
     sections
-        What the page holds, in order.
+        Sections of the page, in order.
     version
-        Of the package that made the fit.
+        Version of the package that made the fit.
     """
-    # Here, for the package is imported without it.
+    # Imported here, so that importing the package does not need Jinja2.
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -123,7 +123,7 @@ def render(
 
 
 def _printable(value: Any) -> Any:
-    """Text without characters that no page can hold."""
+    """Replace characters that an HTML page cannot contain."""
     return value.translate(_UNPRINTABLE) if type(value) is str else value
 
 

@@ -1,4 +1,4 @@
-"""The figures of a report: inline, with words for those who cannot see them."""
+"""Draw the figures of a report: embedded in the page, with alternative text."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from radon_numpyro.results.estimates import Estimate, Numbers, display
 from radon_numpyro.results.fit_reader import read_draws, read_labels, read_statistics
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Whatever the caller's settings are, the same page. Text stays text: a browser has letters of
-# scripts that the font of matplotlib lacks.
+# Fixed settings, so that the page does not depend on the caller's settings of matplotlib. Text in
+# SVG stays text, because browsers have characters that the font of matplotlib lacks.
 STYLE: list[Any] = ["default", {"svg.fonttype": "none", "svg.hashsalt": "radon-numpyro"}]
 LARGEST_SVG, DPI = 400_000, 200
 MOST_ROWS, MOST_PREDICTORS, PREDICTED = 50_000, 3, 400
@@ -40,18 +40,18 @@ MOST_CURVES, POINTS = 3, 60
 
 
 def figure(draw: Callable[[], Any], alt: str, caption: Any) -> Picture:
-    """A figure that needs no other file: as lines and letters, or as pixels where these are many.
+    """Draw a figure and embed it: as SVG, or as PNG if the SVG has more than `LARGEST_SVG` bytes.
 
     Parameters
     ----------
     draw
-        Makes the figure and returns its axes.
+        Function without arguments that makes the figure and returns its axes.
     alt
-        What it shows, for those who cannot see it.
+        Alternative text: what the figure shows, for readers who cannot see it.
     caption
-        What stands below it.
+        Words below the figure.
     """
-    # The one warning that is to be expected, of missing letters, does not apply to text.
+    # Matplotlib warns of characters missing in its font; in SVG the browser draws the text.
     ignore = warnings.catch_warnings(action="ignore", category=UserWarning)
     with style.context(STYLE), apart_from_pyplot(), ignore:
         made = np.ravel(np.array(draw(), object))[0].figure
@@ -64,7 +64,7 @@ def figure(draw: Callable[[], Any], alt: str, caption: Any) -> Picture:
 
 
 def forests(numbers: Numbers) -> list[Picture]:
-    """Every group's intercept and slopes, those that the table names."""
+    """Draw the intercepts and slopes of the groups in the table of groups, a figure each."""
     tree = _only(numbers, numbers.chosen)
     design = read_labels(tree).design
     known, original = terms(numbers), numbers.labels.design.slopes
@@ -91,12 +91,12 @@ def forests(numbers: Numbers) -> list[Picture]:
 
 
 def shrinkage(numbers: Numbers) -> Picture:
-    """What the population does to the estimates of groups.
+    """Draw how the population changes the estimates of groups (shrinkage).
 
     Raises
     ------
     ValueError
-        If a group has no estimate of its own.
+        If a group has no individual estimate.
     """
     tree = _only(numbers, numbers.sampled)
     statistics, less = read_statistics(tree), ""
@@ -104,8 +104,9 @@ def shrinkage(numbers: Numbers) -> Picture:
         gamma = read_draws(tree, ["gamma"])["gamma"].mean(0)
         statistics = _of_groups(statistics, gamma)
         less = ", after what the shared coefficients make of the other columns"
-    # Every group on its own needs the statistics of no other.
-    # That the priors of the fit may not suit one group alone is part of what is shown.
+    # The individual model fits each group by itself, so the statistics of the shown groups suffice.
+    # Warnings are ignored, because the priors of the fit may not suit a single group. The figure
+    # shows this.
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         alone = fit(
             statistics,
@@ -128,13 +129,16 @@ def shrinkage(numbers: Numbers) -> Picture:
 
 
 def has_shrinkage(numbers: Numbers) -> bool:
-    """Whether every coefficient of a group varies about a mean, the intercept among them."""
+    """Return whether the intercept and all slopes of groups vary about an estimated mean."""
     design = numbers.labels.design
     return design.has_mean_intercept and design.means == design.slopes
 
 
 def _of_groups(statistics: GroupStatistics, gamma: np.ndarray) -> GroupStatistics:
-    """Statistics of the outcome less what the columns make that do not vary by group."""
+    """Return the statistics of y minus the part of the columns that do not vary by group.
+
+    ``gamma`` are the coefficients of these columns, which follow the columns that vary.
+    """
     labels, s, k = statistics.labels, statistics, len(statistics.labels.design.slopes)
     design = Design.all_varying(labels.design.slopes)
     sxx, sxy, mean_x = (np.asarray(part) for part in (s.sxx, s.sxy, s.mean_x))
@@ -152,7 +156,7 @@ def _of_groups(statistics: GroupStatistics, gamma: np.ndarray) -> GroupStatistic
 
 
 def lines(numbers: Numbers) -> Picture:
-    """Regression lines of a few groups over their rows."""
+    """Draw the regression lines of a few groups over their rows."""
     tree, labels = numbers.displayed, read_labels(numbers.displayed)
     chosen = [labels.groups[code] for code in numbers.examples()]
     x = labels.predictors[axis_of_lines(numbers) or 0]
@@ -175,7 +179,7 @@ def curve(
     values: np.ndarray,
     lines: Sequence[tuple[Estimate, Estimate | None]],
 ) -> Picture:
-    """What the model says of the outcome over the range of a polynomial's or spline's variable.
+    """Draw the expected outcome over the range of the variable of a polynomial or spline.
 
     Parameters
     ----------
@@ -184,9 +188,9 @@ def curve(
     shown
         The curve.
     values
-        Of its variable.
+        Values of the variable, shape (N,).
     lines
-        The line there: in the average group, and in a group not seen.
+        Estimates of the line at each value: in the average group, and in a new group.
     """
     average = Estimate(*map(np.array, zip(*(line for line, _ in lines), strict=True)))
     others = [other for _, other in lines if other]
@@ -207,14 +211,17 @@ def curve(
 
 
 def axis_of_lines(numbers: Numbers) -> int | None:
-    """Position of the first predictor that varies within groups and is a number or a category."""
+    """Return the position of the predictor for the x axis of :func:`lines`; None if there is none.
+
+    It is the first that varies within groups and is not an interaction, a contrast or a curve.
+    """
     known = enumerate(terms(numbers).values())
     fit = [k for k, term in known if not term.of_groups and term.is_measured]
     return fit[0] if fit else None
 
 
 def shared(numbers: Numbers) -> Picture:
-    """The coefficients that all groups share."""
+    """Draw the coefficients that all groups share."""
     return figure(
         partial(plots.plot_forest, numbers.displayed, "gamma", ci_prob=numbers.prob),
         "The coefficient of each column that does not vary by group, a point with its interval, "
@@ -226,7 +233,7 @@ def shared(numbers: Numbers) -> Picture:
 
 
 def predictive_check(numbers: Numbers) -> Picture:
-    """The outcome beside outcomes that the model predicts for the same rows."""
+    """Draw the outcome beside outcomes that the model predicts for the same rows."""
     tree = numbers.displayed
     sizes = tree["posterior"].sizes
     every = -(-sizes["chain"] * sizes["draw"] // PREDICTED)
@@ -243,7 +250,7 @@ def predictive_check(numbers: Numbers) -> Picture:
 
 
 def prior_and_posterior(numbers: Numbers) -> Picture:
-    """What the data added to the priors."""
+    """Draw the prior beside the posterior of each parameter that the groups share."""
     return figure(
         partial(plots.plot_prior_posterior, numbers.displayed),
         "Prior density and posterior histogram of each parameter that the groups share.",
@@ -252,7 +259,7 @@ def prior_and_posterior(numbers: Numbers) -> Picture:
 
 
 def elbo(numbers: Numbers) -> Picture:
-    """How ADVI climbed."""
+    """Draw the evidence lower bound against the step of ADVI."""
     return figure(
         partial(plots.plot_elbo, numbers.displayed),
         "The evidence lower bound against the step of ADVI, which rises and becomes level.",
@@ -261,7 +268,7 @@ def elbo(numbers: Numbers) -> Picture:
 
 
 def comparison(numbers: Numbers, compared: Comparison) -> Picture:
-    """Models side by side."""
+    """Draw the comparison of models."""
     table = compared.table.set_axis(display(compared.table.index))
     return figure(
         partial(plots.plot_comparison, table, outcome=numbers.displayed.attrs["outcome"]),
@@ -273,7 +280,7 @@ def comparison(numbers: Numbers, compared: Comparison) -> Picture:
 
 
 def _only(numbers: Numbers, groups: Any) -> DataTree:
-    """The fit with these groups and no others."""
+    """Return the fit restricted to some groups."""
     return numbers.displayed.isel({group_dim(numbers.labels): groups})
 
 

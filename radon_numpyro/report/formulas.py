@@ -1,4 +1,4 @@
-"""The mathematics of a model: its formulas, and what each of its parameters is."""
+"""Write the mathematics of a model: its formulas, and the meaning of each parameter."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from radon_numpyro.results.fit_reader import read_centers
 
 
 def titled(numbers: Numbers, key: str) -> list[Any]:
-    """A parameter by its symbol and in words: "μα: intercept of the average group"."""
+    """Return the symbol and meaning of a parameter: "μα: intercept of the average group"."""
     site, x = parameter(key)
     return [symbol(site, name(x) if x else ""), ": ", *_meaning(numbers, key)]
 
 
 def _meaning(numbers: Numbers, key: str) -> list[Any]:
-    """What a parameter is, in words."""
+    """Return the meaning of a parameter, in words."""
     site, x = parameter(key)
     design, pooled = numbers.labels.design, not numbers.model.by_group
     at: list[Any] = []
@@ -75,7 +75,7 @@ def _meaning(numbers: Numbers, key: str) -> list[Any]:
 
 
 def _pair(numbers: Numbers, pair: str) -> list[Any]:
-    """The two coefficients of a pair, in words."""
+    """Return the two coefficients of a correlated pair, in words."""
     design, known = numbers.labels.design, terms(numbers)
     places = dict(zip(design.pair_names, design.pairs, strict=True)).get(pair, ())
     first, second = (coefficients(known, design.varying[place]) for place in places)
@@ -83,18 +83,18 @@ def _pair(numbers: Numbers, pair: str) -> list[Any]:
 
 
 def _of_weight(design: Design) -> list[Any]:
-    """That rows are of weight 1, where rows have weights."""
+    """Return the words "of weight 1" if rows have weights, else nothing."""
     return [" of weight 1 (", name(design.weights), ")"] if design.weights else []
 
 
 def _where(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
-    """Values of the columns that it differs with."""
+    """Return the values at which a coefficient applies, if its column is part of interactions."""
     others = partners(known, x)
     return [", where ", *at_zero(numbers, others)] if others else []
 
 
 def description(numbers: Numbers) -> list[Any]:
-    """What varies by group and what does not, in words."""
+    """Describe which coefficients vary by group and which do not, in words."""
     model, design = numbers.model, numbers.labels.design
     own = "intercept and slopes" if numbers.labels.predictors else "intercept"
     if not model.by_group:
@@ -150,7 +150,7 @@ def description(numbers: Numbers) -> list[Any]:
 
 
 def formulas(numbers: Numbers) -> list[Paragraph]:
-    """The model, a line each."""
+    """Return the formulas of the model, one line for each distribution."""
     labels, design = numbers.labels, numbers.labels.design
     c: Any = name(labels.group) if numbers.model.by_group else ""
     by_group = numbers.model.by_group
@@ -178,7 +178,7 @@ def formulas(numbers: Numbers) -> list[Paragraph]:
     lines: list[Any] = [[name(labels.outcome), " ~ Normal(", total or "0", ", ", *eps, ")"]]
     if numbers.model.population:
         lines += _population(design, c)
-    # The formula says nothing that is not plain where everything varies independently.
+    # If all coefficients vary independently, the formula in this notation adds no information.
     notation = []
     plain = design.varies_throughout and not design.correlated
     if not numbers.model.eps_by_group and not plain:
@@ -194,7 +194,7 @@ def formulas(numbers: Numbers) -> list[Paragraph]:
 
 
 def _population(design: Design, c: Any) -> list[Any]:
-    """The distributions that the coefficients of a group are drawn from, a line each."""
+    """Return the population distributions of the coefficients of groups, a line each."""
     lines: list[Any] = []
     for number, block in enumerate(design.correlated, start=1):
         lines += _joint(design, block, c, str(number) if len(design.correlated) > 1 else "")
@@ -216,10 +216,10 @@ def _population(design: Design, c: Any) -> list[Any]:
 
 
 def _joint(design: Design, block: tuple[str, ...], c: Any, number: str) -> list[Any]:
-    """The joint distribution of coefficients that correlate, and its covariance."""
+    """Return the joint distribution of a block of correlated coefficients, with its covariance."""
 
     def listed(intercept: str, slope: str, below: tuple[Any, ...] = ()) -> list[Any]:
-        """One symbol for each coefficient, with commas."""
+        """Return one symbol for each coefficient, separated by commas."""
         each: list[Any] = []
         for x in block[:MOST_NAMED]:
             if slope == "mu_beta" and x not in design.population:
@@ -244,7 +244,7 @@ def _joint(design: Design, block: tuple[str, ...], c: Any, number: str) -> list[
 
 
 def _in_notation(numbers: Numbers) -> list[Any]:
-    """The model in the notation of lme4, such as ``y ~ 1 + x + (1 + x || group)``."""
+    """Return the model in the notation of lme4, such as ``y ~ 1 + x + (1 + x || group)``."""
     labels, known = numbers.labels, terms(numbers)
 
     def written(columns: tuple[str, ...]) -> list[Any]:

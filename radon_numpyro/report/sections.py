@@ -1,4 +1,4 @@
-"""Sections of a report: verdict, answer, data, model, comparison, and how it was made."""
+"""Make sections of a report: verdict, answer, data, model, comparison, and the run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from radon_numpyro.results.integration_checks import NODES, is_integrated, nodes
 
 
 def verdict(numbers: Numbers, diagnosis: Diagnosis) -> Section:
-    """Whether the numbers can be trusted, in words, and what to try if they cannot."""
+    """Say whether the numbers can be trusted, and what to try if they cannot."""
     exact = "sample_stats" not in numbers.tree.children
     sampler = diagnosis.nodes or "independent and exact"
     told = [
@@ -82,7 +82,7 @@ def verdict(numbers: Numbers, diagnosis: Diagnosis) -> Section:
 
 
 def answer(numbers: Numbers, diagnosis: Diagnosis) -> Section:
-    """The answer in sentences, and what an interval is."""
+    """Give the answer in sentences, and say what an interval is."""
     warning = [] if diagnosis.ok else [Paragraph(strong("Not yet to be relied on:"))]
     about = (
         f"A {percent(numbers.prob)} interval holds the true value with that probability, if the "
@@ -93,18 +93,18 @@ def answer(numbers: Numbers, diagnosis: Diagnosis) -> Section:
 
 
 def _findings(found: Iterable[Finding], *, command: bool) -> Findings:
-    """What was seen, and what to try: by options of the command line or arguments of Python."""
+    """List findings with advice: options of the command line, or arguments in Python."""
     return Findings([(finding.what, _advice(finding, command)) for finding in found])
 
 
 def _advice(finding: Finding, command: bool) -> list[Any]:
-    """Advice, in which no option of the command line is broken into two lines."""
+    """Return advice with options marked, so that no option is broken into two lines."""
     words = re.split(r"(--[\w-]+(?: [^\s,]+)?)", finding.command if command else finding.advice)
     return [Marked("option", word) if word.startswith("--") else word for word in words]
 
 
 def data(numbers: Numbers) -> Section:
-    """Columns, audit, and rows that were left out."""
+    """Describe the data: audit, rows that were left out, and a table of the columns."""
     statistics, columns = numbers.statistics, numbers.columns
     content: list[Block] = []
     extremes = pd.DataFrame(index=columns.index)
@@ -112,7 +112,7 @@ def data(numbers: Numbers) -> Section:
         data = read_data(numbers.tree)
         audit = data.audit()
         content.append(Paragraph(audit.summary))
-        # A fit of an earlier version has not kept what was found.
+        # Fits of earlier versions do not store the findings of the audit.
         kept = numbers.tree.attrs.get("findings")
         if kept is None and audit.findings:
             content.append(Paragraph("The audit found:"))
@@ -163,7 +163,7 @@ def data(numbers: Numbers) -> Section:
 
 
 def model(numbers: Numbers) -> Section:
-    """The model in formulas and its priors in words."""
+    """Give the model in formulas and its priors in words."""
     priors = parameter_priors(numbers.model, numbers.labels.design, numbers.priors)
     rows = [
         [titled(numbers, key), *prior_words(one.prior, numbers.prob)] for key, one in priors.items()
@@ -185,7 +185,7 @@ def model(numbers: Numbers) -> Section:
 
 
 def comparison(numbers: Numbers, compared: Comparison | None) -> Section | None:
-    """Which model predicts better."""
+    """Say which model predicts better; return None without a comparison."""
     if compared is None:
         return None
     scores = compared.table
@@ -224,7 +224,7 @@ def comparison(numbers: Numbers, compared: Comparison | None) -> Section | None:
 
 
 def made(numbers: Numbers) -> Section:
-    """What it takes to make the fit again."""
+    """List what is needed to repeat the fit: command, settings, seed and versions."""
     attrs, tree = numbers.tree.attrs, numbers.tree
     why = attrs.get("method_reason")
     facts: dict[str, Any] = {
@@ -257,7 +257,7 @@ def _draws(numbers: Numbers) -> str:
 
 
 def _evidence(numbers: Numbers) -> str | None:
-    """Log of the probability of the data, of a fit by integration."""
+    """Return the log evidence of a fit by integration, in nats; None for other fits."""
     if NODES not in numbers.tree.children:
         return None
     about = numbers.tree[NODES].attrs

@@ -1,4 +1,4 @@
-"""Sections of a report in numbers: parameters, ADVI beside them, groups, predictions."""
+"""Make the sections of a report that are tables: parameters, ADVI, groups, predictions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PRIOR_MARK = "\N{DAGGER}"
 
 
 def results(numbers: Numbers, diagnosis: Diagnosis) -> Section:
-    """Parameters that groups share, and how well every kind of parameter was drawn."""
+    """Tabulate the parameters that groups share, and the convergence checks by kind."""
     content: list[Block] = []
     checks, chains = diagnosis.table, "r_hat" in diagnosis.table
     parameters = numbers.parameters()
@@ -73,7 +73,7 @@ def results(numbers: Numbers, diagnosis: Diagnosis) -> Section:
     if any(x != INTERCEPT for x in numbers.labels.design.fixed):
         content.append(figures.shared(numbers))
     if not chains:
-        # Of an integration it is the same for every parameter.
+        # Integration gives the same effective sample size for every parameter.
         return Section("results", "Results", "Results", content)
     kinds = checks.groupby(checks.index.str.partition("[").get_level_values(0), sort=False)
     worst: list[list[Any]] = [
@@ -97,7 +97,7 @@ def results(numbers: Numbers, diagnosis: Diagnosis) -> Section:
 
 
 def advi(numbers: Numbers) -> Section | None:
-    """The approximation beside the draws, if it was run."""
+    """Compare the ADVI approximation with the draws; return None if ADVI was not run."""
     if "advi" not in numbers.tree.children:
         return None
     about = numbers.tree["advi"].attrs
@@ -143,7 +143,7 @@ def advi(numbers: Numbers) -> Section | None:
 
 
 def groups(numbers: Numbers) -> Section | None:
-    """A row a group, and the figures of groups."""
+    """Tabulate the coefficients of groups, a row for each group, and draw them."""
     design = numbers.labels.design
     if not numbers.model.by_group or not design.varying:
         return None
@@ -189,7 +189,10 @@ def groups(numbers: Numbers) -> Section | None:
 
 
 def _typical_weight(numbers: Numbers, frame: pd.DataFrame) -> list[Any]:
-    """Give rows the mean weight, or the standard error of that weight, and say so."""
+    """Fill a missing column of weights or standard errors, and return words about its value.
+
+    The value is the mean weight of the data, or the standard error 1 / sqrt(mean weight).
+    """
     design, statistics = numbers.labels.design, numbers.statistics
     if not design.weighted:
         return []
@@ -202,7 +205,7 @@ def _typical_weight(numbers: Numbers, frame: pd.DataFrame) -> list[Any]:
 
 
 def predictions(numbers: Numbers) -> Section | None:
-    """New rows of a group not seen, and of a few known ones; curves over their range."""
+    """Tabulate predictions for a new group and a few known groups, and draw curves."""
     known, new = terms(numbers), "a new group" if numbers.model.by_group else "any group"
     codes = numbers.examples() if numbers.model.by_group else []
     given = [(new, None)] if not numbers.model.eps_by_group else []
@@ -222,7 +225,7 @@ def predictions(numbers: Numbers) -> Section | None:
         for kind in ("mean", "outcome")
     )
     headings: dict[str, float] = {curve.variable: (curve.high - curve.low) / 4 for curve in drawn}
-    # The first column takes two values or more in these rows, whatever it is.
+    # The first column is always shown, because it takes two or more values in these rows.
     plain = [x for k, (x, term) in enumerate(known.items()) if term.is_measured or not k]
     headings |= {x: numbers.columns["sd"][x] for x in plain if not known[x].curve}
     headings = dict(list(headings.items())[:SHOWN_PREDICTORS])
@@ -257,7 +260,11 @@ def predictions(numbers: Numbers) -> Section | None:
 
 
 def _with_curves(at: pd.DataFrame, drawn: Sequence[Curve], varied: str | None) -> pd.DataFrame:
-    """Give curves the middle of their range, that of the column to be varied its ends too."""
+    """Set the columns of curves in typical rows.
+
+    Curves are set to the middle of their range. The curve that contains the column `varied` takes
+    three values instead, in three rows: the middle and both ends of its range.
+    """
     for curve in drawn:
         values = curve.points(3)
         if varied in curve.columns:
@@ -271,7 +278,7 @@ def _with_curves(at: pd.DataFrame, drawn: Sequence[Curve], varied: str | None) -
 def _curve(
     numbers: Numbers, known: Mapping[str, Term], drawn: Sequence[Curve], curve: Curve
 ) -> Block:
-    """A curve over the range of its variable, everything else being usual."""
+    """Draw a curve over the range of its variable, with other columns at typical values."""
     at, first = numbers.typical_rows().iloc[:1], numbers.columns.iloc[0]
     at = at.assign(**{str(first.name): round(first["mean"]) if first["binary"] else first["mean"]})
     at = _with_curves(at, drawn, None)
@@ -287,7 +294,11 @@ def _curve(
 def _follow(
     numbers: Numbers, known: Mapping[str, Term], frame: pd.DataFrame, labels: Sequence[Any]
 ) -> None:
-    """Give interactions the product of their columns, and known groups their own predictors."""
+    """Set the columns of a frame that follow from others.
+
+    Interactions become the products of their columns. For known groups, predictors of groups
+    become the values of the group; ``labels`` has None in rows of no known group.
+    """
     means = np.asarray(numbers.statistics.mean_x) + numbers.zeros
     code = {label: c for c, label in enumerate(numbers.labels.groups)}
     first = next(iter(known), None)
@@ -303,7 +314,11 @@ def _follow(
 
 
 def _choose_levels(numbers: Numbers, known: Mapping[str, Term], frame: pd.DataFrame) -> None:
-    """Give each row one level of a category of which each level has a column, a frequent one."""
+    """Set each category that has a column for every level to one level in each row.
+
+    Rows in which the first column of the model is a level of the category and not 0 keep that
+    level. Other rows get the most frequent of the other levels.
+    """
     first, share = next(iter(known), None), numbers.columns["mean"]
     whole = [t for t in known.values() if t.every_level or t.every_level_by_group]
     for category in dict.fromkeys(term.category for term in whole):

@@ -1,4 +1,4 @@
-"""What each column of a model is: a number, a level of a category, an interaction; in words."""
+"""Describe each column of a model in words: a number, a level of a category, an interaction."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from radon_numpyro.report.words import joined, listing, name
 from radon_numpyro.results.estimates import Numbers, factors, level
 from radon_numpyro.results.fit_reader import read_centers
 
-# Least sd within a group, by that over all rows, of a column that varies within it.
+# A column varies within groups if its sd within groups exceeds this share of its overall sd.
 SAME = 1e-9
 
 
 @dataclass(frozen=True)
 class Term:
-    """A column of a model.
+    """Description of a column of a model.
 
     Attributes
     ----------
     column
-        Its name.
+        Name of the column.
     factors
-        Columns that it is the product of; itself if it is no interaction.
+        Names of the columns whose product it is; only its own name if it is not an interaction.
     category, level
-        Variable and level, where it is 1 in the rows of a level and 0 in others; else empty.
+        Variable and level of an indicator column, which is 1 in rows of the level and 0 in
+        others; else empty.
     contrast
-        Variable, code and kind, such as ``("C(c, contr.sum)", "S.a", "sum")``, where it codes
-        levels by contrasts other than treatment; else empty.
+        Variable, code and kind, such as ``("C(c, contr.sum)", "S.a", "sum")``, of a column that
+        codes levels by contrasts other than treatment contrasts; else empty.
     divisor
-        What the difference that a contrast compares is divided by to give the coefficient.
+        Number by which the compared difference is divided to give the coefficient of a contrast.
     curve
-        Polynomial or spline, such as ``"ns(x, 3)"``, that it is one of several columns of; else
-        empty.
+        Polynomial or spline to which the column belongs, such as ``"ns(x, 3)"``; else empty.
     reference
-        Level that the others are compared with, where the fit says which; else empty.
+        Level with which the other levels are compared, if the fit stores it; else empty.
     every_level, every_level_by_group
-        Whether each level of the category has a coefficient for all groups, and one by group, so
-        that none is the reference.
+        Whether every level of the category has a population coefficient, and whether every level
+        has a coefficient that varies by group. Then no level is the reference.
     binary
-        Whether its values are 0 and 1.
+        Whether the values are 0 and 1.
     of_groups
-        Whether it is the same in all rows of a group.
+        Whether the values are equal in all rows of a group.
     """
 
     column: str
@@ -66,33 +66,33 @@ class Term:
 
     @property
     def variable(self) -> str:
-        """What the user measured."""
+        """Variable that the user measured: the category, the coded variable, or the column."""
         coded = self.contrast[0] if self.contrast else self.curve
         return self.category or coded or self.column
 
     @property
     def of_levels(self) -> bool:
-        """Whether it codes the levels of a category, by treatment coding or another."""
+        """Whether the column codes the levels of a category, by any kind of contrast."""
         return bool(self.category or self.contrast)
 
     @property
     def is_interaction(self) -> bool:
-        """Whether it is a product of others."""
+        """Whether the column is a product of other columns."""
         return len(self.factors) > 1
 
     @property
     def against(self) -> list[Any]:
-        """The level that it is compared with, in words."""
+        """Words for the reference level."""
         return [name(self.reference)] if self.reference else ["its reference level"]
 
     @property
     def is_measured(self) -> bool:
-        """Whether its values are those of a variable, and no code of one."""
+        """Whether the column is not an interaction, a contrast or a part of a curve."""
         return not (self.is_interaction or self.contrast or self.curve)
 
     @property
     def shown(self) -> list[Any]:
-        """Its name, a level behind its variable; what is compared, of other contrasts."""
+        """Words for the column: its name, or variable and level, or what a contrast compares."""
         if self.contrast:
             variable, code, kind = self.contrast
             return _contrast_words(variable, code, kind, self.divisor)
@@ -102,7 +102,7 @@ class Term:
 
 
 def terms(numbers: Numbers) -> dict[str, Term]:
-    """The predictors, in the order of the data.
+    """Return the terms of the predictors by name, in the order of the data.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def terms(numbers: Numbers) -> dict[str, Term]:
     """
     names, columns = numbers.labels.predictors, numbers.columns
     s = numbers.statistics
-    # A group of one row tells nothing of what is the same in all rows of a group.
+    # Every column is constant in a group of one row, so only larger groups show which columns vary.
     several, sd = np.asarray(s.count) > 1, columns["sd"].to_numpy()[:-1]
     weight = s.total_weight[several, None]
     within = np.sqrt(np.einsum("ckk->ck", np.asarray(s.sxx))[several] / weight)
@@ -146,7 +146,7 @@ def terms(numbers: Numbers) -> dict[str, Term]:
 def _complete(
     levels: Mapping[str, tuple[str, str] | None], means: Any, columns: tuple[str, ...]
 ) -> set[str]:
-    """Categories of which each level is among the columns: every row has one of them."""
+    """Return the categories whose levels all have columns: their means over rows sum to 1."""
     shares: dict[str, float] = {}
     for x in columns:
         if found := levels.get(x):
@@ -155,7 +155,10 @@ def _complete(
 
 
 def _contrast(notes: tuple[str, ...], column: str) -> tuple[str, ...]:
-    """Variable, code and kind, by a note such as ``C(c, contr.sum): sum contrasts of a, b``."""
+    """Read variable, code and kind of a contrast from the notes of the data.
+
+    An example of a note is ``C(c, contr.sum): sum contrasts of a, b``.
+    """
     variable, code = level(column) or ("", "")
     for note in notes if variable else ():
         kind = note.removeprefix(f"{variable}: ").partition(" contrasts of ")
@@ -165,7 +168,11 @@ def _contrast(notes: tuple[str, ...], column: str) -> tuple[str, ...]:
 
 
 def _divisor(formula: str, contrast: tuple[str, ...]) -> int:
-    """Number of the level, for Helmert's contrasts as R has them: 2 of b against a, 3 of c."""
+    """Return the divisor of a contrast, which is 1 except for R's Helmert contrasts.
+
+    For these it is the position of the level, counted from 1: for levels a, b, c it is 2 for b
+    against a, and 3 for c against the mean of a and b.
+    """
     if not contrast or contrast[2] != "helmert":
         return 1
     variable, code, _ = contrast
@@ -174,13 +181,13 @@ def _divisor(formula: str, contrast: tuple[str, ...]) -> int:
 
 
 def _curve(column: str) -> str:
-    """Polynomial or spline of a column such as ``ns(x, 3)[2]``."""
+    """Return the polynomial or spline of a column such as ``ns(x, 3)[2]``, else empty."""
     found = re.fullmatch(rf"((?:{'|'.join(BASES)})\(.*\))\[\d+\]", column, re.DOTALL)
     return found[1] if found else ""
 
 
 def _contrast_words(variable: str, code: str, kind: str, divisor: int) -> list[Any]:
-    """What a contrast compares."""
+    """Return what a contrast compares, in words."""
     if kind == "poly":
         degrees = {".L": "linear", ".Q": "quadratic", ".C": "cubic"}
         shape = degrees.get(code, f"degree {code.removeprefix('^')}")
@@ -191,7 +198,7 @@ def _contrast_words(variable: str, code: str, kind: str, divisor: int) -> list[A
 
 
 def coefficient(known: Mapping[str, Term], x: str) -> list[Any]:
-    """What the coefficient of a column compares.
+    """Return what the coefficient of a column compares, in words.
 
     Parameters
     ----------
@@ -216,7 +223,7 @@ def coefficient(known: Mapping[str, Term], x: str) -> list[Any]:
 
 
 def difference(known: Mapping[str, Term], x: str, *, whole: bool) -> list[Any]:
-    """What a coefficient is, in a sentence: "the difference between Sex Male and Female".
+    """Return a coefficient in words: "the difference between Sex Male and Female".
 
     Parameters
     ----------
@@ -225,7 +232,8 @@ def difference(known: Mapping[str, Term], x: str, *, whole: bool) -> list[Any]:
     x
         Name of a column.
     whole
-        Whether each level of its category has such a coefficient, so that it is no difference.
+        Whether each level of its category has such a coefficient, which then is a level and not
+        a difference between levels.
     """
     term = known[x]
     if term.is_interaction:
@@ -242,7 +250,7 @@ def difference(known: Mapping[str, Term], x: str, *, whole: bool) -> list[Any]:
 
 
 def coefficients(known: Mapping[str, Term], x: str) -> list[Any]:
-    """The coefficients of a column, of many groups, in words: "slopes of Days".
+    """Return the coefficients of a column in all groups, in words: "slopes of Days".
 
     Parameters
     ----------
@@ -266,31 +274,33 @@ def coefficients(known: Mapping[str, Term], x: str) -> list[Any]:
 
 
 def product(parts: Sequence[Term]) -> list[Any]:
-    """The columns of an interaction with commas and a last "and".
+    """Return the columns of an interaction, separated by commas and a last "and".
 
     Parameters
     ----------
     parts
-        Two terms or more.
+        Two or more terms.
     """
     return joined([part.shown for part in parts])
 
 
 def _reference(notes: tuple[str, ...], category: str) -> str:
-    """Reference level of a category, from a note such as ``Sex: Male against Female``."""
+    """Return the reference level of a category from a note such as ``Sex: Male against Female``."""
     of = [note for note in notes if note.startswith(f"{category}: ") and " against " in note]
     return of[0].rpartition(" against ")[2] if category and of else ""
 
 
 def partners(known: Mapping[str, Term], x: str) -> list[str]:
-    """Columns that a coefficient differs with, so that it tells of where these are 0.
+    """Return the other columns of the interactions that contain a column.
+
+    The coefficient of the column applies where these columns are 0.
 
     Parameters
     ----------
     known
-        The predictors.
+        From :func:`terms`.
     x
-        Name of one, or of an interaction, which further columns may differ with.
+        Name of a predictor, or of an interaction that is part of larger interactions.
     """
     own = set(known[x].factors)
     products = [t.factors for t in known.values() if own < set(t.factors)]
@@ -298,7 +308,7 @@ def partners(known: Mapping[str, Term], x: str) -> list[str]:
 
 
 def variables(numbers: Numbers) -> list[str]:
-    """What the user measured, once each; an interaction adds nothing to it.
+    """Return the distinct variables that the user measured, without interactions.
 
     Parameters
     ----------
@@ -310,7 +320,10 @@ def variables(numbers: Numbers) -> list[str]:
 
 
 def at_zero(numbers: Numbers, columns: Any) -> list[Any]:
-    """Where columns are 0: numbers at 0 and categories at their reference levels.
+    """Return the values of the variables where columns are 0, in words.
+
+    Numbers are then at 0, or at the value that a fit counts as 0; categories are at their
+    reference levels; categories coded by other contrasts are at the mean of their levels.
 
     Parameters
     ----------
@@ -336,7 +349,7 @@ def at_zero(numbers: Numbers, columns: Any) -> list[Any]:
     if unnamed := [x for x in categories if not references[x]]:
         verb = "are at their reference levels" if len(unnamed) > 1 else "is at its reference level"
         said.append([*listing(unnamed, len(unnamed)), f" {verb}"])
-    # All contrasts are 0 at the mean of the levels.
+    # Contrasts other than treatment contrasts are all 0 at the mean of the levels.
     contrasts = dict.fromkeys(t.contrast[0] for t in chosen if t.contrast)
     if contrasts:
         several = len(contrasts) > 1

@@ -1,6 +1,6 @@
-"""What a page is made of: words and blocks of them; names, numbers and priors as words.
+"""The parts of a page: words and blocks of words; names, numbers and priors as words.
 
-Words are text, :class:`Marked` words, or a list of these. Markup is made by the templates alone.
+Words are text, :class:`Marked` words, or a list of these. Only the templates make markup.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SYMBOLS = {
 
 @dataclass(frozen=True)
 class Marked:
-    """Words with a mark, for which ``templates/parts.html`` has the markup.
+    """Words with a mark, which ``templates/parts.html`` turns into markup.
 
     Attributes
     ----------
@@ -56,7 +56,10 @@ class Marked:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Words with a look of the style sheet, such as ``"soft"``; a verdict is a status."""
+    """A paragraph with a class of the style sheet, such as ``"soft"``.
+
+    ``status`` is true for a verdict, which gets the ARIA role of a status message.
+    """
 
     kind: ClassVar[str] = "paragraph"
     words: Any
@@ -66,7 +69,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Code:
-    """A command, as it is."""
+    """A command, shown unchanged."""
 
     kind: ClassVar[str] = "code"
     text: str
@@ -74,7 +77,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Findings:
-    """Pairs of what was seen and the words of what to try."""
+    """Findings: pairs of what was found and advice on what to try."""
 
     kind: ClassVar[str] = "findings"
     items: Sequence[tuple[str, Any]]
@@ -82,7 +85,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Definitions:
-    """Pairs of a term and what it means."""
+    """Definitions: pairs of a term and its meaning."""
 
     kind: ClassVar[str] = "definitions"
     items: Sequence[tuple[str, str]]
@@ -90,20 +93,20 @@ class Definitions:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose rows begin with their heading, in a region that scrolls on its own.
+    """A table in a region that scrolls by itself; the first cell of each row is its heading.
 
     Attributes
     ----------
     caption
         What the table shows.
     headings
-        Of the columns.
+        Headings of the columns.
     rows
         Cells of each row; the first is its heading.
     label
-        Name of the region, for those who cannot see it.
+        Name of the region for screen readers.
     wordy
-        Which columns hold words, that may break lines, instead of numbers.
+        Positions of the columns that hold words, which may break lines, and not numbers.
     """
 
     kind: ClassVar[str] = "table"
@@ -123,11 +126,11 @@ class Picture:
     source
         The image as a data URL.
     width, height
-        In pixels of the style sheet.
+        Width and height in CSS pixels.
     alt
-        What it shows, for those who cannot see it.
+        Alternative text: what the figure shows, for readers who cannot see it.
     caption
-        What stands below it.
+        Words below the figure.
     """
 
     kind: ClassVar[str] = "figure"
@@ -148,13 +151,13 @@ class Section:
     Attributes
     ----------
     key
-        Its id.
+        Id of the section in the page.
     link
-        Words of the link to it.
+        Text of the link to the section.
     heading
-        Its heading, of the second level.
+        Heading of the section, at the second level.
     blocks
-        What it holds, in order.
+        Contents of the section, in order.
     tone
         ``"good"`` or ``"bad"`` for a verdict.
     """
@@ -167,7 +170,7 @@ class Section:
 
 
 def name(label: Any) -> Marked:
-    """A name of the user's: set apart, in its own direction, and cut off where it is very long."""
+    """Mark a name from the user's data: own text direction, at most `LONGEST` characters."""
     text = str(label)
     return Marked(
         "name", text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
@@ -175,24 +178,24 @@ def name(label: Any) -> Marked:
 
 
 def strong(words: Any) -> Marked:
-    """What a reader should not overlook."""
+    """Mark words that a reader should not overlook."""
     return Marked("strong", words)
 
 
 def capital(words: list[Any]) -> list[Any]:
-    """The same words at the beginning of a sentence."""
+    """Return words with a capital first letter, for the beginning of a sentence."""
     return [words[0].capitalize(), *words[1:]] if isinstance(words[0], str) else words
 
 
 def plain(words: Any) -> str:
-    """The text of words without their marks, for figures and those who hear the page."""
+    """Return the text of words without marks, for figures and alternative text."""
     if isinstance(words, Marked):
         return plain(words.words)
     return words if isinstance(words, str) else "".join(map(plain, words))
 
 
 def number(value: Any, sd: Any) -> str:
-    """A number with the digits that its standard deviation calls for; see ``data/digits.py``."""
+    """Write a number with digits according to its standard deviation; see ``data/digits.py``."""
     return _typeset(digits.number(value, sd))
 
 
@@ -201,28 +204,28 @@ def _typeset(text: str) -> str:
 
 
 def stated(value: Any, sd: Any) -> str:
-    """A number that somebody has set, as the mean of a prior; see ``data/digits.py``."""
+    """Write a number that a person has chosen, such as a prior mean; see ``data/digits.py``."""
     return _typeset(digits.stated(value, sd))
 
 
 def percent(prob: float) -> str:
-    """90 %."""
+    """Write a probability in percent: "90 %"."""
     return f"{100 * prob:.6g}\N{NO-BREAK SPACE}%"
 
 
 def ends(estimate: Estimate, joint: str = "to") -> str:
-    """Ends of an interval: "1.3 to 1.5", or "1.3 and 1.5" after "between"."""
+    """Write the ends of an interval: "1.3 to 1.5", or "1.3 and 1.5" after "between"."""
     _, _, low, high = map(_typeset, digits.estimate(*estimate))
     return f"{low} {joint} {high}"
 
 
 def middle(estimate: Estimate) -> str:
-    """The posterior mean."""
+    """Write the posterior mean."""
     return _typeset(digits.estimate(*estimate)[0])
 
 
 def listing(labels: Sequence[Any], most: int = MOST_NAMED) -> list[Any]:
-    """Names with commas and a last "and"; of many, the first."""
+    """Join at most `most` names by commas and a last "and", and count the others."""
     shown: list[Any] = [name(label) for label in labels[:most]]
     if len(labels) > most:
         shown.append(plural(len(labels) - most, "other column"))
@@ -230,7 +233,7 @@ def listing(labels: Sequence[Any], most: int = MOST_NAMED) -> list[Any]:
 
 
 def joined(parts: Sequence[Any]) -> list[Any]:
-    """Words with commas and a last "and"."""
+    """Join words by commas and a last "and"."""
     said: list[Any] = []
     for k, part in enumerate(parts):
         said += [" and " if k == len(parts) - 1 else ", "] if k else []
@@ -239,34 +242,34 @@ def joined(parts: Sequence[Any]) -> list[Any]:
 
 
 def groups(numbers: Numbers) -> list[Any]:
-    """85 groups (county)."""
+    """Write the number of groups and the name of the grouping: "85 groups (county)"."""
     return [plural(len(numbers.labels.groups), "group"), " (", name(numbers.labels.group), ")"]
 
 
 def symbol(site: str, below: Any = "") -> Marked:
-    """A Greek letter of the model with what stands below it."""
+    """Return the Greek letter of a site with its subscript."""
     letter, of = SYMBOLS[site]
     return subscript(letter, [of, below] if of or below else "")
 
 
 def subscript(letter: str, below: Any) -> Marked:
-    """A letter with words below it, if there are any."""
+    """Return a letter with a subscript, if there is one."""
     return Marked("symbol", [letter, Marked("below", below)] if below else letter)
 
 
 def estimated(estimate: Estimate, mark: str = "") -> list[Any]:
-    """Posterior mean and, in brackets, the interval."""
+    """Write the posterior mean and, in brackets, the interval."""
     return [middle(estimate), mark, " (", Marked("range", ends(estimate)), ")"]
 
 
 def parameter(key: str) -> tuple[str, str]:
-    """Site and predictor of a key such as ``mu_beta[floor]``."""
+    """Return site and predictor of a key such as ``mu_beta[floor]``."""
     site, _, rest = key.partition("[")
     return site, rest.removesuffix("]")
 
 
 def prior_words(one: PriorFamily, prob: float) -> tuple[str, str]:
-    """A prior of one parameter, with its numbers, and what it holds possible."""
+    """Return the prior of one parameter as text, and the range of values that it allows."""
     text = _typeset(one.text(digits.short))
     if not one.proper:
         return text, "any value above 0, all alike" if one.lower == 0 else "any value, all alike"
@@ -280,5 +283,5 @@ def prior_words(one: PriorFamily, prob: float) -> tuple[str, str]:
 
 
 def short(value: float) -> str:
-    """A number that has no standard deviation."""
+    """Write a number that has no standard deviation."""
     return _typeset(digits.short(value))

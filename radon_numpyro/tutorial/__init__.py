@@ -1,1 +1,1 @@
-"""The radon tutorial: its numbers and figures, made anew."""
+"""Reproduce the numbers and figures of the radon tutorial."""

@@ -1,4 +1,4 @@
-"""What the PyMC3 tutorial concludes, each conclusion beside what the exact posterior says."""
+"""Compare the conclusions of the PyMC3 tutorial with the exact posterior."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from scipy.stats import spearmanr
 
 from radon_numpyro.data.grouped_data import GroupedData
 
-# Of the tutorial's figure of single counties.
+# Counties in the tutorial's figure of single counties.
 COUNTIES = ("CASS", "CROW WING", "FREEBORN")
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """One conclusion of the tutorial, and what is found.
+    """One conclusion of the tutorial, and the result of the check.
 
     Attributes
     ----------
     claim
-        What the tutorial says, in short.
+        Short statement of what the tutorial says.
     found
         What the posterior says, with numbers.
     holds
-        Whether the claim stands.
+        Whether the posterior supports the claim.
     """
 
     claim: str
@@ -41,20 +41,20 @@ def conclusions(
     comparison: pd.DataFrame,
     rmsd: pd.DataFrame,
 ) -> tuple[Conclusion, ...]:
-    """The tutorial's seven conclusions, and whether they hold.
+    """Check the tutorial's seven conclusions.
 
     Parameters
     ----------
     hierarchical
-        The fit of all counties.
+        Hierarchical fit of all counties.
     individual
-        That of ``COUNTIES``.
+        Individual fit of the counties in ``COUNTIES``.
     data
-        All houses.
+        Data of all houses.
     comparison
-        The table of :func:`radon_numpyro.compare`, of the three models.
+        Table of :func:`radon_numpyro.compare` for the three models.
     rmsd
-        Deviations by definition, a column a model.
+        Root mean square deviations (RMSD): a row for each definition, a column for each model.
     """
     return (
         _basement(hierarchical),

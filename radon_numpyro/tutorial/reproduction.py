@@ -1,7 +1,7 @@
-"""The PyMC3 tutorial "GLM: Hierarchical Linear Regression with ADVI", end to end.
+"""Reproduce the PyMC3 tutorial "GLM: Hierarchical Linear Regression with ADVI" end to end.
 
-Both of its models with its priors, ADVI, NUTS started and scaled by ADVI, its figures, and
-what it concludes (``tutorial/conclusions.py``).
+The reproduction contains both models of the tutorial with its priors, ADVI, NUTS with starting
+points and scales from ADVI, the figures, and the conclusions (``tutorial/conclusions.py``).
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ LABELS = {0.0: "basement", 1.0: "no basement"}
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Everything that a run of the tutorial gives.
+    """Results of a run of the tutorial.
 
     Attributes
     ----------
     hierarchical, individual
-        The two fits; individual for the three counties of the tutorial's figure.
+        The two main fits. The individual fit has the three counties of the tutorial's figure.
     noncentered, as_published
-        The hierarchical model by NUTS on all parameters: non-centred, and as the tutorial wrote
-        it (centred).
+        Fits of the hierarchical model by NUTS on all parameters: in non-centred form, and in
+        centred form, as in the tutorial.
     diagnoses
-        Verdict by name of the fit.
+        Diagnosis of each fit, by name of the fit.
     methods
-        The hierarchical model by each method: largest R-hat, smallest ESS, divergences and, as
-        ``two_routes``, the largest difference from integration over the scales, in standard errors
-        of both; missing where the two were not compared.
+        Checks of each method for the hierarchical model: largest R-hat, smallest ESS, divergences
+        and ``two_routes``, the largest difference from integration over the scales, in combined
+        standard errors; missing if the two were not compared.
     parameters
-        Mean, sd, Monte Carlo error and ESS of the hyperparameters, ADVI beside NUTS.
+        Mean, sd, Monte Carlo error and ESS of the hyperparameters, by ADVI and by NUTS.
     rmsd
-        Deviations by definition, a column a model.
+        Root mean square deviations (RMSD): a row for each definition, a column for each model.
     comparison
-        The three models side by side, out of sample and in it.
+        Comparison of the three models, out of sample and in sample.
     conclusions
         The tutorial's conclusions and whether they hold.
     timings
-        Seconds by part.
+        Duration of each part, in seconds.
     """
 
     hierarchical: xr.DataTree
@@ -76,21 +76,22 @@ class Reproduction:
 
     @property
     def ok(self) -> bool:
-        """Whether the two saved fits can be trusted; the published recipe is not expected to be."""
+        """Whether the two saved fits passed their checks. The tutorial's own method may fail."""
         return self.diagnoses["hierarchical"].ok and self.diagnoses["individual"].ok
 
     def save(self, folder: Path) -> list[Path]:
-        """Write figures, both fits and ``summary.json``.
+        """Write the figures, both main fits and ``summary.json``.
 
         Parameters
         ----------
         folder
-            Made if missing. Each file is written aside and then renamed.
+            Folder for the files, made if missing. Each file is first written under a temporary
+            name and then renamed.
 
         Returns
         -------
         list
-            The files, in the order written.
+            Paths of the files, in the order of writing.
         """
         written = [
             save_fit(self.hierarchical, folder / "hierarchical.nc"),
@@ -104,8 +105,8 @@ class Reproduction:
         return written
 
     def figures(self) -> dict[str, Any]:
-        """Axes of the tutorial's figures by file name."""
-        # Plotting is imported where it is used, to keep the start short.
+        """Draw the tutorial's figures, and return their axes by file name."""
+        # Imported here, because the import of the plotting libraries is slow.
         from radon_numpyro import plots
 
         return {
@@ -124,7 +125,7 @@ class Reproduction:
         }
 
     def summary(self) -> dict[str, Any]:
-        """All results as plain data."""
+        """Return all results as data that JSON can store."""
         return {
             "ok": self.ok,
             "conclusions": [asdict(c) for c in self.conclusions],
@@ -160,18 +161,19 @@ def reproduce(
     folds: int = 10,
     progress_bar: bool = True,
 ) -> Reproduction:
-    """Run the tutorial.
+    """Run the tutorial, and return all its results.
 
     Parameters
     ----------
     draws, chains
-        Draws kept of each chain of each fit, and number of chains.
+        Number of draws kept from each chain of each fit, and number of chains.
     seed
-        Seed of everything random.
+        Seed of all random numbers.
     folds
-        Folds of the out-of-sample comparison.
+        Number of folds in the out-of-sample comparison.
     progress_bar
-        Show bars, on a terminal or in a notebook; a pipe or a file gets none.
+        Whether to show progress bars on a terminal or in a notebook. Output to a pipe or a file
+        has none.
 
     Returns
     -------
@@ -197,7 +199,7 @@ def reproduce(
     noncentered = timed("non-centred", fit, data, method="noncentered", **settings)
     as_published = timed("as published", fit, data, method="centered", **settings)
     individual = timed("individual", fit, data.select(COUNTIES), model="individual", **settings)
-    # Neither needs a chain, nor ADVI, to be exact.
+    # These two models have exact draws, without chains and without ADVI.
     exact = {
         model: timed(f"{model}, all counties", fit, data, model=model, num_advi_steps=0, **settings)
         for model in ("pooled", "individual")

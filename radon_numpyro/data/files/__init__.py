@@ -1,1 +1,1 @@
-"""Files: tables of text and of other programs read to columns, and files written whole."""
+"""Read columns from tables of text and files of other programs, and write files atomically."""

@@ -1,7 +1,7 @@
-"""Encodings of text: Unicode by its first bytes, or a code page of western languages.
+"""Detect the encoding of text: Unicode by its first bytes, or a code page of western languages.
 
-Code pages share most bytes and differ in what letters these stand for. A text is taken for
-Windows-1252, of which Latin-1 is a part, if all languages that may have written it agree.
+Code pages use mostly the same bytes, but for different letters. A text is read as Windows-1252,
+which includes Latin-1, if every language in which the text is plausible gives the same letters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 UNICODE, WESTERN = "utf-8-sig", "cp1252"
-# Letters beyond ASCII of languages, and the code pages that files in them are written in.
+# Letters beyond ASCII of each language, and the code pages in use for it.
 _LATIN, _CENTRAL = ("cp1252", "cp850", "mac_roman"), ("cp1250", "iso8859_2")
 _LANGUAGES = (
     ("äöüßé", _LATIN),  # German
@@ -47,7 +47,7 @@ _BLANK_BUT_LETTERS = bytes(b if b > 127 or chr(b).isalpha() else 32 for b in ran
 
 
 def encoding_of(head: bytes) -> str:
-    """Encoding by the first bytes of a text: by its mark, by its zeros, else UTF-8.
+    """Return the encoding by the first bytes of a text: byte order mark, zero bytes, else UTF-8.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def encoding_of(head: bytes) -> str:
         if head.startswith(mark):
             return name
     half = len(head) // 2
-    # Latin letters, digits and delimiters have a zero beside them.
+    # In UTF-16 every Latin letter, digit and delimiter has a zero byte.
     if half > 8 and head[1::2].count(0) > 0.8 * half and head[::2].count(0) == 0:
         return "utf-16-le"
     if half > 8 and head[::2].count(0) > 0.8 * half and head[1::2].count(0) == 0:
@@ -67,7 +67,7 @@ def encoding_of(head: bytes) -> str:
 
 
 def is_western(stream: IO[bytes]) -> bool:
-    """Whether a text is not UTF-8, and sensibly read as Windows-1252 and in no other way.
+    """Return whether a text is not UTF-8 and Windows-1252 is its only plausible reading.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def _is_utf8(stream: IO[bytes]) -> bool:
 
 
 def _readings(text: bytes) -> set[str]:
-    """What words may be, by all languages that have their letters."""
+    """Return the plausible readings of words, in all languages and their code pages."""
     readings = set()
     for letters, code_pages in _LANGUAGES:
         for code_page in code_pages:
@@ -107,17 +107,18 @@ def _readings(text: bytes) -> set[str]:
 
 
 def _is_plausible(words: str, letters: str) -> bool:
-    """Whether words may be of a language with some letters beyond ASCII."""
+    """Return whether words are plausible in a language with these letters beyond ASCII."""
     beyond = {character for character in words.lower() if not character.isascii()}
     if not beyond <= {*letters, *_SIGNS}:
         return False
     capitals = "".join(c for c in letters.upper() if not c.isascii())
     own = letters + capitals
     every = f"A-Za-z{own}"
-    # As of other scripts: three in a row, capitals behind small letters, no others beside them.
+    # Implausible, because it occurs if another script is misread: three letters beyond ASCII in a
+    # row, a capital after a small letter, or such letters alone, without other letters beside them.
     odd = f"[{own}]{{3}}|[a-z{letters}][{capitals}]"
     odd += f"|(?<![{every}])(?:[{capitals}]|[{own}]{{2}})(?![{every}])"
-    # And a sign such as a degree within a word.
+    # A sign such as that for degrees inside a word is implausible, too.
     odd += f"|[{every}][§°±²³€\u00a0][{every}]"
     beside = re.search(f"[A-Za-z][{own}]|[{own}][A-Za-z]", words)
     return not re.search(odd, words) and (beside is not None or not beyond & set(letters))

@@ -1,4 +1,4 @@
-"""Which columns of a file are taken, and what the text in them is read as."""
+"""Choose the columns to read from a file, and convert their text to numbers or categories."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns to take from a file by their names, and the rows to leave out.
+    """Names of the columns to read from a file, and rules for rows to leave out.
 
     Attributes
     ----------
     y, x, group
-        Names; y is None for rows to be predicted.
+        Names of the outcome, the predictors and the grouping; y is None for rows to predict.
     missing
-        Codes for missing values by column, as text.
+        Codes for missing values as text, by column.
     drop_missing
-        Whether to leave out rows with a blank.
+        Whether to leave out rows with missing values.
     center
-        Predictors to count from their mean.
+        Predictors to centre at their mean.
     fixed
         Predictors with one slope for all groups.
     weights, se
-        Column of the weights or of the known standard errors of the rows, if there is one.
+        Column of precision weights or of known standard errors of the rows; None without one.
     """
 
     y: str | None
@@ -54,13 +54,13 @@ class Columns:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """What the columns hold, other than labels of groups: numbers."""
+        """Kind of each column except the grouping: all are numbers."""
         weights = (name for name in (self.weights, self.se) if name is not None)
         predictors = (*self.x, *self.fixed, *weights)
         return dict.fromkeys(predictors if self.y is None else (self.y, *predictors), NUMBER)
 
     def among(self, known: Sequence[str]) -> list[str]:
-        """The columns in use, after refusing names that a table does not have once.
+        """Return the columns to read, after checking that the table has each name exactly once.
 
         Parameters
         ----------
@@ -74,13 +74,13 @@ class Columns:
 
 @dataclass(frozen=True)
 class FormulaColumns:
-    """The columns to take from a file that a formula names, and the rows to leave out.
+    """Columns of a formula to read from a file, and rules for rows to leave out.
 
     Attributes
     ----------
     formula
-        The formula, for rows to be fitted; or one that a fit has learnt, for rows to be predicted,
-        of which only predictors and group are taken.
+        The parsed formula for rows to fit, or the formula of a fit with its state for rows to
+        predict, for which only predictors and grouping are read.
     missing, drop_missing, weights, se
         As in `Columns`.
     """
@@ -93,7 +93,7 @@ class FormulaColumns:
 
     @property
     def weighed_by(self) -> dict[str, str]:
-        """The column of the weights or of the standard errors, by the name of the argument."""
+        """Column of weights or of standard errors, by the name of the argument."""
         names = self.weights, self.se
         if isinstance(self.formula, Terms):
             names = named_weights(self.formula, *names, None)
@@ -101,12 +101,12 @@ class FormulaColumns:
 
     @property
     def group(self) -> str:
-        """Column of the groups."""
+        """Column of the grouping."""
         return self.formula.group
 
     @property
     def kinds(self) -> dict[str, str]:
-        """What columns hold, where it is known before the file is read."""
+        """Kinds of the columns whose kind is known before the file is read."""
         weights = dict.fromkeys(self.weighed_by.values(), NUMBER)
         if isinstance(self.formula, Terms):
             response = dict.fromkeys(self.formula.response_named(), NUMBER)
@@ -116,7 +116,7 @@ class FormulaColumns:
         return weights | kinds
 
     def among(self, known: Sequence[str]) -> list[str]:
-        """The columns in use, after refusing names that a table does not have once.
+        """Return the columns to read, after checking that the table has each name exactly once.
 
         Parameters
         ----------
@@ -137,12 +137,12 @@ class FormulaColumns:
         return used
 
     def undecided(self, used: Sequence[str]) -> list[str]:
-        """Columns of which the text decides what they hold.
+        """Return the columns whose text determines their kind.
 
         Parameters
         ----------
         used
-            As `among` lists them.
+            Columns to read, from `among`.
         """
         right = self.formula.predictors_named() if isinstance(self.formula, Terms) else ()
         offsets = self.formula.offsets_named() if isinstance(self.formula, Terms) else ()
@@ -150,14 +150,14 @@ class FormulaColumns:
 
 
 def kind_of(values: int, numbers: int, truths: int) -> str:
-    """What a column of text holds: numbers, truth values, or else categories.
+    """Return the kind of a column of text: numbers, truth values, or otherwise categories.
 
     Parameters
     ----------
     values
-        Number of its fields that are neither blank nor a code for a missing value.
+        Number of fields that are neither blank nor a code for a missing value.
     numbers, truths
-        How many of them are numbers, and how many are true or false.
+        Number of these fields that are numbers, and that are truth values.
     """
     if numbers == values:
         return NUMBER
@@ -165,9 +165,9 @@ def kind_of(values: int, numbers: int, truths: int) -> str:
 
 
 def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str, ...]:
-    """Warn of a column that is read as categories though most of its fields are numbers.
+    """Write a note on a column that is read as categories although most fields are numbers.
 
-    A few such fields among many numbers are mistakes, and refused.
+    If almost all fields are numbers, the other fields are mistakes, and an error is raised.
 
     Parameters
     ----------
@@ -176,12 +176,12 @@ def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str,
     values, numbers
         As in `kind_of`.
     example
-        A field that is no number.
+        A field that is not a number.
 
     Raises
     ------
     ValueError
-        At most one field in twenty is no number.
+        If at most one field in twenty is not a number.
     """
     if numbers == values or 2 * numbers <= values:
         return ()
@@ -206,24 +206,24 @@ def kind_notes(name: str, values: int, numbers: int, example: str) -> tuple[str,
 def read_texts(
     column: pd.Series, kind: str | None, codes: Sequence[str], notation: Notation = PLAIN
 ) -> tuple[pd.Series, tuple[str, ...]]:
-    """Turn the fields of a column of text into what they hold.
+    """Convert a column of text to numbers or truth values, if its fields allow.
 
     Parameters
     ----------
     column
-        The fields, the empty ones missing.
+        The fields; empty fields are missing values.
     kind
-        What they hold; None to find out.
+        Kind of the column; None to determine it from the text.
     codes
-        Codes for missing values, which do not count for what the column holds.
+        Codes for missing values, which are ignored when the kind is determined.
     notation
-        How numbers are written.
+        Notation of numbers.
 
     Returns
     -------
     column, notes
-        Numbers, truth values or text, and what to know about the column. A column with fields
-        that do not fit a given kind stays text, to be refused where its rows are checked.
+        Numbers, truth values or text, and notes on the column. A column with fields that do not
+        fit a given kind stays text; the check of its rows then raises an error.
     """
     filled = column.mask(column.isin(BLANKS))
     numbers, notes = notation.read(filled)
@@ -249,14 +249,14 @@ def read_texts(
 
 
 def date_notes(name: str, texts: pd.Series) -> tuple[str, ...]:
-    """Say that a column of categories holds dates.
+    """Write a note if all fields of a column of categories are dates.
 
     Parameters
     ----------
     name
         Name of the column.
     texts
-        Its fields that are there.
+        Fields of the column without missing values.
     """
     distinct = texts.unique()
     if len(distinct) == 0 or not all(_DATE.match(text) for text in distinct):

@@ -1,4 +1,4 @@
-"""Libraries that read files of other programs: refusals where one is missing, or cannot read."""
+"""Convert errors of libraries that read files of other programs to errors of this package."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ INSTALL = 'pip install "radon-numpyro[files]"'
 
 @contextmanager
 def reading(source: str, what: str) -> Iterator[None]:
-    """Turn whatever a library raises on a damaged file into a refusal, and keep it from warning.
+    """Convert errors of a library inside the context to ValueError, and ignore its warnings.
 
     Parameters
     ----------
     source
         Path of the file.
     what
-        What it is to be, such as ``"a spreadsheet"``.
+        Expected kind of file, such as ``"a spreadsheet"``.
 
     Raises
     ------
     ValueError
-        The file cannot be read.
+        If the file cannot be read.
     ImportError
-        The library is not installed.
+        If the library is not installed.
     """
     try:
         with warnings.catch_warnings():

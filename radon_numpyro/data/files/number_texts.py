@@ -1,7 +1,8 @@
-"""Numbers as people write them: decimal comma, thousands, signs of currencies, typographic minus.
+"""Read numbers with decimal comma, thousands separators, currency signs or typographic minus.
 
-What single fields leave open the columns decide together: ``1,399`` beside ``3,13`` has a decimal
-comma, beside ``3.13`` it is one thousand and more. What they leave open too is refused.
+A single field can be ambiguous: ``1,399`` has a decimal comma in a table with ``3,13``, and a
+thousands separator in a table with ``3.13``. All columns of numbers together determine the
+notation of a table; if they do not, an error is raised.
 """
 
 from __future__ import annotations
@@ -22,30 +23,30 @@ _CURRENCY = re.compile(f"^([+-]?)[{CURRENCIES}]\\s*|\\s*[{CURRENCIES}]$")
 _GROUPED = re.compile("[+-]?[0-9]{1,3}(?:[ '\u2019\u00a0\u2009\u202f][0-9]{3})+(?![0-9]).*")
 _GAPS = re.compile("[ '\u2019\u00a0\u2009\u202f]")
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
-# Digits with points and commas in them, whatever they mean.
+# Digits with points and commas, before the meaning of the points and commas is known.
 LIKE_NUMBER = re.compile(r"[+-]?(?:[0-9][0-9.,]*|[.,][0-9]+)" + _EXPONENT)
 
 
 @dataclass(frozen=True)
 class Notation:
-    """How the numbers of a table are written.
+    """Notation of the numbers of a table.
 
     Attributes
     ----------
     decimal, thousands
-        What stands before the decimals, and between thousands.
+        Decimal separator, and thousands separator.
     """
 
     decimal: str = "."
     thousands: str = ","
 
     def number(self, text: str) -> float:
-        """A number from its text; NaN if it is none in this notation.
+        """Return the number that a text means in this notation, else NaN.
 
         Parameters
         ----------
         text
-            The text, without blanks around.
+            The text, without blanks at its ends.
         """
         bare = _bare(text.rstrip("%").rstrip())
         d, t = re.escape(self.decimal), re.escape(self.thousands)
@@ -57,12 +58,12 @@ class Notation:
         return float(bare.replace(self.thousands, "").replace(self.decimal, "."))
 
     def read(self, column: pd.Series) -> tuple[pd.Series, tuple[str, ...]]:
-        """Numbers of a column of text, NaN where there is none, and what to know of them.
+        """Return the numbers of a column of text, NaN where there is none, and notes on them.
 
         Parameters
         ----------
         column
-            Fields, missing where there is nothing.
+            The fields; empty fields are missing values.
         """
         plain = pd.to_numeric(column, errors="coerce")
         texts = [t for t in column.dropna().unique() if isinstance(t, str)]
@@ -92,7 +93,7 @@ class Notation:
             )
         values = {text: self.number(text.strip()) for text in texts}
         if self.decimal == ".":
-            # What Python takes for a number, infinity too.
+            # Fields that Python reads as numbers, including infinity, keep that value.
             whole = plain.where(plain.notna(), column.map(values))
         else:
             whole = column.map(values)
@@ -103,7 +104,7 @@ PLAIN = Notation()
 
 
 def _bare(text: str) -> str:
-    """A number without signs of currencies, with a plain minus, and no blanks for thousands."""
+    """Return a text without currency signs and blanks between thousands, with an ASCII minus."""
     text = _MINUS.sub(r"\1-", text.strip())
     text = _CURRENCY.sub(r"\1", text).strip()
     if text[:1] == "-" and text[1:2] in CURRENCIES:
@@ -112,12 +113,12 @@ def _bare(text: str) -> str:
 
 
 def looks_numeric(column: pd.Series) -> float:
-    """Share of fields that are digits with points, commas or signs of numbers.
+    """Return the share of fields that look like numbers, in any notation.
 
     Parameters
     ----------
     column
-        Fields, missing where there is nothing.
+        The fields; empty fields are missing values.
     """
     counts = column.value_counts()
     like = [bool(LIKE_NUMBER.fullmatch(_bare(str(t).rstrip("% ")))) for t in counts.index]
@@ -127,19 +128,19 @@ def looks_numeric(column: pd.Series) -> float:
 def find_notation(
     columns: Mapping[str, pd.Series], options: TextOptions
 ) -> tuple[Notation, tuple[str, ...]]:
-    """How the numbers of a table are written, by all columns of numbers together.
+    """Determine the notation of the numbers of a table from all its columns of numbers.
 
     Parameters
     ----------
     columns
         Columns of text that hold numbers, by name.
     options
-        What is said about them.
+        Options of the table, which may give the separators.
 
     Raises
     ------
     ValueError
-        Some numbers are written one way and some another, or all may be read in two ways.
+        If numbers are written in different notations, or all can be read in two ways.
     """
     if options.decimal or options.thousands:
         decimal = options.decimal or ("," if options.thousands == "." else ".")
@@ -178,11 +179,11 @@ def find_notation(
 
 
 def _decimal_of(bare: str) -> str:
-    """The decimal sign that a number shows by its digits; empty if it may have either."""
+    """Return the decimal separator that the digits of a number imply; empty if ambiguous."""
     digits = re.sub(r"[eE].*", "", bare.lstrip("+-"))
     for decimal, thousands in ((".", ","), (",", ".")):
         t = re.escape(thousands)
-        # Thousands twice, or thousands before decimals.
+        # Two or more thousands separators, or one before a decimal separator.
         if re.fullmatch(rf"[0-9]{{1,3}}(?:{t}[0-9]{{3}}){{2,}}", digits) or re.fullmatch(
             rf"[0-9]{{1,3}}(?:{t}[0-9]{{3}})+{re.escape(decimal)}[0-9]*", digits
         ):

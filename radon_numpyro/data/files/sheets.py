@@ -1,8 +1,8 @@
-"""Tables from the sheets of spreadsheet files, which are read as text is, by what their cells hold.
+"""Read tables from sheets of spreadsheet files, by the same checks as tables of text.
 
-A sheet has what tables of text have: titles above the names of the columns, totals below, marks of
-what could not be computed. So it is written as text, row by line, and goes through the same checks.
-What the cells know better, exact numbers and dates, is put in afterwards.
+Sheets have the same irregularities as tables of text: titles above the names of the columns,
+totals below, marks of failed computations. Therefore a sheet is written as text, a line for each
+row, and read as text. Exact numbers and dates are then taken from the cells.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ def read_sheet(
     source
         Path of the file.
     columns
-        What to take.
+        Columns to read.
     options
-        What is said about it: which sheet, and how numbers are written in cells of text.
+        Options: the name of the sheet, and the notation of numbers in cells of text.
 
     Returns
     -------
     frame, notes
-        The columns in use, labels of groups as text, and what to know about how they were read.
+        The columns, with labels of groups as text, and notes on how they were read.
 
     Raises
     ------
     ValueError
-        It is no such file, or has a password; several sheets have something in them and none is
-        named; a blank cell in use belongs to a merged one or to a formula without a value; or as a
-        table of text.
+        If the file is not a spreadsheet or has a password; if several sheets have content and
+        none is named; if a blank cell in a used column belongs to a merged cell or to a formula
+        without a stored value; or for the same reasons as for a table of text.
     ImportError
-        Openpyxl is missing.
+        If openpyxl is not installed.
     """
     sheet = _open(source, options.sheet)
     as_text = replace(options, delimiter=",", sheet=None)
@@ -95,13 +95,13 @@ class _Sheet:
     Attributes
     ----------
     source
-        Content of the file.
+        Content of the file, in bytes.
     name
         Name of the sheet.
     rows
-        Values of its cells, None where there is nothing, as many in each row.
+        Values of the cells, None for blank cells; all rows have the same length.
     notes
-        What to know about the choice of it.
+        Notes on the choice of the sheet.
     """
 
     source: bytes
@@ -110,7 +110,7 @@ class _Sheet:
     notes: tuple[str, ...]
 
     def text(self) -> str:
-        """The rows as lines of text."""
+        """Return the rows as lines of text."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         for row in self.rows:
@@ -121,10 +121,13 @@ class _Sheet:
         return text.getvalue()
 
     def check_blanks(self, blank: dict[tuple[int, int], str]) -> None:
-        """Refuse blank cells, by row and column, that are no blanks in the spreadsheet program."""
+        """Raise ValueError for blank cells that are part of a merged cell or have a formula.
+
+        ``blank`` has the name of the column for the row and column numbers of each blank cell.
+        """
         with zipfile.ZipFile(io.BytesIO(self.source)) as parts:
             sheets = [parts.read(name) for name in parts.namelist() if "worksheets/" in name]
-        # To open it with its formulas takes longer than all the rest.
+        # Opening the file with its formulas is slow, so it is done only if there are any.
         if not any(_MERGED_OR_FORMULA.search(sheet) for sheet in sheets):
             return
         sheet = _book(self.source, data_only=False)[self.name]
@@ -146,7 +149,7 @@ class _Sheet:
 
 
 def _open(source: str, wanted: str | None) -> _Sheet:
-    """The sheet that is named, or the only one that has something in it."""
+    """Open the sheet with a name, or the only sheet that has content."""
     content = Path(source).read_bytes()
     if content.startswith(_OLD):
         raise ValueError(
@@ -176,15 +179,15 @@ def _open(source: str, wanted: str | None) -> _Sheet:
 
 
 def _book(content: bytes, **options: bool) -> Any:
-    """Open a spreadsheet by openpyxl."""
+    """Open a spreadsheet with openpyxl."""
     import openpyxl
 
     return openpyxl.load_workbook(io.BytesIO(content), **options)
 
 
 def _rows(sheet: Any) -> list[Row]:
-    """Values of the cells of a sheet, None for blank ones, without blank rows at its end."""
-    # Some programs write a size that is not that of the sheet.
+    """Return the values of a sheet, None for blank cells, without blank rows at the end."""
+    # Some programs store a wrong size of the sheet.
     sheet.reset_dimensions()
     rows: list[Row] = [
         tuple(None if isinstance(cell, str) and not cell.strip() else cell for cell in row)
@@ -201,7 +204,7 @@ def _is_blank(row: Row) -> bool:
 
 
 def _written(cell: Any) -> str:
-    """A cell as a field of text, in one line."""
+    """Write a cell as a field of text without line breaks."""
     if cell is None:
         return ""
     if isinstance(cell, bool):
@@ -210,14 +213,14 @@ def _written(cell: Any) -> str:
         midnight = cell.time() == datetime.time()
         return str(cell.date() if midnight else cell.isoformat(sep=" "))
     if isinstance(cell, float) and not cell.is_integer():
-        # Without a decimal sign, which cells of text may have to decide on.
+        # Written without a decimal separator, because cells of text determine the separator.
         sign, digits, exponent = Decimal(repr(cell)).as_tuple()
         return f"{'-' * sign}{''.join(map(str, digits))}e{exponent}"
     return " ".join(level_text(cell).splitlines())
 
 
 def _typed(cells: list[Any], column: pd.Series, *, labels: bool) -> pd.Series:
-    """A column by its cells, if all that are filled are numbers or all are dates."""
+    """Return the values of the cells if all are numbers or all are dates, else the text column."""
     types = {type(cell) for cell in cells if cell is not None}
     if types and types <= {int, float}:
         if labels:
@@ -227,6 +230,6 @@ def _typed(cells: list[Any], column: pd.Series, *, labels: bool) -> pd.Series:
     dates = {datetime.datetime, datetime.date, datetime.time, datetime.timedelta}
     if types and types <= dates and not labels:
         return pd.Series(cells, column.index, dtype="object", name=column.name)
-    # Labels, some of which are numbers with decimals.
+    # Cells among text that are numbers with decimals are written as labels are.
     numbers = {_written(cell): level_text(cell) for cell in cells if isinstance(cell, float)}
     return column if is_numeric_dtype(column) else column.replace(numbers)

@@ -1,4 +1,4 @@
-"""Tables from files of Stata, SPSS and SAS, whose labelled values are categories."""
+"""Read tables from files of Stata, SPSS and SAS; values with labels become categories."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from radon_numpyro.data.files.libraries import reading
 from radon_numpyro.data.formulas.categories import level_text
 from radon_numpyro.data.frame_columns import CATEGORY, NUMBER
 
-# The programs, by the ends of the names of their files.
+# Programs by the suffixes of their files.
 PROGRAMS: Mapping[str, str] = {
     ".dta": "Stata",
     ".sav": "SPSS",
@@ -25,9 +25,9 @@ PROGRAMS: Mapping[str, str] = {
     ".sas7bdat": "SAS",
     ".xpt": "SAS",
 }
-# Those that may not say in which encoding their text is.
+# Suffixes of files that may lack the name of the encoding of their text.
 ENCODED = (".sav", ".zsav", ".sas7bdat", ".xpt")
-# What pyreadstat calls a format that has another name than its files.
+# Names of formats in pyreadstat that differ from the suffix.
 _FORMATS = {".zsav": "sav", ".xpt": "xport"}
 type Labels = dict[str, dict[Any, str]]
 
@@ -42,24 +42,25 @@ def read_statistics_file(
     source
         Path of the file.
     columns
-        What to take.
+        Columns to read.
     encoding
-        Encoding of its text, if the file does not say it, for SPSS and SAS.
+        Encoding of the text in files of SPSS and SAS that do not name it.
 
     Returns
     -------
     frame, notes
-        Numbers, texts, dates, and categories where all values have labels, in the order of the
-        values; and what to know about how they were read. Outcomes and other columns that are to
-        hold numbers keep their values, and so do columns with labels for some of them only. A
-        group that is a whole number stays one beside missing ones.
+        The columns as numbers, text, dates or categories, and notes on how they were read. A
+        column is categorical, with levels in the order of the values, if all its values have
+        labels. Columns that must be numeric, such as the outcome, keep their values, and so do
+        columns in which only some values have labels. Whole numbers as labels of groups stay
+        whole, also if others are missing.
 
     Raises
     ------
     ValueError
-        It is no such file, or lacks a column.
+        If the file is not of its program, or lacks a column.
     ImportError
-        Pyreadstat is missing, for SPSS and SAS.
+        If pyreadstat is not installed, for files of SPSS and SAS.
     """
     suffix = Path(source).suffix.lower()
     with reading(source, f"a file of {PROGRAMS[suffix]}"):
@@ -84,11 +85,11 @@ def read_statistics_file(
 def _by_pandas(
     source: str, columns: Columns | FormulaColumns
 ) -> tuple[pd.DataFrame, Labels, list[str]]:
-    """Columns of a file of Stata, and the labels of the values that they have."""
+    """Read columns of a Stata file, and the labels of their values."""
     with pd.read_stata(source, iterator=True) as reader:
         used = columns.among(list(reader.variable_labels()))
         values = reader.read(columns=used, convert_categoricals=False)
-    # Which labels belong to which column, only the conversion says.
+    # Only the conversion to categories shows which labels belong to which column.
     with pd.read_stata(source, iterator=True) as reader:
         shown = reader.read(columns=used, order_categoricals=False)
     labels: Labels = {}
@@ -102,14 +103,17 @@ def _by_pandas(
 def _by_pyreadstat(
     source: str, suffix: str, columns: Columns | FormulaColumns, encoding: str | None
 ) -> tuple[pd.DataFrame, Labels, list[str]]:
-    """Columns of a file of SPSS or SAS, the labels of their values, and what is missing by them."""
+    """Read columns of a file of SPSS or SAS, the labels of their values, and notes.
+
+    Values that the file declares as missing become missing values, which a note counts.
+    """
     import pyreadstat
 
     read: Any = getattr(pyreadstat, f"read_{_FORMATS.get(suffix, suffix[1:])}")
     options: dict[str, Any] = {} if encoding is None else {"encoding": encoding}
     try:
         used = columns.among(read(source, metadataonly=True, **options)[1].column_names)
-        # Else missing values by the file would come as blanks, and nobody could say so.
+        # Read declared missing values as they are, because a note must name and count them.
         options |= {"user_missing": True} if suffix in (".sav", ".zsav") else {}
         frame, about = read(source, usecols=used, **options)
     except (pyreadstat.ReadstatError, UnicodeDecodeError) as error:
@@ -139,7 +143,7 @@ def _by_pyreadstat(
 def _labelled(
     column: pd.Series, labels: Mapping[Any, str], kind: str | None
 ) -> tuple[pd.Series, list[str]]:
-    """Categories of a column by the labels of its values, or the column if not all have one."""
+    """Convert a column to categories by the labels of its values, if all values have labels."""
     present = sorted(column.dropna().unique().tolist())
     named = [value for value in present if value in labels]
     if kind != CATEGORY and (kind == NUMBER or len(named) < len(present)):
@@ -152,7 +156,7 @@ def _labelled(
             f"have labels, such as {example}"
         ]
     texts = [labels.get(value, level_text(value)) for value in present]
-    # Two values of one label stay apart.
+    # Values with the same label remain separate levels.
     texts = [
         f"{text} ({level_text(value)})" if texts.count(text) > 1 else text
         for value, text in zip(present, texts, strict=True)

@@ -1,4 +1,4 @@
-"""Tables from files, in memory: text, Parquet, spreadsheets, and files of statistics programs."""
+"""Read tables into memory: text, Parquet, spreadsheets, and files of statistics programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from radon_numpyro.data.files.text_tables import COMPRESSED, TEXT, read_text, su
 from radon_numpyro.data.frames import to_pandas
 
 PARQUET = (".parquet", ".pq")
-# What other programs keep tables in, and the way to a file that can be read.
+# Advice for files of other programs that cannot be read here.
 _SHEET = "save it as .xlsx, or the sheet with the rows as CSV UTF-8"
 _IN_R = "in R, write.csv(frame, file, row.names = FALSE) writes a table of text"
 OTHERS: Mapping[str, str] = {
@@ -38,24 +38,24 @@ def read_table(
     source
         Path of the file, or ``-`` for CSV on standard input.
     columns
-        What to take; rows are not left out here.
+        Columns to read. No rows are left out here.
     options
-        What is said about a table of text or a sheet; of files of SPSS and SAS their encoding.
+        Options for a table of text or a sheet, or the encoding of a file of SPSS or SAS.
 
     Returns
     -------
     frame, notes
-        The columns in use, under an index that counts the rows of data from 1, and what to know
-        about how they were read.
+        The columns, with an index that counts the rows of data from 1, and notes on how they
+        were read.
 
     Raises
     ------
     OSError
-        The file cannot be read.
+        If the file cannot be read.
     ValueError
-        It is no table, or a column is not there once.
+        If the file is not a table, or does not have each column exactly once.
     ImportError
-        A package is missing, for Parquet, a spreadsheet or a file of SPSS or SAS.
+        If the package for Parquet, spreadsheets or files of SPSS and SAS is not installed.
     """
     options = options or TextOptions()
     notes: tuple[str, ...] = ()
@@ -82,21 +82,21 @@ def read_table(
 def kind_of_file(
     source: str, options: TextOptions | None = None
 ) -> Literal["text", "parquet", "sheet", "statistics"]:
-    """Kind of a file by its name, after refusing what is no table.
+    """Return the kind of a file by its name, after checking that it can be a table.
 
     Parameters
     ----------
     source
         Path of the file, or ``-``.
     options
-        What is said about it, refused where it is of no use.
+        Options of the file, which must apply to its kind.
 
     Raises
     ------
     OSError
-        There is no such file.
+        If the file does not exist.
     ValueError
-        Its name is of another kind, or an option has no part in this one.
+        If the name is that of another kind of file, or an option does not apply to the kind.
     """
     kind = _by_name(source)
     encoded = Path(source).suffix.lower() in ENCODED
@@ -131,7 +131,7 @@ def _by_name(source: str) -> Literal["text", "parquet", "sheet", "statistics"]:
 
 
 def parquet_file(source: str) -> Any:
-    """Open a Parquet file by PyArrow.
+    """Open a Parquet file with PyArrow.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
-"""How a table of text is laid out: what parts its fields, and where it begins.
+"""Find the layout of a table of text: its delimiter, and the line of its header.
 
-The head of the file decides, not its first line alone: of all ways to part it into fields, the one
-that finds the columns asked for, and as many fields in every line.
+The layout is determined from the first `HEAD_LINES` lines, not only from the first line. Of the
+delimiters that give a header with the requested columns, it has the one by which the lines agree
+best with the number of fields in the header.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import IO
 from radon_numpyro.data.checks import plural
 
 DELIMITERS = (",", ";", "\t", "|")
-# As pandas writes it: any number of blanks.
+# Delimiter in the form of pandas: one or more blanks.
 WHITE_SPACE = r"\s+"
 HEAD_LINES, LINES_ABOVE = 1000, 30
 WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", WHITE_SPACE: "blanks"}
@@ -34,25 +35,25 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class TextOptions:
-    """What is said about a table of text, or of a sheet; None leaves it to the file.
+    """Options for reading a table of text or a sheet; if None, the file determines the value.
 
     Attributes
     ----------
     delimiter
-        What parts the fields: one character, or a blank for any number of them.
+        Delimiter of the fields: one character; a blank means one or more blanks.
     decimal, thousands
-        What stands before the decimals of a number, and between its thousands.
+        Decimal separator and thousands separator of numbers.
     encoding
-        Name of the encoding, as Python has it.
+        Name of the encoding in Python.
     skip_rows
-        Lines above the names of the columns.
+        Number of lines above the names of the columns.
     sheet
         Name of the sheet of a spreadsheet.
 
     Raises
     ------
     ValueError
-        One of them is something else.
+        If an option is invalid.
     """
 
     delimiter: str | None = None
@@ -63,13 +64,13 @@ class TextOptions:
     sheet: str | None = None
 
     def useless(self, kind: str) -> list[str]:
-        """Options that are given and have no part in a kind of file.
+        """Return the options that are given but do not apply to a kind of file.
 
         Parameters
         ----------
         kind
-            ``"text"``, ``"sheet"``, ``"encoded"`` for others that hold text in some encoding, or
-            another.
+            ``"text"``, ``"sheet"``, ``"encoded"`` for other files with text in some encoding, or
+            another word, for files to which no option applies.
         """
         of_kind = {
             "text": {"delimiter", "decimal", "thousands", "encoding", "skip_rows"},
@@ -109,21 +110,21 @@ class TextOptions:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table of text is laid out.
+    """Layout of a table of text.
 
     Attributes
     ----------
     header
         Names of the columns.
     delimiter
-        What parts the fields, as pandas has it.
+        Delimiter of the fields, in the form of pandas.
     above
-        Lines above the header.
+        Number of lines above the header.
     spaced
-        Whether blanks behind the delimiter belong to no field.
+        Whether to ignore blanks after the delimiter.
     unnamed
-        ``"first"`` if the lines have names in front that the header has no field for, as R writes
-        them; ``"last"`` if they end with one delimiter more; else empty.
+        ``"first"`` if lines begin with a field that the header lacks, as the row names that R
+        writes; ``"last"`` if lines end with one more delimiter than the header; else empty.
     """
 
     header: tuple[str, ...]
@@ -134,12 +135,12 @@ class Layout:
 
     @property
     def is_plain(self) -> bool:
-        """Whether only the delimiter, and lines above, are out of the ordinary."""
+        """Whether the table is ordinary CSV except for its delimiter and lines above the header."""
         return not (self.spaced or self.unnamed or self.delimiter == WHITE_SPACE)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to know about it."""
+        """Notes on the layout."""
         said = []
         if self.above:
             said.append(f"{plural(self.above, 'line')} above the names of the columns skipped")
@@ -151,7 +152,7 @@ class Layout:
         return tuple(said)
 
     def skip_header(self, stream: IO[str]) -> int:
-        """Go to the first line behind the header; number of lines before it.
+        """Move to the first line after the header, and return the number of lines before it.
 
         Parameters
         ----------
@@ -174,14 +175,14 @@ class Layout:
 
 
 def check_text(name: str, head: bytes) -> None:
-    """Refuse files of other kinds that bear the name of a table of text.
+    """Raise ValueError for a file of another kind that has the name of a table of text.
 
     Parameters
     ----------
     name
-        The source, to be named in messages.
+        Name of the source in messages.
     head
-        Its first bytes.
+        First bytes of the source.
     """
     for mark, kind in _OTHERS.items():
         if head.startswith(mark):
@@ -191,23 +192,23 @@ def check_text(name: str, head: bytes) -> None:
 def find_layout(
     name: str, stream: IO[str], accepts: Callable[[Sequence[str]], object], options: TextOptions
 ) -> Layout:
-    """Find how a table is laid out, from its first thousand lines.
+    """Find the layout of a table from its first `HEAD_LINES` lines.
 
     Parameters
     ----------
     name
-        The source, to be named in messages.
+        Name of the source in messages.
     stream
         The text, at its beginning.
     accepts
-        Raises ValueError for names of columns that lack one that is asked for.
+        Function of the names of columns, which raises ValueError if a requested column is missing.
     options
-        What is said about it.
+        Options of the table.
 
     Raises
     ------
     ValueError
-        It does not begin with names of columns, or has a NUL in it.
+        If the text does not begin with names of columns, or contains a NUL character.
     """
     lines = list(islice(iter(stream.readline, ""), HEAD_LINES))
     whole = len(lines) < HEAD_LINES
@@ -233,7 +234,8 @@ def find_layout(
         ]
         if found:
             return min(found, key=lambda candidate: candidate[0])[1]
-    # Nothing has the columns asked for: the message lists those of the line with most fields.
+    # No layout has the requested columns. Return the header with most fields, because the caller
+    # raises an error that lists its names.
     while not lines[start].strip():
         start += 1
     rows = [(next(records(lines[start:], d, False), ([], 0))[0], d) for d in delimiters]
@@ -251,7 +253,7 @@ def _candidate(
     whole: bool,
     accepts: Callable[[Sequence[str]], object],
 ) -> tuple[int, Layout] | None:
-    """The layout by one delimiter, and how badly the lines fit it, if it has the columns."""
+    """Return the misfit of the lines and the layout for one delimiter; None without the columns."""
     if not lines[0].strip():
         return None
     for spaced in (False, True):
@@ -272,7 +274,11 @@ def _candidate(
 def _fit(
     fields: int, body: list[list[str]], lines: Sequence[str], delimiter: str
 ) -> tuple[int, str]:
-    """How badly records fit a header, 0 if they do, and where they have a field without a name."""
+    """Return the misfit of records to a header, 0 to 3, and the place of an unnamed field.
+
+    The misfit is 0 if all records have the fields of the header; 1 if all have one more, which is
+    empty or a row name; 2 if no record has more fields; else 3.
+    """
     widths = {len(record) for record in body}
     if widths <= {fields}:
         return 0, ""
@@ -282,7 +288,7 @@ def _fit(
         names = [record[0] for record in body]
         quoted = all(line.lstrip().startswith('"') for line in lines[1:] if line.strip())
         counted = names == [str(n + 1) for n in range(len(names))]
-        # Without quotes a decimal comma would make a field more, too.
+        # An additional field that is not quoted could also come from a decimal comma.
         safe = quoted or counted or (delimiter != "," and len(names) > 1)
         if safe and len(set(names)) == len(names):
             return 1, "first"
@@ -290,7 +296,7 @@ def _fit(
 
 
 def records(lines: Iterable[str], delimiter: str, spaced: bool) -> Iterator[tuple[list[str], int]]:
-    """Records of fields, each with the number of its last line; what is no record ends them.
+    """Yield records of fields, each with the number of its last line, up to an invalid record.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Tables of text, in memory: the columns in use, as what their fields hold."""
+"""Read columns of tables of text into memory as numbers, truth values, dates or text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COMPRESSED: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma
 
 
 def suffixes(source: str) -> tuple[str, str]:
-    """Suffix of the kind of table, and that of a compression.
+    """Return the suffix of the kind of table, and the suffix of the compression; "" if absent.
 
     Parameters
     ----------
@@ -55,16 +55,16 @@ def suffixes(source: str) -> tuple[str, str]:
 def text_of(
     source: str, options: TextOptions, *, any_encoding: bool = False
 ) -> Iterator[io.TextIOWrapper]:
-    """Text of a file or of standard input, from its beginning, to be read twice.
+    """Open the text of a file or of standard input as a stream that can be read twice.
 
     Parameters
     ----------
     source
         Path of the file, or ``-``.
     options
-        What is said about it.
+        Options of the table.
     any_encoding
-        Whether to look through all of it for an encoding other than Unicode.
+        Whether to read the whole text to recognise an encoding other than Unicode.
     """
     packed = suffixes(source)[1]
     if source == "-":
@@ -101,7 +101,7 @@ def text_of(
 
 
 def name_of(source: str) -> str:
-    """Name of a source in a message.
+    """Return the name of a source for messages.
 
     Parameters
     ----------
@@ -114,16 +114,16 @@ def name_of(source: str) -> str:
 def layout_of(
     source: str, stream: IO[str], columns: Columns | FormulaColumns, options: TextOptions
 ) -> Layout:
-    """How a table of text is laid out, from its head.
+    """Find the layout of a table of text from its first lines.
 
     Parameters
     ----------
     source, stream
         The source and its text, at its beginning.
     columns
-        The columns that it is to have.
+        Columns that the table must have.
     options
-        What is said about it.
+        Options of the table.
     """
     if options.delimiter is None and suffixes(source)[0] in TABS:
         options = replace(options, delimiter="\t")
@@ -140,19 +140,20 @@ def read_text(
     source, stream
         The source and its text, at its beginning.
     columns
-        What to take.
+        Columns to read.
     options
-        What is said about it.
+        Options of the table.
 
     Returns
     -------
     frame, notes
-        The columns in use, and what to know about how they were read.
+        The columns, and notes on how they were read.
 
     Raises
     ------
     ValueError
-        It is no table, a column is not there once, or it can be read in several ways.
+        If the text is not a table, does not have each column exactly once, or can be read in
+        several ways.
     """
     layout = layout_of(source, stream, columns, options)
     notes = list(layout.notes)
@@ -169,7 +170,7 @@ def read_text(
     blanks = {name: [""] if name in labels else list(BLANKS) for name in used}
     frame = text.read(used, [*labels, *dates], blanks)
     _check_lines(text, frame)
-    # What is neither all numbers nor all true or false is read again, as it stands.
+    # Columns that pandas read neither as numbers nor as truth values are read again as text.
     named = [name for name in (*kinds, *undecided) if kinds.get(name) not in (CATEGORY, DATE)]
     again = [name for name in named if not _is_read(frame[name], kinds.get(name))]
     notation = PLAIN
@@ -198,7 +199,7 @@ def read_text(
 
 @dataclass(frozen=True)
 class _Text:
-    """A table of text that may be read again."""
+    """A table of text that can be read several times."""
 
     source: str
     stream: IO[str]
@@ -212,7 +213,7 @@ class _Text:
         *,
         again: bool = False,
     ) -> pd.DataFrame:
-        """Columns by name, some of them as text, after refusing lines that have more fields."""
+        """Read columns by name, some as text; raise ValueError if a line has too many fields."""
         header = list(self.layout.header)
         fields = [str(k) for k in range(len(header))]
         if self.layout.unnamed:
@@ -220,7 +221,8 @@ class _Text:
         place = {name: str(header.index(name)) for name in names}
         before = self.layout.skip_header(self.stream)
         with warnings.catch_warnings():
-            # A first line that is longer than the header; later ones are errors by themselves.
+            # Pandas only warns if the first line has more fields than the header, but raises an
+            # error for later lines.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             try:
                 frame = pd.read_csv(
@@ -230,7 +232,7 @@ class _Text:
                     header=None,
                     names=fields,
                     index_col=False,
-                    # Only with all of them are lines that have too many refused.
+                    # Pandas checks lines for too many fields only if all columns are read.
                     usecols=list(place.values()) if again else None,
                     dtype={place[name]: "str" for name in texts} | {"unnamed": "str"},
                     na_values={place[n]: blanks[n] for n in names} | {"unnamed": [""]},
@@ -254,11 +256,11 @@ class _Text:
         return frame[[place[name] for name in names]].set_axis(list(names), axis=1)
 
     def as_texts(self, names: Sequence[str]) -> pd.DataFrame:
-        """Columns by name as they stand, once all lines are known to have as many fields."""
+        """Read columns by name as text, after `read` has checked the number of fields of lines."""
         return self.read(names, names, {name: [""] for name in names}, again=True)
 
     def uneven(self, what: str) -> ValueError:
-        """The refusal of lines that differ in their number of fields."""
+        """Return the error for lines that differ in their number of fields."""
         return ValueError(
             f"Expected every line of {name_of(self.source)} to have the "
             f"{len(self.layout.header)} fields of its first; got: {what}"
@@ -266,20 +268,23 @@ class _Text:
 
 
 def _check_lines(text: _Text, frame: pd.DataFrame) -> None:
-    """Refuse lines with fewer fields than the header, if a blank says that there may be some."""
+    """Raise ValueError for lines with fewer fields than the header.
+
+    Such lines give missing values, so without missing values there is nothing to check.
+    """
     if text.layout.unnamed or not frame.isna().any(axis=None):
         return
     before = text.layout.skip_header(text.stream)
     lines = iter(text.stream.readline, "")
     fields = len(text.layout.header)
     for record, line in records(lines, text.layout.delimiter, text.layout.spaced):
-        # A blank line is no row.
+        # A line without content is not a row.
         if 0 < len(record) < fields and any(field.strip() for field in record):
             raise text.uneven(f"{plural(len(record), 'field')} in line {before + line}")
 
 
 def _check_header_once(texts: pd.DataFrame, frame: pd.DataFrame, group: str) -> None:
-    """Refuse a line among the rows that has the names of the columns again."""
+    """Raise ValueError if a line among the rows repeats the names of the columns."""
     again = (frame[group] == group).to_numpy()
     for name in texts:
         again = again & (texts[name] == name).to_numpy()
@@ -292,14 +297,14 @@ def _check_header_once(texts: pd.DataFrame, frame: pd.DataFrame, group: str) -> 
 
 
 def _has_numbers(column: pd.Series, kind: str | None) -> bool:
-    """Whether most fields of a column of text are numbers, however written."""
+    """Return whether most fields of a column of text are numbers, in any notation."""
     if kind == NUMBER:
         return True
     return kind is None and looks_numeric(column[~column.isin(BLANKS)]) > 0.5
 
 
 def _is_read(column: pd.Series, kind: str | None) -> bool:
-    """Whether a column holds what it is to hold, or, if that is open, no text."""
+    """Return whether a column was read as its kind, or, without a given kind, not as text."""
     if kind == CATEGORY:
         return True
     if is_bool_dtype(column):

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files atomically: a file under its final name is always complete."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Write aside in the same folder, flush to the disk, then rename over what was there.
+    """Write a file under a temporary name, flush it to the disk, and rename it to `path`.
 
-    Whatever happens before the rename leaves the old file, or none, under the final name.
+    If an error occurs before the rename, an old file under the final name is unchanged.
 
     Parameters
     ----------
     path
-        The file. Its folder is made if it is missing.
+        Path of the file. Its folder is made if it is missing.
     write
-        Writes a file of the name it is given, which has the suffix of ``path``.
+        Function that writes a file under the path it is given, which is in the same folder and
+        has the suffix of ``path``.
 
     Returns
     -------
@@ -43,17 +44,17 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a place where no file can be made, before any work is done for it.
+    """Raise OSError if a file cannot be written at a path, before the work for it begins.
 
     Parameters
     ----------
     path
-        A file or a folder, which need not be there.
+        Path of a file or folder, which need not exist.
 
     Raises
     ------
     OSError
-        If what exists of its path cannot be written.
+        If the existing part of the path cannot be written to.
     """
     existing = path.absolute()
     while not existing.exists():

@@ -1,4 +1,4 @@
-"""Polynomials and splines of a column, made by formulaic, with a state that JSON can store."""
+"""Compute polynomials and splines of a column with formulaic; their state fits into JSON."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _poly(
 
 
 def _checked(key: str, value: Any, what: str) -> Any:
-    """Return an option, checked to have the right type and to be within bounds."""
+    """Return an option after checking its type and bounds."""
     if key in ("raw", "intercept"):
         good, wanted = isinstance(value, bool), "TRUE or FALSE"
     elif key == "knots":

@@ -122,7 +122,7 @@ class Contrast:
 
 
 def _level_of(base: Node, levels: Sequence[str], whole: Node, *, by_position: bool) -> str:
-    """Return the level with a name, or at a position counted from 1 as in R."""
+    """Return the level with a given name, or at a given position counted from 1 as in R."""
     if isinstance(base, Number) and by_position:
         if base.value.is_integer() and 1 <= base.value <= len(levels):
             return levels[int(base.value) - 1]
@@ -158,7 +158,7 @@ class Categories:
     contrast: Contrast = Contrast()
 
     def used(self) -> Categories:
-        """Return the categories without levels that no row has."""
+        """Return the same rows without the levels that no row has."""
         present = np.bincount(self.codes, minlength=len(self.levels)) > 0
         if present.all():
             return self
@@ -166,7 +166,7 @@ class Categories:
         return replace(self, codes=(np.cumsum(present) - 1)[self.codes], levels=levels)
 
     def among(self, levels: Sequence[str], what: str) -> Categories:
-        """Return the categories with given levels, in their order.
+        """Return the same rows with given levels, in the order of these levels.
 
         Parameters
         ----------

@@ -1,7 +1,8 @@
-"""Columns of the terms of a formula, coded as in R's ``model.matrix``.
+"""Compute the columns of the terms of a formula, coded as in R's ``model.matrix``.
 
-Chambers and Hastie (1992), Statistical Models in S, section 2.4: a categorical factor of a term is
-coded by contrasts if the term without it is in the model, and otherwise by a column for each level.
+A categorical factor of a term is coded by contrasts if the term without this factor is in the
+model, and otherwise by a column for each level (Chambers and Hastie, 1992, Statistical Models in S,
+section 2.4).
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class Piece(NamedTuple):
         return value.values[:, self.column]
 
 
-# Columns by name, each a product. A name has one meaning, so a column that is in both the common
-# part and a random part occurs once.
+# Columns by name; each is a product of pieces. A name has one meaning, so a column that is in both
+# the common part and a random part occurs once.
 Layout = dict[str, tuple[Piece, ...]]
 
 
@@ -94,7 +95,7 @@ def part_layout(
     Raises
     ------
     ValueError
-        If there are too many columns, or two of one name.
+        If there are too many columns, or two columns with the same name.
     """
     layout: Layout = {}
     for ordered, reduced in _reductions(part, factors, values):
@@ -121,10 +122,11 @@ def part_layout(
 def _reductions(
     part: Part, factors: Mapping[str, Node], values: Mapping[str, Categories | Basis]
 ) -> Iterator[tuple[list[str], list[bool]]]:
-    """Yield the factors of each term in order, and whether each has one column less than levels.
+    """Yield the factors of each term in order, and whether each is reduced.
 
-    As in R, a factor is reduced if the term without it is also present. Without a constant, the
-    first category has a column for each level and replaces the constant for the other factors.
+    A reduced factor has one column fewer than levels. As in R, a factor is reduced if the term
+    without it is also present. Without a constant, the first category has a column for each level
+    and replaces the constant for the other factors.
     """
     place = {text: i for i, text in enumerate(factors)}
     full = frozenset() not in part.present
@@ -238,7 +240,7 @@ def independent(matrix: Array, *, constant: bool) -> list[bool]:
     matrix
         J columns, shape (N, J).
     constant
-        Whether there is a constant before all columns.
+        Whether the model has a constant, which counts as the first column.
 
     Returns
     -------
@@ -268,9 +270,9 @@ def independent_by_moments(
     Parameters
     ----------
     count, mean, products
-        Number of rows, means, shape (J,), and centred sums of products, shape (J, J).
+        Number of rows; means, shape (J,); centred sums of products, shape (J, J).
     constant
-        Whether there is a constant before all columns.
+        Whether the model has a constant, which counts as the first column.
     """
     varies = np.diag(products) > count * (ROUNDING * mean) ** 2
     products = np.where(varies[:, None] & varies, products, 0.0)
@@ -284,7 +286,10 @@ def independent_by_moments(
 
 
 def _free(vectors: Array, present: NDArray[np.bool_], tolerance: float) -> list[bool]:
-    """Return which columns, of length 1 if present, the earlier columns do not span."""
+    """Return which columns are not in the span of earlier columns.
+
+    Columns with ``present`` have length 1; the result is False for the others.
+    """
     kept: list[bool] = []
     basis = np.empty((0, len(vectors)))
     for vector, there in zip(vectors.T, present, strict=True):
@@ -308,7 +313,7 @@ def codings(
     parts
         The common part and the random parts.
     factors, values
-        As in :func:`part_columns`.
+        As in :func:`part_layout`.
     """
     notes = []
     for text, node in factors.items():

@@ -1,4 +1,4 @@
-"""Dates in formulas: columns that ``days()`` converts to days since an origin."""
+"""Read the dates that ``days()`` in formulas converts to days since an origin."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Dates:
 
 
 def read_dates(column: pd.Series, where: str) -> Dates:
-    """Read a column of dates, of times, or of text that is dates in the form of ISO 8601.
+    """Read a column of dates, times, or text with dates in the form of ISO 8601.
 
     Parameters
     ----------
     column
-        The column, without gaps. Times with a time zone are converted to universal time.
+        The column, without missing values. Times with a time zone are converted to UTC.
     where
         Name of the column in messages.
 
@@ -139,12 +139,12 @@ def dates_named(terms: Terms) -> tuple[str, ...]:
 
 
 def origin_notes(state: dict[str, Any]) -> tuple[str, ...]:
-    """Describe the days from which a formula counts.
+    """Write notes on the dates from which a formula counts days.
 
     Parameters
     ----------
     state
-        State of the functions of the formula.
+        State of the functions of the formula, by call.
     """
     return tuple(
         f"{call} counts days from {origin}"

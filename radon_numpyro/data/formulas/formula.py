@@ -1,10 +1,10 @@
 """A model formula with its state from the rows of a fit, which can be applied to new rows.
 
-In ``y ~ common + (left || group)``, the notation of lme4, the columns of ``common`` have one
-coefficient for all groups, and those of ``left`` have coefficients that vary by group. Columns that
-are in both vary about a mean that is estimated. The coefficients of one ``(left | group)``
-correlate; those of ``(left || group)`` are independent, including the columns of a factor, which
-lme4 lets correlate.
+Formulas are in the notation of lme4: in ``y ~ common + (left || group)``, each column of ``common``
+has one coefficient for all groups, and each column of ``left`` has a coefficient that varies by
+group. The coefficients of a column that is in both vary about an estimated mean. The coefficients
+of one ``(left | group)`` correlate. Those of ``(left || group)`` are independent, including the
+coefficients of the levels of a factor, which correlate in lme4.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class ModelFormula:
 
     @property
     def group(self) -> str:
-        """Column of the grouping."""
+        """Name of the grouping column."""
         return self.terms.group
 
     @cached_property
@@ -128,8 +128,8 @@ class ModelFormula:
         TypeError
             If it is not a frame in memory, or a column has another kind than in the fit.
         ValueError
-            If a column is missing, has gaps or a level that is not in the fit, or a value is
-            outside the range of a spline.
+            If a column is absent, or has missing values or a level that is not in the fit, or a
+            value is outside the range of a spline.
         """
         taken = _in_memory(frame, self.predictors_used)
         return self._predictors(self._read(taken, self.predictors_used), len(taken))
@@ -240,7 +240,7 @@ class ModelFormula:
         Raises
         ------
         ValueError
-            If the text has another form, or its formula is refused.
+            If the text has another form, or its formula is invalid.
         """
         try:
             content = json.loads(text)

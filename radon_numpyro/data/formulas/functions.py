@@ -1,6 +1,6 @@
-"""The functions and operators that a formula may hold, and the arguments of a call.
+"""Functions and operators that formulas may use, and the arguments of their calls.
 
-What is not in the tables here cannot be called: no name of Python is looked up.
+Formulas can call only the functions in these tables. No names are looked up in Python.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "==": np.equal,
     "!=": np.not_equal,
 }
-# Names of the arguments of the functions that take more than one.
+# Names of the parameters of each function, in order of position.
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ELEMENTWISE, ("x",)),
     "log": ("x", "base"),
@@ -68,17 +68,17 @@ CATEGORICAL = ("factor", "as.factor", "relevel", "C")
 
 
 def function_named(call: Call) -> str:
-    """Name of an allowed function; those of NumPy may have its prefix.
+    """Return the name of the called function, without the prefix ``np.`` of NumPy functions.
 
     Parameters
     ----------
     call
-        A call.
+        Syntax tree of the call.
 
     Raises
     ------
     ValueError
-        It is not on the list.
+        If the function is not in the tables.
     """
     name = call.function.removeprefix("np.")
     if name in CONTRASTS or (name in FUNCTIONS and (name == call.function or name in ELEMENTWISE)):
@@ -90,17 +90,19 @@ def function_named(call: Call) -> str:
 
 
 def columns_named(node: Node) -> tuple[str, ...]:
-    """Names in a tree that may be columns; whether ``T`` or ``pi`` is one depends on the frame.
+    """Return the names in a tree that may be columns.
+
+    Whether ``T``, ``F`` or ``pi`` is a column depends on the frame, so they are included.
 
     Parameters
     ----------
     node
-        A tree.
+        Syntax tree of an expression.
     """
     if isinstance(node, Name):
         constant = not node.quoted and node.value in ("TRUE", "FALSE", "True", "False")
         return () if constant else (node.value,)
-    # The other arguments name contrasts and options.
+    # Only the first argument of these functions has columns; the others are contrasts and options.
     several = children(node)
     if isinstance(node, Call) and node.function.removeprefix("np.") not in ELEMENTWISE:
         several = several[:1]
@@ -108,19 +110,19 @@ def columns_named(node: Node) -> tuple[str, ...]:
 
 
 def constant(node: Node, whole: Node) -> Any:
-    """Value of an option: a number, a truth value, a text, or a list of them as ``c(1, 2)``.
+    """Return the value of an option: a number, truth value or text, or a list as ``c(1, 2)``.
 
     Parameters
     ----------
     node
-        The option.
+        Syntax tree of the option.
     whole
-        The call that it belongs to.
+        The call to which the option belongs, for messages.
 
     Raises
     ------
     ValueError
-        It is anything else.
+        If the option has another form.
     """
     if isinstance(node, Number | Text):
         return node.value
@@ -139,19 +141,22 @@ def constant(node: Node, whole: Node) -> Any:
 
 
 def matched(call: Call, name: str) -> dict[str, Node]:
-    """Arguments by the names of the parameters, the first ones by position.
+    """Return the arguments of a call by the names of the parameters.
+
+    An argument without a name belongs to the parameter at its position.
 
     Parameters
     ----------
     call
         The call.
     name
-        Its function, from :func:`function_named`.
+        Name of the function, from :func:`function_named`.
 
     Raises
     ------
     ValueError
-        An argument is not among the parameters, or there is none.
+        If the function is a contrast, an argument is not among the parameters or is given twice,
+        or the argument ``x`` is missing.
     """
     if name in CONTRASTS:
         raise ValueError(f"Expected {name} inside C(); got {spelled(call)!r}")
@@ -172,21 +177,21 @@ def matched(call: Call, name: str) -> dict[str, Node]:
 
 
 def number(value: Any, what: str, node: Node) -> float:
-    """An option that is a number.
+    """Return the value of an option, checked to be a number.
 
     Parameters
     ----------
     value
-        Its value.
+        Value of the option.
     what
-        Its name.
+        Name of the option, for messages.
     node
-        The call.
+        The call, for messages.
 
     Raises
     ------
     ValueError
-        It is none.
+        If the value is not a number.
     """
     if isinstance(value, bool) or not isinstance(value, float):
         raise ValueError(f"Expected {what} to be a number; got {value!r} in {spelled(node)!r}")

@@ -51,7 +51,7 @@ class FormulaRows:
     formula
         The formula with its state.
     y, x
-        Outcome and predictors, shapes (N,) and (N, J).
+        Outcome, shape (N,), and predictors, shape (N, J).
     notes
         How categories are coded, and which columns are left out, in words.
     """
@@ -255,8 +255,8 @@ def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
     Raises
     ------
     ValueError
-        If there are too many columns, or two of one name, or the formula is not supported in this
-        edition.
+        If there are too many columns, or two columns with the same name, or the formula is not
+        supported in this edition.
     """
     check_widths(values)
     layout = part_layout(terms.common, terms.factors, values)
@@ -299,7 +299,7 @@ def apply(formula: ModelFormula, frame: pd.DataFrame) -> FormulaRows:
 
 
 def _check_part(part: Part, names: Sequence[str], before: Mapping[str, None], group: str) -> None:
-    """Check that a part has coefficients, and that no column varies twice."""
+    """Check that a random part has columns, and that none of them is in an earlier random part."""
     if not names:
         raise ValueError(f"Expected coefficients left of the bar; got none in {part.text}")
     twice = [name for name in names if name in before]
