@@ -86,7 +86,7 @@ def identity(size: int, ndim: int) -> Any:
 
 
 def cholesky(matrix: Any) -> Any:
-    """Compute lower Cholesky factors; the unrolled algebra raises negative pivots to 0."""
+    """Compute lower Cholesky factors; if unrolled, pivots below 0 by rounding are raised to 0."""
     size, xp = len(matrix), namespace(matrix)
     if not is_unrolled(size, matrix):
         cholesky_of = _cholesky_one_by_one if xp is np else xp.linalg.cholesky

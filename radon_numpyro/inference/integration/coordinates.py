@@ -2,7 +2,7 @@ r"""Coordinates of the scales in which their posterior is nearly Normal and has 
 
 A standard deviation is :math:`v = c\sinh t`, which is linear near 0 and exponential in the tail. c
 is 0.3 times the residual standard deviation, divided by the root mean square of the column. If the
-prior has an upper bound h, as a uniform prior has, the standard deviation is
+prior has an upper bound h, as a uniform prior has, the standard deviation is instead
 :math:`s = v / \sqrt{1 + (v/h)^2}`, so that the bound is at infinity. A partial correlation is
 :math:`z = \tanh t`. Negative t mean negative standard deviations, in which the density is smooth
 (``gaussian/conditional.py``).
@@ -179,7 +179,7 @@ class Coordinates:
         return np.concatenate([t, np.sign(values.partial) * angle]).T
 
     def endless(self, points: np.ndarray) -> np.ndarray:
-        """Return which points are so extreme that only an improper posterior has mass there."""
+        """Return which points only an improper posterior reaches, shape (S,)."""
         return (np.abs(points[:, : self._num_sds]) > ENDLESS).any(1)
 
     def inside(self, points: np.ndarray) -> np.ndarray:
