@@ -1,1 +1,1 @@
-"""Closed forms given the scales: no sampling, no files."""
+"""Closed-form distributions given the scales, without sampling and without files."""

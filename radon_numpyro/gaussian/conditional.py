@@ -1,10 +1,12 @@
-r"""The coefficients given the scales: their exact distribution.
+r"""The exact distribution of the coefficients given the scales.
 
-Given the scales everything else is Gaussian. In the notation of ``gaussian/normal_equations.py``,
-with :math:`\Sigma = UU'` the covariance of the coefficients that vary, :math:`U = DT` an upper
-triangle of their standard deviations D and the root T of their correlations (the identity where
-they are independent), the deviations :math:`u_c \sim N(0, \Sigma)`, and :math:`f - F\tilde b` the
-distance of the population coefficients from their prior in units of its standard deviations,
+Given the scales, all coefficients are Gaussian. The notation is that of
+``gaussian/normal_equations.py``. In addition, :math:`\Sigma = UU'` is the covariance of the
+coefficients that vary by group. Its root :math:`U = DT` is an upper triangle: D is the diagonal
+matrix of their standard deviations, and T is the root of their correlations (the identity if they
+are independent). The deviations of group c from the population are :math:`u_c \sim N(0, \Sigma)`,
+and :math:`f - F\tilde b` is the distance of the population coefficients from their prior means in
+units of the prior standard deviations. Then
 
 .. math::
 
@@ -16,9 +18,9 @@ distance of the population coefficients from their prior in units of its standar
    u_c \mid \tilde b, \sigma, \epsilon, y &\sim
        N(U A_c' C_c^{-T}(w_c - W_c\tilde b),\; U\,(I + A_c'A_c)^{-1} U')
 
-Sums of squares alone are summed over the groups, so nothing cancels: not where the residual scatter
-is small beside the scales, and not where a predictor lies far from zero. A group with few rows or a
-scale of 0 is no special case.
+The sums over groups contain only squares, so that no digits cancel if the residual standard
+deviation is small compared with the scales, or if a predictor is far from zero. Groups with few
+rows and scales of 0 need no special case.
 
 Arrays have the axes of ``gaussian/small_matrices.py``: matrix, batch of scales, groups.
 """
@@ -45,16 +47,16 @@ from radon_numpyro.gaussian.small_matrices import (
 
 
 class GroupTerms(NamedTuple):
-    """What the scales make of the normal equations of the groups.
+    """Factors of the normal equations of the groups at given scales.
 
     Attributes
     ----------
     scale
         The diagonal of D, shape (P, ..., 1).
     root
-        T, shape (P, P, ..., 1), or None where the coefficients are independent.
+        T, shape (P, P, ..., 1), or None if the coefficients are independent.
     per_eps
-        One over the residual standard deviation, shape (..., 1) or (..., C).
+        Reciprocal of the residual standard deviation, shape (..., 1) or (..., C).
     a, cholesky
         :math:`A_c` and :math:`C_c`, shape (P, P, ..., C).
     w_population
@@ -73,20 +75,22 @@ class GroupTerms(NamedTuple):
 
 
 def group_terms(equations: NormalEquations, scale: Any, eps: Any, root: Any = None) -> GroupTerms:
-    """Factor the covariance of each group's target.
+    """Factor the covariance of the target of each group.
 
     Parameters
     ----------
     equations
         The data.
     scale
-        P standard deviations, shape (P, ...), one value or a batch; or signed ones, which stand for
-        their absolute values and for correlations that change signs with them.
+        Standard deviations of the P columns that vary, shape (P, ...), with or without batch axes.
+        A negative value stands for its absolute value, and reverses the signs of the correlations
+        of that column.
     eps
-        Residual standard deviation, of the shape of the batch; or of one more axis, for the groups.
+        Residual standard deviation, with the shape of the batch, optionally followed by an axis for
+        the groups.
     root
-        Root T of the correlations, shape (P, P, ...), from ``model/correlations.py``; None where
-        the coefficients are independent.
+        Root T of the correlations, shape (P, P, ...), from ``model/correlations.py``; None if the
+        coefficients are independent.
     """
     scale, root, per_eps, a = _relative_root(equations, scale, eps, root)
     batch = np.ndim(scale) - 2
@@ -99,7 +103,7 @@ def group_terms(equations: NormalEquations, scale: Any, eps: Any, root: Any = No
 def _relative_root(
     equations: NormalEquations, scale: Any, eps: Any, root: Any
 ) -> tuple[Any, Any, Any, Any]:
-    """D, T and one over eps with an axis for the groups, and A."""
+    """Return D, T and 1 / eps, each with an axis for the groups, and A."""
     xp = namespace(scale, eps, equations.root)
     batch = np.ndim(scale) - 1
     scale = xp.asarray(scale)[..., None]
@@ -113,12 +117,12 @@ def _relative_root(
 
 
 def with_batch(array: Any, batch: int) -> Any:
-    """Put axes of length 1 for a batch before the axis of the groups."""
+    """Insert ``batch`` axes of length 1 before the last axis, which is that of the groups."""
     return array.reshape(*array.shape[:-1], *[1] * batch, array.shape[-1])
 
 
 class PriorRows(NamedTuple):
-    r"""Prior of the population coefficients, as rows of a least-squares problem.
+    r"""Prior of the population coefficients in the form of rows of a least-squares problem.
 
     Attributes
     ----------
@@ -127,8 +131,8 @@ class PriorRows(NamedTuple):
     target
         :math:`f = S_0^{-1/2}(m_0 - \hat b)`, shape (Q,).
     log_scale
-        :math:`\tfrac12\log|S_0| + \log|B|`; a flat prior, whose density is 1 everywhere, counts as
-        if its standard deviation were :math:`1/\sqrt{2\pi}`.
+        :math:`\tfrac12\log|S_0| + \log|B|`. A flat prior has density 1 everywhere; in this term its
+        standard deviation is :math:`1/\sqrt{2\pi}`.
     """
 
     root: Any
@@ -137,15 +141,15 @@ class PriorRows(NamedTuple):
 
 
 def prior_rows(equations: NormalEquations, loc: Any, scale: Any) -> PriorRows:
-    """Prior of the population coefficients about the pooled fit.
+    """Express the prior of the population coefficients relative to the pooled fit.
 
     Parameters
     ----------
     equations
         The data.
     loc, scale
-        Prior means and standard deviations of the Q coefficients, shape (Q,); a standard deviation
-        of infinity is a flat prior.
+        Prior means and standard deviations of the Q coefficients, shape (Q,). An infinite standard
+        deviation means a flat prior.
     """
     xp = namespace(loc, scale, equations.fit)
     loc, scale = xp.asarray(loc), xp.asarray(scale)
@@ -168,7 +172,7 @@ class Population(NamedTuple):
     mean
         m, shape (Q, ...).
     cholesky
-        Lower triangle of :math:`V^{-1}`, the posterior precision, shape (Q, Q, ...).
+        Lower Cholesky factor of the posterior precision :math:`V^{-1}`, shape (Q, Q, ...).
     """
 
     mean: Any
@@ -178,14 +182,14 @@ class Population(NamedTuple):
 def population_posterior(
     equations: NormalEquations, terms: GroupTerms, prior: PriorRows
 ) -> Population:
-    """Posterior of the population coefficients given the scales.
+    """Compute the posterior of the population coefficients given the scales.
 
     Parameters
     ----------
     equations
         The data.
     terms
-        From :func:`group_terms`; the residual standard deviation is the same in all groups.
+        From :func:`group_terms`, with one residual standard deviation for all groups.
     prior
         From :func:`prior_rows`.
     """
@@ -207,7 +211,7 @@ def population_posterior(
 
 
 def gram(columns: Any) -> Any:
-    """Sum over rows and groups of the products of columns, (P, Q, ..., C) to (Q, Q, ...)."""
+    """Sum the products of columns over rows and groups, (P, Q, ..., C) to (Q, Q, ...)."""
     xp, size = namespace(columns), columns.shape[1]
     if not (size and is_unrolled(size, columns)):
         return xp.einsum("pq...c,pr...c->qr...", columns, columns)
@@ -219,7 +223,7 @@ def gram(columns: Any) -> Any:
 
 
 def _moments(columns: Any, values: Any) -> Any:
-    """Sum over rows and groups of columns times values, (P, Q, ..., C) to (Q, ...)."""
+    """Sum columns times values over rows and groups, (P, Q, ..., C) to (Q, ...)."""
     xp, size = namespace(columns), columns.shape[1]
     if not (size and is_unrolled(size, columns)):
         return xp.einsum("pq...c,p...c->q...", columns, values)
@@ -227,28 +231,28 @@ def _moments(columns: Any, values: Any) -> Any:
 
 
 def summed_product(a: Any, b: Any) -> Any:
-    """Sum over rows and groups of products, (P, ..., C) to (...)."""
+    """Sum products over rows and groups, (P, ..., C) to (...)."""
     if namespace(a, b) is np:
-        # Without BLAS, whose threads cost more than they gain.
+        # This einsum avoids BLAS, whose threads cost more than they gain here.
         return np.einsum("p...c,p...c->...", a, b)
-    # Which XLA fuses with what is around.
+    # XLA fuses this form with the surrounding operations.
     return (a * b).sum((0, -1))
 
 
 def misfit(terms: GroupTerms, coefficients: Any) -> Any:
-    r""":math:`w_c - W_c\tilde b`, shape (P, ..., C), of population coefficients (Q, ...)."""
+    r"""Compute :math:`w_c - W_c\tilde b`, shape (P, ..., C), from :math:`\tilde b`, (Q, ...)."""
     return terms.w - multiply(terms.w_population, coefficients[..., None])
 
 
 def deviations(terms: GroupTerms, rest: Any) -> Any:
-    r"""Mean deviations of the coefficients of each group from those of the population.
+    r"""Compute the mean deviations of the coefficients of each group from the population.
 
     Parameters
     ----------
     terms
         From :func:`group_terms`.
     rest
-        :func:`misfit`, shape (P, ..., C).
+        Result of :func:`misfit`, shape (P, ..., C).
 
     Returns
     -------
@@ -259,7 +263,7 @@ def deviations(terms: GroupTerms, rest: Any) -> Any:
 
 
 def standardised(terms: GroupTerms, rest: Any) -> Any:
-    """Mean deviations of the coefficients from those of the population as v, with u = U v."""
+    """Compute the standardised mean deviations v, shape (P, ..., C), where u = U v."""
     return multiply(transposed(terms.a), solve_upper(terms.cholesky, rest))
 
 
@@ -271,11 +275,11 @@ def draw_deviations(
     noise: Any,
     root: Any = None,
 ) -> Any:
-    r"""Draw the deviations of the coefficients of each group from those of the population.
+    r"""Draw the deviations of the coefficients of each group from the population.
 
-    They are :math:`u_c = Uv_c`, and :math:`v_c` is Normal about the least of
-    :math:`|(z_c - K_c\tilde b)/\epsilon - A_cv|^2 + |v|^2` with the precision
-    :math:`I + A_c'A_c`, so that neither :math:`C_c` nor :math:`W_c` is needed.
+    The deviations are :math:`u_c = Uv_c`. The mean of the Normal distribution of :math:`v_c`
+    minimises :math:`|(z_c - K_c\tilde b)/\epsilon - A_cv|^2 + |v|^2`, and its precision is
+    :math:`I + A_c'A_c`. Neither :math:`C_c` nor :math:`W_c` is needed.
 
     Parameters
     ----------
@@ -284,7 +288,7 @@ def draw_deviations(
     coefficients
         Draws of :math:`\tilde b`, shape (Q, ...).
     noise
-        Standard normal, shape (P, ..., C).
+        Standard normal draws, shape (P, ..., C).
 
     Returns
     -------
@@ -303,13 +307,13 @@ def _in_units(scale: Any, root: Any, units: Any) -> Any:
 
 
 def draw_population(population: Population, noise: Any) -> Any:
-    """One exact draw of the population coefficients given the scales, relative to the pooled fit.
+    """Draw the population coefficients given the scales, relative to the pooled fit.
 
     Parameters
     ----------
     population
         From :func:`population_posterior`.
     noise
-        Standard normal, shape (Q, ...).
+        Standard normal draws, shape (Q, ...).
     """
     return population.mean + solve_upper(population.cholesky, noise)

@@ -1,17 +1,18 @@
-r"""Groups of one design put together: very many groups cost what their designs cost.
+r"""Combination of groups with the same design, so that the cost depends on the number of designs.
 
-The design of a group is its triangle :math:`R_c`, of the columns that vary alone, with the number
-and the total weight of its rows. All groups of a
-size share it where only the intercept varies, many where a predictor takes few values. Their
-covariance given the scales is the same, so the density depends on :math:`G_c`, the columns of
-:math:`K_c` that differ and :math:`z_c`, only through their mean and their scatter about it,
+The design of a group consists of its triangle :math:`R_c`, which depends only on the columns that
+vary, and of the number and the total weight of its rows. If only the intercept varies, all groups
+of the same size share a design; if a predictor takes few values, many groups do. Groups with one
+design have the same covariance given the scales. Let :math:`G_c` be the columns of :math:`K_c` that
+differ, and :math:`z_c`. The density depends on the :math:`G_c` of the m groups of one design only
+through their mean and their scatter about it,
 
 .. math:: \sum_c G_c'M^{-1}G_c = m\,\bar G'M^{-1}\bar G + \sum_k S_k'M^{-1}S_k, \qquad
           \sum_k \mathrm{vec}(S_k)\,\mathrm{vec}(S_k)'
           = \sum_c \mathrm{vec}(G_c - \bar G)\,\mathrm{vec}(G_c - \bar G)'
 
-which are to groups what sufficient statistics are to rows: :math:`\sqrt m\,\bar G` and the
-:math:`S_k` take the place of the groups. The determinant of the covariance counts m times.
+so that :math:`\sqrt m\,\bar G` and the :math:`S_k` replace the groups, as sufficient statistics
+replace rows. The determinant of the covariance counts m times.
 """
 
 from __future__ import annotations
@@ -24,26 +25,27 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 
 MANY = 1000
 SAME = 1e-12
-# Part of the largest square of a scatter that is rounding.
+# Eigenvalues of a scatter below this fraction of its largest eigenvalue are rounding error.
 NEGLIGIBLE = 1e-13
 
 
 def by_design(equations: NormalEquations) -> NormalEquations:
-    """The same log density of the scales, with a few columns for each design and not each group.
+    """Combine groups with the same design; the log density of the scales does not change.
 
     Parameters
     ----------
     equations
-        Of each group. They come back as they are where there are fewer than 1000 groups, or no
-        fewer than half as many columns, or where they have been put together already.
+        Normal equations of each group. They are returned unchanged if there are fewer than 1000
+        groups, if the result would have more than half as many columns as there are groups, or if
+        they have been combined already.
 
     Returns
     -------
     NormalEquations
-        Of means and scatters of designs, their number rounded up to a power of two by columns of
-        zeros, so that data sets alike share a compiled program. Designs count as one if they agree
-        to 1e-12 of the spread of each predictor. ``rest`` is zero: only its sum, which is in
-        ``remainder``, has a meaning.
+        Means and scatters of the designs in place of groups. Padding with zeros rounds their number
+        up to a power of two, so that similar data sets share a compiled program. Designs are
+        treated as equal if they agree to 1e-12 of the spread of each predictor. ``rest`` is zero,
+        because only its sum is defined, and ``remainder`` contains that sum.
     """
     num_groups = equations.num_groups
     if equations.stand_for_many or num_groups < MANY:
@@ -63,7 +65,7 @@ def by_design(equations: NormalEquations) -> NormalEquations:
     columns = np.concatenate([mean * np.sqrt(repeats), scatter], axis=1)
     if 2 * len(owner) > num_groups:
         return equations
-    # The determinant and the count are those of the design, not of its scatter.
+    # Determinants and counts belong to the means: columns of scatter contribute none.
     once = np.arange(len(owner)) < num_designs
     columns = columns.reshape(size, -1, len(owner))
     missing = (1 << (len(owner) - 1).bit_length()) - len(owner)
@@ -89,7 +91,7 @@ def by_design(equations: NormalEquations) -> NormalEquations:
 
 
 def _numbered(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray]:
-    """The design of each group, and how many groups each design has."""
+    """Return the number of the design of each group, (C,), and the number of groups per design."""
     size, num_groups = equations.target.shape
     count, weight, total = equations.count, equations.weight, equations.total_weight
     upper = np.triu_indices(size)
@@ -101,7 +103,7 @@ def _numbered(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray]:
         about_mean[0] -= means[:, None] * np.sqrt(weight)
     spread = np.sqrt((about_mean**2).sum(axis=(0, 2)) / total)[upper[1]]
     unit = SAME * np.where(spread > 0, spread, 1.0)
-    # Adding 0 makes -0 of rounding equal to 0.
+    # Adding 0.0 turns -0.0, a result of rounding, into 0.0.
     of_weight = np.rint(np.log(positive) / SAME)
     keys = np.concatenate([count[None], of_weight[None], np.rint(entries / unit[:, None]) + 0.0])
     order = np.lexsort(keys)
@@ -112,8 +114,11 @@ def _numbered(equations: NormalEquations) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scatter(off: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns with the products of the deviations (U, C) of each design, and whose they are."""
-    # In units of their own, since what is small beside another column may matter.
+    """Compress the deviations (U, C) into columns with the same sums of products by design.
+
+    Returns the design that each of the K columns belongs to, (K,), and the columns, (U, K).
+    """
+    # Each row is scaled by its own size, since a row of small values can still matter.
     size = np.sqrt((off**2).mean(1))
     size = np.where(size > 0, size, 1.0)[:, None]
     scaled = off / size

@@ -16,18 +16,18 @@ def draw_groups(
     coefficients: np.ndarray,
     group: np.ndarray,
 ) -> np.ndarray:
-    r"""One draw of the deviations of groups for each draw of the scales and of the population.
+    r"""Draw the deviations of groups once for each draw of the scales and of the population.
 
     Parameters
     ----------
     rng
-        Source of the noise.
+        Random number generator.
     equations, scales
-        As in :func:`line`, of the hierarchical model.
+        As in :func:`~radon_numpyro.gaussian.predictive.line`, for the hierarchical model.
     coefficients
         Draws of the population coefficients, shape (S, Q), in the units of the model.
     group
-        Codes of G groups. Each -1 is a group of its own, drawn from the population.
+        Codes of G groups. Each -1 is a separate new group, drawn from the population.
 
     Returns
     -------
@@ -49,16 +49,16 @@ def draw_groups(
 def hierarchical_deviations(
     equations: NormalEquations, scales: Scales, relative: np.ndarray, noise: np.ndarray
 ) -> np.ndarray:
-    """Draws of the deviations of the groups, shape (P, S, C).
+    """Draw the deviations of the groups, shape (P, S, C).
 
     Parameters
     ----------
     equations, scales
-        As in :func:`line`, of the hierarchical model.
+        As in :func:`~radon_numpyro.gaussian.predictive.line`, for the hierarchical model.
     relative
         Draws of the population coefficients relative to the pooled fit, shape (Q, S).
     noise
-        Standard normal, shape (P, S, C).
+        Standard normal draws, shape (P, S, C).
     """
     drawn: np.ndarray = draw_deviations(
         equations, scale_vector(scales), scales["eps"], relative, noise, root_of(scales)

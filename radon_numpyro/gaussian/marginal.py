@@ -1,6 +1,6 @@
-r"""The coefficients integrated out: the log density of the scales alone, and its gradient.
+r"""The log density given the scales, with the coefficients integrated out, and its gradient.
 
-In the notation of ``gaussian/conditional.py``. With :math:`\rho_c = w_c - W_c m` and
+The notation is that of ``gaussian/conditional.py``. With :math:`\rho_c = w_c - W_c m` and
 :math:`V^{-1} = LL'`,
 
 .. math:: \log p(y\mid\sigma,\epsilon) = -N\log(\epsilon\sqrt{2\pi})
@@ -9,10 +9,11 @@ In the notation of ``gaussian/conditional.py``. With :math:`\rho_c = w_c - W_c m
           \mathrm{misfit} = \sum_c|\rho_c|^2
           + \frac{|z_0 - R_0m|^2 + \mathrm{remainder}}{\epsilon^2}
 
-Residuals are squared, not squares subtracted, so nothing cancels where a predictor lies far from
-zero. With a flat prior of the population coefficients it is the restricted likelihood (REML). The
-gradient has a closed form, which takes a fraction of the time of a reverse pass through the
-factors. With :math:`Y_c = C_c^{-1}R_c/\epsilon`, in terms of the root U of the covariance,
+The misfit is a sum of squared residuals, not a difference of sums of squares, so that no digits
+cancel if a predictor is far from zero. With a flat prior of the population coefficients, the
+density is the restricted likelihood (REML). The gradient has a closed form, which takes a fraction
+of the time of reverse-mode differentiation through the factors. With
+:math:`Y_c = C_c^{-1}R_c/\epsilon`, and in terms of the root U of the covariance,
 
 .. math:: M &= \sum_c\big(Y_c'\rho_c\rho_c'Y_c - Y_c'Y_c
           + (L^{-1}W_c'Y_c)'(L^{-1}W_c'Y_c)\big), \qquad
@@ -20,9 +21,9 @@ factors. With :math:`Y_c = C_c^{-1}R_c/\epsilon`, in terms of the root U of the 
           \epsilon\,\partial_\epsilon &= \mathrm{misfit} - N + Q - \mathrm{tr}(FVF')
           - \langle U, \partial_U\rangle
 
-the latter since multiplying U and eps by a number multiplies the covariance of the rows by its
-square. For U = DT the derivatives in D and T follow; of independent coefficients the diagonal of M
-is enough, :math:`\partial_{\sigma_p} = \sigma_p M_{pp}`.
+The second equation holds because multiplying U and eps by a number multiplies the covariance of the
+rows by its square. For U = DT the derivatives in D and T follow. For independent coefficients the
+diagonal of M is enough, :math:`\partial_{\sigma_p} = \sigma_p M_{pp}`.
 """
 
 from __future__ import annotations
@@ -58,18 +59,18 @@ from radon_numpyro.gaussian.small_matrices import (
 
 
 class Marginal(NamedTuple):
-    r"""The log density, and what its gradient needs.
+    r"""The log density, and the intermediate results that its gradient needs.
 
     Attributes
     ----------
     log_density
-        Shape of the batch.
+        Log density of the outcomes, with the shape of the batch.
     terms, population
-        From ``gaussian/conditional.py``.
+        Results of ``group_terms`` and ``population_posterior`` of ``gaussian/conditional.py``.
     rho
         :math:`\rho_c`, shape (P, ..., C).
     misfit
-        Shape of the batch.
+        The misfit defined at the head of this module, with the shape of the batch.
     """
 
     log_density: Any
@@ -85,12 +86,12 @@ class Gradient(NamedTuple):
     Attributes
     ----------
     scale
-        In each standard deviation, shape (P, ...).
+        With respect to each standard deviation, shape (P, ...).
     eps
-        In the residual standard deviation, shape (...).
+        With respect to the residual standard deviation, shape (...).
     root
-        In the entries of the root T of the correlations, upper triangular, shape (P, P, ...); None
-        where the coefficients are independent.
+        With respect to the entries of the root T of the correlations, upper triangular, shape
+        (P, P, ...); None if the coefficients are independent.
     """
 
     scale: Any
@@ -101,18 +102,19 @@ class Gradient(NamedTuple):
 def marginal(
     equations: NormalEquations, scale: Any, eps: Any, prior: PriorRows, root: Any = None
 ) -> Marginal:
-    """Log density of the outcomes given the scales, coefficients integrated out.
+    """Compute the log density of the outcomes given the scales, with coefficients integrated out.
 
     Parameters
     ----------
     equations
         The data.
     scale
-        Standard deviations of the columns that vary, shape (P, ...), or signed ones.
+        Standard deviations of the columns that vary, shape (P, ...). Negative values are allowed,
+        as in :func:`~radon_numpyro.gaussian.conditional.group_terms`.
     eps
         Residual standard deviation, shape (...).
     prior
-        Of the population coefficients.
+        Prior of the population coefficients.
     root
         As in :func:`~radon_numpyro.gaussian.conditional.group_terms`.
     """
@@ -135,7 +137,7 @@ def marginal(
 
 
 def _residual(target: Any, root: Any, coefficients: Any) -> Any:
-    """Target less prediction of the rows that are not of a group, shape (F, ...)."""
+    """Subtract predictions from targets of the rows that belong to no group, shape (F, ...)."""
     predicted = contracted(root.T, coefficients)
     return target.reshape(-1, *[1] * (predicted.ndim - 1)) - predicted
 
@@ -149,14 +151,14 @@ def _log_det(equations: NormalEquations, terms: GroupTerms) -> Any:
 
 
 def gradient(equations: NormalEquations, found: Marginal, prior: PriorRows) -> Gradient:
-    """Derivatives of the log density in each standard deviation, in eps and in the correlations.
+    """Compute derivatives of the log density in each standard deviation, eps and correlations.
 
     Parameters
     ----------
     equations, prior
         As in :func:`marginal`.
     found
-        Its result.
+        Result of :func:`marginal`.
     """
     terms, factor = found.terms, found.population.cholesky
     xp, batch = namespace(terms.per_eps, equations.root), terms.per_eps.ndim - 1
@@ -184,7 +186,7 @@ def gradient(equations: NormalEquations, found: Marginal, prior: PriorRows) -> G
 
 
 def _directions(equations: NormalEquations, found: Marginal) -> tuple[Any, Any, Any]:
-    """Y'rho, shape (P, ..., C), Y, and the columns of L^-1 W'Y, shape (Q, P, ..., C)."""
+    """Return Y'rho, shape (P, ..., C), Y, (P, P, ..., C), and L^-1 W'Y, (Q, P, ..., C)."""
     terms = found.terms
     root = with_batch(equations.root, terms.per_eps.ndim - 1)
     y = solve_lower(terms.cholesky, root * terms.per_eps)
@@ -194,7 +196,7 @@ def _directions(equations: NormalEquations, found: Marginal) -> tuple[Any, Any, 
 
 
 def _counted_gram(equations: NormalEquations, y: Any) -> Any:
-    """Sum of Y'Y over the groups that each stands for."""
+    """Sum Y'Y over all groups, each entry counted as often as the groups it stands for."""
     if not equations.stand_for_many:
         return gram(y)
     xp = namespace(y, equations.repeats)
@@ -202,9 +204,9 @@ def _counted_gram(equations: NormalEquations, y: Any) -> Any:
 
 
 def _of_columns(factor: Any, columns: Any) -> Any:
-    """L^-1 times columns (Q, P, ..., C)."""
+    """Multiply columns (Q, P, ..., C) by L^-1 from the left."""
     xp, size = namespace(factor, columns), len(factor)
-    # The inverse first: a triangular solve for very many columns is slow in LAPACK.
+    # L is inverted first, because LAPACK solves slowly for very many columns.
     if is_unrolled(size, columns):
         return solve_lower(factor[..., None], columns)
     inverse = solve_lower(factor, xp.broadcast_to(identity(size, factor.ndim), factor.shape))
@@ -212,20 +214,21 @@ def _of_columns(factor: Any, columns: Any) -> Any:
 
 
 def individual_log_density(equations: NormalEquations, eps: Any, loc: Any, scale: Any) -> Any:
-    r"""Log density of each group's outcomes by a regression of its own, coefficients integrated.
+    r"""Compute the log density of the outcomes of each group under a separate regression.
 
     .. math:: \log p(y_c\mid\epsilon_c) = -n_c\log(\epsilon_c\sqrt{2\pi}) - \log|C_c|
               - \tfrac12\Big(\tfrac{\mathrm{rest}_c}{\epsilon_c^2} + |w_c - W_c\tilde b_0|^2\Big)
               + \tfrac12\sum_{i \in c}\log w_i
 
-    with the prior's standard deviations as D, and its means as the population coefficients.
+    The coefficients are integrated out: the standard deviations of their prior take the place of D,
+    and its means take the place of the population coefficients, relative to the pooled fit.
 
     Parameters
     ----------
     equations
-        The data; every column varies.
+        The data, in a design whose columns all vary.
     eps
-        Residual standard deviations, (C,) or (S, C).
+        Residual standard deviations, shape (C,) or (S, C).
     loc, scale
         Prior means and standard deviations of the coefficients of a group, shape (P,).
 
@@ -245,6 +248,6 @@ def individual_log_density(equations: NormalEquations, eps: Any, loc: Any, scale
 
 
 def with_axes(vector: Any, batch: int) -> Any:
-    """A vector (P,) as an array (P, 1, ...) with an axis for each of a batch."""
+    """Reshape a vector (P,) to (P, 1, ...), with ``batch`` axes of length 1."""
     array = namespace(vector).asarray(vector)
     return array.reshape(*array.shape, *[1] * batch)

@@ -2,11 +2,12 @@ r"""Moments, densities, quantiles and intervals of mixtures of Normals, without 
 
 .. math:: F(q) = \sum_s w_s\,\Phi\Big(\frac{q - m_s}{\sigma_s}\Big), \qquad f(q) = F'(q)
 
-What is Normal given each of S draws, or of S weighted nodes, is such a mixture over them. A
-quantile solves :math:`\log F(q) = \log p` by Halley's method, which uses the curvature of
-:math:`\log F`, nearly a parabola in the tail, and starts from the quantile of a Normal with the
-mixture's moments. The root lies between the least and the largest of the quantiles of the
-components; a step out of that bracket, and every fourth step, bisects it.
+A quantity that is Normal given each of S draws, or each of S weighted nodes, has such a mixture as
+its distribution. Quantiles solve :math:`\log F(q) = \log p` by Halley's method. It uses the
+curvature of :math:`\log F`, which is nearly a parabola in the tail, and starts from the quantile of
+a Normal with the moments of the mixture. The root lies between the smallest and the largest of the
+quantiles of the components. Every fourth step, and every step that would leave this bracket, is
+replaced by a bisection.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-# Of log F(q) - log p.
+# Tolerance of log F(q) - log p.
 TOLERANCE = 1e-8
-# Logarithm of the ratio of the densities at the ends of a highest-density interval; or how much of
-# the probability outside is still to be shared.
+# The search for a highest-density interval ends if the log densities at its two ends differ by less
+# than LEVEL, or if the bracket of the lower tail is narrower than LEVEL times 1 - ci_prob.
 LEVEL = 1e-4
 MAX_STEPS = 200
 
@@ -25,14 +26,14 @@ MAX_STEPS = 200
 def moments(
     mean: np.ndarray, variance: np.ndarray, weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each mixture.
+    """Compute the mean and standard deviation of each mixture.
 
     Parameters
     ----------
     mean, variance
-        Of the S components of R mixtures, shape (S, R).
+        Means and variances of the S components of R mixtures, shape (S, R).
     weight
-        Of the components, of sum 1, shape (S,); None where all weigh the same.
+        Weights of the components, which sum to 1, shape (S,); None for equal weights.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def moments(
         Shape (R,).
     """
     weight = _weights(mean, weight)
-    # Far from zero a plain sum of thousands loses the digits in which the means differ.
+    # Far from zero, a plain sum of thousands of means loses the digits in which they differ.
     one = mean[np.argmax(weight)]
     from_one = mean - one
     centre = weight @ from_one
@@ -54,16 +55,16 @@ def _weights(mean: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
 def score(
     y: np.ndarray, mean: np.ndarray, variance: np.ndarray, log_weight: np.ndarray | float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and log density at ``y`` of each mixture, whose components may have weights.
+    """Compute the mean of each weighted mixture, and its log density at ``y``.
 
     Parameters
     ----------
     y
-        Where to take the density, shape (R,).
+        Points at which to evaluate the densities, shape (R,).
     mean, variance
-        Of the S components of R mixtures, shape (S, R).
+        Means and variances of the S components of R mixtures, shape (S, R).
     log_weight
-        Logarithms of the weights, which sum to 1 over S; broadcasts with (S, R).
+        Logarithms of the weights, broadcastable to (S, R). The weights sum to 1 over S.
 
     Returns
     -------
@@ -76,16 +77,16 @@ def score(
 
 
 def log_sum_exp(values: np.ndarray, axis: int | tuple[int, ...] = 0) -> np.ndarray:
-    """Logarithm of the sum of exponentials.
+    """Compute the logarithm of a sum of exponentials.
 
-    That of SciPy loads JAX once ArviZ has been imported.
+    The function of SciPy is not used, because it loads JAX once ArviZ has been imported.
 
     Parameters
     ----------
     values
-        Logarithms; minus infinity adds nothing.
+        Logarithms. Minus infinity contributes 0 to the sum.
     axis
-        Which to sum over.
+        Axis or axes to sum over.
     """
     largest = np.max(values, axis=axis, keepdims=True)
     finite = np.where(np.isfinite(largest), largest, 0.0)
@@ -102,27 +103,27 @@ def interval(
     ci_kind: str,
     weight: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the interval of each mixture, between which its probability is ``ci_prob``.
+    """Compute the ends of an interval of each mixture that has probability ``ci_prob``.
 
     Parameters
     ----------
     mean, variance
-        Of the S components of R mixtures, shape (S, R); variance > 0, or 0 in all of a mixture of
-        one point.
+        Means and variances of the S components of R mixtures, shape (S, R). The variances are
+        positive, except that all components of a mixture may be the same point with variance 0.
     ci_prob
         Probability of the interval, between 0 and 1.
     ci_kind
-        ``"eti"``: equal tails. ``"hdi"``: as dense at one end as at the other, the narrowest
-        interval of a distribution with one mode.
+        ``"eti"``: interval with equal tails. ``"hdi"``: interval with the same density at both
+        ends, which is the narrowest one if the distribution has one mode.
     weight
-        As in :func:`moments`; each is above 0.
+        As in :func:`moments`, all positive.
 
     Returns
     -------
     lower, upper
         Shape (R,).
     """
-    # Where all columns are 0 and nothing is constant the line is 0, without any spread.
+    # A line has no spread at a row whose columns are all 0 in a model without a constant.
     low, high = mean[0].copy(), mean[0].copy()
     wide = moments(mean, variance, weight)[1] > 0
     mean, variance = mean[:, wide], variance[:, wide]
@@ -137,23 +138,23 @@ def interval(
 def quantile(
     mean: np.ndarray, variance: np.ndarray, prob: np.ndarray, weight: np.ndarray | None = None
 ) -> np.ndarray:
-    """Quantile of each mixture, to 1e-8 of the probability beyond it.
+    """Compute one quantile of each mixture, with a relative error of 1e-8 in the tail probability.
 
     Parameters
     ----------
     mean, variance
-        Of the S components of R mixtures, shape (S, R); variance > 0.
+        Means and positive variances of the S components of R mixtures, shape (S, R).
     prob
         Probability below the quantile, shape (R,).
     weight
-        As in :func:`moments`; each is above 0.
+        As in :func:`moments`, all positive.
 
     Returns
     -------
     array
         Shape (R,).
     """
-    # Above the median the mirrored mixture is solved: 1 - F has no digits to lose.
+    # Above the median the mirrored mixture is solved, so that a small 1 - F keeps its digits.
     sign = np.where(prob > 0.5, -1.0, 1.0)
     target = np.where(prob > 0.5, 1.0 - prob, prob)
     mean, sd = sign * mean, np.sqrt(variance)
@@ -192,7 +193,7 @@ def _highest_density(
     tail: np.ndarray,
     weight: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Move probability from one tail to the other until both ends are as dense."""
+    """Shift probability between the tails until the densities at both ends are equal."""
     least, most = np.zeros_like(tail), np.full_like(tail, 1.0 - ci_prob)
     lower, upper = np.empty_like(tail), np.empty_like(tail)
     rows = np.arange(len(tail))
@@ -220,7 +221,7 @@ def _highest_density(
 def _log_density(
     mean: np.ndarray, variance: np.ndarray, q: np.ndarray, weight: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log density at one point of each mixture, and its slope."""
+    """Return the log density of each mixture at one point, and its derivative there, both (R,)."""
     exponent = -0.5 * (np.square(q - mean) / variance + np.log(2.0 * np.pi * variance))
     largest = exponent.max(0)
     weight, kernel = _weights(mean, weight), np.exp(exponent - largest)

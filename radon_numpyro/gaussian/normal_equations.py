@@ -1,4 +1,4 @@
-"""Normal equations by group, in square-root form: what the closed forms work on."""
+"""Normal equations by group in square-root form, the input of all closed forms."""
 
 from __future__ import annotations
 
@@ -18,53 +18,55 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 @pytree
 @dataclass(frozen=True, eq=False)
 class NormalEquations:
-    r"""Least-squares problem of the rows about the pooled fit, made triangular.
+    r"""Least-squares problem of the rows about the pooled fit, in triangular form.
 
-    The columns that vary by group are Z (P of them), those with a population coefficient X (Q of
-    them: those of Z that have one come first). With r the residuals about the pooled least-squares
-    fit :math:`\hat b`, and B the triangle of X,
+    Z denotes the P columns that vary by group, and X the Q columns with a population coefficient,
+    of which those that are also in Z come first. Let r be the residuals about the pooled
+    least-squares fit :math:`\hat b`, and B the triangle of X:
 
     .. math:: X / \sqrt W = \mathrm{Q} B, \qquad \tilde X = X B^{-1}, \qquad
               \tilde b = B (b - \hat b),
 
-    with W the number of rows; or, of rows with weights w, which are multiplied by :math:`\sqrt w`,
-    the sum of the weights. An orthogonal transform of the rows of group c makes of
-    :math:`[Z_c, \tilde X_c, r_c]` the P rows :math:`[R_c, K_c, z_c]` with :math:`R_c` a triangle,
-    and rows in which Z is zero. These are taken together over all groups, and made a triangle
-    :math:`[R_0, z_0]` too:
+    where W is the number of rows. Rows with weights w are multiplied by :math:`\sqrt w`, and W is
+    then the sum of the weights. An orthogonal transformation of the rows of group c turns
+    :math:`[Z_c, \tilde X_c, r_c]` into P rows :math:`[R_c, K_c, z_c]`, in which :math:`R_c` is a
+    triangle, and further rows in which Z is zero. The further rows of all groups together are
+    reduced to one triangle :math:`[R_0, z_0]`:
 
     .. math:: |y - Xb - Zu|^2 = \sum_c |z_c - K_c\tilde b - R_c u_c|^2
               + |z_0 - R_0\tilde b|^2 + \mathrm{remainder}
 
-    Squares of large numbers that cancel, as those of :math:`X'X` do where a predictor lies far
-    from zero, never arise where the intercept varies about a mean. Columns that do not vary within
-    a group, or are combinations of others, leave rows of zeros.
+    If the intercept varies about a mean, no large squares are subtracted from each other, as would
+    happen with :math:`X'X` for a predictor far from zero. Columns that do not vary within a group,
+    or are linear combinations of others, give rows of zeros.
 
     Attributes
     ----------
     root
-        :math:`R_c`, upper triangular, shape (P, P, C); where the intercept varies its first row is
+        :math:`R_c`, upper triangular, shape (P, P, C). If the intercept varies, the first row is
         :math:`\sqrt{w_c}\,(1, \bar x_c)`.
     population
         :math:`K_c`, shape (P, Q, C).
     target
         :math:`z_c`, shape (P, C).
     rest
-        Residual sum of squares about the least-squares fit on Z in the group alone, shape (C,).
+        Residual sum of squares of each group about its own least-squares fit on Z, shape (C,).
     count
-        Rows in each group, shape (C,).
+        Number of rows in each group, shape (C,).
     weight, log_weight
-        Sums of the weights of the rows and of their logarithms, shape (C,): the count and 0 where
-        all rows weigh the same.
+        Sums of the weights of the rows and of their logarithms, shape (C,). Without weights they
+        are the count and 0.
     repeats
-        How many groups each stands for, shape (C,): one, but after ``gaussian/designs.py``.
+        Number of groups that each entry stands for, shape (C,). It is 1 unless
+        ``gaussian/designs.py`` has combined groups.
     stand_for_many
-        Whether ``repeats`` are not all one.
+        Whether groups have been combined, so that ``repeats`` are not all 1.
     pooled_root, pooled_target, remainder
         :math:`R_0`, :math:`z_0` and the remainder, shapes (F, Q), (F,) and ().
     centre
-        Means of the columns of X, that of the constant 0, where the intercept varies about a mean;
-        else zeros: shape (Q,). The fit and B are those of columns less their centre.
+        Values subtracted from the columns of X before the fit and B are computed, shape (Q,). If
+        the intercept varies about a mean, they are the means of the columns, with 0 for the
+        constant; otherwise they are zeros.
     fit
         The pooled fit :math:`\hat b`, shape (Q,).
     basis, inverse_basis
@@ -72,7 +74,7 @@ class NormalEquations:
     log_det_basis
         :math:`\log|B|`.
     design
-        Which columns these are.
+        The columns of the model.
     """
 
     root: Any
@@ -96,20 +98,20 @@ class NormalEquations:
 
     @classmethod
     def from_statistics(cls, statistics: GroupStatistics) -> NormalEquations:
-        """Square-root form of sufficient statistics, on the host in float64.
+        """Compute the square-root form from sufficient statistics, on the host in float64.
 
         Parameters
         ----------
         statistics
-            The data, with the design of their labels.
+            The data. Their labels contain the design.
         """
         columns = TriangularColumns(statistics)
         root, population, target, rest, below = columns.triangles()
-        # In units of the columns, whatever these are.
+        # Scaling the columns makes the accuracy of the inverse independent of their units.
         size = np.abs(columns.basis).max(0, initial=np.finfo(float).tiny)
         inverse = np.linalg.inv(columns.basis / size) / size[:, None]
         num_fixed = len(columns.fixed)
-        # The squares of what is left below the triangles, of all groups.
+        # The triangle of the rows in which Z is zero, over all groups.
         factor = semidefinite_root(below[..., None], columns.least_pivot())[..., 0]
         return cls(
             root=root,
@@ -134,10 +136,10 @@ class NormalEquations:
         )
 
     def pooled(self) -> NormalEquations:
-        """All rows without the groups: no column varies, so that P and C are 0."""
+        """Return the equations of all rows without groups: no column varies, and P and C are 0."""
         num_columns = len(self.fit)
-        # In the basis of the pooled fit the columns are orthogonal, the residuals orthogonal to
-        # them.
+        # In the basis of the pooled fit, the columns are orthogonal to each other and to the
+        # residuals.
         gram = np.einsum("pqc,prc->qr", self.population, self.population)
         gram += self.pooled_root.T @ self.pooled_root
         pooled_root = np.sqrt(self.total_weight) * np.eye(num_columns)
@@ -158,7 +160,7 @@ class NormalEquations:
         )
 
     def take(self, groups: Any) -> NormalEquations:
-        """Some of the groups only, by mask or position; what all groups share stays whole."""
+        """Select groups by mask or position; what all groups share is kept unchanged."""
         return replace(
             self,
             root=self.root[..., groups],
@@ -188,7 +190,7 @@ class NormalEquations:
 
     @property
     def total_weight(self) -> Any:
-        """Sum of the weights of all rows: N where all weigh the same."""
+        """Sum of the weights of all rows, which is N without weights."""
         return self.weight.sum()
 
     @property
@@ -197,13 +199,13 @@ class NormalEquations:
         return self.remainder + (self.pooled_target**2).sum() + (self.target**2).sum()
 
     def at_zero(self) -> tuple[Any, Any]:
-        r"""The pooled fit and :math:`B^{-1}` of columns as they are, not about their centre.
+        r"""Return the pooled fit and :math:`B^{-1}` for columns that are not centred.
 
         Returns
         -------
         fit, inverse_basis
-            Shapes (Q,) and (Q, Q): :math:`b` is the fit plus the inverse basis times
-            :math:`\tilde b`.
+            Shapes (Q,) and (Q, Q). The population coefficients :math:`b` are the fit plus the
+            inverse basis times :math:`\tilde b`.
         """
         fit, inverse = self.fit, self.inverse_basis
         if not self.design.has_mean_intercept:
@@ -215,7 +217,7 @@ class NormalEquations:
         )
 
     def to_model(self, relative: Any) -> Any:
-        r"""Population coefficients of the model, from those relative to the pooled fit.
+        r"""Convert population coefficients relative to the pooled fit to those of the model.
 
         Parameters
         ----------
@@ -227,7 +229,7 @@ class NormalEquations:
         return fit.reshape(-1, *[1] * (relative.ndim - 1)) + off
 
     def from_model(self, coefficients: Any) -> Any:
-        r"""Population coefficients relative to the pooled fit, from those of the model.
+        r"""Convert population coefficients of the model to those relative to the pooled fit.
 
         Parameters
         ----------
@@ -242,7 +244,7 @@ class NormalEquations:
         return xp.tensordot(self.basis, at_centre - fit, 1)
 
     def rows(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        r"""Rows of both designs, and the pooled fit of them.
+        r"""Return the rows of both designs for given predictors, and their pooled fit.
 
         Parameters
         ----------

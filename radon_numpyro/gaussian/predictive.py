@@ -1,15 +1,16 @@
-r"""Regression lines given draws of the scales: Normal, with known mean and variance.
+r"""The Normal distribution of regression lines given draws of the scales.
 
-Given the scales, the line :math:`f_i = \alpha_{c(i)} + x_i\beta_{c(i)}` of any row, seen or new,
+Given the scales, the line :math:`f_i = \alpha_{c(i)} + x_i\beta_{c(i)}` of an observed or new row i
+and the outcome at that row are distributed as
 
 .. math:: f_i \mid \sigma, \epsilon, y \sim N(m_i, v_i), \qquad
           y_i^\mathrm{new} \mid \sigma, \epsilon, y \sim N(m_i, v_i + \epsilon^2),
 
 where the algebra of ``gaussian/conditional.py`` gives :math:`m_i` and :math:`v_i`. Averages over
-draws of the scales are therefore free of the noise that drawn coefficients would add
-(Rao-Blackwell).
+draws of the scales therefore do not contain the noise that draws of the coefficients would add
+(Rao-Blackwellisation).
 
-``scales`` maps names to draws, S of them on the first axis, in float64:
+``scales`` maps names to float64 arrays with S draws on the first axis:
 
 ============  =======================  ==================  =============
 name          hierarchical             individual          pooled
@@ -20,8 +21,8 @@ eps           (S,)                     (S, C)              (S,)
 correlation   (S, P, P)
 ============  =======================  ==================  =============
 
-What does not vary in the hierarchical model is absent. Where the standard errors of the rows are
-known ``eps`` is 1 in every draw. Everything here runs on the host, with NumPy.
+Scales of coefficients that do not vary in the hierarchical model are absent. If the standard errors
+of the rows are known, ``eps`` is 1 in every draw. Everything here runs on the host with NumPy.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ from radon_numpyro.model.priors import Priors
 
 Scales = Mapping[str, np.ndarray]
 
-# Numbers in the arrays of one block: 64 MiB.
+# Maximum number of float64 values in the arrays of one block: 64 MiB.
 BLOCK = 2**23
 
 
@@ -71,33 +72,36 @@ def line(
     *,
     population: Population | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Mean and variance of the regression line at each row, given each draw of the scales.
+    r"""Compute the mean and variance of the regression line at each row, given each draw of scales.
+
+    All groups that occur in ``group`` are in memory at once; :func:`line_blocks` has bounded
+    memory.
 
     Parameters
     ----------
     model
         ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
     equations
-        The data, groups apart also for the pooled model.
+        The data. The groups are separate for the pooled model too.
     priors
         The priors of the fit.
     scales
-        Draws of the scales, as the table above says.
+        Draws of the scales, as in the table at the head of this module.
     x
         Predictors of the rows, shape (R, K), in their own units.
     group
-        Code of the group of each row, shape (R,). -1 is a group without rows: in the hierarchical
-        model one drawn from the population, whose deviations have mean 0 and covariance
-        :math:`\Sigma`; in the individual model its prior. The pooled model has one line for all.
+        Code of the group of each row, shape (R,). The code -1 means a group without rows. In the
+        hierarchical model its deviations have mean 0 and covariance :math:`\Sigma`, as those of a
+        group drawn from the population; in the individual model its coefficients have their prior.
+        The pooled model has one line for all groups.
     population
-        Posterior of the population coefficients, from :func:`population_coefficients`, to compute
-        it once for many calls.
+        Posterior of the population coefficients, from :func:`population_coefficients`. Passing it
+        avoids computing it again in each of many calls.
 
     Returns
     -------
     mean, variance
-        Shapes (S, R), in the unit of y and its square. All groups that occur in ``group`` are
-        held at once: :func:`line_blocks` has bounded memory.
+        Shapes (S, R), in the unit of y and its square.
     """
     of = Model.named(model)
     if not of.by_group:
@@ -106,7 +110,7 @@ def line(
     used, position = np.unique(group, return_inverse=True)
     taken = of_groups(equations, used)
     z, row, fitted = equations.rows(x)
-    # None where the rows are pooled.
+    # The pooled model has no columns that vary.
     z = z[: equations.size]
     if of.eps_by_group:
         loc, scale = individual_prior(equations, priors)
@@ -133,7 +137,7 @@ def line_blocks(
     *,
     population: Population | None = None,
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """:func:`line` for any number of rows and groups, some rows at a time.
+    """Apply :func:`line` to any number of rows and groups, in blocks of rows.
 
     Parameters
     ----------
@@ -143,7 +147,8 @@ def line_blocks(
     Yields
     ------
     rows, mean, variance
-        A slice of the rows, in order, and their line, shapes (S, rows of the slice).
+        A slice of the rows, in order, and the mean and variance of their line, each of shape
+        (S, number of rows in the slice).
     """
     of = Model.named(model)
     if not of.by_group:
@@ -162,20 +167,20 @@ def line_blocks(
 def population_coefficients(
     model: str, equations: NormalEquations, priors: Priors, scales: Scales
 ) -> Population:
-    """Posterior of the population coefficients given each draw of the scales.
+    """Compute the posterior of the population coefficients given each draw of the scales.
 
-    It is a sum over all groups, taken for as many draws at a time as memory allows.
+    The posterior needs sums over all groups. Blocks of draws bound the memory that these take.
 
     Parameters
     ----------
     model, equations, priors, scales
-        As in :func:`line`; not of the individual model. The equations of the pooled model may be
-        pooled already.
+        As in :func:`line`, except that the individual model is not supported. The equations of the
+        pooled model may be pooled already.
 
     Returns
     -------
     Population
-        Its arrays have shapes (Q, S) and (Q, Q, S).
+        Mean and Cholesky factor, shapes (Q, S) and (Q, Q, S).
     """
     of = Model.named(model)
     if not of.by_group:
@@ -200,31 +205,31 @@ def prediction(
     group: Any,
     population: Population | None = None,
 ) -> tuple[Any, Any]:
-    r"""Mean and variance of a regression line at new rows of known groups, given the scales.
+    r"""Compute mean and variance of the regression line at new rows of known groups.
 
     .. math:: E = \tilde x'\tilde b + d'A_c'C_c^{-T}(w_c - W_c\tilde b), \qquad
               \mathrm{Var} = d'(I + A_c'A_c)^{-1}d + h'Vh, \quad
               h = \tilde x - W_c'C_c^{-1}A_c d
 
-    with d the row of the columns that vary times U.
+    given the scales, where d is the row of the columns that vary times U.
 
     Parameters
     ----------
     terms
-        From :func:`group_terms`, of S scales.
+        From :func:`group_terms`, for S draws of the scales.
     coefficients
         :math:`\tilde b`, shape (Q, S).
     z, row
         Columns that vary and :math:`\tilde x` of R rows, shapes (P, R) and (Q, R).
     group
-        Group of each row, shape (R,), or a slice that is one row for each group.
+        Group of each row, shape (R,), or a slice of groups with one row each.
     population
-        Given when :math:`\tilde b` is itself uncertain: adds its variance.
+        Posterior of :math:`\tilde b`, whose variance is added; None if :math:`\tilde b` is known.
 
     Returns
     -------
     mean, variance
-        Shape (S, R); the mean relative to the pooled fit.
+        Shape (S, R). The mean is relative to the pooled fit.
     """
     xp = namespace(terms.scale, coefficients)
     scaled = terms.scale * z[:, None]
@@ -242,7 +247,7 @@ def prediction(
         if len(z):
             reach = solve_lower(terms.cholesky[..., group], multiply(terms.a[..., group], scaled))
             h = h - multiply(transposed(terms.w_population)[..., group], reach)
-        # The rows as columns of one system for each draw.
+        # The rows become the columns of one linear system for each draw.
         reached = solve_lower(population.cholesky, xp.moveaxis(h, 2, 1))
         variance = variance + squared_norm(reached).T
     return mean, variance
@@ -251,19 +256,20 @@ def prediction(
 def residual_variance(
     model: str, scales: Scales, group: np.ndarray, precision: np.ndarray | None = None
 ) -> np.ndarray:
-    r"""Variance :math:`\epsilon^2 / w` of the outcome about the line, which ``line`` leaves out.
+    r"""Return the variance :math:`\epsilon^2 / w` of the outcome, which ``line`` does not include.
 
     Parameters
     ----------
     model, scales, group
-        As in :func:`line`; no -1 for the individual model, whose eps belong to the groups.
+        As in :func:`line`. The individual model does not support the code -1, because a group
+        without rows has no eps.
     precision
-        Weights of the rows, shape (R,), or None where all weigh the same.
+        Weights of the rows, shape (R,); None for equal weights.
 
     Returns
     -------
     array
-        Shape (S, R), or (S, 1) where it is the same for all rows; in the squared unit of y.
+        Shape (S, R), or (S, 1) if the variance is the same for all rows, in the squared unit of y.
     """
     eps = scales["eps"]
     variance = np.square(eps[:, group] if Model.named(model).eps_by_group else eps[:, None])
@@ -271,7 +277,7 @@ def residual_variance(
 
 
 def population_prior(equations: NormalEquations, priors: Priors, of: Model) -> Any:
-    """Prior of the population coefficients of the hierarchical or of the pooled model.
+    """Return the prior of the population coefficients of the hierarchical or the pooled model.
 
     Parameters
     ----------
@@ -284,25 +290,25 @@ def population_prior(equations: NormalEquations, priors: Priors, of: Model) -> A
 
 
 def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[np.ndarray, np.ndarray]:
-    """Prior means and standard deviations of the coefficients of a group alone.
+    """Return prior means and standard deviations of the coefficients in the individual model.
 
     Parameters
     ----------
     equations, priors
-        The data and the priors of the fit: ``alpha`` and ``beta`` are used.
+        The data and the priors of the fit, of which ``alpha`` and ``beta`` are used.
     """
     return population_priors(priors, equations.design, Model.named("individual"))
 
 
 def of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:
-    """Equations of some groups; those of -1, for which no row speaks, are zeros.
+    """Select the equations of groups; the code -1, a group without rows, gives zeros.
 
     Parameters
     ----------
     equations
-        Of each group.
+        Normal equations of each group.
     group
-        Codes.
+        Codes of the groups.
     """
     if not equations.num_groups:
         return equations
@@ -320,12 +326,12 @@ def of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:
 
 
 def scale_vector(scales: Scales) -> np.ndarray:
-    """Standard deviations of the columns that vary, in order, shape (P, S).
+    """Return the standard deviations of the columns that vary, in order, shape (P, S).
 
     Parameters
     ----------
     scales
-        As the table at the head says, of the hierarchical or the pooled model.
+        As in the table at the head of this module, for the hierarchical or the pooled model.
     """
     rows = [scales["sigma_alpha"][None]] if "sigma_alpha" in scales else []
     rows += [scales["sigma_beta"].T] if "sigma_beta" in scales else []
@@ -333,15 +339,14 @@ def scale_vector(scales: Scales) -> np.ndarray:
 
 
 def variance_at(scales: Scales, z: np.ndarray) -> np.ndarray:
-    """Variance between groups of the regression line at a row, for each draw of the scales, (S,).
+    """Compute the variance of the regression line between groups at one row, shape (S,).
 
     Parameters
     ----------
     scales
-        As the table at the head says, of the hierarchical model.
+        As in the table at the head of this module, for the hierarchical model.
     z
         Values of the columns that vary, shape (P,).
-
     """
     reach = scale_vector(scales) * z[:, None]
     if "correlation" not in scales:
@@ -350,17 +355,17 @@ def variance_at(scales: Scales, z: np.ndarray) -> np.ndarray:
 
 
 def hierarchical_terms(equations: NormalEquations, scales: Scales) -> GroupTerms:
-    """Terms of shape (S, C) for a batch of scales."""
+    """Compute the group terms for a batch of S draws, with last axes (S, C)."""
     return group_terms(equations, scale_vector(scales), scales["eps"], root_of(scales))
 
 
 def root_of(scales: Scales) -> np.ndarray | None:
-    """Roots of the correlations, shape (P, P, S); None where the coefficients are independent.
+    """Return roots of the correlations, shape (P, P, S); None if coefficients are independent.
 
     Parameters
     ----------
     scales
-        As the table at the head says, of the hierarchical model.
+        As in the table at the head of this module, for the hierarchical model.
     """
     if "correlation" not in scales:
         return None
@@ -369,14 +374,14 @@ def root_of(scales: Scales) -> np.ndarray | None:
 
 
 def fitting(other: int, equations: NormalEquations) -> int:
-    """How many draws or rows fit into a block beside ``other`` rows or draws.
+    """Return the number of draws or rows that fit into a block.
 
     Parameters
     ----------
     other
-        Rows, groups or draws that each of them is combined with.
+        Number of rows, groups or draws that each of them is combined with.
     equations
-        Whose terms they are: a few matrices P x P and P x Q of each group.
+        The data. The terms of each combination are a few P x P and P x Q matrices.
     """
     size, columns = equations.size, equations.population.shape[1]
     return max(1, BLOCK // (other * (4 * size * (size + 1) + 2 * (size + 1) * columns + 1)))

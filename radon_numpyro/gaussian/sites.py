@@ -1,4 +1,4 @@
-"""Coefficients of the algebra as sites of the model, for NumPy and for JAX."""
+"""Conversion of the coefficients of the algebra to sites of the model, for NumPy and JAX."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 
 
 def population_sites(equations: NormalEquations, relative: Any) -> dict[str, Any]:
-    """Population coefficients by site.
+    """Return the population coefficients by site.
 
     Parameters
     ----------
     equations
         The data.
     relative
-        Relative to the pooled fit, shape (Q, ...).
+        Population coefficients relative to the pooled fit, shape (Q, ...).
 
     Returns
     -------
     dict
-        ``mu_alpha`` (...), ``mu_beta`` (K, ...) and ``gamma`` (F, ...), those that the design has,
-        in the units of the model.
+        ``mu_alpha`` (...), ``mu_beta`` (K, ...) and ``gamma`` (F, ...) in the units of the model;
+        sites that the design does not have are absent.
     """
     design, coefficients = equations.design, equations.to_model(relative)
     first, slopes = int(design.has_mean_intercept), len(design.means)
@@ -37,7 +37,7 @@ def population_sites(equations: NormalEquations, relative: Any) -> dict[str, Any
 def group_sites(
     equations: NormalEquations, population: Mapping[str, Any], off: Any
 ) -> dict[str, Any]:
-    """Coefficients of the groups by site.
+    """Return the coefficients of the groups by site.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def group_sites(
     Returns
     -------
     dict
-        ``alpha`` (..., C) and ``beta`` (..., C, K), those that vary.
+        ``alpha`` (..., C) and ``beta`` (..., C, K); a site that does not vary is absent.
     """
     design, xp = equations.design, namespace(off)
     first, sites = int(design.intercept_varies), {}

@@ -1,11 +1,11 @@
-"""Dense algebra of many small matrices, for NumPy and for JAX.
+"""Dense algebra of many small matrices, for NumPy and JAX.
 
-A P x Q matrix of each of C groups is one array of shape (P, Q, ..., C), whose axes between the
-matrix and the groups, if any, are batches. Up to four rows the algebra is unrolled: XLA fuses that
-arithmetic into one loop over the groups, where batched calls of ``linalg`` would dominate the cost.
-Beyond that it is batched ``linalg``, since the time to compile unrolled algebra grows steeply with
-P; but for NumPy, which compiles nothing, up to twelve rows of many matrices are unrolled too. A
-matrix without groups has shape (P, Q).
+One array of shape (P, Q, ..., C) contains a P x Q matrix for each of C groups; axes between the
+matrix and the groups are batches. A matrix without groups has shape (P, Q). For up to four rows the
+algebra is unrolled: XLA fuses it into one loop over the groups, whereas batched calls of ``linalg``
+would dominate the cost. For more rows batched ``linalg`` is used, because the time to compile
+unrolled algebra grows steeply with P. NumPy does not compile, so that with NumPy many matrices of
+up to twelve rows are unrolled too.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import numpy as np
 from radon_numpyro.data.pytrees import namespace
 
 UNROLLED = 4
-# For NumPy, and matrices in a batch from which on that pays.
+# Maximum size that is unrolled with NumPy, and the smallest batch for which this is faster.
 UNROLLED_BY_NUMPY, MANY = 12, 1000
 
 
 def is_unrolled(size: int, *arrays: Any) -> bool:
-    """Whether sums over ``size`` rows are written out term by term.
+    """Return whether sums over ``size`` rows are unrolled, that is, added term by term.
 
     Parameters
     ----------
     size
         Number of terms.
     arrays
-        Matrices, or vectors, whose axes behind the second are batches.
+        Matrices or vectors whose axes after the second are batches.
     """
     if size <= UNROLLED:
         return True
@@ -40,7 +40,7 @@ def is_unrolled(size: int, *arrays: Any) -> bool:
 
 
 def multiply(a: Any, b: Any) -> Any:
-    """Product of (P, R, ...) and (R, Q, ...), or of the latter's single column (R, ...)."""
+    """Multiply matrices (P, R, ...) by matrices (R, Q, ...) or by vectors (R, ...)."""
     xp = namespace(a, b)
     column = b.ndim < a.ndim
     if not len(b):
@@ -52,9 +52,10 @@ def multiply(a: Any, b: Any) -> Any:
 
 
 def contracted(a: Any, b: Any) -> Any:
-    """Sum over the first axis of both: (R, P) and (R, ...) to (P, ...).
+    """Contract the first axes of (R, P) and (R, ...) to (P, ...).
 
-    Small ones term by term, which XLA fuses with what is around, where a product is a call.
+    Small sums are unrolled, because XLA fuses them with the surrounding operations and would
+    compile a matrix product to a separate call.
     """
     xp = namespace(a, b)
     if a.shape[1] > UNROLLED or len(a) > UNROLLED:
@@ -65,27 +66,27 @@ def contracted(a: Any, b: Any) -> Any:
 
 
 def transposed(a: Any) -> Any:
-    """Transposes of shape (Q, P, ...)."""
+    """Transpose matrices (P, Q, ...) to (Q, P, ...)."""
     return a.swapaxes(0, 1)
 
 
 def squared_norm(a: Any) -> Any:
-    """Sum of squares over the first axis."""
+    """Sum squares over the first axis."""
     return (a * a).sum(0)
 
 
 def diagonal(a: Any) -> list[Any]:
-    """The P entries of the diagonal."""
+    """Return the P entries of the diagonal."""
     return [a[p, p] for p in range(len(a))]
 
 
 def identity(size: int, ndim: int) -> Any:
-    """Identity matrix with ``ndim`` axes, those beyond the second of length 1."""
+    """Return the identity matrix with ``ndim`` axes; those after the second have length 1."""
     return np.eye(size).reshape(size, size, *[1] * (ndim - 2))
 
 
 def cholesky(matrix: Any) -> Any:
-    """Lower Cholesky factors; unrolled pivots below 0, by rounding, are raised to it."""
+    """Compute lower Cholesky factors; if unrolled, pivots below 0 by rounding are raised to 0."""
     size, xp = len(matrix), namespace(matrix)
     if not is_unrolled(size, matrix):
         cholesky_of = _cholesky_one_by_one if xp is np else xp.linalg.cholesky
@@ -95,7 +96,9 @@ def cholesky(matrix: Any) -> Any:
 
 
 def cholesky_of_one_plus(a: Any) -> Any:
-    r"""Lower Cholesky factors C of :math:`I + AA'`; pivots below 1, by rounding, are raised to it.
+    r"""Compute lower Cholesky factors C of :math:`I + AA'`.
+
+    The unrolled algebra raises pivots that rounding error has made less than 1 to 1.
 
     Parameters
     ----------
@@ -115,7 +118,10 @@ def cholesky_of_one_plus(a: Any) -> Any:
 
 
 def _factored(lower: list[list[Any]], least: float, xp: Any) -> list[list[Any]]:
-    """Rows of the Cholesky factor, from those of the lower triangle of a matrix."""
+    """Compute rows of the Cholesky factor from rows of the lower triangle of a matrix.
+
+    Squared pivots smaller than ``least`` are raised to it.
+    """
     factor: list[list[Any]] = []
     inverse: list[Any] = []
     for p, row in enumerate(lower):
@@ -129,17 +135,17 @@ def _factored(lower: list[list[Any]], least: float, xp: Any) -> list[list[Any]]:
 
 
 def _added(terms: list[Any]) -> Any:
-    """Sum of terms, without the 0 that ``sum`` starts from."""
+    """Sum terms without the initial 0 of ``sum``."""
     return sum(terms[1:], start=terms[0])
 
 
 def _less(value: Any, terms: list[Any]) -> Any:
-    """A value less some terms."""
+    """Subtract terms from a value."""
     return value - _added(terms) if terms else value
 
 
 def solve_lower(factor: Any, rhs: Any) -> Any:
-    """Solve C v = rhs with rhs (P, Q, ...) or (P, ...), its axes those of the factor."""
+    """Solve C v = rhs for rhs of shape (P, Q, ...) or (P, ...) with the batch axes of C."""
     xp = namespace(factor, rhs)
     if not is_unrolled(len(factor), factor, rhs):
         return _solved(factor, rhs, xp, transpose=False)
@@ -151,7 +157,7 @@ def solve_lower(factor: Any, rhs: Any) -> Any:
 
 
 def solve_upper(factor: Any, rhs: Any) -> Any:
-    """Solve C' v = rhs with rhs (P, Q, ...) or (P, ...), its axes those of the factor."""
+    """Solve C' v = rhs for rhs of shape (P, Q, ...) or (P, ...) with the batch axes of C."""
     size, xp = len(factor), namespace(factor, rhs)
     if not is_unrolled(size, factor, rhs):
         return _solved(factor, rhs, xp, transpose=True)
@@ -163,7 +169,7 @@ def solve_upper(factor: Any, rhs: Any) -> Any:
 
 
 def root_of_one_plus(a: Any) -> Any:
-    r"""Lower triangles S' with :math:`S'S = I + A'A`: no square is ever subtracted.
+    r"""Compute lower triangles S' with :math:`S'S = I + A'A`, without subtracting squares.
 
     Parameters
     ----------
@@ -178,7 +184,7 @@ def root_of_one_plus(a: Any) -> Any:
 
 
 def ridge(a: Any, target: Any, noise: Any) -> Any:
-    r"""Draw from :math:`N(v, (I + A'A)^{-1})` with v the least :math:`|t - Av|^2 + |v|^2`.
+    r"""Draw from :math:`N(v, (I + A'A)^{-1})`, where v minimises :math:`|t - Av|^2 + |v|^2`.
 
     Parameters
     ----------
@@ -187,19 +193,19 @@ def ridge(a: Any, target: Any, noise: Any) -> Any:
     target
         t, shape (P, ...).
     noise
-        Standard normal, shape (P, ...).
+        Standard normal draws, shape (P, ...).
 
     Returns
     -------
     array
-        Shape (P, ...).
+        The draws, shape (P, ...).
     """
     size, xp = len(a), namespace(a, target, noise)
     if not size:
         return noise
     if not is_unrolled(size, a):
         found = _qr_of_one_plus(xp.concatenate([a, target[:, None]], axis=1), xp)
-        # Rows of zeros, but for the misfit in the last one.
+        # Rows after the first P are zeros, except for the misfit in the last one.
         return solve_upper(transposed(found[:size, :size]), found[:size, size] + noise)
     rows, kept = _rotated(a, list(target), xp)
     out: list[Any] = [None] * size
@@ -210,9 +216,9 @@ def ridge(a: Any, target: Any, noise: Any) -> Any:
 
 
 def _rotated(a: Any, target: list[Any], xp: Any) -> tuple[list[list[Any]], list[Any]]:
-    """Rotate the rows of [A, t] into those of [I, 0]: the triangle, from its diagonal on, and t.
+    """Rotate the rows of [A, t] into the rows of [I, 0].
 
-    None stands for 0.
+    Returns the rows of the triangle, each from its diagonal on, and the rotated t. None means 0.
     """
     size = len(a)
     rows: list[list[Any]] = [[1.0] + [None] * (size - p) for p in range(size)]
@@ -235,7 +241,7 @@ def _rotation(c: Any, s: Any, x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def _qr_of_one_plus(a: Any, xp: Any) -> Any:
-    """Triangle of the rows of [I, 0] over those of [A, t], its diagonal positive."""
+    """Compute the triangle, with positive diagonal, of the rows of [I, 0] stacked on [A, t]."""
     one = xp.broadcast_to(identity(a.shape[1], a.ndim)[: len(a)], a.shape)
     root = _first(xp.linalg.qr(_last(xp.concatenate([one, a]), xp), mode="r"), xp)
     sign = xp.stack([xp.where(pivot < 0, -1.0, 1.0) for pivot in diagonal(root[:, : len(root)])])
@@ -243,22 +249,24 @@ def _qr_of_one_plus(a: Any, xp: Any) -> Any:
 
 
 def sum_of_logs(values: list[Any]) -> Any:
-    r"""Sum over arrays of positive numbers and their last axis of their logarithms.
+    r"""Sum the logarithms of positive numbers over arrays and over their last axis.
 
-    With :math:`x = m 2^e`, m from 1 to 2, it is :math:`\log 2\sum e + \log\prod m`: a logarithm
-    for some dozens of numbers. XLA computes those of float64 one by one on the CPU.
+    With :math:`x = m 2^e` and m between 1 and 2, the sum is :math:`\log 2\sum e + \log\prod m`. It
+    takes one logarithm for dozens of numbers, which matters because XLA computes logarithms of
+    float64 one by one on the CPU.
 
     Parameters
     ----------
     values
-        Arrays of one shape. Their product may be out of range. Ones add exactly 0.
+        Arrays of the same shape. Their product may overflow or underflow. Ones contribute exactly
+        0.
     """
     xp = namespace(*values)
     if xp is np:
         return sum(np.log(value).sum(-1) for value in values)
     mantissa, exponent = zip(*map(xp.frexp, values), strict=True)
     together = math.prod(2.0 * m for m in mantissa)
-    # The product of 96 mantissas is in range in float32 too.
+    # The product of 96 mantissas does not overflow, even in float32.
     many = max(1, 2 ** int(math.log2(96 / min(len(values), 96))))
     missing = -together.shape[-1] % many
     rows = xp.pad(together, [(0, 0)] * (together.ndim - 1) + [(0, missing)], constant_values=1.0)
@@ -267,7 +275,10 @@ def sum_of_logs(values: list[Any]) -> Any:
 
 
 def _cholesky_one_by_one(matrices: np.ndarray) -> np.ndarray:
-    """NumPy's factors, NaN for those that are not positive definite, where it would refuse all."""
+    """Factor with NumPy, but return NaN for a matrix that is not positive definite.
+
+    ``numpy.linalg.cholesky`` raises LinAlgError for the whole batch if one matrix is not.
+    """
     try:
         return np.linalg.cholesky(matrices)
     except np.linalg.LinAlgError:
@@ -279,7 +290,7 @@ def _cholesky_one_by_one(matrices: np.ndarray) -> np.ndarray:
 
 
 def _stacked(lower: list[list[Any]], like: Any, xp: Any) -> Any:
-    """A lower triangle, given by the entries of its rows, as one array."""
+    """Stack a lower triangle, given by the entries of its rows, into one array."""
     size = len(lower)
     if not size:
         return like
@@ -299,12 +310,12 @@ def _stacked(lower: list[list[Any]], like: Any, xp: Any) -> Any:
 
 
 def _last(a: Any, xp: Any, *, vector: bool = False) -> Any:
-    """Matrices with their two axes last, as ``linalg`` wants them."""
+    """Move the two matrix axes to the end, where ``linalg`` expects them."""
     return xp.moveaxis(a[:, None] if vector else a, (0, 1), (-2, -1))
 
 
 def _first(a: Any, xp: Any, *, vector: bool = False) -> Any:
-    """Back from ``_last``."""
+    """Undo ``_last``."""
     out = xp.moveaxis(a, (-2, -1), (0, 1))
     return out[:, 0] if vector else out
 

@@ -1,4 +1,4 @@
-"""The triangles of the normal equations, made of sufficient statistics."""
+"""The triangles of the normal equations, computed from sufficient statistics."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
 class TriangularColumns:
-    """The columns of the design in the order of the algebra, and the pooled fit of them.
+    """The columns of the design in the order of the algebra, and their pooled fit.
 
-    Positions count the columns of the statistics, x, with the constant before them.
+    A position is an index into the constant followed by the columns x of the statistics.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class TriangularColumns:
     varying, population
         Positions of the columns of Z and of X.
     fixed
-        Which of ``population`` do not vary.
+        Indices into ``population`` of the columns that do not vary.
     basis, fit, centre
         As in :class:`~radon_numpyro.gaussian.normal_equations.NormalEquations`.
     """
@@ -35,14 +35,14 @@ class TriangularColumns:
         design = statistics.labels.design
         self.statistics = statistics
         self.varying, self.population = positions(design)
-        # Those of `population` that do not vary come last.
+        # The columns of `population` that do not vary are its last ones.
         self.fixed = np.arange(len(design.population))[len(design.population) - len(design.fixed) :]
         self._constant_first = design.intercept_varies
         rows = statistics.overall()
         self._mean, self._mean_y = rows.mean_x[0], rows.mean_y[0]
         if INTERCEPT not in design.population:
             self._mean, self._mean_y = np.zeros_like(self._mean), 0.0
-        # About the means the constant is orthogonal to the other columns.
+        # Centring at the means makes the constant orthogonal to the other columns.
         n, off, off_y = (
             rows.total_weight[0],
             rows.mean_x[0] - self._mean,
@@ -55,23 +55,23 @@ class TriangularColumns:
         self.basis, self.fit = self._fitted(n if n > 0 else 1.0, moment)
         self.centre = np.append(0.0, self._mean)[self.population]
         if not design.has_mean_intercept:
-            # The columns that vary are not about their means, then.
+            # Without a mean intercept, the columns that vary are not centred.
             self._go_to_zero()
 
     def _fitted(self, n: Any, moment: Any) -> tuple[np.ndarray, np.ndarray]:
-        """B and the least-squares coefficients, of columns about their means."""
+        """Return B and the least-squares coefficients of the centred columns."""
         chosen = self.population
         gram, moment = self._gram[np.ix_(chosen, chosen)], moment[chosen]
-        # The constant first, so that its row of B holds the means.
+        # The constant comes first, so that its row of B contains the means.
         order = np.argsort([position != 0 for position in chosen], kind="stable")
         back = np.argsort(order)
         size = np.diagonal(gram)
-        # In units of the columns: whether one is a combination of others is no matter of units.
+        # Scaling each column makes the detection of collinear columns independent of units.
         unit = np.sqrt(np.where(size > 0, size, 1.0))
         scaled = gram / unit[:, None] / unit
         ordered = scaled[np.ix_(order, order)][..., None]
         triangle = semidefinite_root(ordered, np.full(len(chosen), ROUNDING))[..., 0]
-        # A combination of columns before it has no part of its own to be measured in.
+        # The pivot of a column that is a combination of earlier ones is 0; 1 keeps B invertible.
         triangle[np.diag_indices(len(chosen))] += np.diagonal(triangle) == 0
         fit = np.linalg.lstsq(scaled, moment / unit, rcond=None)[0] / unit
         if 0 in chosen:
@@ -79,7 +79,7 @@ class TriangularColumns:
         return (triangle[:, back] * unit)[back] / np.sqrt(n), fit
 
     def _go_to_zero(self) -> None:
-        """Columns as they are, in place of columns about their means."""
+        """Change ``fit``, ``basis`` and ``centre`` from centred columns to uncentred ones."""
         if 0 in self.population:
             constant = self.population.index(0)
             self.fit[constant] -= self.centre @ self.fit
@@ -87,14 +87,22 @@ class TriangularColumns:
         self.centre = np.zeros_like(self.centre)
 
     def triangles(self) -> tuple[Any, Any, Any, Any, Any]:
-        """R (P, P, C), K of plain columns (P, Q, C), z (P, C), the rest (C,), and what is below."""
+        """Compute the triangles of all groups.
+
+        Returns
+        -------
+        root, population, target, rest, below
+            R, shape (P, P, C); K for columns not yet multiplied by the inverse of B, (P, Q, C);
+            z, (P, C); the residual sums of squares, (C,); and the products of the F fixed columns
+            and the residual below the triangles, summed over groups, (F + 1, F + 1).
+        """
         s = self.statistics
         coefficient = np.zeros(len(self._gram))
         coefficient[self.population] = self.fit
         slope = coefficient[1:]
         root_n = np.sqrt(s.total_weight)
         num_groups, num_columns = s.mean_x.shape
-        # Products within groups of [x, r] about the means of each group.
+        # Products of [x, r] within groups, about the means of each group.
         explained = (s.sxx * slope).sum(-1)
         products = np.empty((num_columns + 1, num_columns + 1, num_groups))
         products[:-1, :-1] = np.moveaxis(s.sxx, 0, -1)
@@ -107,7 +115,7 @@ class TriangularColumns:
         return self._constant_is_fixed(products, means)
 
     def _constant_varies(self, products: Any, means: Any) -> tuple[Any, Any, Any, Any, Any]:
-        """The constant is the first row; the others are about the means of the groups."""
+        """Make the triangles if the constant varies: its row comes first, the rest is centred."""
         num_varying = len(self.varying) - 1
         tolerance = ROUNDING * np.einsum("uuc->uc", products)
         rows, below = _eliminated(products, num_varying, tolerance)
@@ -116,12 +124,12 @@ class TriangularColumns:
         return self._parts(rows, below, first=num_varying)
 
     def _constant_is_fixed(self, products: Any, means: Any) -> tuple[Any, Any, Any, Any, Any]:
-        """The constant, if it is there, is a column like others, behind those that vary."""
+        """Make the triangles if the constant does not vary: it comes after the columns that do."""
         size = len(products)
         tolerance = ROUNDING * np.einsum("uuc->uc", products)
         within, _ = _eliminated(products, size, tolerance)
         tall = np.concatenate([means[None], _with_constant(within)])
-        # Those that vary first, then the constant and the others, then the residual.
+        # Order: the columns that vary, the constant, the other columns, the residual.
         others = [j for j in range(size + 1) if j not in self.varying]
         order = [*self.varying, *others]
         found = np.linalg.qr(np.moveaxis(tall[:, order], -1, 0), mode="r")
@@ -132,17 +140,21 @@ class TriangularColumns:
         rows[:, order] = found[:num_varying]
         rest = found[num_varying:, num_varying:]
         below = np.einsum("uvc,uwc->vwc", rest, rest)
-        # As if the constant were the first of the columns below, as it is in `others`.
+        # With first=None, the constant is the first of the columns below, as in `others`.
         return self._parts(rows, below, first=None)
 
     def _parts(self, rows: Any, below: Any, *, first: int | None) -> tuple[Any, Any, Any, Any, Any]:
-        """Pick columns out of [1, x, r]; ``below`` has those that are left of them, and r."""
+        """Select the results of ``triangles`` from rows over [1, x, r] and the products below.
+
+        ``first`` is the number of columns of x that vary if the constant varies, else None.
+        ``below`` contains the remaining columns and r.
+        """
         if first is None:
             left = [j for j in range(rows.shape[1] - 1) if j not in self.varying]
         else:
             left = list(range(1 + first, rows.shape[1] - 1))
         chosen = [left.index(self.population[q]) for q in self.fixed] + [len(left)]
-        # Of columns about the centre, the constant for itself.
+        # Centre the columns; the centre of the constant is 0, so that it does not change.
         about_centre = rows[:, self.population].copy()
         about_centre[:1] -= rows[:1, :1] * self.centre[:, None]
         return (
@@ -154,29 +166,29 @@ class TriangularColumns:
         )
 
     def least_pivot(self) -> np.ndarray:
-        """Squares of the columns below the triangles, and of the residual, that are rounding."""
+        """Return the sums of squares, shape (F + 1,), up to which a pivot is rounding error."""
         fixed = [self.population[q] for q in self.fixed]
         return ROUNDING * np.append(np.diagonal(self._gram)[fixed], 0.0)
 
 
 def population_columns(design: Design) -> tuple[str, ...]:
-    """Columns of X in order: those that vary too, then those that do not.
+    """Return the names of the columns of X: first those that also vary, then the others.
 
     Parameters
     ----------
     design
-        Which columns there are.
+        The columns of the model.
     """
     return (*(name for name in design.varying if name in design.population), *design.fixed)
 
 
 def positions(design: Design) -> tuple[list[int], list[int]]:
-    """Where the columns of Z and of X stand among the constant and the predictors.
+    """Return the positions of the columns of Z and of X in [constant, predictors].
 
     Parameters
     ----------
     design
-        Which columns there are.
+        The columns of the model.
     """
     position = {INTERCEPT: 0} | {name: 1 + j for j, name in enumerate(design.predictors)}
     return (
@@ -186,21 +198,27 @@ def positions(design: Design) -> tuple[list[int], list[int]]:
 
 
 def _with_constant(rows: Any) -> Any:
-    """Rows of [x, r] as rows of [1, x, r]."""
+    """Extend rows over [x, r] to rows over [1, x, r], with zeros for the constant."""
     return np.concatenate([np.zeros((len(rows), 1, rows.shape[-1])), rows], axis=1)
 
 
 def _eliminated(products: Any, num_pivots: int, least: Any) -> tuple[Any, Any]:
-    """Rows of the triangle of the first columns, and the products of the others without them.
+    """Eliminate the first columns from products by partial Cholesky factorisation.
 
     Parameters
     ----------
     products
-        Positive semidefinite, shape (U, U, C).
+        Positive semidefinite matrices, shape (U, U, C).
     num_pivots
-        How many columns.
+        Number of columns to eliminate, k.
     least
-        Pivots that count as zero, shape (U, C): their rows are zeros.
+        Largest pivots that count as zero, shape (U, C). Their rows become zeros.
+
+    Returns
+    -------
+    rows, left
+        First k rows of the triangle, shape (k, U, C), and the products of the other columns after
+        the elimination, shape (U - k, U - k, C).
     """
     left = np.array(products, dtype=float)
     rows = np.zeros((num_pivots, *left.shape[1:]))
@@ -220,13 +238,13 @@ def _diagonal_mask(products: Any) -> Any:
 
 
 def semidefinite_root(products: Any, least: Any) -> Any:
-    """Upper triangle of positive semidefinite products, shape (U, U, C).
+    """Compute the upper triangle T with T'T equal to positive semidefinite products.
 
     Parameters
     ----------
     products
-        The products.
+        The products, shape (U, U, C).
     least
-        Pivots that count as zero, shape (U,).
+        Largest pivots that count as zero, shape (U,). Their rows become zeros.
     """
     return _eliminated(products, len(products), np.reshape(least, (-1, 1)))[0]

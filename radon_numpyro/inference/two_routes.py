@@ -1,18 +1,18 @@
-r"""Do two routes lead to one posterior? Draws by NUTS beside integration over the scales.
+r"""Comparison of two routes to one posterior: draws by NUTS, and integration over the scales.
 
-The two share the algebra of the density and little else, so that a chain that has not found a part
-of the posterior, or a proposal that does not cover it, shows as a difference. For each parameter of
-all groups together
+The two routes share little except the algebra of the density. If chains have missed a part of the
+posterior, or if a proposal does not cover it, the results therefore differ. For each top-level
+parameter,
 
 .. math:: z = \frac{|\bar x_\mathrm{NUTS} - \bar x_\mathrm{nodes}|}
                    {\sqrt{e_\mathrm{NUTS}^2 + e_\mathrm{nodes}^2}}
 
-with the Monte Carlo standard error of the draws and the scatter of the independent shifts of the
-nodes. Standard deviations are compared as :math:`\sinh^{-1}(\sigma/c)` with c the median,
-correlations as :math:`\tanh^{-1} r`, eps as its logarithm: where there are few groups, means of
-standard deviations themselves hang on a few draws far out. Of some dozens of parameters of one
-posterior the largest z is about 2 to 3. Chains that do not agree with one another have no standard
-error that could be trusted: they are not compared.
+where the standard errors are the Monte Carlo standard error of the draws, and that from the scatter
+of the independent shifts of the nodes. Standard deviations are compared as
+:math:`\sinh^{-1}(\sigma/c)` with c the median, correlations as :math:`\tanh^{-1} r`, and eps as its
+logarithm, because with few groups the mean of a standard deviation depends on a few extreme draws.
+If both routes are correct, the largest z of dozens of parameters is about 2 to 3. Chains that
+disagree with one another have no trustworthy standard error, so that they are not compared.
 
 References
 ----------
@@ -41,11 +41,13 @@ from radon_numpyro.model.models import COEFFICIENT, Model, coordinates
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Largest part of a run that the check may take, unless it takes less than so many seconds.
+# Maximum share of the time of the run that the check may take, and the time in seconds that it may
+# always take.
 SHARE, FREE_SECONDS = 0.1, 0.5
-# Evaluations of the density that an integration takes, about.
+# Approximate number of evaluations of the density in an integration.
 EVALUATIONS = 6000
-# Points at which the density is timed; seconds at one point after which no more are timed.
+# Number of points at which the density is timed. If one point takes longer than LONG seconds, only
+# that one is timed.
 TIMED, LONG = 64, 0.005
 
 Draws = Mapping[str, np.ndarray]
@@ -53,16 +55,17 @@ Draws = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class TwoRoutes:
-    """What came of the comparison.
+    """Result of the comparison.
 
     Attributes
     ----------
     largest
-        Largest difference of any parameter, in standard errors of both.
+        Largest difference of any parameter, in combined standard errors.
     parameter
-        That parameter.
+        Name of the parameter with the largest difference.
     skipped
-        Why the routes were not compared; then the others are 0 and empty.
+        Reason why the routes were not compared, else empty. With a reason, the other attributes are
+        0 and empty.
     """
 
     largest: float = 0.0
@@ -70,7 +73,7 @@ class TwoRoutes:
     skipped: str = ""
 
     def record(self) -> dict[str, Any]:
-        """As an attribute of a result has it, in JSON."""
+        """Return the JSON object that is stored in an attribute of the fit."""
         if self.skipped:
             return {"skipped": self.skipped}
         return {"largest": float(self.largest), "parameter": self.parameter}
@@ -79,16 +82,16 @@ class TwoRoutes:
 def compare_routes(
     statistics: GroupStatistics, priors: Priors, draws: Draws, *, seconds: float, seed: int = 0
 ) -> TwoRoutes:
-    """Integrate over the scales and compare with draws by NUTS.
+    """Integrate over the scales and compare the result with draws by NUTS.
 
     Parameters
     ----------
     statistics, priors
-        What was fitted.
+        The data and the priors of the fit.
     draws
         Draws of the sites of the hierarchical model, shape (chains, draws, ...).
     seconds
-        Time that the run took so far. The check may take a tenth of it, or half a second.
+        Time that the run has taken, in seconds. The check may take a tenth of it, or half a second.
     seed
         Seed of the nodes.
 
@@ -118,7 +121,7 @@ def compare_routes(
 
 
 def differences(posterior: ScalePosterior, draws: Draws) -> dict[str, float]:
-    """Differences of the means in standard errors of both, by parameter.
+    """Compute the differences of the means in combined standard errors, by parameter.
 
     Parameters
     ----------
@@ -146,12 +149,12 @@ def differences(posterior: ScalePosterior, draws: Draws) -> dict[str, float]:
 
 
 def worst_rhat(design: Design, draws: Draws) -> tuple[str, float]:
-    """The compared parameter whose chains disagree most, and its R-hat.
+    """Return the compared parameter whose chains disagree most, and its R-hat.
 
     Parameters
     ----------
     design
-        Which columns vary.
+        The columns of the model.
     draws
         As in :func:`differences`.
     """
@@ -163,42 +166,42 @@ def worst_rhat(design: Design, draws: Draws) -> tuple[str, float]:
         if name == "correlation":
             drawn = drawn[..., *np.array(design.pairs).T]
         drawn = drawn.reshape(*drawn.shape[:2], -1)
-        # Of chains that stand still it is not a number.
+        # R-hat of constant chains is NaN.
         with np.errstate(invalid="ignore", divide="ignore"):
             rhat = np.asarray(array_stats.rhat(drawn, chain_axis=0, draw_axis=1))
         found |= dict(zip(_names(name, dims, design), rhat.tolist(), strict=True))
-    # Not a number is the worst.
+    # NaN counts as the worst value.
     worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
     return worst, found[worst]
 
 
 def seconds_an_evaluation(equations: NormalEquations, priors: Priors, draws: Draws) -> float:
-    """Time that the density of the scales takes at one point, measured at some draws.
+    """Measure the seconds that the density of the scales takes at one point, at some draws.
 
     Parameters
     ----------
     equations, priors
-        What was fitted.
+        The data and the priors of the fit.
     draws
         Draws of the scales, shape (chains, draws, ...).
     """
     names = [n for n in ("sigma_alpha", "sigma_beta", "correlation", "eps") if n in draws]
     some = {n: np.asarray(draws[n], dtype=float) for n in names}
     some = {n: v.reshape(-1, *v.shape[2:])[:TIMED] for n, v in some.items()}
-    # Where the standard errors of the rows are known, eps is 1.
+    # If the standard errors of the rows are known, eps is 1.
     some.setdefault("eps", np.ones(len(next(iter(some.values())))))
     root = root_of_correlation(some["correlation"]) if "correlation" in some else None
     prior = population_prior(equations, priors, Model.named("hierarchical"))
 
     def seconds_of(size: int) -> float:
-        # Of this thread: others may keep the machine busy.
+        # Only the CPU time of this thread counts, because others may keep the machine busy.
         started = time.thread_time()
         of_size = None if root is None else root[..., :size]
         marginal(equations, scale_vector(some)[:, :size], some["eps"][:size], prior, of_size)
         return time.thread_time() - started
 
     alone = min(seconds_of(1) for _ in range(2))
-    # Where one point takes that long, a call costs next to nothing beside it.
+    # For such an expensive point, the overhead of a call is negligible.
     if alone > LONG:
         return alone
     size = len(some["eps"])
@@ -208,7 +211,7 @@ def seconds_an_evaluation(equations: NormalEquations, priors: Priors, draws: Dra
 def _coordinates(
     name: str, drawn: np.ndarray, nodes: np.ndarray, weights: np.ndarray, design: Design
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws and nodes of a site where their means are stable."""
+    """Transform draws and nodes of a site to a scale on which their means are stable."""
     if name == "correlation":
         rows, columns = np.array(design.pairs).T
         near = 1.0 - 1e-12
@@ -226,7 +229,7 @@ def _coordinates(
 
 
 def _monte_carlo_error(drawn: np.ndarray) -> np.ndarray:
-    """Standard error of the means of draws, shape (chains, draws, n)."""
+    """Compute the Monte Carlo standard errors, (n,), of means of draws (chains, draws, n)."""
     from arviz_stats.base.array import array_stats
 
     ess = array_stats.ess(drawn, chain_axis=0, draw_axis=1, method="mean")
@@ -234,13 +237,13 @@ def _monte_carlo_error(drawn: np.ndarray) -> np.ndarray:
 
 
 def _compared(design: Design) -> dict[str, tuple[str, ...]]:
-    """Sites of all groups together, with their dimensions."""
+    """Return the top-level sites with their dimensions."""
     sites = Model.named("hierarchical").sites(design)
     return {name: site.dims for name, site in sites.items() if site.is_top_level}
 
 
 def _names(site: str, dims: tuple[str, ...], design: Design) -> list[str]:
-    """Names of the entries of a site."""
+    """Return the names of the entries of a site."""
     if not dims:
         return [site]
     if dims[0] == COEFFICIENT:

@@ -10,7 +10,7 @@ group                     content
 ``log_prior``             log density of a draw under the prior of each top-level parameter
 ========================  =====================================================================
 
-The first four come from NumPyro's ``Predictive`` and ``log_likelihood`` on the models as written
+The first four come from NumPyro's ``Predictive`` and ``log_likelihood`` on the NumPyro models
 (``model/regressions.py``). The top-level parameters are ``mu_*``, ``sigma_*``, ``correlation``,
 ``gamma`` and ``eps`` in the hierarchical model, and all sites in the other models.
 

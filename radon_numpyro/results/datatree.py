@@ -1,30 +1,30 @@
-"""Results as an ArviZ ``DataTree``: the only place that builds one.
+"""Build results as ArviZ ``DataTree`` objects. No other module builds one.
 
 ==================== ==========================================================================
 group                content
 ==================== ==========================================================================
 ``posterior``        draws of every site; dims chain, draw, the user's group column, predictor
-                     (slopes that vary by group), fixed (columns that do not)
-``sample_stats``     what the sampler says of each draw, by ArviZ's names (absent when no chain was
-                     run)
-``coefficients/...`` ``means`` and ``sds`` of alpha and beta, when their draws were not kept
-``nodes``            of an integration: ``weight`` and the scales at each node; attributes ess,
+                     (slopes that vary by group), fixed (columns that do not vary)
+``sample_stats``     statistics of the sampler for each draw, with ArviZ's names (absent if no chain
+                     was run)
+``coefficients/...`` ``means`` and ``sds`` of alpha and beta, if their draws were not kept
+``nodes``            for an integration: ``weight`` and the scales at each node; attributes ess,
                      khat, reliable, verdict, log_evidence, log_evidence_error
-``advi``             attributes converged, reason, verdict, khat, num_steps, ... (absent, with the
-                     groups in it, where there was no guide)
+``advi``             attributes converged, reason, verdict, khat, num_steps, ... (absent, with its
+                     child groups, if there was no guide)
 ``advi/trace``       ``elbo`` by step, in nats
-``advi/means``       mean of each site under the guide, in the site's own units
-``advi/sds``         standard deviation of each site under the guide
-``observed_data``    ``y`` by row (absent when the fit saw statistics only)
+``advi/means``       mean of each site under the guide, in the unit of the site
+``advi/sds``         standard deviation of each site under the guide, in the unit of the site
+``observed_data``    ``y`` by row (absent if statistics were fitted, not rows)
 ``constant_data``    ``x``, ``group_index`` and ``weights`` or ``se``, if there are any, by row;
                      the sufficient statistics by group
 ==================== ==========================================================================
 
-The root's attributes say how it was made: model, method, priors, seed, versions, device, dtype,
-timings, fingerprint of the data, and the call; ``centers``, the predictors that are counted from a
-value of their own (``x`` and the statistics are, too); ``design``, which columns vary by group;
-``formula``, what a formula has learnt from the rows, in JSON, and ``notes``, what to know about its
-columns; and ``findings``, what was seen of the data and the priors before the fit.
+The attributes of the root describe how the fit was made: model, method, priors, seed, versions,
+device, dtype, timings, fingerprint of the data, and the call. ``centers`` has the values that are
+subtracted from predictors, in ``x`` and the statistics too. ``design`` says which columns vary by
+group. ``formula`` contains, in JSON, what a formula has learnt from the rows, and ``notes`` has
+remarks about its columns. ``findings`` are those about the data and the priors before the fit.
 """
 
 from __future__ import annotations
@@ -63,24 +63,24 @@ if TYPE_CHECKING:
 
 # Dimensions of draws.
 SAMPLED = ("chain", "draw")
-# Columns of all predictors, where some do not vary by group.
+# Dimension of all predictors if some do not vary by group.
 COLUMN = "column"
 _SITES = {"mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps"}
 _DIMS = {".", "chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
 _TAKEN = _DIMS.union(_SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
-# Taken too where some column does not vary by group about a mean.
+# Also taken if some column does not vary by group about a mean.
 _TAKEN_BY_OTHERS = {"gamma", MEAN_SLOPE, FIXED, COLUMN, f"{COLUMN}_other"}
-# Taken too where coefficients correlate.
+# Also taken if coefficients correlate.
 _TAKEN_BY_CORRELATED = {"correlation", COEFFICIENT, COEFFICIENT_OTHER, "pair"}
-# Names that xarray and ArviZ use for arguments and dimensions of their own.
+# Names that xarray and ArviZ use for arguments or for their own dimensions.
 _KEYWORDS = ("self", "coords", "summary", "variable", "label")
 
 
 def group_dim(labels: Labels) -> str:
-    """Dimension that bears the groups: the user's column name.
+    """Return the dimension of the groups, named after the user's column.
 
-    A name that another dimension or variable has already, or that xarray cannot take as one, gets
-    ``_group`` behind it; a slash, which in a DataTree is a path, becomes an underscore.
+    ``_group`` is appended to a name that another dimension or variable has, or that xarray does not
+    accept. A slash becomes an underscore, because it separates paths in a DataTree.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def group_dim(labels: Labels) -> str:
 
 
 def site_dims(model: str, labels: Labels) -> dict[str, list[str]]:
-    """Dimensions of each site of a model, in the order in which results have them.
+    """Return the dimensions of each site of a model, in their order in results.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def site_dims(model: str, labels: Labels) -> dict[str, list[str]]:
 
 
 def column_dim(labels: Labels) -> str:
-    """Dimension of all columns of x: that of the slopes, where every slope varies.
+    """Return the dimension of all columns of x, which is that of the slopes if every slope varies.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def to_datatree(
     Parameters
     ----------
     data, statistics
-        What was fitted, and its sufficient statistics.
+        The fitted rows or statistics, and their sufficient statistics.
     priors
         The priors of the fit.
     model
@@ -155,7 +155,7 @@ def to_datatree(
     Returns
     -------
     xarray.DataTree
-        As the table at the head of this module says.
+        The groups in the table at the head of this module.
     """
     labels = statistics.labels
     dims: dict[Any, Any] = dict(site_dims(model, labels))
@@ -221,9 +221,9 @@ def _dataset(
     *,
     sampled: Sequence[str] = (),
 ) -> xr.Dataset:
-    """Arrays of one group: the dimensions ``sampled`` first, then those of each in ``dims``.
+    """Make a dataset whose arrays have the dimensions ``sampled``, then their own of ``dims``.
 
-    Each dimension has its labels in ``coords``, or its positions.
+    A dimension without labels in ``coords`` is labelled by position.
     """
     variables = {
         name: xr.Variable((*sampled, *dims.get(name, ())), np.asarray(array))
@@ -242,11 +242,11 @@ def add_draws(
     Parameters
     ----------
     tree
-        The fit, which is changed.
+        The fit, which is changed in place.
     name
-        Name of the group, which is replaced if it is there.
+        Name of the group. An existing group is replaced.
     values
-        Arrays of shape (chains, draws, ...), dimensions as in the posterior.
+        Arrays of shape (chains, draws, ...), with dimensions as in the posterior.
     labels
         Names of the data.
     **attributes
@@ -254,7 +254,8 @@ def add_draws(
     """
     dims: dict[Any, Any] = {**site_dims(tree.attrs["model"], labels), "y": ["row"]}
     arrays = {site: np.asarray(values[site]) for site in dims if site in values}
-    # A matrix of correlations has one density.
+    # Each array has the leading dimensions of its site: the log prior of a correlation matrix is
+    # one number per draw.
     dims = {site: dims[site][: array.ndim - 2] for site, array in arrays.items()}
     coords: dict[Any, Any] = {n: c.values for n, c in tree["posterior"].coords.items()}
     dataset = _dataset(arrays, dims, coords, sampled=SAMPLED)
@@ -272,18 +273,18 @@ def predictions_to_datatree(
     index: Sequence[Hashable],
     attributes: Mapping[str, Any],
 ) -> xr.DataTree:
-    """Put draws of new rows into a DataTree of their own.
+    """Put draws for new rows into a separate DataTree.
 
     Parameters
     ----------
     tree
-        The fit, whose chains and draws these are.
+        The fit that the draws come from, with the same chains and draws.
     labels
         Names of the data.
     values
-        Draws by name, shape (S, R) with S chains times draws.
+        Draws by name, shape (S, R), where S is chains times draws.
     x, groups, new_group
-        Predictors (R, K), labels of the groups, and whether the fit has not seen them (R,).
+        Predictors (R, K), labels of the groups (R,), and whether each group is new to the fit (R,).
     index
         Labels of the R rows.
     attributes
@@ -324,14 +325,14 @@ def predictions_to_datatree(
 
 
 def describe_call(function: str, **arguments: Any) -> str:
-    """The call that made a result, as Python would write it.
+    """Return the Python expression of the call that made a result.
 
     Parameters
     ----------
     function
         Name of the function.
     **arguments
-        Its arguments, data left out.
+        Its arguments, without the data.
     """
     given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     return f"{function}(data, {given})"

@@ -1,4 +1,4 @@
-"""Can these numbers be trusted? Findings with advice, never a bare number.
+"""Checks whether the draws of a fit can be trusted, with advice for each finding.
 
 References
 ----------
@@ -36,36 +36,36 @@ from radon_numpyro.results.integration_checks import (
 
 MIN_ESS_PER_CHAIN = 100
 MIN_BFMI = 0.3
-# Target acceptance probabilities to advise, the next one above that of the draws.
+# Target acceptance probabilities to advise: the first one above that of the draws.
 ACCEPT_PROBS = (0.95, 0.99, 0.999)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the checks found.
+    """Result of the checks.
 
     Attributes
     ----------
     findings
-        What was seen: of the data and the priors, then of the draws. Those that are a ``caution``
-        leave the numbers as they are.
+        Findings about the data and the priors, then about the draws. A finding with ``caution``
+        does not affect whether the numbers can be trusted.
     table
-        ``r_hat``, ``ess_bulk`` and ``ess_tail`` of every parameter, a row each; no ``r_hat`` of an
-        integration, which has no chains.
+        ``r_hat``, ``ess_bulk`` and ``ess_tail``, with one row for each parameter. An integration
+        has no chains and no ``r_hat``.
     num_draws
-        Draws in all, over the chains.
+        Total number of draws of all chains.
     num_divergences
-        Divergent transitions among them.
+        Number of divergent transitions among them.
     min_bfmi
-        Smallest energy Bayesian fraction of missing information over the chains; infinite when
-        the draws are exact and no chain was run.
+        Smallest energy Bayesian fraction of missing information over the chains; infinite if the
+        draws are exact and no chain was run.
     advi_verdict
-        What the guide is good for; it does not bear on the draws. Empty where there was none.
+        Assessment of the guide, which does not affect the draws. Empty if there was no guide.
     nodes
-        Of an integration: how many nodes the draws are from, in words. Else empty.
+        For an integration, the number of nodes that the draws come from, in words; else empty.
     routes
-        How far draws by NUTS are from an integration, or why that was not asked, in a sentence.
-        Empty where there is nothing to compare.
+        A sentence about the difference between draws by NUTS and an integration, or about why they
+        were not compared. Empty if there is nothing to compare.
     """
 
     findings: tuple[Finding, ...]
@@ -79,19 +79,19 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether the numbers can be trusted, cautions aside."""
+        """Whether the numbers can be trusted: there are no findings except cautions."""
         return all(finding.caution for finding in self.findings)
 
     @property
     def max_rhat(self) -> float:
-        """Largest R-hat of any parameter; NaN if any is, or there are no chains."""
+        """Largest R-hat of any parameter; NaN if one is NaN or if there are no chains."""
         if "r_hat" not in self.table:
             return float("nan")
         return float(self.table["r_hat"].max(skipna=False))
 
     @property
     def min_ess(self) -> float:
-        """Smallest bulk or tail effective sample size of any parameter; NaN if any is."""
+        """Smallest bulk or tail effective sample size of any parameter; NaN if one is NaN."""
         return float(self.table[["ess_bulk", "ess_tail"]].min(skipna=False).min(skipna=False))
 
     def _checks(self) -> str:
@@ -102,14 +102,15 @@ class Diagnosis:
         return f"  {self.num_draws} draws, {rhat}smallest ESS {self.min_ess:.0f}, {sampler}"
 
     def text(self, *, command: bool = False, again: bool = False) -> str:
-        """The verdict, the checks behind it and the findings.
+        """Return the verdict, the checks that it is based on, and the findings, as lines of text.
 
         Parameters
         ----------
         command
-            Advise options of the command line, not arguments of Python.
+            Whether to advise options of the command line instead of arguments of Python.
         again
-            Say that these are options of another fit, where the command at hand has others.
+            Whether to say that the options are those of a new fit, because the current command has
+            other options.
         """
         head = "Good: the draws can be trusted." if self.ok else "Do not trust these numbers yet."
         if self.ok and self.findings:
@@ -141,7 +142,7 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
         Poor convergence is a finding, not an exception.
     """
     posterior = tree["posterior"].to_dataset()
-    # R-hat and ESS go by ranks, to which infinity is a number like others.
+    # R-hat and ESS use ranks, which would hide infinite draws.
     posterior = posterior.where(np.isfinite(posterior))
     named, integrated = posterior, is_integrated(tree)
     markov = "sample_stats" in tree.children
@@ -149,7 +150,7 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
         named = pairs_alone(posterior, read_design(tree))
     table = effective_sizes(tree, named) if integrated else _table(named)
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
-    # Draws that are no Markov chain are worth what they are together.
+    # Without Markov chains, the limit applies to all draws together, not to each chain.
     least = MIN_ESS_PER_CHAIN * (chains if markov else 1)
     run = _Run.of(tree, table, least)
     of_data = list(from_json(tree.attrs.get("findings", "[]")))
@@ -177,7 +178,7 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
     findings = [
         *of_data,
         *(f for f in (_incomplete(tree), _chains(chains, tree)) if f is not None),
-        # More draws do not mend data.
+        # More draws do not solve problems of the data.
         *(_after_the_data(f) if spoiled else f for f in of_draws if f is not None),
     ]
     return Diagnosis(
@@ -193,7 +194,7 @@ def diagnose(tree: xr.DataTree) -> Diagnosis:
 
 
 def drawn_again(tree: xr.DataTree) -> str | None:
-    """Why chains were run again with shorter steps, in a sentence; None if they were not.
+    """Return a sentence on why chains were run again with shorter steps; None if they were not.
 
     Parameters
     ----------
@@ -215,7 +216,10 @@ def drawn_again(tree: xr.DataTree) -> str | None:
 
 
 def _table(posterior: xr.Dataset) -> pd.DataFrame:
-    """As ``arviz_stats.summary`` names the rows; its standard errors would take as long again."""
+    """Tabulate R-hat and ESS by parameter, with the row names of ``arviz_stats.summary``.
+
+    That function is not used, because its standard errors would double the time.
+    """
     import arviz_stats
     from arviz_base import dataset_to_dataframe
 
@@ -234,7 +238,7 @@ def _table(posterior: xr.Dataset) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Run:
-    """How the draws were made, and whether the marginal method might do better."""
+    """How the draws were made, and whether the marginal method is an alternative."""
 
     method: str
     draws: int
@@ -247,7 +251,7 @@ class _Run:
     def of(cls, tree: xr.DataTree, table: pd.DataFrame, least: int) -> _Run:
         attrs, posterior = tree.attrs, tree["posterior"].to_dataset()
         method = str(attrs["method"])
-        # The marginal method does not take many predictors.
+        # The marginal method does not support many predictors.
         many = posterior.sizes.get(PREDICTOR, 0) > MAX_MARGINAL_SLOPES
         return cls(
             method,
@@ -263,7 +267,7 @@ class _Run:
 
 
 def _enough(draws: int, ess: pd.DataFrame, least: int) -> int:
-    """Draws of each chain for twice the ESS needed, and at least twice as many, in hundreds."""
+    """Return the draws per chain for twice the ESS needed, at least doubled, rounded up to 100."""
     smallest = float(np.nanmin(ess.to_numpy())) if ess.notna().any(axis=None) else float(least)
     lacking = np.clip(least / max(smallest, 1.0), 1.0, 50.0)
     return 100 * math.ceil(2 * draws * lacking / 100)
@@ -375,7 +379,7 @@ def _energy(bfmi: float, run: _Run) -> Finding | None:
 
 
 def _advising_method(what: str, template: str, run: _Run, **arguments: Any) -> Finding:
-    """Advise the marginal method first, where the draws are by another and it can be taken."""
+    """Advise the marginal method first if the draws come from another and the model supports it."""
     if not run.integrable:
         return Finding.advising(what, template, **arguments)
     return Finding.advising(what, "{method}, or " + template, method="marginal", **arguments)

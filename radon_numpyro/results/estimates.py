@@ -1,6 +1,6 @@
-"""A fit in numbers: estimates with intervals, of parameters and of groups.
+"""Estimates of a fit with intervals, for parameters and for groups.
 
-Names of columns say what they are: ``Sex[Male]`` is a level, ``SES:Sex[Male]`` a product.
+The name of a column shows its kind: ``Sex[Male]`` is a level, and ``SES:Sex[Male]`` is a product.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
 def factors(column: str, columns: Collection[str]) -> tuple[str, ...]:
-    """The columns that an interaction is the product of; of any other column itself.
+    """Return the columns whose product is an interaction; for any other column, the column itself.
 
-    A colon in a name makes an interaction only if what stands on either side of it are columns too.
+    A name with a colon is an interaction only if the parts between the colons are columns too.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ def factors(column: str, columns: Collection[str]) -> tuple[str, ...]:
 
 
 def level(column: str) -> tuple[str, str] | None:
-    """Variable and level of a name such as ``"Sex[Male]"``; None of any other.
+    """Return variable and level of a name such as ``"Sex[Male]"``, and None for other names.
 
-    Whether the column is that of a category its values say, which are 0 and 1.
+    The name alone does not show that the column is categorical: its values, 0 and 1, do.
 
     Parameters
     ----------
@@ -73,12 +73,12 @@ def level(column: str) -> tuple[str, str] | None:
         Name of a column.
     """
     found = re.fullmatch(r"(.+?)\[(.+)\]", column, re.DOTALL)
-    # A cell of a table, c[a]:Sex[Male], is a level of neither.
+    # A cell of a table, such as c[a]:Sex[Male], is not a level of one variable.
     return (found[1], found[2]) if found and len(_parts(column)) == 1 else None
 
 
 def _parts(column: str) -> tuple[str, ...]:
-    """What stands between the colons outside of brackets."""
+    """Split a name at the colons that are outside brackets."""
     parts, depth = [""], 0
     for letter in column:
         depth += (letter in "[(") - (letter in "])")
@@ -91,14 +91,15 @@ def _parts(column: str) -> tuple[str, ...]:
 
 ALL_GROUPS, CHOSEN_GROUPS, SAMPLED_GROUPS = 100, 40, 200
 BLOCK = 500
-# Controls, surrogates, no characters at all, ends of lines: an SVG file or a line holds none.
+# Unicode categories that an SVG file or a line cannot contain: controls, surrogates, unassigned
+# code points, line and paragraph separators.
 UNFIT = ("Cc", "Cs", "Cn", "Zl", "Zp")
 
 
 class Estimate(NamedTuple):
     """Posterior mean, standard deviation, and ends of the equal-tailed interval.
 
-    Numbers, or arrays of the same shape.
+    The fields are numbers or arrays of the same shape.
     """
 
     mean: np.ndarray
@@ -108,16 +109,16 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(cls, draws: np.ndarray, prob: float) -> Estimate:
-        """Of draws, which are along the first axis."""
+        """Compute the estimate from draws along the first axis."""
         low, high = np.quantile(draws, (0.5 - prob / 2, 0.5 + prob / 2), axis=0)
-        # Far from zero a plain sum of thousands loses the digits in which the draws differ.
+        # Far from zero, a plain sum of thousands of draws loses the digits in which they differ.
         from_first = draws - draws[0]
         return cls(draws[0] + from_first.mean(0), from_first.std(0), low, high)
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A fit as tables and reports read it.
+    """The numbers of a fit for tables and reports.
 
     Attributes
     ----------
@@ -137,12 +138,12 @@ class Numbers:
 
     @cached_property
     def statistics(self) -> GroupStatistics:
-        """What was fitted."""
+        """The sufficient statistics that were fitted."""
         return read_statistics(self.tree)
 
     @property
     def zeros(self) -> np.ndarray:
-        """Value of each predictor that the fit counts as 0, shape (K,)."""
+        """Value that the fit subtracts from each predictor, shape (K,)."""
         return zeros(read_centers(self.tree), self.labels.predictors)
 
     @cached_property
@@ -157,22 +158,22 @@ class Numbers:
 
     @property
     def top_level(self) -> list[str]:
-        """Sites whose prior depends on no other: locations, then scales."""
+        """Sites whose prior does not depend on other sites: locations, then scales."""
         return self.model.top_level(self.labels.design)
 
     @property
     def has_rows(self) -> bool:
-        """Whether the tree has the rows, not their statistics alone."""
+        """Whether the tree has the rows, not only their statistics."""
         return "observed_data" in self.tree.children
 
     @property
     def has_draws(self) -> bool:
-        """Whether the coefficients of the groups were drawn, not summarised."""
+        """Whether the tree has draws of the coefficients of the groups, not only summaries."""
         return has_coefficients(self.tree)
 
     @cached_property
     def displayed(self) -> xr.DataTree:
-        """The fit with names that a figure can hold: short, in one line, and still distinct."""
+        """The fit with names that fit into a figure: short, in one line, and still distinct."""
         labels, group = self.labels, group_dim(self.labels)
         short = _display_columns(labels.predictors)
         design = labels.design.renamed(short)
@@ -196,10 +197,10 @@ class Numbers:
 
     @cached_property
     def columns(self) -> pd.DataFrame:
-        """Mean and sd over all rows: predictors and, last, the outcome; whether it is 0 or 1.
+        """``mean`` and ``sd`` of each column over all rows, and ``binary``: all values are 0 or 1.
 
-        Weighted, if the rows are. In the units of the columns, also where the fit counts a
-        predictor from another value.
+        The index has the predictors, then the outcome. Weights of rows are used. Means are those of
+        the original columns, even if the fit subtracts a value from a predictor.
         """
         s = self.statistics
         n = np.asarray(s.total_weight)[:, None]
@@ -207,14 +208,14 @@ class Numbers:
         within = np.column_stack([np.einsum("ckk->ck", s.sxx), s.syy])
         mean = (n * means).sum(0) / n.sum()
         sd = np.sqrt((within + n * (means - mean) ** 2).sum(0) / n.sum())
-        # x squared is x where x is 0 or 1: then the two sums agree in every group.
+        # If x is 0 or 1, x squared equals x, and the two sums agree in every group.
         sums = n * means
         binary = np.isclose(within + n * means**2, sums, rtol=1e-9, atol=0).all(0)
         names = [*self.labels.predictors, self.labels.outcome]
         return pd.DataFrame({"mean": mean, "sd": sd, "binary": binary}, index=names)
 
     def parameters(self) -> dict[str, np.ndarray]:
-        """Draws (S,) of each parameter that no group has for itself: ``mu_beta[floor]``."""
+        """Return draws (S,) of each parameter that belongs to no group, e.g. ``mu_beta[floor]``."""
         found: dict[str, np.ndarray] = {}
         if self.model.eps_by_group:
             return found
@@ -230,15 +231,15 @@ class Numbers:
         return found
 
     def of_population(self, weights: np.ndarray) -> tuple[Estimate, Estimate | None]:
-        """The line at a row: in the average group, and in a group not seen.
+        """Estimate the line at a row, in the average group and in a new group.
 
-        The second is None where groups do not differ in it.
+        The second estimate is None if groups do not differ in this value.
 
         Parameters
         ----------
         weights
-            Of the constant and of each predictor, shape (J + 1,): 1 and their values, or any
-            contrast of two rows.
+            Weights of the constant and of each predictor, shape (J + 1,): 1 and the values at a
+            row, or the difference between two rows.
         """
         design = self.labels.design
         of_column = dict(zip((INTERCEPT, *design.predictors), weights, strict=True))
@@ -255,9 +256,10 @@ class Numbers:
 
     @cached_property
     def coefficients(self) -> Estimate:
-        """Those that vary by group, shape (C, P), as in ``design.varying``; pooled (1, P).
+        """Coefficients that vary by group, (C, P), in the order of ``design.varying``.
 
-        Where the coefficients were summarised, the intervals are those of Normals.
+        The shape is (1, P) in the pooled model. If the coefficients were summarised, not drawn, the
+        intervals are those of Normal distributions.
         """
         if self.has_draws:
             size = len(self.labels.groups) if self.model.by_group else 1
@@ -278,7 +280,7 @@ class Numbers:
 
     @cached_property
     def identified(self) -> np.ndarray:
-        """Whether its own rows determine a coefficient, shape (C, P), or (1, P) if pooled."""
+        """Whether the rows of a group determine its coefficients, (C, P), or (1, P) if pooled."""
         s, design = self.statistics, self.labels.design
         weight, mean, sxx = (np.asarray(v) for v in (s.total_weight, s.mean_x, s.sxx))
         k = len(design.slopes)
@@ -288,7 +290,7 @@ class Numbers:
             weight, mean, sxx = overall_moments(weight, mean, sxx)
         has_constant = INTERCEPT in (design.varying if self.model.by_group else design.population)
         if not has_constant:
-            # Slopes through 0 are determined by products about 0.
+            # Without a constant, products about 0 determine the slopes, not those about the mean.
             sxx = sxx + weight[:, None, None] * mean[:, :, None] * mean[:, None, :]
             mean = np.zeros_like(mean)
         found = identified_coefficients(weight, mean, sxx)
@@ -296,10 +298,10 @@ class Numbers:
 
     @cached_property
     def chosen(self) -> np.ndarray:
-        """Codes of the groups that a report names, the highest intercept first.
+        """Codes of the groups that a report names, with the highest intercept first.
 
-        All, up to 100. Of more, the 40 that differ most clearly from the middle in some
-        coefficient, in units of its own posterior sd.
+        These are all groups if there are at most 100. Otherwise they are the 40 groups in which a
+        coefficient is farthest from its median over groups, in units of its posterior sd.
         """
         mean, sd = self.coefficients[:2]
         groups = np.arange(len(mean))
@@ -310,15 +312,15 @@ class Numbers:
 
     @property
     def sampled(self) -> np.ndarray:
-        """Codes of at most 200 groups, evenly from the smallest to the largest."""
+        """Codes of at most 200 groups, spread evenly from the smallest to the largest."""
         by_size = np.argsort(np.asarray(self.statistics.count), kind="stable")
         every = np.linspace(0, len(by_size) - 1, min(len(by_size), SAMPLED_GROUPS))
         return np.sort(by_size[every.round().astype(int)])
 
     def examples(self) -> list[int]:
-        """Codes of the largest, the median and the smallest group with rows.
+        """Return codes of the largest, the median and the smallest group with rows.
 
-        Labels that differed in type alone, and no longer do, name no one group.
+        Groups that share a label as text are excluded, because the label does not identify them.
         """
         count, times = np.asarray(self.statistics.count), Counter(map(str, self.labels.groups))
         by_size = [
@@ -329,14 +331,14 @@ class Numbers:
         return list(dict.fromkeys(by_size[k] for k in (0, len(by_size) // 2, -1) if by_size))
 
     def group(self, code: int) -> Hashable:
-        """Label of a group."""
+        """Return the label of a group."""
         return self.labels.groups[code]
 
     def typical_rows(self) -> pd.DataFrame:
-        """Values of the predictors to predict at, a column each.
+        """Return typical values of the predictors, one column each, as rows for predictions.
 
-        The first takes its two values, or its mean less and plus its sd; the others are held at the
-        more frequent value, or at the mean.
+        The first predictor takes its two values if binary, else its mean minus and plus its sd. The
+        others are held at the more frequent value if binary, else at the mean.
         """
         columns = self.columns.iloc[:-1]
         digits = 1 - np.floor(np.log10(columns["sd"].where(columns["sd"] > 0, 1.0)))
@@ -357,7 +359,7 @@ class Numbers:
 
 
 def display(labels: Iterable[Hashable]) -> list[str]:
-    """Labels in one line of at most 24 letters, cut in the middle, numbered if they are alike."""
+    """Shorten labels to one line of at most 24 letters, cut in the middle; number equal ones."""
     found: dict[str, None] = {}
     for label in labels:
         letters = (
@@ -373,7 +375,7 @@ def display(labels: Iterable[Hashable]) -> list[str]:
 
 
 def _display_columns(columns: Sequence[str]) -> dict[str, str]:
-    """Columns as a figure shows them; an interaction stays the product of others."""
+    """Return short names of columns for figures; an interaction keeps the names of its factors."""
     parts = {x: factors(x, columns) for x in columns}
     plain = [x for x in columns if len(parts[x]) == 1]
     shown = dict(zip(plain, display(plain), strict=True))

@@ -1,7 +1,8 @@
-"""Checks by integration: of a fit made by it, and of draws by NUTS beside it.
+"""Checks of fits by integration, and comparison of draws by NUTS with an integration.
 
-A fit by integration has nodes and a verdict in place of chains. A default fit keeps how far its
-draws by NUTS are from an integration of the same posterior, in the attribute ``two_routes``.
+A fit by integration has nodes and a verdict instead of chains. The attribute ``two_routes`` of a
+default fit stores the difference between its draws by NUTS and an integration of the same
+posterior.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ NODES = "nodes"
 
 
 def is_integrated(tree: xr.DataTree) -> bool:
-    """Whether the fit was made by integration, without a chain.
+    """Return whether the fit was made by integration, without chains.
 
     Parameters
     ----------
@@ -30,9 +31,9 @@ def is_integrated(tree: xr.DataTree) -> bool:
 
 
 def effective_size(tree: xr.DataTree) -> float:
-    """What the draws are worth: as many as there are, but no more than the effective nodes.
+    """Return the effective sample size: the number of draws, or the ESS of the nodes if smaller.
 
-    The draws are independent given the nodes, so this holds for every parameter.
+    The draws are independent given the nodes, so that it is the same for every parameter.
 
     Parameters
     ----------
@@ -45,14 +46,14 @@ def effective_size(tree: xr.DataTree) -> float:
 
 
 def effective_sizes(tree: xr.DataTree, posterior: xr.Dataset) -> pd.DataFrame:
-    """``ess_bulk`` and ``ess_tail`` of every parameter, a row each.
+    """Tabulate ``ess_bulk`` and ``ess_tail``, with one row for each parameter.
 
     Parameters
     ----------
     tree
         A fit by integration.
     posterior
-        Its posterior, whose entries are named.
+        Its posterior, with named entries.
     """
     from arviz_base import dataset_to_dataframe
 
@@ -64,7 +65,7 @@ def effective_sizes(tree: xr.DataTree, posterior: xr.Dataset) -> pd.DataFrame:
 
 
 def nodes_in_words(tree: xr.DataTree) -> str:
-    """Where the draws of a fit by integration are from.
+    """Say in words which nodes the draws of a fit by integration come from.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def nodes_in_words(tree: xr.DataTree) -> str:
 
 
 def unreliable(tree: xr.DataTree) -> Finding | None:
-    """Find that an integration cannot be relied on.
+    """Return a finding if an integration is unreliable, else None.
 
     Parameters
     ----------
@@ -94,13 +95,14 @@ def unreliable(tree: xr.DataTree) -> Finding | None:
     )
 
 
-# In standard errors of both. Of some dozens of parameters the largest difference is 2 to 3.
+# Largest difference, in combined standard errors, up to which the routes agree, and up to which a
+# difference is only a caution. If both are correct, that of dozens of parameters is 2 to 3.
 SUSPICIOUS, DIFFERENT = 4.0, 5.0
 ATTRIBUTE = "two_routes"
 
 
 def routes_in_words(tree: xr.DataTree) -> str:
-    """How far the two routes are from each other, in a sentence; empty if the fit has not kept it.
+    """Describe the difference of the two routes in a sentence; empty if the fit does not store it.
 
     Parameters
     ----------
@@ -120,7 +122,7 @@ def routes_in_words(tree: xr.DataTree) -> str:
 
 
 def routes_differ(tree: xr.DataTree) -> Finding | None:
-    """Find that NUTS and integration do not agree.
+    """Return a finding if NUTS and integration disagree, else None.
 
     Parameters
     ----------
@@ -142,17 +144,17 @@ def routes_differ(tree: xr.DataTree) -> Finding | None:
 
 
 def check_routes(value: Any) -> None:
-    """Refuse an attribute that is no comparison of two routes.
+    """Check that an attribute is a comparison of two routes.
 
     Parameters
     ----------
     value
-        What its JSON holds.
+        The parsed JSON of the attribute.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If the value has another form.
     """
     kinds = {name: type(part) for name, part in value.items()} if isinstance(value, dict) else None
     if kinds not in ({"largest": float, "parameter": str}, {"skipped": str}):

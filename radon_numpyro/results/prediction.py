@@ -1,18 +1,18 @@
-r"""Predictions for new rows: of groups that the fit knows, and of others.
+r"""Predictions for new rows, in groups of the fit and in new groups.
 
-Given the scales the line of a row is Normal with known mean and variance
-(``gaussian/predictive.py``), so over the draws of the scales, or the weighted nodes of an
-integration, it is a mixture of Normals, whose mean, standard deviation and intervals are computed
-without drawing coefficients (:func:`predict`).
-For statements about several rows at once, the difference of two or the total of many,
-:func:`predictive_draws` has joint draws.
+Given the scales, the line of a row is Normal with known mean and variance
+(``gaussian/predictive.py``). Over the draws of the scales, or the weighted nodes of an integration,
+it is therefore a mixture of Normals. :func:`predict` computes its mean, standard deviation and
+intervals without drawing coefficients. For statements about several rows together, such as the
+difference of two or the total of many, :func:`predictive_draws` returns joint draws.
 
-A row whose label the fit does not know belongs to a group not seen, shared with all rows of that
-label. A row without a label belongs to one of its own; white space alone is no label. In the
-hierarchical model the coefficients of such a group are drawn from the population, in the pooled
-model they are those of all rows; the individual model knows nothing of it. Labels are compared as
-text, since a file keeps only integers as they are: a label 27 is also "27", 27.0 and "27.0". A new
-label that is a known one in another spelling ("027", "town a" for "Town A") is refused.
+All rows with the same label that is unknown to the fit belong to one new group. A row without a
+label belongs to a new group of its own; white space alone does not count as a label. The
+coefficients of a new group are drawn from the population in the hierarchical model, and are those
+of all rows in the pooled model. The individual model cannot predict new groups. Labels are compared
+as text, because a file preserves only the type of integers: a label 27 matches "27", 27.0 and
+"27.0". A new label that is another spelling of a known one ("027", "town a" for "Town A") raises an
+error.
 """
 
 from __future__ import annotations
@@ -72,62 +72,63 @@ def predict(
     ci_prob: float = 0.9,
     ci_kind: str = "eti",
 ) -> pd.DataFrame:
-    r"""Mean, standard deviation and interval of each new row.
+    r"""Compute the predictive mean, standard deviation and interval of each new row.
 
-    With :math:`m_s, v_s` the mean and variance of the line given the scales s, draws of equal
-    weights :math:`w_s` or the nodes of a fit by integration with theirs,
+    Let :math:`m_s, v_s` be the mean and variance of the line given the scales s. These are draws
+    with equal weights :math:`w_s`, or the weighted nodes of a fit by integration. Then
 
     .. math:: y^\mathrm{new} \sim \sum_s w_s N(m_s, v_s + \epsilon_s^2), \qquad
               \mathrm{mean} = \bar m, \quad
               \mathrm{sd}^2 = \overline{v + \epsilon^2} + \overline{(m - \bar m)^2}.
 
-    Nothing is simulated, so the same fit and row give the same numbers. They vary with the scales
-    s alone, of an integration by its stated error. Of a row of weight w
-    :math:`\epsilon_s^2 / w` takes the place of :math:`\epsilon_s^2`, of one of known standard error
-    its square.
+    Nothing is simulated, so that the same fit and row give the same numbers. Their Monte Carlo
+    error comes only from the scales s; for an integration it is the stated error. For a row of
+    weight w, :math:`\epsilon_s^2 / w` replaces :math:`\epsilon_s^2`; for a row with a known
+    standard error, the square of that error does.
 
     Parameters
     ----------
     tree
-        A fit, fresh or loaded from a file, of any model and method; its coefficients need not
-        have been drawn, and it may have seen statistics only.
+        A fit, new or loaded from a file, by any model and method. It needs no draws of the
+        coefficients, and may be a fit to statistics.
     frame
-        A pandas or Polars DataFrame or a PyArrow Table, one row a prediction, with the columns of
-        the predictors, in their own units, and of the group; others are ignored. For a fit by a
-        formula: the columns that stand in the formula, to which it does what it did to the rows of
-        the fit.
+        A pandas or Polars DataFrame or a PyArrow Table, with one row for each prediction. It has
+        the columns of the predictors, in their original units, and of the group; other columns are
+        ignored. For a fit by a formula, it has the columns that occur in the formula, which are
+        transformed as the rows of the fit were.
     kind
-        ``"outcome"``: a new measurement, for which the frame needs the column of the weights or of
-        the standard errors, if the fit has one. ``"mean"``: the regression line, without the
+        ``"outcome"``: a new measurement; the frame then needs the column of the weights or of the
+        standard errors, if the fit has one. ``"mean"``: the regression line, without the residual
         scatter eps of single measurements.
     new_groups
-        What to do with groups that the fit has not seen, and with missing labels: ``"error"``
-        refuses them, ``"population"`` predicts them from the population.
+        Treatment of new groups and missing labels: ``"error"`` raises an error, ``"population"``
+        predicts them from the population.
     ci_prob
         Probability of the interval, between 0 and 1.
     ci_kind
-        ``"eti"``: equal tails. ``"hdi"``: highest density.
+        ``"eti"``: equal-tailed interval. ``"hdi"``: highest-density interval.
 
     Returns
     -------
     pandas.DataFrame
-        With the index of ``frame``, if it is of pandas, and the columns: the group (``_group``
-        behind its name if that is one of the following), ``mean``, ``sd``, ``lower``, ``upper`` in
-        the unit of the outcome, and ``new_group``, whether the fit has not seen the group. Its
-        ``attrs`` record ``kind``, ``ci_prob`` and ``ci_kind``, in ``outcome`` what is predicted,
-        such as ``"log(y)"`` of a fit by ``log(y) ~ ...``, and in ``notes`` what to know, in words.
+        The predictions, with the index of ``frame`` if that is a pandas DataFrame. The columns are
+        the group (with ``_group`` appended if its name is one of the others), ``mean``, ``sd``,
+        ``lower``, ``upper`` in the unit of the outcome, and ``new_group``, which says whether the
+        group is new to the fit. Its ``attrs`` contain ``kind``, ``ci_prob`` and ``ci_kind``;
+        ``outcome``, the predicted quantity, such as ``"log(y)"`` for a fit by ``log(y) ~ ...``; and
+        ``notes``, remarks in words.
 
     Raises
     ------
     TypeError
-        If ``tree`` or ``frame`` is something else, or a predictor is not numeric.
+        If ``tree`` or ``frame`` has another type, or a predictor is not numeric.
     ValueError
         If a column is missing, values are missing or infinite, there are no rows, a group is
         unknown, or an argument is out of range.
 
     Notes
     -----
-    Time grows with distinct rows times draws or nodes, memory does not. For a million distinct
+    Time grows with distinct rows times draws or nodes; memory does not. For a million distinct
     rows, ``predict(tree.isel(draw=slice(None, None, 10)), frame)`` uses every tenth draw, and
     ``tree.isel(node=slice(None, None, 10))`` every tenth node of a fit by integration.
 
@@ -152,14 +153,14 @@ def predict_at(
     ci_prob: float,
     ci_kind: str = "eti",
 ) -> pd.DataFrame:
-    """:func:`predict` at given values of the columns of the design, ``Sex[Male]``, not of a frame.
+    """Predict as :func:`predict` does, from columns of the design such as ``Sex[Male]``.
 
     Parameters
     ----------
     tree, kind, new_groups, ci_prob, ci_kind
         As in :func:`predict`.
     frame
-        A column for each predictor of the fit, ``design.predictors``, and the group.
+        One column for each predictor in ``design.predictors``, and one for the group.
     """
     rows = _new_rows(tree, frame, kind, new_groups, formula="")
     return _predicted(tree, rows, kind, ci_prob, ci_kind)
@@ -171,7 +172,7 @@ def _predicted(
     model, (scales, weight) = tree.attrs["model"], read_weighted_scales(tree)
     equations = NormalEquations.from_statistics(read_statistics(tree))
 
-    # Each distinct row once, and the rows of a group side by side, so that a block has few groups.
+    # Each distinct row is computed once. Rows are sorted by group, so that a block has few groups.
     weights = np.ones(len(rows.x)) if rows.precision is None else rows.precision
     distinct = np.column_stack([rows.group, weights, rows.x])
     keys, place = np.unique(distinct, axis=0, return_inverse=True)
@@ -198,7 +199,7 @@ def _predicted(
 
 
 def _said(tree: xr.DataTree, rows: _Rows) -> tuple[str, list[str]]:
-    """What is predicted, and what to know about it."""
+    """Return the name of the predicted quantity, and notes about the predictions."""
     outcome, notes = rows.labels.outcome, []
     if formula := str(tree.attrs.get("formula", "")):
         stored = ModelFormula.from_json(formula)
@@ -221,26 +222,26 @@ def predictive_draws(
     new_groups: str = "error",
     seed: int = 0,
 ) -> xr.DataTree:
-    """Joint draws of new rows, one for each draw of the posterior.
+    """Draw new rows jointly, once for each draw of the posterior.
 
-    Rows of one group share its coefficients within a draw, also where the fit has not seen the
-    group, so that differences, totals and other functions of several rows are right.
+    Within a draw, rows of one group share its coefficients, even if the group is new, so that
+    differences, totals and other functions of several rows are correct.
 
     Parameters
     ----------
     tree, frame, kind, new_groups
         As in :func:`predict`.
     seed
-        Seed of the coefficients that the fit has no draws of, and of the scatter.
+        Seed of the coefficients that the fit has no draws of, and of the residual scatter.
 
     Returns
     -------
     xarray.DataTree
         Groups ``predictions``, with ``y`` or, for ``kind="mean"``, ``mean`` (chain, draw, row),
         and ``predictions_constant_data``, with ``x`` (row, predictor) and ``new_group`` (row).
-        The coordinates of ``row`` are the index of ``frame`` and the label of the group, empty
-        where it is missing. It holds chains times draws times rows numbers: for many rows, thin
-        the fit by ``tree.isel(draw=slice(None, None, 10))``.
+        The coordinates of ``row`` are the index of ``frame`` and the label of the group, which is
+        empty if missing. The size is chains times draws times rows; for many rows, thin the fit by
+        ``tree.isel(draw=slice(None, None, 10))``.
 
     Raises
     ------
@@ -272,10 +273,10 @@ def predictive_draws(
 class _Rows:
     """New rows.
 
-    Predictors (R, J), counted from where the fit counts them, label of the group under the index
-    of the frame, offset (R,), code of the group with -1 for one not seen (R,), a number that
-    rows of one group share: its code, or, for those not seen, one from C on (R,), and what each row
-    weighs, where its scatter is asked for and depends on it (R,).
+    ``x`` are the predictors, (R, J), after subtracting the centers of the fit; ``label`` are the
+    labels of the groups with the index of the frame; ``offset`` is of shape (R,); ``group`` are the
+    codes, (R,), -1 for new groups; ``identity`` is the code, or a number from C on for each new
+    group, (R,); ``precision`` are the weights, (R,), if the residual variance needs them.
     """
 
     labels: Labels
@@ -312,7 +313,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, kind: str, new_groups: str, formula
         )
     check_spellings(unknown, labels)
     group = np.append(known, -1)[codes]
-    # Each unknown label is a group, and each row without one.
+    # Each unknown label is a new group, and so is each row without a label.
     newcomer = np.where(codes < 0, len(given) + np.arange(len(codes)), codes)
     return _Rows(
         labels,
@@ -326,7 +327,7 @@ def _new_rows(tree: xr.DataTree, frame: Any, kind: str, new_groups: str, formula
 
 
 def _without_blanks(label: pd.Series, groups: tuple[Hashable, ...]) -> pd.Series:
-    """Labels in which white space alone is a gap, as it is in a file; unless it names a group."""
+    """Treat labels of white space as missing, as in files, unless such a label is a known group."""
     blank = [isinstance(one, str) and not one.strip() and one not in groups for one in label]
     return label.mask(np.array(blank)) if any(blank) else label
 
@@ -338,7 +339,7 @@ def _columns(
     rows: pd.DataFrame | nw.DataFrame[Any],
     formula: str,
 ) -> tuple[pd.Series, np.ndarray, np.ndarray]:
-    """Labels of the groups, predictors (R, J), counted as the fit counts them, and offsets (R,)."""
+    """Return labels of the groups, predictors (R, J) less the centers, and offsets (R,)."""
     predictors = () if formula else labels.predictors
     check_columns(list(rows.columns), None, predictors, labels.group)
     plain = rows
@@ -356,11 +357,11 @@ def _columns(
 
 
 def _lines(tree: xr.DataTree, rows: _Rows, scales: Scales, rng: np.random.Generator) -> np.ndarray:
-    """Draws of the line at each row, shape (S, R)."""
+    """Draw the line at each row, shape (S, R)."""
     design, of = rows.labels.design, read_model(tree)
     columns = dict(zip(design.predictors, rows.x.T, strict=True))
     columns[INTERCEPT] = np.ones(len(rows.x))
-    # What all groups have: all but the columns whose draws by group include their mean.
+    # All groups share these columns. Draws by group of the other columns include their means.
     names = design.fixed if of.by_group else population_columns(design)
     lines = np.zeros((len(scales["eps"]), len(rows.x)))
     population = None if of.eps_by_group else read_population(tree)
@@ -369,7 +370,7 @@ def _lines(tree: xr.DataTree, rows: _Rows, scales: Scales, rng: np.random.Genera
     if not of.by_group:
         return lines
     _, first, own = np.unique(rows.identity, return_index=True, return_inverse=True)
-    # In order, so that those not seen come last.
+    # Sorted by identity, so that new groups come last.
     group = rows.group[first]
     kept = group[group >= 0] if has_coefficients(tree) else group[:0]
     parts = [read_coefficients(tree, kept)] if len(kept) else []

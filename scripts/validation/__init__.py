@@ -1,1 +1,1 @@
-"""What scripts/validate.py is made of: simulation-based calibration, and a figure of it."""
+"""Modules of scripts/validate.py: simulation-based calibration, hard cases, and a figure."""

@@ -1,12 +1,12 @@
-r"""Exact posteriors where every group has the same predictors, in an algebra of their own.
+r"""Exact posteriors for data in which every group has the same predictors, by separate algebra.
 
-Groups have the rows :math:`y_g = X(b + u_g) + e_g` with one X. Their least-squares fits
-:math:`B_g` and what these leave over are sufficient:
+The rows of group g are :math:`y_g = X(b + u_g) + e_g`, with the same X for all groups. The
+least-squares fits :math:`B_g` and the residual sum of squares are sufficient statistics:
 
 .. math:: B_g \mid b \sim N(b, V), \quad V = \Sigma + \epsilon^2(X'X)^{-1}, \qquad
           \sum_g|y_g - XB_g|^2 \sim \epsilon^2\chi^2_{G(n - P)}
 
-and b is integrated out against its Normal prior. Nothing here is used by the package or uses it.
+b is integrated out over its Normal prior. This module and the package do not use each other.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-# Of a standard deviation in units of its own: coordinates are asinh of it.
+# Largest coordinates: asinh of a standard deviation in its unit, and atanh of a correlation.
 FAR, FAR_CORRELATION = 14.0, 12.0
-# Passes that find where the mass is, how many nodes an axis has in them and at the end, and log
-# densities below the largest that count.
+# Number of passes that locate the mass, nodes per axis in these passes, by number of axes, and
+# difference of log density from the maximum beyond which nodes are ignored.
 PASSES, COARSE, DEPTH = 4, {2: 60, 3: 30, 4: 16}, 25.0
+# Nodes per axis of the final grid, by number of axes.
 FINE = {2: 400, 3: 90, 4: 32}
 NEAR_ONE = 1.0 - 1e-15
 
@@ -31,19 +32,20 @@ class Balanced:
     Attributes
     ----------
     x
-        Rows of every group, shape (n, P), the constant included.
+        Predictors of the rows of every group, shape (n, P), including the constant.
     fits
         Least-squares fits of the groups, shape (G, P).
     rest
-        Sum of the squares that they leave over, of all groups.
+        Residual sum of squares about these fits, summed over groups.
     loc, scale
-        Of the Normal priors of b, shape (P,).
+        Means and standard deviations of the Normal priors of b, shape (P,).
     log_priors
-        Log densities of the standard deviations of the coefficients, and of eps last.
+        Log prior densities, as functions, of the P standard deviations of the coefficients, and
+        last of eps.
     upper
-        Where these priors end, shape (P + 1,).
+        Upper bounds of these priors, shape (P + 1,).
     eta
-        Concentration of the LKJ prior of two coefficients that correlate, or None.
+        Concentration of the LKJ prior of correlated coefficients; None if they are independent.
     """
 
     x: np.ndarray
@@ -57,12 +59,12 @@ class Balanced:
 
     @classmethod
     def of_rows(cls, x, y, **priors):
-        """From the outcomes (G, n) of all groups."""
+        """Make the data from the predictors (n, P) and the outcomes (G, n) of all groups."""
         fits = np.linalg.lstsq(x, y.T, rcond=None)[0].T
         return cls(x, fits, float(np.square(y - fits @ x.T).sum()), **priors)
 
     def log_likelihood(self, sigma, eps):
-        """At covariances (S, P, P) of the coefficients and residual sds (S,)."""
+        """Compute the log likelihood, (S,), at covariances (S, P, P) and residual sds (S,)."""
         groups, size = self.fits.shape
         v = sigma + eps[:, None, None] ** 2 * np.linalg.inv(self.x.T @ self.x)
         mean = self.fits.mean(0)
@@ -70,18 +72,18 @@ class Balanced:
         distance = (np.linalg.inv(v) * (off.T @ off)).sum((1, 2))
         found = -0.5 * (distance + (groups - 1) * np.linalg.slogdet(2.0 * np.pi * v)[1])
         found -= 0.5 * size * np.log(groups)
-        # The mean of the fits, about the prior of b.
+        # Density of the mean of the fits, with b integrated out over its prior.
         of_mean = np.diag(self.scale**2) + v / groups
         away = mean - self.loc
         found -= 0.5 * np.linalg.slogdet(2.0 * np.pi * of_mean)[1]
         found -= 0.5 * (np.linalg.inv(of_mean) * np.outer(away, away)).sum((1, 2))
-        # From the rows to the fits and what is left over.
+        # Density of the residuals, and Jacobian from the rows to the fits and residuals.
         spare = groups * (len(self.x) - size)
         found -= spare * np.log(eps * np.sqrt(2.0 * np.pi)) + 0.5 * self.rest / eps**2
         return found - 0.5 * groups * np.linalg.slogdet(self.x.T @ self.x)[1]
 
     def log_prior(self, scales):
-        """Of scales, the correlation included: r is 2 Beta(eta, eta) - 1."""
+        """Compute the log prior of scales, (S,); the correlation r is 2 Beta(eta, eta) - 1."""
         parts = zip(self.log_priors, [*scales.sds.T, scales.eps], strict=True)
         found = sum(log_prior(s) for log_prior, s in parts)
         if scales.r is None:
@@ -92,7 +94,7 @@ class Balanced:
 
     @property
     def units(self):
-        """Standard deviations of the fits, about which coordinates bend."""
+        """Units of the coordinates: standard deviations of the fits, (P,), and the residual sd."""
         spread = self.fits.std(0) if len(self.fits) > 1 else np.abs(self.fits[0])
         eps = np.sqrt(self.rest / (len(self.fits) * (len(self.x) - self.x.shape[1])))
         smallest = eps * np.sqrt(np.diagonal(np.linalg.inv(self.x.T @ self.x)))
@@ -105,7 +107,7 @@ class Balanced:
 
 
 def _axis(low, high, count, panels=4):
-    """Gauss-Legendre nodes and weights on panels of equal length."""
+    """Return Gauss-Legendre nodes and weights on panels of equal length."""
     node, weight = np.polynomial.legendre.leggauss(max(count // panels, 2))
     ends = np.linspace(low, high, panels + 1)
     half = 0.5 * np.diff(ends)[:, None]
@@ -131,12 +133,12 @@ class Scales(NamedTuple):
 
 
 def _log_gap(angle):
-    """Log of 1 - z^2 for z = tanh of the angle."""
+    """Compute log(1 - z^2) for z = tanh(angle)."""
     return -2.0 * np.logaddexp(angle, -angle) + 2.0 * np.log(2.0)
 
 
 def _evenly(data, grid):
-    """Scales at asinh of the sds over their units, atanh of the correlation, and log eps."""
+    """Return scales at a grid of asinh(sd / unit), atanh of the correlation, and log eps."""
     size, units = data.fits.shape[1], data.units[0]
     sds, eps, r = units * np.sinh(grid[:, :size]), np.exp(grid[:, -1]), None
     log_jacobian = np.log(units * np.cosh(grid[:, :size])).sum(1) + grid[:, -1]
@@ -147,12 +149,12 @@ def _evenly(data, grid):
 
 
 def _about_mean(data, grid):
-    r"""Scales where a predictor's mean m is far from 0 and the prior of intercepts ends at h.
+    r"""Return scales if the mean m of a predictor is far from 0, and intercepts have a bound h.
 
-    Coordinates are those of intercepts at m: asinh of their sd v, and atanh of the correlation z
-    with the slopes. Of the root of the covariance, whose last row is (0, s), the first row is
-    :math:`(v\sqrt{1 - z^2},\ vz - ms)` then, and s is taken as a share of the number at which that
-    row has the length h.
+    The coordinates describe intercepts at m: asinh of their standard deviation v, and atanh of
+    their correlation z with the slopes. The root of the covariance at 0 has the first row
+    :math:`(v\sqrt{1 - z^2},\ vz - ms)` and the last row (0, s). The coordinate of s is its share of
+    the value at which the length of the first row is h.
     """
     mean, unit = data.x[:, 1].mean(), data.unit_at_mean
     v, z = unit * np.sinh(grid[:, 0]), np.tanh(grid[:, 2])
@@ -169,10 +171,10 @@ def _about_mean(data, grid):
 
 
 def quadrature(data, *, about_mean=False):
-    """Log evidence, and mean and sd of the functions of the scales in :func:`features`.
+    """Compute the log evidence, and mean and sd of the functions of scales in :func:`features`.
 
-    One or two coefficients that vary; those of two correlate if ``eta`` is given. A grid of
-    Gauss-Legendre nodes, whose edges come from coarser grids.
+    There are one or two coefficients that vary; two are correlated if ``eta`` is given. The
+    integrals use a grid of Gauss-Legendre nodes whose edges come from coarser grids.
     """
     units, eps = data.units
     scales = zip(data.upper[:-1], units, strict=True)
@@ -213,10 +215,10 @@ def quadrature(data, *, about_mean=False):
 
 
 def independent_quadrature(data, num_eps=160, num_sd=400):
-    """As :func:`quadrature`, of any number of independent coefficients with orthogonal columns.
+    """Compute what :func:`quadrature` does for any number of independent, orthogonal columns.
 
-    Given eps they have nothing to do with one another: an integral over eps of a product of
-    integrals.
+    Given eps, the coefficients are independent, so that the evidence is an integral over eps of a
+    product of integrals.
     """
     groups, size = data.fits.shape
     units, eps = data.units
@@ -259,7 +261,7 @@ def independent_quadrature(data, num_eps=160, num_sd=400):
 
 
 def features(sds, r, eps, units):
-    """Functions of the scales whose means are stable, by name, each of shape (S,)."""
+    """Return functions of the scales that have stable means, by name, each of shape (S,)."""
     found = {f"sd {p}": np.arcsinh(sds[:, p] / units[p]) for p in range(sds.shape[1])}
     if r is not None:
         found["r"] = np.asarray(r)
@@ -269,7 +271,7 @@ def features(sds, r, eps, units):
 
 
 def moments(values, mass):
-    """Mean and sd of each under weights of sum 1."""
+    """Compute mean and sd of each function under weights that sum to 1."""
     found = {}
     for name, value in values.items():
         mean = mass @ value

@@ -1,9 +1,9 @@
-"""Simulation-based calibration: draws of the posterior rank the truth uniformly.
+"""Simulation-based calibration: ranks of true values among posterior draws must be uniform.
 
-Parameters are drawn from the prior, data from the parameters, and the rank of the true value
-among independent posterior draws must be uniform (Talts, Betancourt, Simpson, Vehtari and Gelman
-2018, arXiv:1804.06788). The log likelihood is ranked too: it sees errors that no single
-parameter shows (Modrak et al. 2023, doi:10.1214/23-BA1404).
+Parameters are drawn from the prior, and data given the parameters. If the posterior is correct, the
+rank of the true value among independent posterior draws is uniform (Talts, Betancourt, Simpson,
+Vehtari and Gelman 2018, arXiv:1804.06788). The log likelihood is ranked too, because it reveals
+errors that no single parameter shows (Modrak et al. 2023, doi:10.1214/23-BA1404).
 """
 
 from dataclasses import dataclass, field
@@ -30,7 +30,8 @@ GROUP = np.repeat(np.arange(NUM_GROUPS), SIZES)
 DESIGN = np.random.default_rng(0)
 THREE_PREDICTORS = DESIGN.normal([0.5, -1.0, 0.0], [1.0, 0.6, 2.0], (len(GROUP), 3))
 ONE_PREDICTOR = THREE_PREDICTORS[:, :1]
-# A slope that varies; a number, a category and a group-level predictor that do not.
+# One column that varies by group, and three that do not: a number, a category, and a group-level
+# predictor.
 FIXED_COLUMNS = np.column_stack(
     [
         ONE_PREDICTOR,
@@ -41,7 +42,8 @@ FIXED_COLUMNS = np.column_stack(
 )
 # Weights of the rows, or their known standard errors.
 ROW_VALUES = np.random.default_rng(1).uniform(0.4, 2.5, len(GROUP))
-# Draws that are ranked; how many times as many are made, so that they are nearly independent.
+# Number of draws that are ranked; and factor by which more are made, so that the ranked ones are
+# nearly independent.
 RANKS, THIN = 63, 10
 PRIORS = Priors(
     mu_alpha=Normal(1.0, 1.5),
@@ -57,7 +59,7 @@ PRIORS = Priors(
 
 
 def draw_lkj(rng, size, concentration):
-    """A correlation matrix from the LKJ prior, by the onion method."""
+    """Draw a correlation matrix from the LKJ prior by the onion method."""
     b = concentration + (size - 2) / 2
     matrix = np.eye(size)
     matrix[0, 1] = matrix[1, 0] = 2 * rng.beta(b, b) - 1
@@ -74,22 +76,22 @@ def draw_lkj(rng, size, concentration):
 
 @dataclass(frozen=True)
 class Setting:
-    """What is calibrated: a model, the columns of its rows, and how its posterior is drawn.
+    """Setting of a calibration: a model, the columns of its rows, and a method for its posterior.
 
     Attributes
     ----------
     model
         ``"hierarchical"``, ``"individual"`` or ``"pooled"``.
     x
-        Predictors of the rows; the last ``num_fixed`` of them do not vary by group.
+        Predictors of the rows, shape (N, K).
     num_fixed
-        As above.
+        Number of predictors, the last ones in ``x``, that do not vary by group.
     correlated
         Whether the coefficients that vary correlate.
     column
-        Of the rows: ``"weights"`` or ``"se"``, or empty.
+        Meaning of ``ROW_VALUES``: ``"weights"``, ``"se"``, or empty if they are not used.
     method
-        Of the hierarchical model: ``"marginal"``, which is NUTS, or ``"integrate"``.
+        Method for the hierarchical model: ``"marginal"``, which is NUTS, or ``"integrate"``.
     """
 
     model: str = "hierarchical"
@@ -110,7 +112,7 @@ class Setting:
         return GroupedData.from_frame(frame, y="y", group="group", **how)
 
     def residual(self, eps):
-        """Residual standard deviation of the rows, from that of the model."""
+        """Return the residual standard deviation of each row, given eps of the model."""
         of_rows = of_row(eps)
         if self.column == "weights":
             return of_rows / np.sqrt(ROW_VALUES)
@@ -118,7 +120,7 @@ class Setting:
 
 
 def draw_truth(rng, setting):
-    """Parameters from the prior, and data from them."""
+    """Draw parameters from the prior, and outcomes given the parameters."""
     x, p = setting.x, PRIORS
     k = x.shape[1] - setting.num_fixed
     if setting.model == "hierarchical":
@@ -153,7 +155,10 @@ def draw_truth(rng, setting):
 
 
 def of_row(value, event_dims=0):
-    """Value of each row's group, group axis ``-1 - event_dims``, or of all rows alike."""
+    """Return the value for each row: that of its group, or one value for all rows.
+
+    The axis of the groups, if there is one, is ``-1 - event_dims``.
+    """
     value = np.asarray(value)
     axis = value.ndim - 1 - event_dims
     if axis >= 0 and value.shape[axis] == NUM_GROUPS:
@@ -170,10 +175,10 @@ def line(sites, x):
 
 
 def quantities(sites, setting, y):
-    """Parameters and the log likelihood, one column each, from sites with a leading draw axis."""
+    """Return parameters and log likelihood, one column each, from sites with draws first."""
     sites = dict(sites)
     if "correlation" in sites:
-        # Each pair once.
+        # A matrix contains each correlation twice; only the upper triangle is ranked.
         matrices = np.asarray(sites["correlation"])
         pairs = np.triu_indices(matrices.shape[-1], 1)
         sites["correlation"] = matrices[:, pairs[0], pairs[1]]
@@ -186,7 +191,7 @@ def quantities(sites, setting, y):
 
 
 def draws_of(setting, data, seed):
-    """RANKS nearly independent draws of every site, leading axis the draw; None if unreliable."""
+    """Make RANKS nearly independent draws of every site, draws first; None if unreliable."""
     if setting.model != "hierarchical":
         found = draw_exact(data, setting.model, priors=PRIORS, draws=RANKS, chains=1, seed=seed)
         return {n: v[0] for n, v in found.draws.items()}
@@ -196,7 +201,7 @@ def draws_of(setting, data, seed):
         nodes = integrate_scales(equations, PRIORS, seed=seed)
         if not nodes.reliable:
             return None
-        # Draws are shuffled: the first of many are as good as independent.
+        # The draws are shuffled, so that the first of many are almost independent.
         found = draw_integrated(equations, nodes, draws=RANKS * THIN, chains=1, seed=seed).draws
         return {n: v[0, :RANKS] for n, v in found.items()}
     guide = fit_advi(statistics, priors=PRIORS, num_steps=0, progress_bar=False)
@@ -215,10 +220,10 @@ def draws_of(setting, data, seed):
 
 
 def ranks(setting, num_data_sets, seed, distort=lambda sites: sites):
-    """Rank of the truth among the draws, for each data set and quantity, and their names.
+    """Rank the truth among the draws, by data set and quantity; return ranks and names.
 
-    Data sets whose integration says that it is not reliable are left out: this depends on the data
-    alone, so that ranks in the others are uniform still.
+    Data sets for which the integration reports that it is not reliable are left out. This report
+    depends only on the data, so that the ranks in the other data sets remain uniform.
     """
     rng = np.random.default_rng(seed)
     out, names = [], []
@@ -236,7 +241,7 @@ def ranks(setting, num_data_sets, seed, distort=lambda sites: sites):
 
 
 def p_values(counts):
-    """Chi-square test of uniformity of each column over eight equal bins of the ranks."""
+    """Test the uniformity of each column by a chi-square test with eight equal bins of ranks."""
     bins = counts * 8 // (RANKS + 1)
     table = np.stack([np.bincount(column, minlength=8) for column in bins.T])
     assert table.shape == (counts.shape[1], 8)
@@ -244,17 +249,18 @@ def p_values(counts):
 
 
 def ecdf_differences(counts):
-    """Points k / (RANKS + 1), and the share of ranks below each k less that of a uniform rank."""
+    """Return points k / (RANKS + 1), and ECDFs of the ranks minus the uniform one at the points."""
     points = np.arange(1, RANKS + 1) / (RANKS + 1)
     below = np.stack([(counts < k).mean(0) for k in range(1, RANKS + 1)])
     return points, below - points[:, None]
 
 
 def envelope(num_data_sets, prob, seed=0):
-    """Where such differences stay at all points at once with a probability: lower and upper.
+    """Return lower and upper simultaneous limits of the ECDF differences of uniform ranks.
 
-    By simulation (Saeilynoja, Buerkner and Vehtari 2022, doi:10.1007/s11222-022-10090-6); one rank
-    in RANKS + 1 is a uniform number looked at between the ranks.
+    The differences stay within the limits at all points with probability ``prob``. The limits are
+    simulated (Saeilynoja, Buerkner and Vehtari 2022, doi:10.1007/s11222-022-10090-6). A rank out of
+    RANKS + 1 is treated as a uniform number whose ECDF is evaluated at the points between ranks.
     """
     points = np.arange(1, RANKS + 1) / (RANKS + 1)
     simulations = int(np.clip(50 / (1 - prob), 1000, 50_000))

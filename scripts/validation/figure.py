@@ -1,4 +1,4 @@
-"""The validation as a figure: nothing is computed here."""
+"""Draw the results of the validation as a figure, without further computation."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,12 +11,12 @@ METHODS = {
     "centered": (VERMILION, "D", "centred, as published"),
 }
 GREY = "0.45"
-# Panels in a row: more leave no room for their titles.
+# Maximum number of panels in a row: more would leave no room for their titles.
 COLUMNS = 5
 
 
 def figure(result):
-    """One panel of rank ECDFs for each model, one of the reference posterior."""
+    """Draw one panel of rank ECDFs for each model, and one of the reference posterior."""
     models = result["calibration"]["models"]
     rows = -(-len(models) // COLUMNS)
     fig = plt.figure(figsize=(8.5, 3.2 + 2.6 * rows), layout="constrained")

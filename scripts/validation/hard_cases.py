@@ -1,4 +1,4 @@
-"""Posteriors of the scales that are hard to integrate, each beside an exact reference."""
+"""Posteriors of the scales that are hard to integrate, compared with exact references."""
 
 import time
 from collections.abc import Callable
@@ -27,28 +27,28 @@ from validation.balanced import (
 from validation.walkers import walked
 
 FAMILIES = {"uniform": Uniform, "half-normal": HalfNormal, "half-Cauchy": HalfCauchy}
-# Of the chains of the case that has no quadrature.
+# Number of chains and of their steps, for the case without a quadrature.
 CHAINS, STEPS = 400, 6000
 
 
 @dataclass(frozen=True)
 class HardCase:
-    """Rows of groups that share their predictors, and priors.
+    """Data of groups with the same predictors, and priors.
 
     Attributes
     ----------
     x
-        Rows of each group, the constant first, shape (n, P).
+        Predictors of the rows of each group, with the constant first, shape (n, P).
     y
         Outcomes, shape (G, n).
     family, width
-        Prior of all standard deviations, and its bound or scale.
+        Family of the priors of all standard deviations, and their bound or scale.
     eta
-        Concentration of the LKJ prior of correlated coefficients, or None.
+        Concentration of the LKJ prior of correlated coefficients; None if they are independent.
     location
-        Standard deviation of the Normal priors of the population coefficients, about 0.
+        Standard deviation of the Normal priors, with mean 0, of the population coefficients.
     reference
-        Makes the exact evidence, or None, and the exact moments.
+        Function that computes the exact log evidence, or None, and the exact moments.
     """
 
     x: np.ndarray
@@ -115,12 +115,12 @@ def _without_variance():
 
 
 def _lines(correlation, *, at=4.5, groups=18, eps=5.0, sds=(25.0, 6.0), unit=1.0, seed=0, **priors):
-    """Ten rows a group at 0 to 9, or about another mean."""
+    """Make a case with ten rows in each group, at 0 to 9 or around another mean ``at``."""
     rng = np.random.default_rng(seed)
     x = np.column_stack([np.ones(10), np.arange(10.0) - 4.5 + at])
     root = np.linalg.cholesky([[1.0, correlation], [correlation, 1.0]]) * np.array(sds)[:, None]
     own = np.array([250.0, 10.0]) + rng.normal(size=(groups, 2)) @ root.T
-    # Lines with these intercepts at the mean of the predictor where it is far from zero.
+    # If the predictor is far from zero, the intercepts are those at its mean.
     about = x - [0.0, at if at > 100.0 else 0.0]
     y = own @ about.T + eps * rng.normal(size=(groups, 10))
     return HardCase(x, unit * y, eta=1.0, **priors)
@@ -145,11 +145,11 @@ def at_mean(data):
 
 
 def four_correlated(data):
-    """Moments by independent random walks over the density of :class:`Balanced`; no evidence.
+    """Compute moments by independent random walks over the density of :class:`Balanced`.
 
-    A correlation matrix is LL' with rows of L by canonical partial correlations tanh(angle). Under
-    LKJ(eta) the density of L is proportional to the product of its diagonal to the powers
-    P - k + 2 eta - 2 for k = 1 to P, k the number of the row.
+    The evidence is None. A correlation matrix is LL', where the rows of L come from canonical
+    partial correlations tanh(angle). Under LKJ(eta), the density of L is proportional to the
+    product over the rows k = 1 to P of its diagonal entries to the power P - k + 2 eta - 2.
     """
     size, (units, eps) = data.fits.shape[1], data.units
     below = [(i, j) for i in range(size) for j in range(i)]
@@ -226,19 +226,19 @@ CASES = {
 
 @dataclass(frozen=True)
 class Compared:
-    """A case integrated and beside its reference.
+    """An integrated case compared with its reference.
 
     Attributes
     ----------
     posterior
-        The integration.
+        Result of the integration.
     seconds
-        That it took.
+        Seconds that the integration took.
     evidence, evidence_error
-        Log evidence less the exact one, or None, and the stated error.
+        Difference of the log evidence from the exact one, or None; and its stated standard error.
     errors, sds, worst
-        Largest difference of a mean in stated errors, and the largest in posterior standard
-        deviations; the name of the former.
+        Largest difference of a mean in standard errors, largest difference of a mean in posterior
+        standard deviations, and name of the function with the former.
     """
 
     posterior: object
@@ -251,7 +251,7 @@ class Compared:
 
 
 def compared(name, seed=0):
-    """Integrate over the scales of a case and hold the result against its reference."""
+    """Integrate over the scales of a case and compare the result with its reference."""
     case = CASES[name]()
     started = time.perf_counter()
     equations = NormalEquations.from_statistics(case.statistics)
@@ -278,7 +278,7 @@ def compared(name, seed=0):
 
 
 def case_table():
-    """Lines of a table of all cases."""
+    """Return the lines of a table of all cases."""
     lines = [
         "| case | scales | nodes | ESS | k-hat | log evidence less exact (error) | "
         "largest difference of a mean, in errors (in sds) | s |",

@@ -1,4 +1,4 @@
-"""Independent random walks over any log density, which know nothing else of it."""
+"""Independent random walks over a log density; they use no other information about it."""
 
 import numpy as np
 

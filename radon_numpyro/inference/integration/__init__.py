@@ -1,1 +1,1 @@
-"""Numerical integration over the scales, in NumPy: nodes, weights, evidence and draws."""
+"""Numerical integration over the scales with NumPy: nodes, weights, evidence and draws."""

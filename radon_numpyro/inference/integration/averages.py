@@ -1,14 +1,14 @@
 r"""Averages and quantiles over weighted nodes, with errors from independent shifts of the nodes.
 
-Nodes are of R shifts of one lattice, each of which is an estimate of its own. A mean, and a
-quantile q of probability p, solve :math:`\sum_i w_i g_i = 0` with :math:`g_i = x_i - \bar x`, or
-:math:`g_i = F_i(q) - p`, where :math:`F_i` is the distribution function given the node. What each
-shift adds to that sum scatters about 0 with
+The nodes consist of R random shifts of one lattice, and each shift gives an independent estimate.
+Means and quantiles solve :math:`\sum_i w_i g_i = 0`, with :math:`g_i = x_i - \bar x` for a mean,
+and :math:`g_i = F_i(q) - p` for the quantile q of probability p, where :math:`F_i` is the
+distribution function given node i. The contributions of the shifts to this sum scatter about 0 with
 
 .. math:: e^2 = \frac{R}{R - 1}\sum_r\Big(\sum_{i\in r} w_i g_i\Big)^2
 
-which is the squared error of the mean. Of the quantile e is the error in p: its own is half of how
-far the quantiles of :math:`p \pm e` are apart.
+For a mean, e is its standard error. For a quantile, e is the error of p, and the standard error of
+the quantile is half the distance between the quantiles of :math:`p + e` and :math:`p - e`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from scipy import special
 
 from radon_numpyro.gaussian import mixtures
 
-# A probability of 0 or 1 has no quantile.
+# Smallest distance of a probability from 0 and 1, whose quantiles do not exist.
 TINY = 1e-12
 
 
 class Nodes(NamedTuple):
-    """Normalised weights (S,) of nodes, the shift (S,) of each, and the number of shifts."""
+    """Normalised weights of nodes, (S,), index of the shift of each, (S,), and number of shifts."""
 
     weights: np.ndarray
     shift: np.ndarray
@@ -34,14 +34,14 @@ class Nodes(NamedTuple):
     def average(
         self, values: np.ndarray, variance: np.ndarray | float = 0.0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean, standard deviation and error of the mean.
+        """Compute the mean, the standard deviation, and the standard error of the mean.
 
         Parameters
         ----------
         values
-            Of each node, or their means given the node, shape (S, ...).
+            Values at the nodes, or means given the nodes, shape (S, ...).
         variance
-            Variances given the node, of the same shape.
+            Variances given the nodes, of the same shape; 0 for values at the nodes.
         """
         mean = np.tensordot(self.weights, values, 1)
         spread = np.tensordot(self.weights, np.square(values - mean) + variance, 1)
@@ -50,16 +50,17 @@ class Nodes(NamedTuple):
     def quantiles(
         self, probabilities: np.ndarray, values: np.ndarray, sd: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Quantiles and their errors, each of shape (probabilities, ...).
+        """Compute quantiles and their standard errors, each of shape (K, ...).
 
         Parameters
         ----------
         probabilities
-            Between 0 and 1, shape (K,).
+            Probabilities between 0 and 1, shape (K,).
         values
-            Of each node, or means given the node, shape (S, ...).
+            Values at the nodes, or means given the nodes, shape (S, ...).
         sd
-            Standard deviations of Normal distributions given the node, of the same shape.
+            Standard deviations of the Normal distributions given the nodes, of the same shape; None
+            for values at the nodes.
         """
         flat = values.reshape(len(values), -1)
         spread = None if sd is None else sd.reshape(len(values), -1)
@@ -75,7 +76,7 @@ class Nodes(NamedTuple):
         return found[..., 0].reshape(shape), found[..., 1].reshape(shape)
 
     def _scatter(self, parts: np.ndarray) -> np.ndarray:
-        """Error of a weighted sum of numbers (S, ...) that is 0."""
+        """Compute the standard error of a weighted sum, whose value is 0, of terms (S, ...)."""
         sums = np.zeros((self.num_shifts, *parts.shape[1:]))
         np.add.at(sums, self.shift, self.weights.reshape(-1, *[1] * (parts.ndim - 1)) * parts)
         count = self.num_shifts
@@ -85,7 +86,7 @@ class Nodes(NamedTuple):
     def _quantile(self, p: float, x: np.ndarray, sd: np.ndarray | None) -> float:
         if sd is None:
             order = np.argsort(x)
-            # The middle of each step of the distribution function.
+            # The quantile interpolates between the midpoints of the steps of the ECDF.
             middle = np.cumsum(self.weights[order]) - 0.5 * self.weights[order]
             return float(np.interp(p, middle, x[order]))
         used, within = self.weights > 0, np.clip([p], TINY, 1.0 - TINY)
@@ -95,7 +96,7 @@ class Nodes(NamedTuple):
 
 
 def _below(quantile: float, x: np.ndarray, sd: np.ndarray | None) -> np.ndarray:
-    """Probability given each node of being below."""
+    """Compute the probability of a value below ``quantile`` given each node, shape (S,)."""
     if sd is None:
         return (x < quantile).astype(float)
     below: np.ndarray = special.ndtr((quantile - x) / sd)

@@ -1,28 +1,31 @@
-r"""Coordinates of the scales in which their posterior is near Normal and has no edge.
+r"""Coordinates of the scales in which their posterior is nearly Normal and has no boundary.
 
-A standard deviation is :math:`v = c\sinh t`, linear through 0 and logarithmic in its tail, with c
-0.3 times the residual standard deviation over the root mean square of its column. Where its prior
-ends at h, as a uniform one does, it is :math:`s = v / \sqrt{1 + (v/h)^2}`, so that its bound lies
-at infinity. A partial correlation is :math:`z = \tanh t`. Negative t stand for signed standard
-deviations, in which the density is smooth (``gaussian/conditional.py``).
+A standard deviation is :math:`v = c\sinh t`, which is linear near 0 and exponential in the tail. c
+is 0.3 times the residual standard deviation, divided by the root mean square of the column. If the
+prior has an upper bound h, as a uniform prior has, the standard deviation is instead
+:math:`s = v / \sqrt{1 + (v/h)^2}`, so that the bound is at infinity. A partial correlation is
+:math:`z = \tanh t`. Negative t mean negative standard deviations, in which the density is smooth
+(``gaussian/conditional.py``).
 
-Where intercepts correlate with slopes of a predictor far from zero, and groups are known well,
-intercepts at zero and slopes are nearly one. Coordinates about the means are then those of
-intercepts at the means :math:`\bar x` of the predictors: the first row of the root U of the
-covariance loses :math:`\bar x'` times the others, which leaves volumes of U as they are. Where the
-prior of intercepts at zero ends at h, the standard deviations of these slopes are multiplied by
-:math:`(1 + \kappa^{-2})^{-1/2}`, with :math:`\kappa` the number that would lead to the bound. Where
-the groups are hardly known the prior rules, which is even in intercepts at zero. So points of both
-kinds are taken where a predictor is far (``scale_posterior.py``).
+If intercepts correlate with the slopes of a predictor far from zero, and the data determine the
+coefficients of each group well, then the intercepts at zero and the slopes are almost perfectly
+correlated. Coordinates about the means describe intercepts at the means :math:`\bar x` of the
+predictors instead. Subtracting :math:`\bar x'` times the other rows from the first row of the root
+U of the covariance gives the intercepts at zero; this does not change volumes of U. If the prior of
+intercepts at zero has an upper bound h, the standard deviations of these slopes are multiplied by
+:math:`(1 + \kappa^{-2})^{-1/2}`, where the factor :math:`\kappa` would bring the intercepts at zero
+to the bound. If the data hardly determine the coefficients of the groups, the prior dominates, and
+it has a simple form for intercepts at zero. Points in both kinds of coordinates are therefore used
+if a predictor is far from zero (``scale_posterior.py``).
 
-Where hardly any scatter is seen within very many groups the data determine the sum of the variances
-much better than their parts. The coordinates are then
+If there are few residual degrees of freedom within very many groups, the data determine the sum of
+the variances much better than its parts. The coordinates are then
 
 .. math:: \lambda = \tfrac12\log\Big(\epsilon^2 + \sum_p v_p^2 r_p^2\Big), \qquad
           v_p r_p / \epsilon = 0.3\sinh t_p
 
-with r the root mean square of each column. Where the standard errors of the rows are known there is
-no coordinate of :math:`\epsilon`, which is 1.
+with r the root mean square of each column. If the standard errors of the rows are known,
+:math:`\epsilon` is 1 and has no coordinate.
 """
 
 from __future__ import annotations
@@ -37,20 +40,21 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.model.correlations import correlation_root
 from radon_numpyro.model.priors import Priors
 
-# Where sinh turns from linear to logarithmic, in units of a scale.
+# Standard deviation, in its unit, at which sinh changes from linear to exponential.
 BEND = 0.3
-# Beyond these coordinates scales overflow, and 1 - z^2 is 0.
+# Largest absolute coordinates: beyond them scales overflow, and 1 - z^2 rounds to 0.
 FAR, FAR_CORRELATION = 300.0, 18.0
-# Powers of e, in units of a scale, that no proper posterior reaches with any mass.
+# Absolute coordinate of a standard deviation that only improper posteriors exceed. It is about the
+# logarithm of the standard deviation in its unit.
 ENDLESS = 100.0
-# Coarse points: powers of e that scales reach beyond their units, and how far the residual one is
-# from where it is seen, either way; partial correlations.
+# Range of the coarse points: logarithm of the largest standard deviation in its unit, log distance
+# of eps from its estimate in both directions, and largest coordinate of a partial correlation.
 REACH, RESIDUAL_REACH, CORRELATION_REACH = 3.5, 1.0, 1.0
-# Share of the rows whose scatter is that within groups, below which it is hardly seen.
+# Residual degrees of freedom within groups, as a share of the rows, that suffice to estimate eps.
 HARDLY = 0.1
-# Rows beyond the population coefficients that determine the sum of the variances.
+# Rows, less population coefficients, that suffice to determine the sum of the variances.
 ENOUGH_ROWS = 20
-# Standard deviations from 0 beyond which the mean of a predictor is far.
+# A predictor is far from zero if its mean exceeds this multiple of its standard deviation.
 FAR_MEAN = 3.0
 
 
@@ -60,15 +64,15 @@ class ScaleValues(NamedTuple):
     Attributes
     ----------
     scale
-        Signed standard deviations of the columns that vary, shape (P, S).
+        Standard deviations, which may be negative, of the columns that vary, shape (P, S).
     eps
         Residual standard deviation, shape (S,).
     partial
         Partial correlations, shape (L, S).
     log_gap
-        :math:`\log(1 - z^2)` of them, shape (L, S).
+        :math:`\log(1 - z^2)` of the partial correlations z, shape (L, S).
     log_jacobian
-        Logarithm of the derivative of all of these in the coordinates, shape (S,).
+        Log determinant of the derivatives of the scales with respect to the coordinates, (S,).
     """
 
     scale: np.ndarray
@@ -79,16 +83,17 @@ class ScaleValues(NamedTuple):
 
 
 class Coordinates:
-    """D coordinates: P of standard deviations, one of the residual one, L of correlations.
+    """D coordinates: P of standard deviations, one of eps unless known, and L of correlations.
 
     Parameters
     ----------
     equations
-        The data, which the units come from.
+        The data, which determine the units.
     priors
-        Their bounds, and how large a scale can be under them.
+        The priors, which determine bounds and largest plausible values of the scales.
     about_means
-        Whether intercepts count at the means of the predictors whose slopes correlate with them.
+        Whether the coordinates describe intercepts at the means of the predictors whose slopes
+        correlate with them, not at zero.
 
     Attributes
     ----------
@@ -102,7 +107,7 @@ class Coordinates:
         self._num_scales, self._pairs = equations.size, pairs_of(equations)
         self._design = equations.design
         self._known_errors = equations.design.known_errors
-        # Coordinates of standard deviations, which come before those of correlations.
+        # Number of coordinates of standard deviations, which come before those of correlations.
         self._num_sds = self._num_scales + (not self._known_errors)
         residual, total, seen = _plug_in(equations)
         self._means = _means(equations) if about_means else np.zeros(equations.size)
@@ -115,10 +120,10 @@ class Coordinates:
         self._far = np.flatnonzero(self._means)
         limit = np.array([family.start_limit for family in families], dtype=float)
         self._rms, self._total = rms, total
-        # Known errors may be next to nothing: the unit is at least what counts of all scatter.
+        # Known standard errors may be tiny, so that the unit gets a lower limit.
         seen_unit = max(residual, ROUNDING * total)
         units = np.append(seen_unit / rms, residual)[: self._num_sds]
-        # As far as all scatter, where that within groups is next to nothing.
+        # If the scatter within groups is tiny, coarse points extend to the total scatter.
         self._reach = max(np.exp(REACH), total / seen_unit)
         self._bend = BEND * np.minimum(units, limit)[:, None]
         self._residual = residual if self._known_errors else min(residual, limit[-1])
@@ -132,12 +137,12 @@ class Coordinates:
         return self._num_sds + len(self._pairs)
 
     def values(self, points: np.ndarray) -> ScaleValues:
-        """Scales at points, shape (S, D)."""
+        """Compute the scales at points, shape (S, D)."""
         t = np.clip(points[:, : self._num_sds].T, -FAR, FAR)
         v, log_jacobian = self._from_ratios(t) if self._by_ratio else self._from_sinh(t)
         with np.errstate(over="ignore"):
             log_bound = np.log1p(np.square(v / self._upper))
-            # Not beyond the bound by rounding.
+            # Rounding could exceed the bound.
             s = np.clip(v * np.exp(-0.5 * log_bound), -self._upper, self._upper)
         angle = np.clip(points[:, self._num_sds :].T, -FAR_CORRELATION, FAR_CORRELATION)
         log_gap = -2.0 * _log_cosh(angle)
@@ -149,10 +154,10 @@ class Coordinates:
         return self._sheared(self._within_bound(values), self._means)
 
     def points(self, values: ScaleValues) -> np.ndarray:
-        """Points (S, D) of positive scales, the inverse of :meth:`values`.
+        """Compute the points (S, D) of positive scales, as the inverse of :meth:`values`.
 
-        Not a number where these coordinates do not reach: about the means, standard deviations of
-        the intercepts there are below the bound of the prior.
+        Points are NaN if these coordinates cannot represent the scales. Coordinates about the means
+        represent only standard deviations of intercepts at the means below the bound of the prior.
         """
         with np.errstate(all="ignore"):
             if self._far.size:
@@ -169,22 +174,22 @@ class Coordinates:
                 t = np.concatenate([np.arcsinh(ratio / BEND), size[None]])
             else:
                 t = np.arcsinh(v / self._bend)
-            # The inverse of tanh, by the gap where z is nearly one.
+            # The inverse of tanh, computed from the gap because z may round to 1.
             angle = np.log1p(np.abs(values.partial)) - 0.5 * values.log_gap
         return np.concatenate([t, np.sign(values.partial) * angle]).T
 
     def endless(self, points: np.ndarray) -> np.ndarray:
-        """Which points are so far out that only an improper posterior has any there, shape (S,)."""
+        """Return which points only an improper posterior reaches, shape (S,)."""
         return (np.abs(points[:, : self._num_sds]) > ENDLESS).any(1)
 
     def inside(self, points: np.ndarray) -> np.ndarray:
-        """Which points are so near that their scales neither overflow nor vanish, shape (S,)."""
+        """Return which points have scales that neither overflow nor underflow, shape (S,)."""
         limit = np.full(self.size, FAR)
         limit[self._num_sds :] = FAR_CORRELATION
         return (np.abs(points) < limit).all(1)
 
     def coarse(self, uniforms: np.ndarray) -> np.ndarray:
-        """Points all over the range of what is plausible, from uniform numbers of shape (S, D)."""
+        """Map uniform numbers (S, D) to points that cover the plausible range of the scales."""
         last = self._num_scales
         points = CORRELATION_REACH * (2.0 * uniforms - 1.0)
         points[:, :last] = uniforms[:, :last] * np.arcsinh(self._reach / BEND)
@@ -198,11 +203,11 @@ class Coordinates:
         return points
 
     def _bound_ratio(self, values: ScaleValues) -> np.ndarray:
-        r"""How near far slopes bring intercepts at zero to the bound of their prior, shape (S,).
+        r"""Return :math:`1/\kappa` for the factor of far slopes that reaches the bound, shape (S,).
 
-        With a the first row of the root U about the means and c the means times the other rows,
-        the bound h of intercepts at zero is that of :math:`|a - \kappa c|`, and the ratio is
-        :math:`1/\kappa` of where it is reached.
+        Let a be the first row of the root U about the means, and c the means times the other rows.
+        The factor solves :math:`|a - \kappa c| = h`, with h the bound of the standard deviation of
+        intercepts at zero.
         """
         root = correlation_root(self._design, values.partial)
         own = values.scale[0] * root[0]
@@ -212,7 +217,7 @@ class Coordinates:
         return (np.sqrt(np.square(both) + np.square(shear).sum(0) * left) - both) / left
 
     def _within_bound(self, values: ScaleValues) -> ScaleValues:
-        """Far slopes drawn in, so that intercepts at zero stay within the bound of their prior."""
+        """Shrink the sds of far slopes to keep intercepts at zero within the bound of the prior."""
         if np.isinf(self._upper[0]):
             return values
         with np.errstate(all="ignore"):
@@ -223,7 +228,7 @@ class Coordinates:
         return values._replace(scale=scale, log_jacobian=log_jacobian)
 
     def _sheared(self, values: ScaleValues, by: np.ndarray) -> ScaleValues:
-        """Intercepts where predictors are lower by so much, given those where they are."""
+        """Move the point at which intercepts are defined to predictors that are lower by ``by``."""
         root = correlation_root(self._design, values.partial)
         shear = np.einsum("k,ks,kjs->js", by, values.scale, root)
         row = values.scale[0] * root[0] - shear
@@ -240,7 +245,7 @@ class Coordinates:
         return ScaleValues(scale, values.eps, partial, log_gap, log_jacobian)
 
     def mirrored(self, signs: np.ndarray) -> np.ndarray:
-        """Signs (D,) of all coordinates where those of the standard deviations change.
+        """Return signs (D,) of all coordinates, given signs (D,) of the standard deviations.
 
         The density is the same at :math:`d_i s_i` and :math:`d_i d_j t_{ij}` for all signs d.
         """
@@ -261,16 +266,16 @@ class Coordinates:
 
 
 def scale_families(design: Design, priors: Priors, num_scales: int) -> list:
-    """Priors of the standard deviations one by one, that of eps last, if it is not known.
+    """List the priors of the single standard deviations, with that of eps last unless it is known.
 
     Parameters
     ----------
     design
-        Which columns vary.
+        The columns of the model.
     priors
-        Of the fit.
+        The priors of the fit.
     num_scales
-        How many standard deviations the model has: P, or 0 if its rows are pooled.
+        Number of standard deviations of coefficients: P, or 0 in the pooled model.
     """
     families = []
     if num_scales:
@@ -280,20 +285,20 @@ def scale_families(design: Design, priors: Priors, num_scales: int) -> list:
 
 
 def pairs_of(equations: NormalEquations) -> tuple[tuple[int, int], ...]:
-    """Positions of the coefficients that correlate, L pairs; none where the rows are pooled."""
+    """Return the L pairs of positions of coefficients that correlate; none in the pooled model."""
     return equations.design.pairs if equations.size else ()
 
 
 def _plug_in(equations: NormalEquations) -> tuple[float, float, bool]:
-    """Residual and total standard deviation; is the former seen?"""
+    """Estimate the residual and the total standard deviation; return whether rows inform eps."""
     rows = float(equations.num_rows)
     mean_square, of_fit = equations.rss / rows, np.square(equations.basis @ equations.fit).sum()
-    # Where the pooled fit is exact there is no unit but the size of the outcomes.
+    # If the pooled fit is exact, the only available unit is the size of the outcomes.
     exact = mean_square <= ROUNDING * of_fit
     total = float(np.sqrt(of_fit if exact else mean_square)) or 1.0
     if equations.design.known_errors:
         return 1.0, total, True
-    # Rows of zeros are no degrees of freedom lost.
+    # Rows of zeros in the triangles do not use degrees of freedom.
     used = np.einsum("ppc->pc", equations.root) != 0
     lost = (used * equations.repeats).sum() + (np.diagonal(equations.pooled_root) != 0).sum()
     freedom = rows - lost
@@ -303,7 +308,7 @@ def _plug_in(equations: NormalEquations) -> tuple[float, float, bool]:
 
 
 def predictors_are_far(equations: NormalEquations) -> bool:
-    """Whether slopes of a predictor far from zero correlate with the intercept.
+    """Return whether slopes of a predictor far from zero correlate with the intercept.
 
     Parameters
     ----------
@@ -316,7 +321,7 @@ def predictors_are_far(equations: NormalEquations) -> bool:
 
 
 def _means(equations: NormalEquations) -> np.ndarray:
-    """Means of the columns whose slopes correlate with the intercept, shape (P,); else 0."""
+    """Return means of the columns whose slopes correlate with the intercept, 0 of others, (P,)."""
     means = np.zeros(equations.size)
     with_intercept = [j for i, j in pairs_of(equations) if i == 0]
     if with_intercept and equations.design.intercept_varies:
@@ -327,21 +332,24 @@ def _means(equations: NormalEquations) -> np.ndarray:
 
 
 def _rms(equations: NormalEquations) -> np.ndarray:
-    """Root mean squares of the columns that vary, shape (P,)."""
+    """Compute the root mean squares of the columns that vary, shape (P,); 1 for a column of 0."""
     rows = float(equations.num_rows)
     squares = np.einsum("c,rpc->p", equations.repeats, np.square(equations.root))
     return np.sqrt(np.where(squares > 0, squares, rows) / rows)
 
 
 def _variance(rms: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """Mean squares of columns about their means; with weights that of the constant is not 1."""
+    """Compute mean squares of columns about their means, (P,).
+
+    The means are multiplied by the root mean square of the constant, which is not 1 with weights.
+    """
     return np.maximum(np.square(rms) - np.square(means * rms[:1]), ROUNDING * np.square(rms))
 
 
 def _log_volume(scale: np.ndarray, log_gap: np.ndarray) -> np.ndarray:
-    """Log derivative of a row of the root of a covariance, in its scale and partial correlations.
+    """Compute the log Jacobian of a row of U with respect to its scale and partial correlations.
 
-    The row is the scale times a point of the unit sphere, whose angles have the sines z.
+    The row is the scale times a point on the unit sphere; z are the sines of its angles.
     """
     powers = (np.arange(len(log_gap)) - 1.0) / 2.0
     return len(log_gap) * np.log(np.abs(scale)) + powers @ log_gap

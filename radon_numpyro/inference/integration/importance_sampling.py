@@ -1,15 +1,15 @@
-r"""Adaptive importance sampling of a density of some dimensions, with its errors.
+r"""Adaptive importance sampling of a density of few dimensions, with standard errors.
 
-Points of a folded mixture of t distributions (``proposal.py``) are weighted by the density over the
-proposal, :math:`w_i = p(x_i)/q(x_i)`. Each round has more points and a proposal that is fitted to
-the weighted points of the round before, weights of too few effective points tempered,
-:math:`w^\beta`. The last round is the result. Its points are shifted lattices (``lattice.py``),
-each shift an estimate of its own:
+Points from a folded mixture of t distributions q (``proposal.py``) get the importance weights
+:math:`w_i = p(x_i)/q(x_i)`. Each round has more points than the round before, and a proposal fitted
+to the weighted points of that round. If these have too small an effective sample size, the fit uses
+tempered weights :math:`w^\beta`. The last round is the result. Its points are shifts of one lattice
+(``lattice.py``), and each shift r gives an independent estimate of the integral of p:
 
 .. math:: \hat Z = \frac1R\sum_r \hat Z_r, \qquad
           \mathrm{se}(\hat Z)^2 = \frac{1}{R(R - 1)}\sum_r(\hat Z_r - \hat Z)^2
 
-Whether the weights can be trusted is what the Pareto k-hat of their tail says.
+The Pareto k-hat of the tail of the weights shows whether they can be trusted.
 
 References
 ----------
@@ -32,15 +32,17 @@ from radon_numpyro.inference.integration.lattice import shifted_lattices
 from radon_numpyro.inference.integration.proposal import Proposal
 
 MAX_KHAT, MIN_ESS = 0.5, 100.0
-# Shifts of the lattice; fewer where points are few.
+# Number of shifts of the lattice, and the smaller number for rounds of at most FEW points.
 REPLICATES, FEW_REPLICATES, FEW = 16, 8, 512
 FIRST_ROUND, LAST_ROUND = 512, 16384
-# From this round on the proposal has four components and a larger share that is wide.
+# From this size of a round on, if the efficiency is low, the proposal has four components and a
+# larger share of wide parts.
 HARD_ROUND, COMPONENTS, HARD_WIDE_SHARE, WIDE_SHARE = 8192, 4, 0.25, 0.15
-# Effective points of each dimension that a proposal is fitted to.
+# Minimum effective sample size per dimension of the weights that a proposal is fitted to.
 EFFECTIVE_PER_DIMENSION = 12.0
-# In a round of so many points times dimensions fewer effective points than dimensions do not lead
-# to a better proposal (measured: posteriors of up to 29 dimensions have more by then).
+# Number of points times dimensions of a round from which on an effective sample size below the
+# number of dimensions does not lead to a better proposal (measured: posteriors of up to 29
+# dimensions have a larger one by then).
 HOPELESS = 25_000
 
 Density = Callable[[np.ndarray], tuple[np.ndarray, Any]]
@@ -48,20 +50,20 @@ Density = Callable[[np.ndarray], tuple[np.ndarray, Any]]
 
 @dataclass(frozen=True)
 class WeightedPoints:
-    """The points of a round.
+    """The weighted points of a round.
 
     Attributes
     ----------
     points
-        Shape (S, D).
+        Coordinates of the points, shape (S, D).
     log_ratio
-        Log density over proposal, shape (S,); minus infinity where the density is 0.
+        Log of the ratio of density and proposal, shape (S,); minus infinity if the density is 0.
     replicates
-        Number of shifts, whose points stand one shift after the other.
+        Number of shifts. The points are ordered by shift.
     proposal
-        What the points are drawn from.
+        Distribution from which the points are drawn.
     detail
-        What else the density gave at the points.
+        Further results of the density function at the points.
     """
 
     points: np.ndarray
@@ -77,21 +79,21 @@ class WeightedPoints:
 
     @property
     def ess(self) -> float:
-        """Effective number of points, one over the sum of the squared weights."""
+        """Effective number of points: the reciprocal of the sum of the squared weights."""
         return float(1.0 / np.square(self.weights).sum())
 
     @property
     def khat(self) -> float:
-        """Pareto shape of the weights."""
+        """Pareto shape k of the largest weights."""
         return pareto_shape(self.log_ratio)
 
     @property
     def reliable(self) -> bool:
-        """Whether averages over the weights can be relied on."""
+        """Whether weighted averages are reliable."""
         return self.ess >= MIN_ESS and self.khat < MAX_KHAT
 
     def log_integral(self) -> tuple[float, float]:
-        """Logarithm of the integral of the density, and its standard error."""
+        """Compute the logarithm of the integral of the density, and its standard error."""
         by_shift = self.weights.reshape(self.replicates, -1).sum(1)
         scatter = by_shift.std(ddof=1) / by_shift.mean()
         value = log_sum_exp(self.log_ratio) - np.log(len(self.log_ratio))
@@ -108,32 +110,34 @@ def sample(
     most: int,
     rng: np.random.Generator,
 ) -> WeightedPoints:
-    """Weighted points of a density.
+    """Sample weighted points of a density by adaptive importance sampling.
 
-    Where after some rounds fewer points are effective than there are dimensions the proposals do
-    not come nearer to the density; it is given up then.
+    Sampling stops early if the effective number of points is still smaller than the number of
+    dimensions after some rounds, because the proposals then do not approach the density.
 
     Parameters
     ----------
     density
-        Log density at points (S, D), shape (S,), minus infinity where it is 0; and anything else.
+        Function that maps points (S, D) to their log density (S,), minus infinity where the density
+        is 0, and to any further results.
     start
         The first proposal.
     positive
-        Coordinates that are at least 0, shape (D,).
+        Whether each coordinate is at least 0, shape (D,).
     ess
-        Effective points that are enough.
+        Effective number of points that is sufficient.
     nodes
-        Points of the last round, or None to have as many as it takes.
+        Number of points of the last round; None to determine it from ``ess``.
     most
-        Points of a round that one is willing to take.
+        Maximum number of points of a round while the weights are reliable. Unreliable weights allow
+        four times as many, up to 16384.
     rng
-        Source of the shifts.
+        Random number generator of the shifts.
 
     Raises
     ------
     FloatingPointError
-        If the density is hardly anywhere finite.
+        If the density is finite at too few points.
     """
     dims, proposal = len(positive), start
     size = min(FIRST_ROUND, most)
@@ -147,7 +151,7 @@ def sample(
             return found
         if not last and size * dims >= HOPELESS and found.ess < dims:
             return found
-        # Beyond what one is willing to take only where it cannot be relied on.
+        # Rounds of more than `most` points are used only while the weights are unreliable.
         if not last and size >= (most if found.reliable else min(4 * most, LAST_ROUND)):
             return found
         efficiency = found.ess / size
@@ -164,28 +168,28 @@ def sample(
 def balanced(
     found: Sequence[WeightedPoints], log_target: np.ndarray, log_proposal: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    r"""Weights of several samples of one density as of one sample of the mixture of all proposals.
+    r"""Weight several samples of one density as one sample from the mixture of their proposals.
 
     .. math:: w(x) = \frac{p(x)}{\sum_k \frac{n_k}{n}\,q_k(x)}
 
-    at all n points, of which :math:`n_k` are of the k-th sample. A part of the density that one
-    proposal misses counts as the others see it.
+    at all n points, of which :math:`n_k` belong to sample k. A region that one proposal misses then
+    gets its weight from the other samples.
 
     Parameters
     ----------
     found
-        K samples, each in coordinates of its own.
+        K samples, each in its own coordinates.
     log_target
-        Log density at all their points, one sample after the other, shape (n,).
+        Log density at the points of all samples, one sample after the other, shape (n,).
     log_proposal
-        Log densities there of the proposals of all of them, shape (K, n), in the same measure as
+        Log densities of all proposals at these points, shape (K, n), in the same measure as
         ``log_target``.
 
     Returns
     -------
     log_ratio, order, replicates
-        Log weights, shape (n,), in an order in which shifts stand one after the other; that order;
-        the number of shifts.
+        Log weights, shape (n,), ordered by shift; the permutation that gives this order, shape
+        (n,); and the number of shifts.
 
     References
     ----------
@@ -205,7 +209,7 @@ def balanced(
 
 
 def _next_size(size: int, efficiency: float, wanted: float, dims: int) -> int:
-    """Twice as many points; at once as many as are wanted if the proposal is good."""
+    """Return twice the size, or at once the number of points wanted if the proposal is good."""
     if size * efficiency > 5.0 * EFFECTIVE_PER_DIMENSION * dims:
         return max(2 * size, _power_of_two(1.1 * wanted))
     return 2 * size
@@ -233,11 +237,11 @@ def _round(
 
 
 def _tempered(log_ratio: np.ndarray, least: float) -> np.ndarray:
-    """Weights to a power of at most 1 at which at least so many points count."""
+    """Raise weights to the largest power, at most 1, with an ESS of at least ``least``."""
     low, high = 0.0, 1.0
 
     def weights(power: float) -> np.ndarray:
-        # Points of density 0 do not count at any power.
+        # Points of density 0 have weight 0 at any power.
         log = np.where(np.isfinite(log_ratio), power * np.nan_to_num(log_ratio), -np.inf)
         return np.asarray(special.softmax(log))
 
@@ -250,27 +254,28 @@ def _tempered(log_ratio: np.ndarray, least: float) -> np.ndarray:
     return weights(low)
 
 
-# Weight of the prior of k, which is 1/2, in observations.
+# Number of observations that the prior of k is worth, and its value of k.
 PRIOR_COUNT, PRIOR_SHAPE = 10, 0.5
 
 
 def pareto_shape(log_weights: np.ndarray) -> float:
-    r"""Shape k of a generalised Pareto distribution fitted to the largest weights.
+    r"""Estimate the shape k of a generalised Pareto distribution of the largest weights.
 
-    Weights have a finite variance for k < 1/2, a finite mean for k < 1. The fit is the posterior
-    mean of Zhang and Stephens over a grid of :math:`b = -k/\sigma`, drawn towards 1/2. It is the
-    estimate of ``arviz_stats``, whose import takes longer than a whole integration.
+    Weights have a finite variance for k < 1/2, and a finite mean for k < 1. The estimate is the
+    posterior mean of Zhang and Stephens over a grid of :math:`b = -k/\sigma`, shrunk towards 1/2.
+    ``arviz_stats`` computes the same estimate, but its import takes longer than a whole
+    integration.
 
     Parameters
     ----------
     log_weights
-        Up to a constant, shape (S,).
+        Logarithms of the weights, up to a constant, shape (S,).
 
     Returns
     -------
     float
-        Minus infinity if the largest weights are equal, infinity if they are too few or too
-        uneven to fit.
+        The shape: minus infinity if the largest weights are equal, infinity if they are too few or
+        too uneven to fit.
 
     References
     ----------

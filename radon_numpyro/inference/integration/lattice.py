@@ -1,15 +1,15 @@
-r"""Points that fill a cube evenly: randomly shifted lattices of rank 1.
+r"""Randomly shifted lattices of rank 1, whose points cover a cube evenly.
 
 .. math:: u_{ij} = \tau\Big(\Big\{\frac{i\,g_j}{n} + s_j\Big\}\Big), \qquad
           \tau(x) = 1 - |2x - 1|, \quad s_j \sim U(0, 1)
 
-with :math:`\{\}` the fractional part. Each point is uniform on the cube, so means over the points
-are unbiased, and the scatter of such means over independent shifts s is an honest error of theirs.
-For smooth integrands it is several times smaller than that of independent points. The tent
-:math:`\tau` makes the integrand periodic.
+with :math:`\{\}` the fractional part. Each point is uniform on the cube, so that means over the
+points are unbiased, and the scatter of such means over independent shifts s gives their standard
+error. For smooth integrands this error is several times smaller than that of independent points.
+The tent function :math:`\tau` makes the integrand periodic.
 
-The generators g are chosen one after the other, each to minimise the worst error among functions of
-a Korobov space,
+The generators g are chosen component by component. Each minimises the worst-case error in a Korobov
+space,
 
 .. math:: \sum_{i<n}\prod_j\big(1 + 2\pi^2\gamma\,B_2(\{i g_j/n\})\big), \qquad
           B_2(x) = x^2 - x + \tfrac16
@@ -28,28 +28,28 @@ from functools import cache
 
 import numpy as np
 
-# The share of a coordinate in the error, gamma; and how many generators are compared.
+# Weight gamma of a coordinate in the error, and number of generators that are compared.
 WEIGHT, CANDIDATES = 0.05, 64
 
 
 def shifted_lattices(rng: np.random.Generator, replicates: int, size: int, dims: int) -> np.ndarray:
-    """Points of independent shifts of one lattice, one lattice after the other.
+    """Generate independent random shifts of one lattice, one after the other.
 
     Parameters
     ----------
     rng
-        Source of the shifts.
+        Random number generator of the shifts.
     replicates
         Number of shifts.
     size
-        Points of each lattice, a power of two.
+        Number of points of each shift, a power of two.
     dims
         Number of coordinates.
 
     Returns
     -------
     array
-        In the open unit cube, shape (replicates * size, dims).
+        Points in the open unit cube, shape (replicates * size, dims).
     """
     steps = np.arange(size)[:, None] * np.array(_generators(size, dims)) / size
     points = (steps + rng.random((replicates, 1, dims))) % 1.0
@@ -60,7 +60,7 @@ def shifted_lattices(rng: np.random.Generator, replicates: int, size: int, dims:
 
 @cache
 def _generators(size: int, dims: int) -> tuple[int, ...]:
-    """Odd generators of a lattice whose size is a power of two."""
+    """Choose odd generators of a lattice whose size is a power of two."""
     step = np.arange(size) / size
     kernel = 1.0 + WEIGHT * 2.0 * np.pi**2 * (step**2 - step + 1.0 / 6.0)
     half = max(size // 2, 1)

@@ -1,11 +1,11 @@
-r"""The mode of a log density by quasi-Newton steps, and the curvature there.
+r"""The mode of a log density by quasi-Newton steps, and the curvature at the mode.
 
-Each step is :math:`x + t\,Bg` with g the gradient and B the inverse of minus the Hessian: at first
-that of differences of gradients at the start, its eigenvalues within bounds, then as the BFGS
-formula has it. The length t is halved until the density rises enough. It ends where the rise that
-the next step promises, :math:`\tfrac12 g'Bg`, is negligible beside what the posterior is wide. That
-takes half the evaluations of ``scipy.optimize.minimize``, whose import takes longer than a whole
-integration.
+Each step goes to :math:`x + t\,Bg`, where g is the gradient and B approximates the inverse of minus
+the Hessian. The first B comes from differences of gradients at the start, with bounded eigenvalues;
+later ones come from the BFGS formula. The step length t is halved until the log density increases
+enough. The search ends if the increase that the next step predicts, :math:`\tfrac12 g'Bg`, is
+negligible compared with the width of the posterior. This takes half the evaluations of
+``scipy.optimize.minimize``, whose import takes longer than a whole integration.
 
 References
 ----------
@@ -18,28 +18,28 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Standard deviations that the curvature may give.
+# Smallest and largest standard deviation that the curvature may imply.
 NARROWEST, WIDEST = 1e-3, 1.5
 HESSIAN_STEP = 1e-3
-# Longest step in a coordinate; twice the rise that is negligible; and share of the promised rise
-# that is enough.
+# Longest step in a coordinate; twice the negligible increase; and share of the increase predicted
+# by the gradient that a step must reach.
 LONGEST, NEGLIGIBLE, ENOUGH = 2.0, 1e-4, 1e-4
 MAX_STEPS, MAX_HALVINGS = 200, 40
 
-# Log density at points (S, D) and its derivatives, shapes (S,) and (S, D).
+# Function that maps points (S, D) to their log densities (S,) and derivatives (S, D).
 WithGradient = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def mode_of(density: WithGradient, start: np.ndarray) -> np.ndarray:
-    """Point, shape (D,), at which a log density is largest, or at least as large as at the start.
+    """Find a local maximum of a log density, at least as high as the start, shape (D,).
 
     Parameters
     ----------
     density
-        Log density and its derivatives in coordinates of order one. Points where they are not
-        finite are turned back from.
+        Log density and its derivatives in coordinates of order one. Steps to points at which they
+        are not finite are shortened.
     start
-        Where to start, shape (D,); the density is finite there.
+        Starting point, shape (D,), at which the density is finite.
     """
     point, inverse = start, inverse_curvature(density, start)
     value, slope = _at(density, point)
@@ -64,19 +64,19 @@ def mode_of(density: WithGradient, start: np.ndarray) -> np.ndarray:
 
 
 def inverse_curvature(density: WithGradient, point: np.ndarray) -> np.ndarray:
-    """Inverse of minus the Hessian by differences of gradients, its eigenvalues within bounds.
+    """Compute the inverse of minus the Hessian by differences, with clipped eigenvalues.
 
     Parameters
     ----------
     density
         As in :func:`mode_of`.
     point
-        Shape (D,).
+        Point at which to compute the Hessian, shape (D,).
 
     Returns
     -------
     array
-        Symmetric and positive definite, shape (D, D).
+        Symmetric positive definite matrix, shape (D, D).
     """
     dims = len(point)
     offsets = HESSIAN_STEP * np.concatenate([np.eye(dims), -np.eye(dims)])
@@ -97,7 +97,7 @@ def _at(density: WithGradient, point: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _updated(inverse: np.ndarray, step: np.ndarray, fall: np.ndarray) -> np.ndarray:
-    """The inverse of the curvature that makes the gradient fall by what it did along the step."""
+    """Update the inverse by the BFGS formula, from a step and the decrease of the gradient."""
     known = step @ fall
     keep = np.eye(len(step)) - np.outer(step, fall) / known
     found: np.ndarray = keep @ inverse @ keep.T + np.outer(step, step) / known

@@ -1,11 +1,12 @@
-r"""Mixtures of t distributions, folded at 0, that importance sampling draws from.
+r"""Mixtures of t distributions, folded at 0, as proposals of importance sampling.
 
 .. math:: q(x) = \sum_{d} \sum_k \pi_k\big[(1 - \omega)\,t_5(d \circ x; m_k, S_k)
           + \omega\,t_5(d \circ x; m_k, 2.5^2 S_k)\big]
 
-The sum over d runs over all signs of the coordinates that are folded: a draw is replaced by its
-absolute value there, since the density lives on positive numbers and may be largest at 0. The wide
-parts, with the share :math:`\omega`, keep the weights bounded in the tails.
+The sum over d runs over all signs of the folded coordinates. In these coordinates a draw is
+replaced by its absolute value, because the target density is defined for positive numbers and may
+be largest at 0. The wide parts, with the share :math:`\omega`, keep the importance weights bounded
+in the tails.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from scipy import special
 from radon_numpyro.gaussian.mixtures import log_sum_exp
 
 FREEDOM, WIDE = 5.0, 2.5
-# Standard deviations from 0 within which a coordinate is folded, and how many are at most.
+# A coordinate is folded if its mean is within this number of standard deviations of 0; and the
+# maximum number of folded coordinates.
 NEAR, MOST_FOLDED = 4.0, 6
 EM_STEPS = 20
-# Standard deviations that a step of EM moves means and roots by, when it has ended.
+# EM has converged if a step moves means and roots by less than this number of standard deviations.
 SETTLED = 1e-3
-# Of the covariance of all points, added to that of each component.
+# Share of the covariance of all points that is added to the covariance of each component.
 RIDGE = 1e-3
 
 
@@ -35,15 +37,15 @@ class Proposal:
     Attributes
     ----------
     share
-        Of each component, shape (K,).
+        Share of each component in the mixture, shape (K,).
     mean
-        Shape (K, D).
+        Means of the components before folding, shape (K, D).
     root
         Lower triangular roots of the scale matrices, shape (K, D, D).
     wide_share
         Share of each component that is 2.5 times as wide.
     folded
-        Positions of the coordinates that are folded.
+        Positions of the folded coordinates.
     """
 
     share: np.ndarray
@@ -61,16 +63,16 @@ class Proposal:
         positive: np.ndarray,
         wide_share: float,
     ) -> Proposal:
-        """The mixture with the coordinates folded that lie near 0.
+        """Return the mixture in which positive coordinates with means near 0 are folded.
 
         Parameters
         ----------
         share, mean, covariance
-            Of the components, shapes (K,), (K, D) and (K, D, D).
+            Shares, means and covariances of the components, shapes (K,), (K, D) and (K, D, D).
         positive
-            Which coordinates are at least 0, shape (D,).
+            Whether each coordinate is at least 0, shape (D,).
         wide_share
-            As the attribute.
+            Share of each component that is 2.5 times as wide.
         """
         sd = np.sqrt(np.einsum("kdd->kd", covariance))
         distance = np.where(positive, mean / sd, np.inf).min(0)
@@ -79,7 +81,7 @@ class Proposal:
         return cls(share, mean, np.linalg.cholesky(covariance), wide_share, folded)
 
     def draw(self, uniforms: np.ndarray) -> np.ndarray:
-        """Points (S, D) from uniform numbers (S, D + 2)."""
+        """Map uniform numbers (S, D + 2) to points (S, D) of the mixture."""
         dims = self.mean.shape[1]
         widths = np.array([1.0 - self.wide_share, self.wide_share])
         parts = np.cumsum((self.share[:, None] * widths).ravel())
@@ -95,7 +97,7 @@ class Proposal:
         return points
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
-        """Log density at points (S, D) that are at least 0 in the coordinates that are folded."""
+        """Compute the log density, (S,), at points (S, D) with folded coordinates of at least 0."""
         dims = points.shape[1]
         density = np.zeros(len(points))
         constant = special.gammaln((FREEDOM + dims) / 2.0) - special.gammaln(FREEDOM / 2.0)
@@ -114,18 +116,18 @@ class Proposal:
     def fitted(
         self, points: np.ndarray, weights: np.ndarray, positive: np.ndarray, num: int, wide: float
     ) -> Proposal:
-        """The mixture of ``num`` folded Normals of the largest weighted likelihood, by EM.
+        """Fit a mixture of ``num`` folded Normals to weighted points by maximum likelihood with EM.
 
         Parameters
         ----------
         points, weights
-            Weighted points, shapes (S, D) and (S,), the weights of sum 1.
+            Points and their weights, shapes (S, D) and (S,). The weights sum to 1.
         positive
             As in :meth:`of`.
         num
-            Number of components; it starts from this mixture where it has as many.
+            Number of components. EM starts from this mixture if it has the same number.
         wide
-            Share of the wide parts.
+            Share of the wide parts in the result.
         """
         dims = points.shape[1]
         counts = weights > 1e-12 * weights.max()
@@ -153,24 +155,24 @@ class Proposal:
         return current
 
     def _moved_from(self, before: Proposal, sd: np.ndarray) -> float:
-        """Largest change of a mean or a root, in standard deviations of its coordinate."""
+        """Return the largest change of a mean or root, in standard deviations of its coordinate."""
         if len(self.share) != len(before.share):
             return np.inf
         mean, root = np.abs(self.mean - before.mean), np.abs(self.root - before.root)
         return float(max((mean / sd).max(), (root / sd[:, None]).max()))
 
     def _distances(self, points: np.ndarray, k: int) -> np.ndarray:
-        """Squared distances of the images of points from a component, shape (images, S)."""
+        """Compute squared distances of images of points from a component, shape (images, S)."""
         inverse = np.linalg.inv(self.root[k])
         signs = _signs(points.shape[1], self.folded)
-        # Of z = L^-1 (d x - m), that of the part that no sign changes comes once.
+        # In z = L^-1 (d x - m), the part of coordinates that are not folded is computed only once.
         free = [d for d in range(points.shape[1]) if d not in self.folded]
         fixed = points[:, free] @ inverse[:, free].T - inverse @ self.mean[k]
         turned = (inverse[:, self.folded] * signs[:, None, self.folded]) @ points[:, self.folded].T
         return np.square(fixed.T + turned).sum(1)
 
     def _responsibilities(self, images: np.ndarray) -> np.ndarray:
-        """Probability of each component and image of a point, shape (K, images, S)."""
+        """Compute the probability of each component and image of a point, (K, images, S)."""
         log = np.empty((len(self.share), *images.shape[:2]))
         for k in range(len(self.share)):
             z = (images - self.mean[k]) @ np.linalg.inv(self.root[k]).T
@@ -180,14 +182,14 @@ class Proposal:
 
 
 def _signs(dims: int, folded: tuple[int, ...]) -> np.ndarray:
-    """All combinations of signs of the coordinates that are folded, shape (images, D)."""
+    """Return all combinations of signs of the folded coordinates, shape (images, D)."""
     signs = np.ones((2 ** len(folded), dims))
     signs[:, folded] = list(product((1.0, -1.0), repeat=len(folded)))
     return signs
 
 
 def _covariance(images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of weighted images (images, S, D)."""
+    """Compute the mean and the covariance of weighted images (images, S, D)."""
     flat, each = images.reshape(-1, images.shape[-1]), weights.reshape(-1)
     mean = each @ flat
     off = flat - mean
@@ -195,7 +197,7 @@ def _covariance(images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _split(proposal: Proposal, points: np.ndarray, weights: np.ndarray, num: int) -> Proposal:
-    """Components of equal weight along the longest axis of the points, to start from."""
+    """Split points along their longest axis into components of equal weight, as a start of EM."""
     mean, covariance = _covariance(points[None], weights[None])
     along = (points - mean) @ np.linalg.eigh(covariance)[1][:, -1]
     order = np.argsort(along)

@@ -1,12 +1,13 @@
-r"""Draws from an integrated posterior: nodes resampled, coefficients drawn exactly given them.
+r"""Draws from an integrated posterior: resampled nodes, and exact draws of coefficients given them.
 
-The scales come from a weighted sum over nodes (``inference/integration/scale_posterior.py``). Nodes
-are resampled systematically: N draws hold a node of weight w either :math:`\lfloor Nw\rfloor` or
-:math:`\lceil Nw\rceil` times. They are shuffled before they are cut into chains, so that each chain
-is a sample of the whole posterior. Given its scales a draw of the coefficients is Gaussian
-(``gaussian/conditional.py``) and made anew, also where two draws share a node. So the draws need no
-warm-up, and no chain leans on its last step; what they cannot show is what the nodes have missed,
-which is the verdict's to say. Everything runs in NumPy.
+The posterior of the scales is a weighted sum over nodes
+(``inference/integration/scale_posterior.py``). Nodes are resampled systematically: among N draws a
+node of weight w occurs :math:`\lfloor Nw\rfloor` or :math:`\lceil Nw\rceil` times. The draws are
+shuffled before they are divided into chains, so that each chain is a sample of the whole posterior.
+Given the scales, the coefficients are Gaussian (``gaussian/conditional.py``). Each draw of them is
+new, even if two draws share a node. The draws therefore need no warm-up, and no draw is computed
+from the one before it. Draws cannot reveal a part of the posterior that the nodes have missed; the
+verdict of the integration assesses this. Everything runs in NumPy.
 
 References
 ----------
@@ -42,15 +43,15 @@ from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Nodes that moments of the coefficients are averaged over, where these are not drawn; and groups
-# times nodes. The more groups there are, the less the coefficients differ between nodes.
+# Minimum and maximum number of nodes for moments of coefficients that are not drawn, and maximum of
+# groups times nodes. The more groups there are, the less the coefficients differ between nodes.
 FEWEST_MOMENT_NODES, MOMENT_NODES, MOMENT_WORK = 64, 512, 2**23
-# Effective nodes to aim at, for each draw and at least. Draws are worth no more than the effective
-# nodes. A node costs about as much as a draw, and all nodes less than what comes before them, so
-# nodes pay up to one for each draw. Their number is rounded up to a power of two: what aims at one
-# half ends between one half and one.
+# Target effective number of nodes per draw, and its minimum in total. The effective number of nodes
+# limits the effective sample size of the draws. A node costs about as much as a draw, and all nodes
+# cost less than the steps before them, so that up to one node per draw is worth its cost. The
+# number of nodes is rounded up to a power of two: a target of one half gives one half to one.
 ESS_PER_DRAW, LEAST_ESS = 0.5, 1000.0
-# Draws times groups of a block whose arrays fit into the cache.
+# Maximum of draws times groups in a block whose arrays fit into the cache.
 CACHED = 2**14
 
 
@@ -61,16 +62,17 @@ class IntegratedResult:
     Attributes
     ----------
     draws
-        Draws of each site in its own (constrained) space, shape (chains, draws, ...). A chain is
-        a batch of independent draws.
+        Draws of each site in the constrained space, shape (chains, draws, ...). A chain is a batch
+        of independent draws.
     nodes
-        The nodes that they are from, with the verdict.
+        The nodes from which the scales are drawn, with the verdict.
     seed
         Seed of the nodes and of the draws.
     coefficients
-        Where draws of alpha and beta were not kept: their ``(mean, sd)``, shaped as the site.
+        ``(mean, sd)`` of alpha and beta, with the shape of the site, if their draws were not kept;
+        otherwise empty.
     stats
-        Empty: no sampler was run.
+        Empty, because no sampler was run.
     """
 
     draws: Mapping[str, np.ndarray]
@@ -80,7 +82,7 @@ class IntegratedResult:
     stats: Mapping[str, np.ndarray] = field(default_factory=dict, init=False)
 
     def attributes(self) -> dict[str, Any]:
-        """What a result records of how it was drawn."""
+        """Return the attributes of the result that describe how it was drawn."""
         return {
             "method": INTEGRATE,
             "seed": self.seed,
@@ -92,27 +94,27 @@ class IntegratedResult:
 def draw_by_integration(
     statistics: GroupStatistics, priors: Priors, settings: Settings, nodes: int | None = None
 ) -> IntegratedResult | ExactResult:
-    """Integrate over the scales and draw every site; of the individual model, invert.
+    """Draw every site after integration over the scales, or exactly if the model allows it.
 
     Parameters
     ----------
     statistics, priors, settings
-        What is fitted, and how; ``target_ess`` is the effective number of nodes to aim at, by
-        default half the number of draws, and 1000 at the least.
+        The data, the priors, and the settings of the fit, in which ``target_ess`` is the target
+        effective number of nodes. The default is half the number of draws, but at least 1000.
     nodes
-        Number of nodes, in place of as many as that takes.
+        Number of nodes; None to determine it from the target.
 
     Returns
     -------
     IntegratedResult or ExactResult
-        The latter of the individual model, in which each group has one scale, whose distribution
-        function is computed and inverted, and of the pooled model of known standard errors, which
-        has none.
+        An ``ExactResult`` for the individual model, in which each group has one scale whose
+        distribution function is computed and inverted, and for the pooled model with known standard
+        errors, which has no scale; otherwise an ``IntegratedResult``.
 
     Raises
     ------
     FloatingPointError
-        If the density of the scales is hardly anywhere finite.
+        If the density of the scales is finite at too few points.
     """
     of = Model.named(settings.model)
     how = {"draws": settings.draws, "chains": settings.chains, "seed": settings.seed}
@@ -152,24 +154,25 @@ def draw_integrated(
     Parameters
     ----------
     equations
-        The data, with each group apart.
+        The data, with an entry for each group.
     posterior
-        Nodes of the scales, of the same data and model.
+        Nodes of the scales for the same data and model.
     model
         ``"hierarchical"`` or ``"pooled"``.
     draws, chains
-        Draws of each chain and number of chains; all are independent given the nodes.
+        Number of draws of each chain, and number of chains. All draws are independent given the
+        nodes.
     seed
         Seed of the draws.
     coefficients
-        Of the groups: ``"draws"``, ``"summary"`` (means and standard deviations alone) or
-        ``"none"``.
+        Form of the coefficients of the groups in the result: ``"draws"``, ``"summary"`` (means and
+        standard deviations only) or ``"none"``.
 
     Returns
     -------
     IntegratedResult
     """
-    # Another stream than that of the nodes, which may have the same seed.
+    # The stream differs from that of the nodes, which may have the same seed.
     rng = np.random.default_rng((seed, 1))
     node = systematic(rng, posterior.weights, draws * chains)
     rng.shuffle(node)
@@ -192,25 +195,25 @@ def draw_integrated(
 
 
 def systematic(rng: np.random.Generator, weights: np.ndarray, size: int) -> np.ndarray:
-    r"""Resample systematically: positions :math:`(i + u)/N` in the cumulated weights.
+    r"""Resample systematically, at the positions :math:`(i + u)/N` in the cumulative weights.
 
     Parameters
     ----------
     rng
-        Source of the one uniform number u.
+        Random number generator of the single uniform number u.
     weights
         Normalised weights, shape (S,).
     size
-        Draws, N.
+        Number of draws, N.
 
     Returns
     -------
     array
-        Position of the node of each draw, in order, shape (N,).
+        Index of the node of each draw, in increasing order, shape (N,).
     """
     edges = np.cumsum(weights)
     points = (np.arange(size) + rng.random()) * (edges[-1] / size)
-    # Rounding may put the last point at the last edge.
+    # Rounding may move the last point to the last edge.
     last = int(np.flatnonzero(weights)[-1])
     return np.minimum(np.searchsorted(edges, points, side="right"), last)
 
@@ -218,28 +221,29 @@ def systematic(rng: np.random.Generator, weights: np.ndarray, size: int) -> np.n
 def coefficient_moments(
     equations: NormalEquations, posterior: ScalePosterior, *, seed: int = 0
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    r"""Posterior mean and standard deviation of alpha and beta, without drawing them.
+    r"""Compute the posterior mean and standard deviation of alpha and beta without drawing them.
 
     .. math:: E[\theta_c] = \sum_s w_s E[\theta_c \mid s], \qquad
               \mathrm{var}[\theta_c] = \sum_s w_s \mathrm{var}[\theta_c \mid s]
               + \mathrm{var}_w(E[\theta_c \mid s])
 
-    over at most 512 nodes s, and 64 for very many groups, resampled systematically where there are
-    more (Rao-Blackwell).
+    The sums contain at most 512 nodes s, or 64 for very many groups. If there are more nodes, a
+    subset is chosen by systematic resampling (Rao-Blackwellisation).
 
     Parameters
     ----------
     equations
-        The data, with each group apart.
+        The data, with an entry for each group.
     posterior
         Nodes of the scales of the hierarchical model.
     seed
-        Seed of the choice of the nodes.
+        Seed of the choice of nodes.
 
     Returns
     -------
     dict
-        ``(mean, sd)`` by name, shapes (C,) and (C, K), in the units of the coefficients.
+        ``(mean, sd)`` of alpha, shape (C,), and of beta, shape (C, K), in the units of the
+        coefficients.
     """
     affordable = np.clip(MOMENT_WORK // equations.num_groups, FEWEST_MOMENT_NODES, MOMENT_NODES)
     size = min(int(affordable), len(posterior.weights))
@@ -264,7 +268,7 @@ def coefficient_moments(
 
 
 def _groups_at_once(num_draws: int, equations: NormalEquations) -> int:
-    """Groups of one block: an eighth of what fits into memory, which is near the caches."""
+    """Return the number of groups in a block: an eighth of what memory allows suits the caches."""
     return max(1, fitting(num_draws, equations) // 8)
 
 
@@ -275,7 +279,7 @@ def _draw_groups(
     population: Mapping[str, np.ndarray],
     relative: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Draws (N, ...) of alpha and beta, of some draws at a time."""
+    """Draw alpha and beta, shape (N, ...), in blocks of draws."""
     num_draws, num_groups = relative.shape[1], equations.num_groups
     off = np.empty((equations.size, num_draws, num_groups))
     step = max(1, CACHED // num_groups)
@@ -290,11 +294,11 @@ def _draw_groups(
 def _moments(
     equations: NormalEquations, scales: Scales, population: Population
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the coefficients of some groups, shapes (P, C)."""
+    """Compute mean and standard deviation of the coefficients of groups, each of shape (P, C)."""
     terms, design = hierarchical_terms(equations, scales), equations.design
     (fit, inverse), size = equations.at_zero(), equations.size
     means = [name for name in design.varying if name in design.population]
-    # A coefficient is the line where its own column is 1, and the others are 0.
+    # A coefficient is the value of the line at a row where its column is 1 and the others are 0.
     row, at_zero = np.zeros((len(fit), size)), np.zeros(size)
     for p, name in enumerate(design.varying):
         if name in means:

@@ -1,4 +1,4 @@
-"""The posterior density of the scales in their coordinates, with its gradient."""
+"""The posterior density of the scales in the coordinates of integration, with its gradient."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from radon_numpyro.model.correlations import beta_parameters, correlation_of, co
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
-# Numbers in an array of one block of points: those of a few fit into the cache.
+# Maximum size of an array for a block of points: a few such arrays fit into the cache.
 BLOCK = 2**14
-# Step of differences, of the coordinates' order one.
+# Step of central differences, for coordinates of order one.
 STEP = 1e-5
 
 
 class ScaleDensity:
-    r"""Log density of the outcomes and the scales, as a density over the coordinates.
+    r"""Joint log density of the outcomes and the scales as a density of the coordinates.
 
     .. math:: \log p(y \mid s) + \log p(s) + \log|\partial s / \partial t|
 
-    with all normalisers, so that its integral over the coordinates that are at least 0 is the
-    evidence :math:`p(y)`.
+    It includes all normalising constants, so that the integral of the density over the coordinates,
+    those of standard deviations at least 0, is the evidence :math:`p(y)`.
 
     Parameters
     ----------
     equations
-        The data; pooled already if the model is.
+        The data; for the pooled model, after ``pooled()``.
     priors
-        Of the population coefficients and the scales.
+        Priors of the population coefficients and the scales.
     of
         The hierarchical or the pooled model.
     about_means
-        Whether the coordinates are those about the means of the predictors.
+        Whether the coordinates describe intercepts at the means of the predictors.
 
     Attributes
     ----------
     coordinates
-        What the points mean.
+        The map from points to scales.
     """
 
     def __init__(
@@ -64,23 +64,24 @@ class ScaleDensity:
 
     @property
     def work(self) -> int:
-        """Numbers that the density takes at one point."""
+        """Number of array values that the density needs at one point."""
         size, columns = self._equations.size, self._equations.population.shape[1]
         return max(self._equations.num_groups, 1) * (size + 1) * (size + columns + 1)
 
     def at_nodes(self, points: np.ndarray) -> tuple[np.ndarray, Population]:
-        """Log density, and the posterior of the population coefficients given each point.
+        """Compute the log density and the posterior of the population coefficients at points.
 
         Parameters
         ----------
         points
-            Shape (S, D).
+            Coordinates of the points, shape (S, D).
 
         Returns
         -------
         log_density, population
-            Shape (S,), minus infinity where a standard deviation is negative or beyond its prior;
-            arrays of shapes (Q, S) and (Q, Q, S), NaN there.
+            The log density, shape (S,), which is minus infinity if a standard deviation is negative
+            or outside the support of its prior; and the mean, (Q, S), and Cholesky factor,
+            (Q, Q, S), of the population coefficients, which are then NaN.
         """
         num_points, num_columns = len(points), self._equations.population.shape[1]
         values = self.coordinates.values(points)
@@ -100,14 +101,14 @@ class ScaleDensity:
         return np.where(np.isfinite(out), out, -np.inf), Population(mean, factor)
 
     def with_gradient(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log density and its derivatives in the coordinates, shapes (S,) and (S, D).
+        """Compute the log density, (S,), and its derivatives in the coordinates, (S, D).
 
-        Negative coordinates stand for signed standard deviations, so that it is smooth at 0.
+        Negative coordinates mean negative standard deviations, so that the density is smooth at 0.
 
-        The likelihood's derivatives in the scales are in closed form; those of the scales and of
-        their prior in the coordinates, which cost next to nothing, are differences.
+        The derivatives of the likelihood with respect to the scales have a closed form. Those of
+        the scales and of their prior with respect to the coordinates are cheap central differences.
         """
-        # Far out a factor may overflow: such a point is turned back from.
+        # A factor may overflow at extreme points. The search for the mode steps back from these.
         with np.errstate(all="ignore"):
             return self._with_gradient(points)
 
@@ -120,7 +121,7 @@ class ScaleDensity:
         moved = self.coordinates.values((points + offsets[:, None]).reshape(-1, dims))
 
         def change(numbers: np.ndarray) -> np.ndarray:
-            """Derivatives, shape (..., D, S)."""
+            """Compute derivatives by central differences, shape (..., D, S)."""
             apart = numbers.reshape(*numbers.shape[:-1], 2, dims, num_points)
             return (apart[..., 0, :, :] - apart[..., 1, :, :]) / (2.0 * STEP)
 
@@ -133,7 +134,7 @@ class ScaleDensity:
         return np.where(self.coordinates.inside(points), value, -np.inf), slope.T
 
     def scales(self, points: np.ndarray) -> dict[str, np.ndarray]:
-        """Scales by site at points whose coordinates are at least 0, the points first."""
+        """Return scales by site at points with positive coordinates, with the points first."""
         values, design = self.coordinates.values(points), self._equations.design
         scales, first = {"eps": values.eps}, 0
         if self._equations.size and design.intercept_varies:
@@ -148,14 +149,14 @@ class ScaleDensity:
         root = None
         if len(values.partial):
             root = correlation_root(self._equations.design, values.partial[:, some])
-        # Far out a factor may overflow: such a point does not count.
+        # A factor may overflow at extreme points, whose density then counts as 0.
         with np.errstate(all="ignore"):
             return marginal(
                 self._equations, values.scale[:, some], values.eps[some], self._prior, root
             )
 
     def _log_prior(self, values: ScaleValues) -> np.ndarray:
-        """Of the scales, the Jacobian included."""
+        """Compute the log prior density of the scales in the coordinates, with the Jacobian."""
         log_prior = values.log_jacobian
         scales = [*np.abs(values.scale), values.eps][: len(self._families)]
         for family, scale in zip(self._families, scales, strict=True):

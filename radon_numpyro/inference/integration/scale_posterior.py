@@ -1,12 +1,13 @@
 """The posterior of the scales by numerical integration: weighted points, and the evidence.
 
-With the coefficients integrated out (``gaussian/marginal.py``) only the scales are left: standard
-deviations of the coefficients that vary, their correlations and the residual one. Their posterior
-is integrated by adaptive importance sampling (``importance_sampling.py``) in coordinates in which
-it is near Normal (``coordinates.py``). The first proposal is a t distribution about the mode, as
-wide as the curvature there says. Given each point the coefficients are Normal, so that their
-posterior is a mixture of Normals, without any random draws of them. It runs in NumPy, in a fraction
-of a second for some dozens of groups.
+Integrating out the coefficients (``gaussian/marginal.py``) leaves the scales: the standard
+deviations of the coefficients that vary, their correlations, and the residual standard deviation.
+Their posterior is integrated by adaptive importance sampling (``importance_sampling.py``) in
+coordinates in which it is nearly Normal (``coordinates.py``). The first proposal is a t
+distribution around the mode, whose scale matrix comes from the curvature at the mode. The
+coefficients are Normal given each point, so that their posterior is a mixture of Normals and needs
+no random draws. The integration runs in NumPy and takes a fraction of a second for dozens of
+groups.
 """
 
 from __future__ import annotations
@@ -42,13 +43,14 @@ from radon_numpyro.inference.integration.scale_density import ScaleDensity
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
-# Points that are compared to start from; fewer where the density is expensive.
+# Number of coarse points among which the start is chosen; fewer if the density is expensive.
 COARSE, FEW_COARSE = 256, 32
-# Numbers that a round may take, about a second's work, and the least number of its points.
+# Maximum number of array values of a round, about one second of work; and the smallest limit on the
+# number of points of a round.
 WORK, LEAST_NODES = 2**29, 256
-# Nodes in the second kind of coordinates where the first is enough, before it is given up.
+# Limit on the points of a round in the second kind of coordinates if the first was reliable.
 SECOND = 1024
-# Share of the posterior so far out that it is improper.
+# A posterior with more than this share of its mass at extreme points is improper.
 ENDLESS_SHARE = 1e-3
 
 Array = np.ndarray
@@ -61,27 +63,26 @@ class ScalePosterior:
     Attributes
     ----------
     scales
-        Those of ``sigma_alpha`` (S,), ``sigma_beta`` (S, K), ``correlation`` (S, P, P) and ``eps``
-        (S,) that there are, in their own units.
+        ``sigma_alpha`` (S,), ``sigma_beta`` (S, K), ``correlation`` (S, P, P) and ``eps`` (S,) in
+        their own units; scales that the model does not have are absent.
     population
         Posterior of the population coefficients given each point.
     equations
-        The data, groups apart.
+        The data, as given; for the pooled model, after ``pooled()``.
     weights
         Normalised importance weights, shape (S,).
     shift
-        The independent estimate, of ``num_shifts``, that each point belongs to, shape (S,).
+        Index of the lattice shift that each point belongs to, shape (S,).
     num_shifts
-        How many independent estimates there are.
+        Number of shifts, each of which gives an independent estimate.
     num_nodes
-        How many points were taken; those of density 0 are left out of the arrays.
+        Number of points, including those of density 0, which are not in the arrays.
     ess
-        Effective number of points, one over the sum of the squared weights.
+        Effective number of points: the reciprocal of the sum of the squared weights.
     khat
-        Pareto shape of the largest weights; infinity too where the posterior does not end, as an
-        improper one.
+        Pareto shape of the largest weights. It is infinite if the posterior seems to be improper.
     log_evidence, log_evidence_error
-        Logarithm of :math:`p(y)` and its standard error. The density of an improper prior counts
+        Logarithm of :math:`p(y)` and its standard error. The density of an improper prior is taken
         as 1.
     model
         ``"hierarchical"`` or ``"pooled"``.
@@ -102,12 +103,12 @@ class ScalePosterior:
 
     @property
     def reliable(self) -> bool:
-        """Whether averages over the weights can be relied on."""
+        """Whether weighted averages are reliable."""
         return self.ess >= MIN_ESS and self.khat < MAX_KHAT
 
     @property
     def verdict(self) -> str:
-        """A sentence: whether the integration can be relied on, and why not."""
+        """A sentence that says whether the integration is reliable, and if not, why."""
         found = (
             f"{self.ess:.0f} effective of {plural(self.num_nodes, 'node')}, Pareto k-hat "
             f"{self.khat:.2f}"
@@ -130,35 +131,35 @@ class ScalePosterior:
         return self.equations.size + len(pairs_of(self.equations)) + (not design.known_errors)
 
     def moments(self) -> dict[str, tuple[Array, Array]]:
-        """Posterior mean and standard deviation of each scale and population coefficient.
+        """Compute the posterior mean and sd of each scale and population coefficient.
 
         Returns
         -------
         dict
-            By site, shaped as the site.
+            ``(mean, sd)`` by site, each with the shape of the site.
         """
         return {name: (found[0], found[1]) for name, found in self._summaries.items()}
 
     def errors(self) -> dict[str, Array]:
-        """Standard errors of the posterior means in :meth:`moments`, by site.
+        """Compute standard errors of the posterior means of :meth:`moments`, by site.
 
-        They come from the scatter of the independent shifts of the points.
+        They come from the scatter of the estimates of the independent shifts.
         """
         return {name: found[2] for name, found in self._summaries.items()}
 
     def quantiles(self, probabilities: Sequence[float]) -> dict[str, tuple[Array, Array]]:
-        """Quantiles of each scale and population coefficient, and their standard errors.
+        """Compute quantiles of each scale and population coefficient, and their standard errors.
 
         Parameters
         ----------
         probabilities
-            Between 0 and 1, K numbers.
+            Probabilities between 0 and 1, shape (K,).
 
         Returns
         -------
         dict
-            By site, each of shape (K, ...) with the dimensions of the site. Those of coefficients
-            are of a mixture of Normals.
+            ``(quantiles, errors)`` by site, each of shape (K, ...), where ... is the shape of the
+            site. Quantiles of coefficients are those of a mixture of Normals.
         """
         at = np.asarray(probabilities, dtype=float)
         return {
@@ -168,7 +169,7 @@ class ScalePosterior:
 
     @property
     def nodes(self) -> Nodes:
-        """Weights of the nodes, for averages of any function of the scales."""
+        """The weighted nodes, for averages of any function of the scales."""
         return Nodes(self.weights, self.shift, self.num_shifts)
 
     @cached_property
@@ -180,12 +181,13 @@ class ScalePosterior:
 
     @cached_property
     def _given_nodes(self) -> dict[str, tuple[Array, Array | None]]:
-        """Scales at each node, and means and variances of coefficients given it, nodes first."""
+        """Scales, and means and variances of coefficients, given each node, with nodes first."""
         found: dict[str, tuple[Array, Array | None]] = {
             name: (values, None) for name, values in self.scales.items()
         }
         _, inverse = self.equations.at_zero()
-        # Of a coefficient given the scales: the norm of L^-1 times its row of the inverse basis.
+        # The variance of a coefficient given the scales is the squared norm of L^-1 times its row
+        # of the inverse basis.
         rows = np.broadcast_to(inverse.T[..., None], (*inverse.shape, len(self.weights)))
         variance = squared_norm(solve_lower(self.population.cholesky, rows))
         first = 0
@@ -207,36 +209,36 @@ def integrate_scales(
     nodes: int | None = None,
     seed: int = 0,
 ) -> ScalePosterior:
-    """Posterior of the scales given data, as weighted points.
+    """Integrate the posterior of the scales; the result is a set of weighted points.
 
     Parameters
     ----------
     equations
-        The data, groups apart or put together by design (``gaussian/designs.py``).
+        The data, by group or combined by design (``gaussian/designs.py``).
     priors
-        Of the population coefficients, the scales and the correlations.
+        Priors of the population coefficients, the scales and the correlations.
     model
         ``"hierarchical"`` or ``"pooled"``.
     ess
-        Effective number of points that is enough. Where there are so many groups that the density
-        takes milliseconds, fewer are found; at least 100 must be for a reliable result.
+        Effective number of points that is sufficient. The result has fewer if there are so many
+        groups that the density takes milliseconds. A reliable result has at least 100.
     nodes
-        Number of points, rounded up to a power of two; None for as many as ``ess`` takes. Where
-        a predictor is far from zero there are so many in coordinates of each of two kinds.
+        Number of points, rounded up to a power of two; None to determine it from ``ess``. If a
+        predictor is far from zero, there are this many points in each of two kinds of coordinates.
     seed
         Seed of the points.
 
     Returns
     -------
     ScalePosterior
-        Look at ``reliable`` before anything else.
+        The result. Check ``reliable`` before using it.
 
     Raises
     ------
     FloatingPointError
-        If the density is hardly anywhere finite.
+        If the density is finite at too few points.
     ValueError
-        If ``model`` is another, or ``ess`` or ``nodes`` is not positive.
+        If ``model`` is not one of the two, or if ``ess`` or ``nodes`` is not positive.
     """
     of = Model.named(model)
     if of.eps_by_group:
@@ -248,7 +250,8 @@ def integrate_scales(
     rng = np.random.default_rng(seed)
     equations = equations if of.by_group else equations.pooled()
     together = by_design(equations)
-    # Where a predictor is far, coordinates of two kinds; one where the other is good, see there.
+    # If a predictor is far from zero, either kind of coordinates may be the better one, so both
+    # are used (`coordinates.py`).
     ways = (True, False) if predictors_are_far(together) else (False,)
     densities = [ScaleDensity(together, priors, of, about_means=way) for way in ways]
     affordable = WORK // densities[0].work
@@ -259,7 +262,7 @@ def integrate_scales(
         positive = density.coordinates.positive
         found = sample(density.at_nodes, start, positive, ess=ess, nodes=nodes, most=most, rng=rng)
         samples.append(found)
-        # The next need not see all once more.
+        # After a reliable sample, the next one may be small.
         most = min(most, SECOND) if found.reliable else most
     found, scales, endless = _of_all(densities, samples)
     log_evidence, error = found.log_integral()
@@ -285,7 +288,11 @@ def integrate_scales(
 def _of_all(
     densities: list[ScaleDensity], samples: list[WeightedPoints]
 ) -> tuple[WeightedPoints, Scales, Array]:
-    """Samples in coordinates of several kinds as one, with its scales and which are endless."""
+    """Combine samples in several kinds of coordinates into one.
+
+    Returns the combined sample, its scales, and whether each point is so extreme that only improper
+    posteriors have mass there, shape (S,).
+    """
     parts = list(zip(densities, samples, strict=True))
     if len(parts) == 1:
         density, only = parts[0]
@@ -293,7 +300,7 @@ def _of_all(
     values = [density.coordinates.values(one.points) for density, one in parts]
 
     def in_scales(k: int, points: Array) -> Array:
-        """Log density of a proposal at points in its own coordinates, over the scales."""
+        """Compute the log density, over the scales, of a proposal at points in its coordinates."""
         found = np.full(len(points), -np.inf)
         near = densities[k].coordinates.inside(points)
         jacobian = densities[k].coordinates.values(points[near]).log_jacobian
@@ -324,23 +331,24 @@ def _of_all(
 
 
 def proposal_at_mode(density: ScaleDensity, coarse: int, rng: np.random.Generator) -> Proposal:
-    """A t distribution about the mode, as wide as the curvature there says.
+    """Return a t distribution around the mode, with the scale matrix given by the curvature there.
 
     Parameters
     ----------
     density
         Log density of the scales.
     coarse
-        How many points all over the plausible range are compared to start from, a power of two.
+        Number of points over the plausible range, a power of two. The search for the mode starts at
+        the best of them.
     rng
-        Source of these points.
+        Random number generator of these points.
     """
     coordinates, dims = density.coordinates, density.coordinates.size
     points = coordinates.coarse(shifted_lattices(rng, 1, coarse, dims))
     start = points[np.argmax(density.at_nodes(points)[0])]
     mode = mode_of(density.with_gradient, start)
     covariance = inverse_curvature(density.with_gradient, mode)
-    # The mirror image whose standard deviations are positive.
+    # Choose the mirror image of the mode whose standard deviations are positive.
     signs = np.where(coordinates.positive & (mode < 0), -1.0, 1.0)
     signs = coordinates.mirrored(signs)
     mode, covariance = signs * mode, signs[:, None] * covariance * signs
