@@ -12,7 +12,7 @@ import pytest
 
 from radon_numpyro.inference.runs import run_control as bars
 
-ROOT = Path(bars.__file__).parents[2]
+ROOT = Path(bars.__file__).parents[3]
 FIT = """
 import sys
 sys.path.insert(0, sys.argv[1])

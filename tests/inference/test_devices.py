@@ -111,6 +111,10 @@ from radon_numpyro.inference.nuts import rao_blackwell
 from radon_numpyro.inference.compute.programs import Program
 from test_devices import FEW
 
+import warnings
+from radon_numpyro.data.findings import DataWarning
+warnings.simplefilter("ignore", DataWarning)
+
 first, second = jax.devices()
 used = set()
 call = Program.__call__

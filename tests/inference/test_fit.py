@@ -20,6 +20,7 @@ from fits import (
     radon_nuts,
     three_counties,
 )
+from tqdm.auto import tqdm
 
 from radon_numpyro import GroupStatistics, Priors, diagnose, fit, load_radon, simulate
 from radon_numpyro.inference.nuts import blocks
@@ -280,7 +281,7 @@ def test_the_setting_of_the_caller_is_left_alone():
 
 
 def test_an_interrupted_fit_is_returned_and_found_wanting(monkeypatch):
-    class Interrupting(bars.tqdm):
+    class Interrupting(tqdm):
         def update(self, n=1):
             super().update(n)
             self.blocks = getattr(self, "blocks", 0) + 1

@@ -234,7 +234,8 @@ def test_a_new_outcome_scatters_by_its_own_weight_or_error():
         found = fit(data, method="integrate", draws=200)
         new = data.to_frame().head(2).assign(w=[0.5, 8.0])
         line, row = (predict(found, new, kind=kind)["sd"] ** 2 for kind in ("mean", "outcome"))
-        noise = 1.0 if by == "se" else float((found["posterior"]["eps"] ** 2).mean())
+        nodes = found["nodes"]
+        noise = 1.0 if by == "se" else float((nodes["weight"] * nodes["eps"] ** 2).sum())
         weight = new["w"] if by == "weights" else new["w"] ** -2.0
         np.testing.assert_allclose(row - line, noise / weight, rtol=1e-10)
         without = new.drop(columns="w")

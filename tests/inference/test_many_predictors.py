@@ -16,8 +16,8 @@ from radon_numpyro.results.fit_files import load_fit, save_fit
 FEW = {"draws": 4, "num_warmup": 20, "num_advi_steps": 0, "chains": 1, "progress_bar": False}
 REASON = "the marginal method takes at most 20 slopes that vary by group, and here there are 21"
 REFUSED = (
-    r"Expected method='noncentered' for 21 slopes that vary by group, or at most 20, .*; got "
-    r"method='marginal'"
+    r"Expected method='noncentered' for 21 slopes that vary by group, or at most 20 such slopes, "
+    r".*; got method='marginal'"
 )
 
 

@@ -34,6 +34,7 @@ from fits import (
 )
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.reparam import LocScaleReparam
+from tqdm.auto import tqdm
 
 from radon_numpyro import GroupStatistics, Priors, fit_advi, sample_nuts, simulate
 from radon_numpyro.inference import settings
@@ -639,7 +640,7 @@ def interrupt_after(monkeypatch):
     """Send this process a real SIGINT after so many blocks."""
 
     def install(num_blocks):
-        class Interrupting(bars.tqdm):
+        class Interrupting(tqdm):
             def update(self, n=1):
                 nonlocal num_blocks
                 super().update(n)
@@ -647,7 +648,7 @@ def interrupt_after(monkeypatch):
                 if num_blocks == 0:
                     os.kill(os.getpid(), signal.SIGINT)
 
-        monkeypatch.setattr(bars, "tqdm", Interrupting)
+        monkeypatch.setattr("tqdm.auto.tqdm", Interrupting)
 
     # Whoever runs the tests may have turned interrupts off.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
