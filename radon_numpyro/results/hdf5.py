@@ -33,8 +33,8 @@ _BATCH = 64
 def write_groups(tree: xr.DataTree, path: Path) -> None:
     """Write a tree as a netCDF-4 file.
 
-    The file is the same as by ``tree.to_netcdf``. That method is not used, because it takes a
-    second to import Dask's scheduler if Dask is installed.
+    The file is the same as by ``tree.to_netcdf``. That method is not used, because it
+    imports Dask's scheduler if Dask is installed.
 
     Parameters
     ----------

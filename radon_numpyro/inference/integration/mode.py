@@ -4,8 +4,8 @@ Each step goes to :math:`x + t\,Bg`, where g is the gradient and B approximates 
 the Hessian. The first B comes from differences of gradients at the start, with bounded eigenvalues;
 later ones come from the BFGS formula. The step length t is halved until the log density increases
 enough. The search ends if the increase that the next step predicts, :math:`\tfrac12 g'Bg`, is
-negligible compared with the width of the posterior. This takes half the evaluations of
-``scipy.optimize.minimize``, whose import takes longer than a whole integration.
+negligible compared with the width of the posterior. ``scipy.optimize`` is not used, because
+its import is a large part of the time of a short process.
 
 References
 ----------
