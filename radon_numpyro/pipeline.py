@@ -96,7 +96,7 @@ def fit(
         that vary by group; with more, ``"noncentered"`` is the default, and the attribute
         ``method_reason`` of the result says so.
         ``"integrate"``: the scales are also integrated numerically, over weighted nodes, in a
-        fraction of a second and without a Markov chain or JAX; :func:`diagnose` shows its verdict.
+        fraction of a second and without a Markov chain; :func:`diagnose` shows its verdict.
         ``"auto"``: integration, or the default method if the verdict of integration fails.
     priors
         Default: :meth:`Priors.weakly_informative` of the data. :meth:`Priors.tutorial` has
@@ -126,8 +126,8 @@ def fit(
         ``"cpu"``, ``"gpu"`` or ``"auto"``. ``"auto"`` is the device set by ``jax.default_device``
         or, if JAX sees both kinds, the one on which a step of the sampler takes less time, as
         measured on these data once in a process. Draws on a CPU and a GPU differ, so name the
-        device if the draws must be reproducible. The attributes ``device`` and ``device_reason`` of
-        the result record the choice.
+        device if the draws must be reproducible. Integration runs in NumPy unless ``device="gpu"``.
+        The attributes ``device`` and ``device_reason`` of the result record the choice.
     target_ess
         Stop when the smallest bulk or tail effective sample size reaches this; see
         :func:`sample_nuts`. Exact draws are independent, and all of them are taken. With
@@ -318,6 +318,10 @@ def _integrated(
 ) -> xr.DataTree | str:
     """Return a fit by integration or, for ``auto``, the verdict if it fails."""
     started = time.perf_counter()
+    device, reason = NUMPY, "computed in NumPy"
+    if settings.device == "gpu":
+        with computing_on("gpu"):
+            device, reason = describe_current(), "asked for"
     drawn = draw_by_integration(statistics, priors, settings, nodes)
     found = drawn.nodes if isinstance(drawn, IntegratedResult) else None
     if auto and found is not None and not found.reliable:
@@ -326,8 +330,8 @@ def _integrated(
     made = {"method": AUTO if auto else INTEGRATE, "nodes": nodes}
     attributes = {
         **_common(settings, remarks, {"integration": time.perf_counter() - started}, **made),
-        "device": NUMPY,
-        "device_reason": "computed in NumPy",
+        "device": device,
+        "device_reason": reason,
         "resumed": 0,
     }
     return to_datatree(data, statistics, priors, settings.model, drawn, attributes, nodes=found)

@@ -135,6 +135,12 @@ def run(**given):
     attrs = tree.attrs
     return [sorted(used), digest.hexdigest(), attrs["device"], attrs["device_reason"]]
 
+def integrated(device):
+    used.clear()
+    tree = fit(towns(), method="integrate", nodes=512, device=device)
+    attrs = tree.attrs
+    return sorted(used), attrs["device"], attrs["device_reason"], tree["nodes"].to_dataset()
+
 found, before = {}, None
 found["one"] = run()
 with jax.default_device(second):
@@ -151,7 +157,12 @@ device_choice.WORTH_A_GPU = 0.0
 found["auto"] = run()
 device_choice.seconds_a_step = None
 found["auto again"] = run()
-print(json.dumps([found, moments]))
+*numpy, nodes = integrated("auto")
+*gpu, same = integrated("gpu")
+# Differences for the curvature at the mode enlarge the rounding errors.
+for name in nodes:
+    np.testing.assert_allclose(same[name], nodes[name], rtol=1e-4, atol=1e-7)
+print(json.dumps([found, moments, numpy, gpu]))
 """
 
 
@@ -169,7 +180,9 @@ def test_a_fit_is_computed_on_the_device_chosen_with_the_same_draws():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found, moments = json.loads(done.stdout)
+    found, moments, numpy, gpu = json.loads(done.stdout)
+    assert numpy == [[], "1 x cpu (cpu)", "computed in NumPy"]
+    assert gpu == [["cpu:1"], "2 x cpu (cpu)", "asked for"]
     assert moments == ["cpu:1"]
     where, draws, names, reasons = map(list, zip(*found.values(), strict=True))
     assert len(set(draws)) == 1

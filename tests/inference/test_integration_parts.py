@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from radon_numpyro import GroupedData, Priors
 from radon_numpyro.gaussian.designs import by_design
-from radon_numpyro.inference.integration import coordinates
+from radon_numpyro.inference.integration import compiled_blocks, coordinates
 from radon_numpyro.inference.integration.coordinates import Coordinates, predictors_are_far
 from radon_numpyro.inference.integration.importance_sampling import (
     WeightedPoints,
@@ -55,10 +55,10 @@ DATA = {
 each_data = pytest.mark.parametrize("case", DATA)
 
 
-def density_of(data, **changes):
+def density_of(data, device=None, **changes):
     priors, equations = replace(priors_of(data.labels.design), **changes), equations_of(data)
     far = predictors_are_far(equations)
-    return ScaleDensity(equations, priors, HIERARCHICAL, about_means=far), priors
+    return ScaleDensity(equations, priors, HIERARCHICAL, about_means=far, device=device), priors
 
 
 def points_of(density, num=12, seed=0):
@@ -316,6 +316,24 @@ def test_units_of_the_coordinates_are_those_of_the_data():
     np.testing.assert_allclose(second.eps, 1e6 * first.eps)
     np.testing.assert_allclose(second.scale[0], 1e6 * first.scale[0])
     np.testing.assert_allclose(second.scale[1:], 1e3 * first.scale[1:])
+
+
+@pytest.mark.parametrize("case", ["independent", "correlated, far from zero"])
+def test_jax_computes_the_density_of_numpy_in_blocks(case, monkeypatch):
+    """Points at which the density is 0 are left out of the blocks; the last block is not full."""
+    monkeypatch.setattr(compiled_blocks, "MOST_POINTS", 8)
+    ours, compiled = (density_of(DATA[case], device)[0] for device in (None, "cpu"))
+    points = points_of(ours, num=21)
+    points[3, 0] = -1.0
+    (value, of_value), (expected, of_expected) = (d.at_nodes(points) for d in (compiled, ours))
+    np.testing.assert_allclose(value, expected, rtol=1e-10)
+    assert value[3] == -np.inf
+    np.testing.assert_allclose(of_value.mean, of_expected.mean, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(of_value.cholesky, of_expected.cholesky, rtol=1e-8, atol=1e-10)
+    for some in (points[:1], points):
+        found, wanted = compiled.with_gradient(some), ours.with_gradient(some)
+        np.testing.assert_allclose(found[0], wanted[0], rtol=1e-10)
+        np.testing.assert_allclose(found[1], wanted[1], rtol=1e-7, atol=1e-7)
 
 
 def test_no_digit_is_lost_where_a_predictor_lies_far_from_zero():

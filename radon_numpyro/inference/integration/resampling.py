@@ -7,7 +7,7 @@ shuffled before they are divided into chains, so that each chain is a sample of 
 Given the scales, the coefficients are Gaussian (``gaussian/conditional.py``). Each draw of them is
 new, even if two draws share a node. The draws therefore need no warm-up, and no draw is computed
 from the one before it. Draws cannot reveal a part of the posterior that the nodes have missed; the
-verdict of the integration assesses this. Everything runs in NumPy.
+verdict of the integration assesses this. The draws are made in NumPy.
 
 References
 ----------
@@ -133,6 +133,7 @@ def draw_by_integration(
         ess=wanted,
         nodes=nodes,
         seed=settings.seed,
+        device="gpu" if settings.device == "gpu" else None,
     )
     num_groups, size = statistics.num_groups, len(statistics.labels.design.varying)
     kept = settings.coefficients_kept(num_groups, size)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import special
 
 from radon_numpyro.gaussian.conditional import Population
-from radon_numpyro.gaussian.marginal import Marginal, gradient, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior
 from radon_numpyro.inference.integration.coordinates import (
@@ -15,12 +16,11 @@ from radon_numpyro.inference.integration.coordinates import (
     pairs_of,
     scale_families,
 )
+from radon_numpyro.inference.integration.marginal_blocks import MarginalBlocks
 from radon_numpyro.model.correlations import beta_parameters, correlation_of, correlation_root
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
-# Maximum size of an array for a block of points: a few such arrays fit into the cache.
-BLOCK = 2**14
 # Step of central differences, for coordinates of order one.
 STEP = 1e-5
 
@@ -43,6 +43,8 @@ class ScaleDensity:
         The hierarchical or the pooled model.
     about_means
         Whether the coordinates describe intercepts at the means of the predictors.
+    device
+        Device for which JAX compiles the density, ``"cpu"`` or ``"gpu"``; None for NumPy.
 
     Attributes
     ----------
@@ -51,12 +53,23 @@ class ScaleDensity:
     """
 
     def __init__(
-        self, equations: NormalEquations, priors: Priors, of: Model, *, about_means: bool = False
+        self,
+        equations: NormalEquations,
+        priors: Priors,
+        of: Model,
+        *,
+        about_means: bool = False,
+        device: str | None = None,
     ) -> None:
         self.coordinates = Coordinates(equations, priors, about_means=about_means)
         self._equations = equations
         self._families = scale_families(equations.design, priors, equations.size)
-        self._prior = population_prior(equations, priors, of)
+        prior = population_prior(equations, priors, of)
+        self._outcomes: Any = MarginalBlocks(equations, prior)
+        if device is not None:
+            from radon_numpyro.inference.integration.compiled_blocks import CompiledBlocks
+
+            self._outcomes = CompiledBlocks(equations, prior, device)
         self._beta = np.zeros((0, 1))
         if pairs_of(equations):
             concentration = priors.correlation.concentration
@@ -91,13 +104,13 @@ class ScaleDensity:
         out = np.full(num_points, -np.inf)
         mean = np.full((num_columns, num_points), np.nan)
         factor = np.full((num_columns, num_columns, num_points), np.nan)
-        step = max(1, BLOCK // max(self._equations.num_groups, 1))
-        chosen = np.flatnonzero(inside)
-        for first in range(0, len(chosen), step):
-            some = chosen[first : first + step]
-            found = self._marginal(values, some)
-            out[some] = found.log_density + log_prior[some]
-            mean[:, some], factor[..., some] = found.population
+        some = np.flatnonzero(inside)
+        if some.size:
+            # A factor may overflow at extreme points, whose density then counts as 0.
+            with np.errstate(all="ignore"):
+                log_density, found = self._outcomes.at(*self._arguments(values, some))
+            out[some] = log_density + log_prior[some]
+            mean[:, some], factor[..., some] = found
         return np.where(np.isfinite(out), out, -np.inf), Population(mean, factor)
 
     def with_gradient(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,8 +128,7 @@ class ScaleDensity:
     def _with_gradient(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         num_points, dims = points.shape
         values = self.coordinates.values(points)
-        found = self._marginal(values, slice(None))
-        slopes = gradient(self._equations, found, self._prior)
+        log_density, slopes = self._outcomes.with_gradient(*self._arguments(values, slice(None)))
         offsets = STEP * np.concatenate([np.eye(dims), -np.eye(dims)])
         moved = self.coordinates.values((points + offsets[:, None]).reshape(-1, dims))
 
@@ -130,7 +142,7 @@ class ScaleDensity:
         if slopes.root is not None:
             root = change(correlation_root(self._equations.design, moved.partial))
             slope = slope + np.einsum("prs,prds->ds", slopes.root, root)
-        value = found.log_density + self._log_prior(values)
+        value = log_density + self._log_prior(values)
         return np.where(self.coordinates.inside(points), value, -np.inf), slope.T
 
     def scales(self, points: np.ndarray) -> dict[str, np.ndarray]:
@@ -145,15 +157,12 @@ class ScaleDensity:
             scales["correlation"] = correlation_of(correlation_root(design, values.partial))
         return scales
 
-    def _marginal(self, values: ScaleValues, some: np.ndarray | slice) -> Marginal:
+    def _arguments(self, values: ScaleValues, some: np.ndarray | slice) -> tuple[Any, ...]:
+        """Return standard deviations, eps and roots of correlations at some of the points."""
         root = None
         if len(values.partial):
             root = correlation_root(self._equations.design, values.partial[:, some])
-        # A factor may overflow at extreme points, whose density then counts as 0.
-        with np.errstate(all="ignore"):
-            return marginal(
-                self._equations, values.scale[:, some], values.eps[some], self._prior, root
-            )
+        return values.scale[:, some], values.eps[some], root
 
     def _log_prior(self, values: ScaleValues) -> np.ndarray:
         """Compute the log prior density of the scales in the coordinates, with the Jacobian."""

@@ -208,6 +208,7 @@ def integrate_scales(
     ess: float = 1000.0,
     nodes: int | None = None,
     seed: int = 0,
+    device: str | None = None,
 ) -> ScalePosterior:
     """Integrate the posterior of the scales; the result is a set of weighted points.
 
@@ -227,6 +228,9 @@ def integrate_scales(
         predictor is far from zero, there are this many points in each of two kinds of coordinates.
     seed
         Seed of the points.
+    device
+        ``"cpu"`` or ``"gpu"`` to compute the density by programs of JAX on this kind of device;
+        None to compute it in NumPy. Only rounding differs.
 
     Returns
     -------
@@ -238,7 +242,8 @@ def integrate_scales(
     FloatingPointError
         If the density is finite at too few points.
     ValueError
-        If ``model`` is not one of the two, or if ``ess`` or ``nodes`` is not positive.
+        If ``model`` is not one of the two, if ``ess`` or ``nodes`` is not positive, or if JAX does
+        not see the device.
     """
     of = Model.named(model)
     if of.eps_by_group:
@@ -253,7 +258,7 @@ def integrate_scales(
     # If a predictor is far from zero, either kind of coordinates may be the better one, so both
     # are used (`coordinates.py`).
     ways = (True, False) if predictors_are_far(together) else (False,)
-    densities = [ScaleDensity(together, priors, of, about_means=way) for way in ways]
+    densities = [ScaleDensity(together, priors, of, about_means=way, device=device) for way in ways]
     affordable = WORK // densities[0].work
     most = int(np.clip(1 << affordable.bit_length() - 1, LEAST_NODES, LAST_ROUND))
     coarse, samples = COARSE if most == LAST_ROUND else FEW_COARSE, []
