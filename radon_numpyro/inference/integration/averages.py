@@ -5,10 +5,11 @@ Means and quantiles solve :math:`\sum_i w_i g_i = 0`, with :math:`g_i = x_i - \b
 and :math:`g_i = F_i(q) - p` for the quantile q of probability p, where :math:`F_i` is the
 distribution function given node i. The contributions of the shifts to this sum scatter about 0 with
 
-.. math:: e^2 = \frac{R}{R - 1}\sum_r\Big(\sum_{i\in r} w_i g_i\Big)^2
+.. math:: e^2 = \frac{R}{R - 3}\sum_r\Big(\sum_{i\in r} w_i g_i\Big)^2
 
-For a mean, e is its standard error. For a quantile, e is the error of p, and the standard error of
-the quantile is half the distance between the quantiles of :math:`p + e` and :math:`p - e`.
+with R - 3 as in ``importance_sampling.py``. For a mean, e is its standard error. For a quantile, e
+is the error of p, and the standard error of the quantile is half the distance between the quantiles
+of :math:`p + e` and :math:`p - e`.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Nodes(NamedTuple):
         sums = np.zeros((self.num_shifts, *parts.shape[1:]))
         np.add.at(sums, self.shift, self.weights.reshape(-1, *[1] * (parts.ndim - 1)) * parts)
         count = self.num_shifts
-        error: np.ndarray = np.sqrt(count / (count - 1) * np.square(sums).sum(0))
+        error: np.ndarray = np.sqrt(count / (count - 3) * np.square(sums).sum(0))
         return error
 
     def _quantile(self, p: float, x: np.ndarray, sd: np.ndarray | None) -> float:

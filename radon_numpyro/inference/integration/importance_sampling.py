@@ -7,9 +7,11 @@ tempered weights :math:`w^\beta`. The last round is the result. Its points are s
 (``lattice.py``), and each shift r gives an independent estimate of the integral of p:
 
 .. math:: \hat Z = \frac1R\sum_r \hat Z_r, \qquad
-          \mathrm{se}(\hat Z)^2 = \frac{1}{R(R - 1)}\sum_r(\hat Z_r - \hat Z)^2
+          \mathrm{se}(\hat Z)^2 = \frac{1}{R(R - 3)}\sum_r(\hat Z_r - \hat Z)^2
 
-The Pareto k-hat of the tail of the weights shows whether they can be trusted.
+The divisor R - 3 instead of R - 1 makes errors, divided by their estimates from R shifts, have a
+standard deviation of 1: with R - 1 it is that of a t distribution, :math:`\sqrt{(R-1)/(R-3)}`. The
+Pareto k-hat of the tail of the weights shows whether they can be trusted.
 
 References
 ----------
@@ -32,8 +34,8 @@ from radon_numpyro.inference.integration.lattice import shifted_lattices
 from radon_numpyro.inference.integration.proposal import Proposal
 
 MAX_KHAT, MIN_ESS = 0.5, 100.0
-# Number of shifts of the lattice, and the smaller number for rounds of at most FEW points.
-REPLICATES, FEW_REPLICATES, FEW = 16, 8, 512
+# Smallest and largest number of shifts of the lattice, and number of points of a shift in between.
+FEW_REPLICATES, REPLICATES, POINTS = 8, 32, 64
 FIRST_ROUND, LAST_ROUND = 512, 16384
 # From this size of a round on, if the efficiency is low, the proposal has four components and a
 # larger share of wide parts.
@@ -95,7 +97,7 @@ class WeightedPoints:
     def log_integral(self) -> tuple[float, float]:
         """Compute the logarithm of the integral of the density, and its standard error."""
         by_shift = self.weights.reshape(self.replicates, -1).sum(1)
-        scatter = by_shift.std(ddof=1) / by_shift.mean()
+        scatter = by_shift.std(ddof=3) / by_shift.mean()
         value = log_sum_exp(self.log_ratio) - np.log(len(self.log_ratio))
         return float(value), float(scatter / np.sqrt(self.replicates))
 
@@ -222,7 +224,7 @@ def _power_of_two(number: float) -> int:
 def _round(
     density: Density, proposal: Proposal, dims: int, size: int, rng: np.random.Generator
 ) -> WeightedPoints:
-    replicates = REPLICATES if size > FEW else FEW_REPLICATES
+    replicates = min(max(size // POINTS, FEW_REPLICATES), REPLICATES)
     points = proposal.draw(shifted_lattices(rng, replicates, size // replicates, dims + 2))
     log_density, detail = density(points)
     log_ratio = log_density - proposal.log_density(points)
