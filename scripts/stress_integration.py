@@ -155,7 +155,7 @@ def disagreement(case, seed):
         # Extend the density symmetrically to negative scales.
         return density.at_nodes(np.where(coordinates.positive, np.abs(points), points))[0]
 
-    num, steps = (CHAINS, STEPS) if case.groups <= 100 else (CHAINS // 2, STEPS // 2)
+    num, steps = CHAINS if case.groups <= 100 else CHAINS // 2, STEPS
     start = coordinates.coarse(rng.random((num, coordinates.size)))
     late = walked(log_density, start, steps, rng)
     points = np.where(coordinates.positive, np.abs(late), late).reshape(-1, coordinates.size)
