@@ -17,6 +17,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="radon-numpyro-tests-"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        # Compile what the tests compute themselves without optimisation. The programs of the
+        # package set their own level.
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0",
     }
 
 import jax
@@ -44,6 +47,12 @@ MOST_MIB = 2000
 def pytest_unconfigure():
     if "PYTEST_XDIST_WORKER" not in os.environ:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+def pytest_collection_finish():
+    # Modules and tests live until the end: the garbage collector need not visit them each time.
+    gc.collect()
+    gc.freeze()
 
 
 def resident_mib():

@@ -73,7 +73,8 @@ class ADVIResult:
     reason
         Why the optimisation stopped, in words.
     khat
-        Pareto shape of the importance ratios of posterior and guide.
+        Pareto shape of the importance ratios of posterior and guide; NaN if the guide was not
+        optimised.
     skipped_steps
         Number of steps that were skipped because their bound or gradient was not finite.
     model
@@ -214,7 +215,7 @@ def fit_guide(
     if num_particles is None:
         num_particles = max(p for p in PRIMES if p == 2 or p * num_parameters <= 16_000)
     with precision(dtype):
-        key, params, elbo = random_key(seed), None, np.zeros(0)
+        key, params, elbo, khat_draws = random_key(seed), None, np.zeros(0), 0
         reason = "the guide is at its start and was not optimised"
         if num_steps:
             fixed = {"model": function, "num_particles": num_particles}
@@ -223,12 +224,14 @@ def fit_guide(
                 params, elbo, reason = _optimise(
                     state, units, num_steps, tolerance, run, bar, statistics, priors, fixed
                 )
-        # A large model needs fewer draws, because its k-hat is far above every threshold.
-        khat_draws = int(np.clip(20_000_000 // num_parameters, 200, MAX_KHAT_DRAWS))
+            # A large model needs fewer draws, because its k-hat is far above every threshold.
+            khat_draws = int(np.clip(20_000_000 // num_parameters, 200, MAX_KHAT_DRAWS))
         locs, scales, means, sds, log_ratios = windows.summarise(
             key, params, start, statistics, priors, model=function, num_draws=khat_draws
         )
-    means, sds = _numpy(means), _numpy(sds)
+    means, sds, khat = _numpy(means), _numpy(sds), np.nan
+    if khat_draws:
+        khat = float(array_stats.psislw(-np.asarray(log_ratios, dtype=np.float64))[1])
     if "partial_correlation" in means:
         _of_correlations(statistics.labels.design, means, sds, locs, scales, seed)
     return ADVIResult(
@@ -239,7 +242,7 @@ def fit_guide(
         elbo=elbo,
         converged=reason == CONVERGED,
         reason=reason,
-        khat=float(array_stats.psislw(-np.asarray(log_ratios, dtype=np.float64))[1]),
+        khat=khat,
         skipped_steps=int((~np.isfinite(elbo)).sum()),
         model=model,
         seed=seed,

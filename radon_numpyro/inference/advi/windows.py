@@ -220,7 +220,7 @@ def summarise(
     start, statistics, priors, model
         As in :func:`begin`.
     num_draws
-        Number of ratios.
+        Number of ratios; with 0 the program compiles in half the time.
 
     Returns
     -------
@@ -255,8 +255,11 @@ def summarise(
         log_q = dist.Normal().log_prob(noise).sum() - log_scale
         return -potential_energy(model, (statistics, priors), {}, z) - log_q
 
-    keys = jax.random.split(jax.random.split(key)[1], num_draws)
-    return locs, scales, means, sds, jax.lax.map(log_ratio, keys, batch_size=100)
+    log_ratios = jnp.zeros(0)
+    if num_draws:
+        keys = jax.random.split(jax.random.split(key)[1], num_draws)
+        log_ratios = jax.lax.map(log_ratio, keys, batch_size=100)
+    return locs, scales, means, sds, log_ratios
 
 
 def movement(averages: list[Any], units: Any) -> dict[str, float]:

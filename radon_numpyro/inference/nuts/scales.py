@@ -6,6 +6,7 @@ the scales.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -181,15 +182,17 @@ def draw_coefficients(
         The sites among ``mu_alpha``, ``mu_beta``, ``gamma``, ``alpha`` and ``beta`` that the design
         has, in their units.
     """
-    mean_key, group_key = jax.random.split(key)
     terms = group_terms(equations, scale, eps, root)
     prior = population_prior(equations, priors, HIERARCHICAL)
     posterior = population_posterior(equations, terms, prior)
-    relative = draw_population(posterior, _noise(mean_key, posterior.mean.shape))
+    # One call draws all noise, because each call adds to the compile time.
+    size, shape = len(posterior.mean), equations.target.shape
+    noise = _noise(key, (size + (math.prod(shape) if groups else 0),))
+    relative = draw_population(posterior, noise[:size])
     drawn = population_sites(equations, relative)
     if groups:
-        noise = _noise(group_key, equations.target.shape)
-        off = draw_deviations(equations, scale, eps, relative, noise, root)
+        of_groups = noise[size:].reshape(shape)
+        off = draw_deviations(equations, scale, eps, relative, of_groups, root)
         drawn |= group_sites(equations, drawn, off)
     return drawn
 

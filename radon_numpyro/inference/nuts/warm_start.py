@@ -154,16 +154,20 @@ def _warm_start(
     guide = latent_transforms(model, statistics, priors)
     sampler = latent_transforms(coordinates.model, target, priors)
 
-    def draw(key: Any) -> Any:
-        keys = jax.random.split(key, len(guide))
-        values = {
-            name: transform(locs[name] + scales[name] * jax.random.normal(k, locs[name].shape))
-            for k, (name, transform) in zip(keys, guide.items(), strict=True)
-        }
+    # One call draws the noise of many sites, because each call adds to the compile time. Sites by
+    # group have their own call, which XLA omits if the sampler does not need these sites.
+    by_group = {n: v for n, v in locs.items() if v.shape[:1] == (statistics.num_groups,)}
+    others = {n: v for n, v in locs.items() if n not in by_group}
+    keys = jax.random.split(start_key)
+    noise = [_noise(k, like) for k, like in zip(keys, (by_group, others), strict=True)]
+
+    def draw(of_groups: Any, of_others: Any) -> Any:
+        unit = ravel_pytree(by_group)[1](of_groups) | ravel_pytree(others)[1](of_others)
+        values = {n: t(locs[n] + scales[n] * unit[n]) for n, t in guide.items()}
         values = coordinates.to_sampler(values, target)
         return ravel_pytree({name: t.inv(values[name]) for name, t in sampler.items()})[0]
 
-    draws = jax.vmap(draw)(jax.random.split(start_key, GUIDE_DRAWS))
+    draws = jax.vmap(draw)(*noise)
     mean, variance = draws.mean(0), draws.var(0, ddof=1)
     return WarmStart(
         mean + OVERDISPERSION * (draws[:chains] - mean),
@@ -172,3 +176,9 @@ def _warm_start(
         jax.random.split(chain_key, chains),
         draw_key,
     )
+
+
+def _noise(key: Any, like: Any) -> Any:
+    """Draw standard normal noise for the flat values of sites, shape (GUIDE_DRAWS, any number)."""
+    flat = ravel_pytree(like)[0]
+    return jax.random.normal(key, (GUIDE_DRAWS, flat.size), flat.dtype)
