@@ -208,7 +208,7 @@ def main():
     print(note)
     groups, predictors, draws, number = GROUPS, PREDICTORS, DRAWS, DATA_SETS
     if given.quick:
-        groups, predictors, draws, number = (20,), (1, 2), 100, 2
+        groups, predictors, draws, number = (20,), (2,), 100, 2
     wanted = tuple(given.cases or ("",))
     result = {
         "note": note,

@@ -69,13 +69,13 @@ def test_integration_is_calibrated_in_brief(name):
 
 @pytest.mark.slow
 def test_marginal_method_is_calibrated():
-    assert_uniform(*ranks(Setting(), 300, seed=3))
+    assert_uniform(*ranks(Setting(), 150, seed=3))
 
 
 @pytest.mark.slow
 def test_marginal_method_is_calibrated_with_three_predictors():
     """Groups of one to three rows do not identify their four coefficients alone."""
-    assert_uniform(*ranks(Setting(x=THREE_PREDICTORS), 250, seed=5))
+    assert_uniform(*ranks(Setting(x=THREE_PREDICTORS), 120, seed=5))
 
 
 def test_the_test_sees_a_posterior_that_is_too_narrow():

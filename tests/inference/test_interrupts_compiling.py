@@ -89,12 +89,9 @@ def ended_by(process, number):
     ("where", "name", "number"),
     [
         ("trace", "_advance", signal.SIGINT),
-        ("compile", "_warm_start", signal.SIGTERM),
-        ("compile", "_begin", signal.SIGINT),
         ("compile", "_advance", signal.SIGTERM),
         ("compile", "_constrain", signal.SIGINT),
         ("compile", "advance", signal.SIGTERM),
-        ("compile", "summarise", signal.SIGINT),
     ],
 )
 def test_a_fit_that_compiles_ends_soon_and_goes_on(tmp_path, uninterrupted, where, name, number):

@@ -18,11 +18,10 @@ def test_a_tiny_run_writes_what_was_measured(tmp_path, monkeypatch, capsys):
     if seen() == ("cpu",):
         assert result["note"] == "JAX sees no GPU: only the CPU was measured"
     rows = result["fits"]
-    names = ["radon", "20 groups, K = 1", "20 groups, K = 2"]
+    names = ["radon", "20 groups, K = 2"]
     found = [(row["case"], row["device"], row["dtype"]) for row in rows]
     assert found == [(n, d, t) for n in names for t in fit_gpu.DTYPES for d in seen()]
     assert [row["predictors"] for row in rows if row["dtype"] == "float32"][:: len(seen())] == [
-        1,
         1,
         2,
     ]

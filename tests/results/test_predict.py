@@ -559,7 +559,7 @@ def assert_nominal(model, num_data_sets, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_intervals_cover_at_their_rate(model):
-    assert_nominal(model, 150, seed=3)
+    assert_nominal(model, 100, seed=3)
 
 
 @FAR_OUT
