@@ -318,7 +318,10 @@ def _of_all(
         points[k] = samples[k].points
         rows.append([in_scales(k, some) for some in points])
     own = np.concatenate([row[k] for k, row in enumerate(rows)])
-    log_target = np.concatenate([one.log_ratio for one in samples]) + own
+    log_target = np.concatenate([one.log_ratio for one in samples])
+    # Where the density is 0, the Jacobian may be 0 too.
+    some = np.isfinite(log_target)
+    log_target[some] += own[some]
     log_proposal = np.array([np.concatenate(row) for row in rows])
     log_ratio, order, replicates = balanced(samples, log_target, log_proposal)
     population = zip(*(one.detail for one in samples), strict=True)

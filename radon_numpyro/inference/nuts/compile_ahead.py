@@ -66,11 +66,9 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
             target_accept_prob=0.8,
             **settings.sampler(),
         )
-        chains, size = start.position.shape
-        position = jax.ShapeDtypeStruct((chains, settings.draws, size), start.position.dtype)
         drawn_from = target if kept == "draws" else sampled_from
         constrain.compile_ahead(
-            start.draw_key, position, drawn_from, priors, coordinates=coordinates
+            start.draw_key, start.position, drawn_from, priors, coordinates=coordinates
         )
     # Mark the shape only now, because a signal may end the function earlier.
     _SEEN.add(shape)

@@ -219,9 +219,9 @@ def draw_nuts(
         drawn_from = target if keep == "draws" else reduced
 
         def prepare() -> None:
-            chains, size = start.position.shape
-            shape = jax.ShapeDtypeStruct((chains, settings.draws, size), start.position.dtype)
-            constraining.prepare(start.draw_key, shape, drawn_from, priors, coordinates=coordinates)
+            constraining.prepare(
+                start.draw_key, start.position, drawn_from, priors, coordinates=coordinates
+            )
 
         runs: list[Drawn] = []
         for part, accept in zip(PARTS, settings.acceptances(_num_groups(statistics)), strict=False):
@@ -262,7 +262,6 @@ def draw_nuts(
                 drawn_from,
                 priors,
                 coordinates=coordinates,
-                room=settings.draws,
             )
             moments = posterior_moments(sites, target, priors) if keep == "summary" else {}
     return NUTSResult(

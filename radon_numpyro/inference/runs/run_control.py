@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from radon_numpyro.inference.runs.interrupts import Interrupts, noted_interrupts
 
@@ -33,6 +34,15 @@ def is_complete(stopped_by: str) -> bool:
         One of ``ALL_DRAWS``, ``TARGET_ESS``, ``MAX_SECONDS`` and ``INTERRUPTED``.
     """
     return stopped_by in (ALL_DRAWS, TARGET_ESS)
+
+
+@lru_cache(maxsize=1)
+def _libraries(num_modules: int) -> ThreadpoolController:
+    """Return the loaded libraries that have threads.
+
+    To find them takes milliseconds. There can be new ones only after a module was imported.
+    """
+    return ThreadpoolController()
 
 
 class Run:
@@ -65,7 +75,7 @@ class Run:
 
     def __enter__(self) -> Self:
         self._interrupts = self._noting.__enter__()
-        self._blas = threadpool_limits(1, user_api="blas")
+        self._blas = _libraries(len(sys.modules)).limit(limits=1, user_api="blas")
         self.allow(self._max_seconds)
         return self
 
