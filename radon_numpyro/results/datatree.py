@@ -10,8 +10,8 @@ group                content
 ``coefficients/...`` ``means`` and ``sds`` of alpha and beta, if their draws were not kept
 ``nodes``            for an integration: ``weight`` and the scales at each node; attributes ess,
                      khat, reliable, verdict, log_evidence, log_evidence_error
-``advi``             attributes converged, reason, verdict, khat, num_steps, ... (absent, with its
-                     child groups, if there was no guide)
+``advi``             attributes converged, reason, verdict, khat (if optimised), num_steps, ...
+                     (absent, with its child groups, if there was no guide)
 ``advi/trace``       ``elbo`` by step, in nats
 ``advi/means``       mean of each site under the guide, in the unit of the site
 ``advi/sds``         standard deviation of each site under the guide, in the unit of the site
@@ -339,11 +339,12 @@ def describe_call(function: str, **arguments: Any) -> str:
 
 
 def _advi_attributes(advi: ADVIResult) -> dict[str, Any]:
+    khat = {"khat": advi.khat} if advi.num_steps else {}
     return {
         "converged": int(advi.converged),
         "reason": advi.reason,
         "verdict": advi.verdict,
-        "khat": advi.khat,
+        **khat,
         "num_steps": advi.num_steps,
         "num_particles": advi.num_particles,
         "skipped_steps": advi.skipped_steps,

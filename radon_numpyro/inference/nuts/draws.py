@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro import infer
 
-from radon_numpyro.inference.compute.devices import current, num_cores
+from radon_numpyro.inference.compute.devices import num_cores
 from radon_numpyro.inference.compute.programs import in_threads, program, unraveller
 from radon_numpyro.inference.nuts.parametrisation import Parametrisation
 from radon_numpyro.model.priors import Priors
@@ -49,7 +49,7 @@ def constrain(
     """
     draws, size = position.shape[1], _batch(target)
     prepare(key, position, target, priors, coordinates=coordinates)
-    target = jax.device_put(target, current())
+    target = jax.device_put(target)
 
     def of_batch(chain: int, first: int) -> Any:
         some = position[chain, first : first + size]
