@@ -7,6 +7,8 @@ from scipy import stats
 from stress_integration import Case, Outcome, cases, disagreement, outcome, table
 from validation.walkers import walked
 
+from radon_numpyro.inference.integration import importance_sampling
+
 
 def test_there_are_as_many_designs_of_each_kind_as_the_table_says():
     every = cases()
@@ -35,12 +37,13 @@ def test_the_table_counts_what_failed():
     assert table(found)[-1].startswith("| all | 3 | 2 |")
 
 
-def test_chains_reach_a_density_from_far_away():
+@pytest.mark.parametrize("width", [9.0, 0.0], ids=["far away", "one point"])
+def test_chains_reach_a_density_from_anywhere(width):
     """A correlated Normal in three dimensions: means and covariance of independent chains."""
     rng = np.random.default_rng(0)
     wanted = np.array([[1.0, 0.8, 0.0], [0.8, 2.0, -0.3], [0.0, -0.3, 0.5]])
     normal = stats.multivariate_normal([1.0, -2.0, 3.0], wanted)
-    late = walked(normal.logpdf, rng.uniform(-9.0, 9.0, (400, 3)), 600, rng)
+    late = walked(normal.logpdf, rng.uniform(-width, width, (400, 3)), 600, rng)
     mean = late.mean(0)
     error = mean.std(0, ddof=1) / 20.0
     assert (np.abs(mean.mean(0) - normal.mean) < 4.0 * error).all()
@@ -65,3 +68,12 @@ def test_designs_pass_and_agree_with_chains(case, monkeypatch):
     assert not found.failed
     assert found.nodes <= 4096
     assert disagreement(case, 0)[0] < 5.0
+
+
+@pytest.mark.slow
+def test_further_rounds_make_weights_reliable(monkeypatch):
+    """One row in each of a thousand groups hardly tells the scales apart."""
+    case = Case(2, True, 1000, 1, 0.3, True)
+    assert not outcome(case, 0).failed
+    monkeypatch.setattr(importance_sampling, "FURTHER_ROUNDS", 0)
+    assert outcome(case, 0).failed

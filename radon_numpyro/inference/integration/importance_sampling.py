@@ -37,6 +37,9 @@ MAX_KHAT, MIN_ESS = 0.5, 100.0
 # Smallest and largest number of shifts of the lattice, and number of points of a shift in between.
 FEW_REPLICATES, REPLICATES, POINTS = 8, 32, 64
 FIRST_ROUND, LAST_ROUND = 512, 16384
+# Number of further rounds of the largest size, each with a better proposal, while the weights are
+# unreliable (measured: with one row in each of 1000 groups, these make most weights reliable).
+FURTHER_ROUNDS = 2
 # From this size of a round on, if the efficiency is low, the proposal has four components and a
 # larger share of wide parts.
 HARD_ROUND, COMPONENTS, HARD_WIDE_SHARE, WIDE_SHARE = 8192, 4, 0.25, 0.15
@@ -132,7 +135,7 @@ def sample(
         Number of points of the last round; None to determine it from ``ess``.
     most
         Maximum number of points of a round while the weights are reliable. Unreliable weights allow
-        four times as many, up to 16384.
+        four times as many, up to 16384, and further rounds of that size.
     rng
         Random number generator of the shifts.
 
@@ -145,6 +148,7 @@ def sample(
     size = min(FIRST_ROUND, most)
     last = _power_of_two(nodes) if nodes else None
     size = min(size, last) if last else size
+    further = FURTHER_ROUNDS
     while True:
         found = _round(density, proposal, dims, size, rng)
         if last and size >= last:
@@ -153,12 +157,15 @@ def sample(
             return found
         if not last and size * dims >= HOPELESS and found.ess < dims:
             return found
-        # Rounds of more than `most` points are used only while the weights are unreliable.
-        if not last and size >= (most if found.reliable else min(4 * most, LAST_ROUND)):
-            return found
         efficiency = found.ess / size
-        size = _next_size(size, efficiency, last or ess / max(efficiency, 1e-9), dims)
-        size = min(size, last or LAST_ROUND)
+        # Rounds of more than `most` points are used only while the weights are unreliable.
+        if last or size < (most if found.reliable else min(4 * most, LAST_ROUND)):
+            wanted = last or ess / max(efficiency, 1e-9)
+            size = min(_next_size(size, efficiency, wanted, dims), last or LAST_ROUND)
+        elif found.reliable or not further:
+            return found
+        else:
+            further -= 1
         hard = size >= HARD_ROUND and efficiency < 0.5
         weights = _tempered(found.log_ratio, EFFECTIVE_PER_DIMENSION * dims)
         share = HARD_WIDE_SHARE if hard else WIDE_SHARE
