@@ -162,7 +162,8 @@ def test_folds_by_integration_are_those_by_nuts(unequal_data, monkeypatch):
     monkeypatch.setattr(ScalePosterior, "reliable", False)
     by_nuts = kfold(data, models, folds=3)["hierarchical"]
     assert not np.array_equal(by_nodes.log_score, by_nuts.log_score)
-    np.testing.assert_allclose(by_nodes.log_score, by_nuts.log_score, atol=0.08)
+    # Scores of rows far out depend on few draws.
+    np.testing.assert_allclose(by_nodes.log_score, by_nuts.log_score, rtol=0.03, atol=0.03)
     spread = data.y.std()
     np.testing.assert_allclose(by_nodes.mean, by_nuts.mean, atol=0.05 * spread)
 
