@@ -125,5 +125,5 @@ def individual(work):
 
 
 if __name__ == "__main__":
-    actions = (nuts, advi, tutorial, individual)
-    serve({action.__name__: action for action in actions}, ["numpyro", "jax"], uses_jax=True)
+    actions = {action.__name__: action for action in (nuts, advi, tutorial, individual)}
+    serve(actions, ["numpyro", "jax"], with_jax=actions)

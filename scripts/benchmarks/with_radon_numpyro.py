@@ -254,10 +254,10 @@ def datasets(work):
 
 
 if __name__ == "__main__":
-    actions = (nuts, integrate, advi, tutorial, individual, groups, rows, datasets, kfold, many)
-    without_jax = ("integrate", "individual", "kfold", "many")
+    with_jax = (nuts, advi, tutorial, groups, rows, datasets)
+    actions = (*with_jax, integrate, individual, kfold, many)
     serve(
         {action.__name__: action for action in actions},
         ["radon-numpyro", "jax", "numpyro", "arviz"],
-        uses_jax=lambda action: action not in without_jax,
+        with_jax=[action.__name__ for action in with_jax],
     )

@@ -87,11 +87,14 @@ def peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def serve(actions, packages, *, uses_jax=lambda action: False):
-    """Run the action of the task, one of ``actions``, which are functions of :class:`Work`."""
+def serve(actions, packages, *, with_jax=()):
+    """Run the action of the task, one of ``actions``, which are functions of :class:`Work`.
+
+    The programs that JAX compiles are counted for the actions ``with_jax``.
+    """
     imports = time.perf_counter() - STARTED
     work = Work(sys.argv[1])
-    if uses_jax(work.task["action"]):
+    if work.task["action"] in with_jax:
         work.compilations = compilations()
     actions[work.task["action"]](work)
     result = {

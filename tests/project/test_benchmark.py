@@ -286,6 +286,20 @@ found = {"calls": [{"kind": "first", "seconds": 1.0, "draws": "draws-0.npz"}], "
 """
 
 
+@pytest.mark.slow
+def test_plain_numpyro_runs_and_what_it_compiles_is_counted(tmp_path):
+    file = ROOT / "scripts/benchmarks/with_numpyro.py"
+    peer = Peer(NUMPYRO, (sys.executable, str(file)))
+    lab = Laboratory({NUMPYRO: peer}, tmp_path, say=lambda text: None)
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=12), rng.normal(size=(12, 1)), np.arange(12) % 3
+    found = lab.run(NUMPYRO, "nuts", "cold", drawn, draws=5, chains=1)
+    assert found is not None, lab.runs
+    (call,) = found["calls"]
+    assert call["compiled"] > 0
+    assert np.load(call["draws"])["alpha"].shape == (1, 5, 3)
+
+
 def test_a_cold_process_finds_no_cache_and_the_next_one_its_own(tmp_path):
     lab = Laboratory({PYMC: worker(tmp_path, WRITES)}, tmp_path, say=lambda text: None)
     kinds = ("cold", "cached", "cold")
