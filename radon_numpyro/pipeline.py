@@ -1,8 +1,8 @@
 """Fit a model: from data to statistics, draws and a DataTree; and resume from a checkpoint.
 
 There are two routes to draws: ADVI and NUTS (``inference/sampling.py``), and integration over the
-scales (``inference/integration/scale_posterior.py``). The second route needs no JAX, so the modules
-of the first one are imported only when they are used.
+scales (``inference/integration/scale_posterior.py``). The second route needs JAX only for a GPU, so
+the modules of the first one are imported only when they are used.
 """
 
 from __future__ import annotations
@@ -318,10 +318,10 @@ def _integrated(
 ) -> xr.DataTree | str:
     """Return a fit by integration or, for ``auto``, the verdict if it fails."""
     started = time.perf_counter()
-    device, reason = NUMPY, "computed in NumPy"
+    gpu = None
     if settings.device == "gpu":
         with computing_on("gpu"):
-            device, reason = describe_current(), "asked for"
+            gpu = describe_current()
     drawn = draw_by_integration(statistics, priors, settings, nodes)
     found = drawn.nodes if isinstance(drawn, IntegratedResult) else None
     if auto and found is not None and not found.reliable:
@@ -330,8 +330,8 @@ def _integrated(
     made = {"method": AUTO if auto else INTEGRATE, "nodes": nodes}
     attributes = {
         **_common(settings, remarks, {"integration": time.perf_counter() - started}, **made),
-        "device": device,
-        "device_reason": reason,
+        "device": gpu if gpu and found else NUMPY,
+        "device_reason": "asked for" if gpu and found else "computed in NumPy",
         "resumed": 0,
     }
     return to_datatree(data, statistics, priors, settings.model, drawn, attributes, nodes=found)

@@ -17,8 +17,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         "JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(prefix="radon-numpyro-tests-"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        # Compile what the tests compute themselves without optimisation. The programs of the
-        # package set their own level.
+        # Compile what the tests compute themselves without optimisation. On a CPU the programs of
+        # the package set their own level.
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0",
     }
 

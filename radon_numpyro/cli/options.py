@@ -128,9 +128,7 @@ Draws = Annotated[int, _computation(min=4, help="Draws kept from each chain.")]
 Chains = Annotated[int, _computation(min=1, help="Number of chains.")]
 Platform = Annotated[
     Literal["auto", "cpu", "gpu"],
-    _computation(
-        metavar="PLATFORM", help="cpu, gpu or auto (the one that is faster for these data)."
-    ),
+    _computation(metavar="PLATFORM", help="cpu, gpu or auto (the faster one; cpu with integrate)."),
 ]
 Seed = Annotated[int, _computation(min=0, help="Seed of all random numbers.")]
 NumWarmup = Annotated[int, _computation(min=20, help="Warm-up iterations of each chain.")]

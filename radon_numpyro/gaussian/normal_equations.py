@@ -184,6 +184,12 @@ class NormalEquations:
         return self.target.shape[1]
 
     @property
+    def work(self) -> int:
+        """Number of array values that the density given the scales needs at one point."""
+        columns = self.population.shape[1]
+        return max(self.num_groups, 1) * (self.size + 1) * (self.size + columns + 1)
+
+    @property
     def num_rows(self) -> Any:
         """Number of rows, N."""
         return self.count.sum()

@@ -111,7 +111,7 @@ def compare_routes(
     if not rhat <= MAX_RHAT:
         disagree = f"the chains of {parameter} do not agree with one another, R-hat {rhat:.3f}"
         return TwoRoutes(skipped=f"{disagree}, so that a comparison would mean nothing")
-    posterior = integrate_scales(equations, priors, seed=seed)
+    posterior = integrate_scales(equations, priors, seed=seed, further_rounds=0)
     if not posterior.reliable:
         verdict = posterior.verdict.rstrip(".")
         return TwoRoutes(skipped=verdict[0].lower() + verdict[1:])

@@ -50,7 +50,9 @@ def test_figures_of_the_radon_data(comparison):
     assert table.loc["individual", "elpd_loo"] == pytest.approx(-1061.33, abs=0.01)
     assert table.loc["hierarchical", "elpd_loo"] == pytest.approx(-965.1, abs=0.5)
     in_sample = table["rmsd_in_sample"]
-    assert in_sample[["pooled", "individual"]].to_list() == pytest.approx([0.7892, 0.6583], abs=2e-4)
+    assert in_sample[["pooled", "individual"]].to_list() == pytest.approx(
+        [0.7892, 0.6583], abs=2e-4
+    )
     # By integration over the scales 0.69603 to 0.69611; draws of eight seeds scatter by 0.00016.
     assert in_sample["hierarchical"] == pytest.approx(0.69607, abs=7e-4)
     assert (table["rows_loo"] == 857).all()

@@ -135,11 +135,11 @@ def run(**given):
     attrs = tree.attrs
     return [sorted(used), digest.hexdigest(), attrs["device"], attrs["device_reason"]]
 
-def integrated(device):
+def integrated(device, **given):
     used.clear()
-    tree = fit(towns(), method="integrate", nodes=512, device=device)
-    attrs = tree.attrs
-    return sorted(used), attrs["device"], attrs["device_reason"], tree["nodes"].to_dataset()
+    tree = fit(towns(), **{"method": "integrate", "nodes": 512} | given, device=device)
+    attrs, nodes = tree.attrs, tree.children.get("nodes")
+    return sorted(used), attrs["device"], attrs["device_reason"], nodes and nodes.to_dataset()
 
 found, before = {}, None
 found["one"] = run()
@@ -162,7 +162,9 @@ found["auto again"] = run()
 # Differences for the curvature at the mode enlarge the rounding errors.
 for name in nodes:
     np.testing.assert_allclose(same[name], nodes[name], rtol=1e-4, atol=1e-7)
-print(json.dumps([found, moments, numpy, gpu]))
+auto = integrated("gpu", method="auto")[:3]
+exact = integrated("gpu", model="individual", nodes=None)[:3]
+print(json.dumps([found, moments, numpy, gpu, auto, exact]))
 """
 
 
@@ -180,9 +182,10 @@ def test_a_fit_is_computed_on_the_device_chosen_with_the_same_draws():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found, moments, numpy, gpu = json.loads(done.stdout)
-    assert numpy == [[], "1 x cpu (cpu)", "computed in NumPy"]
-    assert gpu == [["cpu:1"], "2 x cpu (cpu)", "asked for"]
+    found, moments, numpy, gpu, auto, exact = json.loads(done.stdout)
+    # Draws that need no integration are made in NumPy on any device.
+    assert numpy == exact == [[], "1 x cpu (cpu)", "computed in NumPy"]
+    assert gpu == auto == [["cpu:1"], "2 x cpu (cpu)", "asked for"]
     assert moments == ["cpu:1"]
     where, draws, names, reasons = map(list, zip(*found.values(), strict=True))
     assert len(set(draws)) == 1

@@ -264,6 +264,13 @@ def test_the_precision_asked_for_is_recorded_without_a_step_of_advi():
     assert {v.dtype for v in tree["posterior"].data_vars.values()} == {np.dtype("float32")}
 
 
+def test_a_guide_that_was_not_optimised_has_no_khat():
+    """A number that is not one could not be compared after a file was read."""
+    tree = fit(line(), **{**LINE, "draws": 20}, num_advi_steps=0)
+    assert "khat" not in tree["advi"].attrs
+    assert tree["advi"].attrs["num_steps"] == 0
+
+
 def test_both_bars_are_shown_on_request_alone(capsys, monkeypatch):
     monkeypatch.setattr(bars, "watched", lambda: True)
     fit(line(), **{**LINE, "draws": 20, "progress_bar": True})

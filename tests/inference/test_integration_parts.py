@@ -255,7 +255,7 @@ def test_what_is_hopeless_is_given_up_early():
     start = Proposal.of(
         np.ones(1), np.zeros((1, dims)), np.eye(dims)[None], np.zeros(dims, bool), 0.15
     )
-    how = {"ess": 1000.0, "most": 16384}
+    how = {"ess": 1000.0, "most": 16384, "further": 0}
     positive = np.zeros(dims, bool)
     found = sample(density, start, positive, nodes=None, rng=np.random.default_rng(0), **how)
     assert not found.reliable
@@ -334,6 +334,14 @@ def test_jax_computes_the_density_of_numpy_in_blocks(case, monkeypatch):
         found, wanted = compiled.with_gradient(some), ours.with_gradient(some)
         np.testing.assert_allclose(found[0], wanted[0], rtol=1e-10)
         np.testing.assert_allclose(found[1], wanted[1], rtol=1e-7, atol=1e-7)
+
+
+def test_other_names_of_columns_need_no_other_compilation():
+    compiled = []
+    for name in ("dose", "time"):
+        density_of(simulated(slopes=(name,)), "cpu")[0].at_nodes(np.full((1, 3), 0.5))
+        compiled.append(len(compiled_blocks._density._compilations))
+    assert compiled[0] == compiled[1]
 
 
 def test_no_digit_is_lost_where_a_predictor_lies_far_from_zero():
@@ -472,6 +480,7 @@ def test_the_integral_has_an_honest_error():
             ess=1000.0,
             nodes=1024,
             most=4096,
+            further=0,
             rng=np.random.default_rng(seed),
         )
         value, error = found.log_integral()
@@ -493,6 +502,7 @@ def test_a_density_that_is_nowhere_finite_is_refused():
             ess=100.0,
             nodes=None,
             most=512,
+            further=0,
             rng=np.random.default_rng(0),
         )
 

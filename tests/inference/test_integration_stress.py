@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import stress_integration
 from scipy import stats
-from stress_integration import Case, Outcome, cases, disagreement, outcome, table
+from stress_integration import Case, Outcome, cases, data_of, disagreement, outcome, table
 from validation.walkers import walked
 
-from radon_numpyro.inference.integration import importance_sampling
+from radon_numpyro.gaussian.normal_equations import NormalEquations
+from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 
 
 def test_there_are_as_many_designs_of_each_kind_as_the_table_says():
@@ -71,9 +72,9 @@ def test_designs_pass_and_agree_with_chains(case, monkeypatch):
 
 
 @pytest.mark.slow
-def test_further_rounds_make_weights_reliable(monkeypatch):
+def test_further_rounds_make_weights_reliable():
     """One row in each of a thousand groups hardly tells the scales apart."""
-    case = Case(2, True, 1000, 1, 0.3, True)
-    assert not outcome(case, 0).failed
-    monkeypatch.setattr(importance_sampling, "FURTHER_ROUNDS", 0)
-    assert outcome(case, 0).failed
+    statistics, priors = data_of(Case(2, True, 1000, 1, 0.3, True), 0)
+    equations = NormalEquations.from_statistics(statistics)
+    assert integrate_scales(equations, priors, ess=400.0).reliable
+    assert not integrate_scales(equations, priors, ess=400.0, further_rounds=0).reliable

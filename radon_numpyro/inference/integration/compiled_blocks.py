@@ -7,6 +7,7 @@ copies of the last one.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -18,8 +19,8 @@ from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.compute.devices import computing_on, current
 from radon_numpyro.inference.compute.programs import Program, precision, program
 
-# Maximum number of groups times points of a block, and of points.
-BLOCK, MOST_POINTS = 2**22, 512
+# Maximum number of values of an array of a block, and of its points.
+BLOCK, MOST_POINTS = 2**25, 512
 
 Array = np.ndarray
 
@@ -42,10 +43,12 @@ class CompiledBlocks:
 
     def __init__(self, equations: NormalEquations, prior: PriorRows, device: str) -> None:
         self._device = device
+        # Names are static: each set of them would need its own compilation.
+        equations = replace(equations, design=equations.design.anonymous())
         with computing_on(device), precision("float64"):
             # The data are copied to the device once, not with each block.
             self._data = jax.device_put((equations, prior), current())
-        affordable = max(BLOCK // max(equations.num_groups, 1), 1)
+        affordable = max(BLOCK // equations.work, 1)
         self._points = min(1 << affordable.bit_length() - 1, MOST_POINTS)
 
     def at(self, scale: Array, eps: Array, root: Any) -> tuple[Array, Population]:
@@ -57,8 +60,8 @@ class CompiledBlocks:
         """Compute as ``MarginalBlocks.with_gradient``."""
         # The search for the mode asks for one point, or for two points a coordinate.
         size = len(scale)
-        dims = size + 1 + (0 if root is None else size * (size - 1) // 2)
-        points = min(2 * dims, self._points)
+        most_dims = size + 1 + (0 if root is None else size * (size - 1) // 2)
+        points = min(2 * most_dims, self._points)
         log_density, *slopes = self._in_blocks(_with_gradient, points, scale, eps, root)
         return log_density, Gradient(*slopes)
 

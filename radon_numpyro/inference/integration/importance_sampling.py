@@ -9,9 +9,10 @@ tempered weights :math:`w^\beta`. The last round is the result. Its points are s
 .. math:: \hat Z = \frac1R\sum_r \hat Z_r, \qquad
           \mathrm{se}(\hat Z)^2 = \frac{1}{R(R - 3)}\sum_r(\hat Z_r - \hat Z)^2
 
-The divisor R - 3 instead of R - 1 makes errors, divided by their estimates from R shifts, have a
-standard deviation of 1: with R - 1 it is that of a t distribution, :math:`\sqrt{(R-1)/(R-3)}`. The
-Pareto k-hat of the tail of the weights shows whether they can be trusted.
+The divisor is R - 3, not R - 1: an error divided by its estimate from R shifts has about a t
+distribution with R - 1 degrees of freedom, whose standard deviation is
+:math:`\sqrt{(R - 1)/(R - 3)}`. With R - 3 it is 1. The Pareto k-hat of the tail of the weights
+shows whether they can be trusted.
 
 References
 ----------
@@ -34,7 +35,8 @@ from radon_numpyro.inference.integration.lattice import shifted_lattices
 from radon_numpyro.inference.integration.proposal import Proposal
 
 MAX_KHAT, MIN_ESS = 0.5, 100.0
-# Smallest and largest number of shifts of the lattice, and number of points of a shift in between.
+# Smallest and largest number of shifts of the lattice. Between these limits a shift has POINTS
+# points.
 FEW_REPLICATES, REPLICATES, POINTS = 8, 32, 64
 FIRST_ROUND, LAST_ROUND = 512, 16384
 # Number of further rounds of the largest size, each with a better proposal, while the weights are
@@ -113,6 +115,7 @@ def sample(
     ess: float,
     nodes: int | None,
     most: int,
+    further: int,
     rng: np.random.Generator,
 ) -> WeightedPoints:
     """Sample weighted points of a density by adaptive importance sampling.
@@ -135,7 +138,9 @@ def sample(
         Number of points of the last round; None to determine it from ``ess``.
     most
         Maximum number of points of a round while the weights are reliable. Unreliable weights allow
-        four times as many, up to 16384, and further rounds of that size.
+        four times as many, up to 16384.
+    further
+        Number of further rounds of the largest size, while the weights are unreliable.
     rng
         Random number generator of the shifts.
 
@@ -148,7 +153,6 @@ def sample(
     size = min(FIRST_ROUND, most)
     last = _power_of_two(nodes) if nodes else None
     size = min(size, last) if last else size
-    further = FURTHER_ROUNDS
     while True:
         found = _round(density, proposal, dims, size, rng)
         if last and size >= last:

@@ -115,6 +115,8 @@ def draw_by_integration(
     ------
     FloatingPointError
         If the density of the scales is finite at too few points.
+    ValueError
+        If JAX does not see the device.
     """
     of = Model.named(settings.model)
     how = {"draws": settings.draws, "chains": settings.chains, "seed": settings.seed}

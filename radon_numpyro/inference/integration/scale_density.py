@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
@@ -20,6 +20,9 @@ from radon_numpyro.inference.integration.marginal_blocks import MarginalBlocks
 from radon_numpyro.model.correlations import beta_parameters, correlation_of, correlation_root
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
+
+if TYPE_CHECKING:
+    from radon_numpyro.inference.integration.compiled_blocks import CompiledBlocks
 
 # Step of central differences, for coordinates of order one.
 STEP = 1e-5
@@ -65,8 +68,10 @@ class ScaleDensity:
         self._equations = equations
         self._families = scale_families(equations.design, priors, equations.size)
         prior = population_prior(equations, priors, of)
-        self._outcomes: Any = MarginalBlocks(equations, prior)
-        if device is not None:
+        self._outcomes: MarginalBlocks | CompiledBlocks
+        if device is None:
+            self._outcomes = MarginalBlocks(equations, prior)
+        else:
             from radon_numpyro.inference.integration.compiled_blocks import CompiledBlocks
 
             self._outcomes = CompiledBlocks(equations, prior, device)
@@ -74,12 +79,6 @@ class ScaleDensity:
         if pairs_of(equations):
             concentration = priors.correlation.concentration
             self._beta = beta_parameters(equations.design, concentration)[:, None]
-
-    @property
-    def work(self) -> int:
-        """Number of array values that the density needs at one point."""
-        size, columns = self._equations.size, self._equations.population.shape[1]
-        return max(self._equations.num_groups, 1) * (size + 1) * (size + columns + 1)
 
     def at_nodes(self, points: np.ndarray) -> tuple[np.ndarray, Population]:
         """Compute the log density and the posterior of the population coefficients at points.

@@ -6,8 +6,8 @@ Their posterior is integrated by adaptive importance sampling (``importance_samp
 coordinates in which it is nearly Normal (``coordinates.py``). The first proposal is a t
 distribution around the mode, whose scale matrix comes from the curvature at the mode. The
 coefficients are Normal given each point, so that their posterior is a mixture of Normals and needs
-no random draws. The integration runs in NumPy and takes a fraction of a second for dozens of
-groups.
+no random draws. The integration runs in NumPy, unless JAX is asked to compute the density on a
+device, and takes a fraction of a second for dozens of groups.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from radon_numpyro.gaussian.small_matrices import solve_lower, squared_norm
 from radon_numpyro.inference.integration.averages import Nodes
 from radon_numpyro.inference.integration.coordinates import pairs_of, predictors_are_far
 from radon_numpyro.inference.integration.importance_sampling import (
+    FURTHER_ROUNDS,
     LAST_ROUND,
     MAX_KHAT,
     MIN_ESS,
@@ -209,6 +210,7 @@ def integrate_scales(
     nodes: int | None = None,
     seed: int = 0,
     device: str | None = None,
+    further_rounds: int = FURTHER_ROUNDS,
 ) -> ScalePosterior:
     """Integrate the posterior of the scales; the result is a set of weighted points.
 
@@ -230,7 +232,10 @@ def integrate_scales(
         Seed of the points.
     device
         ``"cpu"`` or ``"gpu"`` to compute the density by programs of JAX on this kind of device;
-        None to compute it in NumPy. Only rounding differs.
+        None to compute it in NumPy. The results differ by rounding, which the search for the mode
+        enlarges.
+    further_rounds
+        Number of further rounds of the largest size while the weights are unreliable.
 
     Returns
     -------
@@ -259,13 +264,22 @@ def integrate_scales(
     # are used (`coordinates.py`).
     ways = (True, False) if predictors_are_far(together) else (False,)
     densities = [ScaleDensity(together, priors, of, about_means=way, device=device) for way in ways]
-    affordable = WORK // densities[0].work
+    affordable = WORK // together.work
     most = int(np.clip(1 << affordable.bit_length() - 1, LEAST_NODES, LAST_ROUND))
     coarse, samples = COARSE if most == LAST_ROUND else FEW_COARSE, []
     for density in densities:
         start = proposal_at_mode(density, coarse, rng)
         positive = density.coordinates.positive
-        found = sample(density.at_nodes, start, positive, ess=ess, nodes=nodes, most=most, rng=rng)
+        found = sample(
+            density.at_nodes,
+            start,
+            positive,
+            ess=ess,
+            nodes=nodes,
+            most=most,
+            further=further_rounds,
+            rng=rng,
+        )
         samples.append(found)
         # After a reliable sample, the next one may be small.
         most = min(most, SECOND) if found.reliable else most

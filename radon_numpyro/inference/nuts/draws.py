@@ -74,7 +74,8 @@ def prepare(
     Parameters
     ----------
     key, position, target, priors, coordinates
-        As in :func:`compile_ahead`.
+        As in :func:`constrain`. Of the position only the dtype and the number of coordinates
+        matter, and a ``jax.ShapeDtypeStruct`` may replace it.
     """
     _constrain.prepare(*_first(key, position, target, priors), coordinates=coordinates)
 
@@ -87,8 +88,7 @@ def compile_ahead(
     Parameters
     ----------
     key, position, target, priors, coordinates
-        As in :func:`constrain`. Of the position only the dtype and the number of coordinates
-        matter, and a ``jax.ShapeDtypeStruct`` may replace it.
+        As in :func:`prepare`.
     """
     _constrain.compile_ahead(*_first(key, position, target, priors), coordinates=coordinates)
 

@@ -40,7 +40,7 @@ def is_complete(stopped_by: str) -> bool:
 def _libraries(num_modules: int) -> ThreadpoolController:
     """Return the loaded libraries that have threads.
 
-    To find them takes milliseconds. There can be new ones only after a module was imported.
+    To find them takes milliseconds. New ones nearly always come with the import of a module.
     """
     return ThreadpoolController()
 
