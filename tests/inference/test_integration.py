@@ -350,7 +350,8 @@ def test_what_cannot_be_integrated_is_not_called_reliable():
 
 def test_scales_stay_within_their_priors(unequal_data):
     found = integrate_scales(equations_of(unequal_data(1)), make_priors(1))
-    assert found.scales["sigma_beta"].max() < 2.0
+    # A point far out is rounded to the bound.
+    assert found.scales["sigma_beta"].max() <= 2.0
     assert min(values.min() for values in found.scales.values()) >= 0
     assert found.weights.sum() == pytest.approx(1.0)
 

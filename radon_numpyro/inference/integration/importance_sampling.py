@@ -37,7 +37,7 @@ from radon_numpyro.inference.integration.proposal import Proposal
 MAX_KHAT, MIN_ESS = 0.5, 100.0
 # Smallest and largest number of shifts of the lattice. Between these limits a shift has POINTS
 # points.
-FEW_REPLICATES, REPLICATES, POINTS = 8, 32, 64
+FEW_REPLICATES, REPLICATES, POINTS = 8, 32, 128
 FIRST_ROUND, LAST_ROUND = 512, 16384
 # Number of further rounds of the largest size, each with a better proposal, while the weights are
 # unreliable (measured: with one row in each of 1000 groups, these make most weights reliable).
