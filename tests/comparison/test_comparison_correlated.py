@@ -43,7 +43,8 @@ def test_leave_one_out_against_the_dense_normal(name):
     expected = np.log(len(scores)) - logsumexp(-np.array(scores), axis=0)
     steady = found.pareto_k < 0.3
     assert steady.mean() > 0.5
-    np.testing.assert_allclose(found.log_score[steady], expected[steady], atol=0.01)
+    # It changes the scores of rows far out most.
+    np.testing.assert_allclose(found.log_score[steady], expected[steady], rtol=0.003, atol=0.005)
     np.testing.assert_allclose(found.log_score, expected, atol=0.1)
     weights = np.exp(-np.array(scores) - logsumexp(-np.array(scores), axis=0))
     np.testing.assert_allclose(found.mean[steady], (weights * means).sum(0)[steady], atol=0.01)
