@@ -170,7 +170,7 @@ def kfold(work):
 def many(work):
     """From statistics of very many groups to the scales, and on to every group's coefficients."""
     from radon_numpyro.gaussian.normal_equations import NormalEquations
-    from radon_numpyro.inference.integration.resampling import coefficient_moments
+    from radon_numpyro.inference.integration.resampling import moments_over_nodes
     from radon_numpyro.inference.integration.scale_posterior import integrate_scales
 
     slopes = work.task["variant"] == "slopes"
@@ -196,10 +196,9 @@ def many(work):
             return integrate_scales(NormalEquations.from_statistics(statistics), priors, seed=seed)
 
         posterior = work.time(kind, scales, facts_of_scales)
-        equations = NormalEquations.from_statistics(statistics)
         work.time(
             f"{kind}, coefficients",
-            lambda: coefficient_moments(equations, posterior, seed=seed),
+            lambda: moments_over_nodes(posterior, seed=seed),
             facts_of_coefficients,
         )
 

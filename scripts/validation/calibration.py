@@ -202,7 +202,7 @@ def draws_of(setting, data, seed):
         if not nodes.reliable:
             return None
         # The draws are shuffled, so that the first of many are almost independent.
-        found = draw_integrated(equations, nodes, draws=RANKS * THIN, chains=1, seed=seed).draws
+        found = draw_integrated(nodes, draws=RANKS * THIN, chains=1, seed=seed).draws
         return {n: v[0, :RANKS] for n, v in found.items()}
     guide = fit_advi(statistics, priors=PRIORS, num_steps=0, progress_bar=False)
     found = sample_nuts(

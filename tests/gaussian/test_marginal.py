@@ -34,10 +34,15 @@ from radon_numpyro.gaussian.conditional import (
     misfit,
     population_posterior,
 )
+from radon_numpyro.gaussian.group_draws import draw_coefficients
 from radon_numpyro.gaussian.marginal import individual_log_density, marginal
-from radon_numpyro.gaussian.predictive import individual_prior, population_prior, prediction
+from radon_numpyro.gaussian.predictive import (
+    individual_prior,
+    population_coefficients,
+    population_prior,
+    prediction,
+)
 from radon_numpyro.inference.nuts import scales as scale_model
-from radon_numpyro.inference.nuts.scales import draw_coefficients
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.scale_priors import Exponential, HalfCauchy, HalfNormal, Uniform
@@ -511,11 +516,11 @@ def test_draws_have_the_dense_conditional(unequal_data, x64, num_predictors):
     size, num_draws = num_predictors + 1, 20_000
     scale, priors, equations = SCALE[:size], make_priors(num_predictors), equations_of(data)
     mean, cov = Dense(data, priors, scale, EPS).given(data.y)
-    keys = jax.random.split(jax.random.key(3), num_draws)
-    draw = jax.jit(
-        jax.vmap(lambda key: draw_coefficients(key, equations, jnp.asarray(scale), EPS, priors))
-    )
-    sites = {name: np.asarray(value) for name, value in draw(keys).items()}
+    scales = {"sigma_alpha": np.full(num_draws, scale[0]), "eps": np.full(num_draws, EPS)}
+    if num_predictors:
+        scales["sigma_beta"] = np.tile(scale[1:], (num_draws, 1))
+    population = population_coefficients("hierarchical", equations, priors, scales)
+    sites = draw_coefficients(np.random.default_rng(3), equations, scales, population)
     shapes = {name: value.shape[1:] for name, value in sites.items()}
     slopes = {"mu_beta": (num_predictors,), "beta": (5, num_predictors)} if num_predictors else {}
     assert shapes == {"mu_alpha": (), "alpha": (5,)} | slopes

@@ -107,7 +107,6 @@ from radon_numpyro import fit
 from radon_numpyro.inference.nuts import blocks
 from radon_numpyro.inference.compute import device_choice
 from radon_numpyro.inference.compute import devices
-from radon_numpyro.inference.nuts import rao_blackwell
 from radon_numpyro.inference.compute.programs import Program
 from test_devices import FEW
 
@@ -147,8 +146,6 @@ with jax.default_device(second):
     before = second
     found["the caller's"] = run()
     found["the caller's, side by side"] = run(chain_method="parallel")
-    # Moments of several chunks, in threads; other draws are kept.
-    rao_blackwell.CHUNK = 2
     moments = run(coefficients="summary")[0]
 before = None
 devices._of_kind = lambda device: [second] if device == "gpu" else [first]

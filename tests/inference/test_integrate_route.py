@@ -16,8 +16,8 @@ from radon_numpyro.data.findings import DataWarning
 from radon_numpyro.gaussian.conditional import Population
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.inference.integration.resampling import (
-    coefficient_moments,
     draw_integrated,
+    moments_over_nodes,
     systematic,
 )
 from radon_numpyro.inference.integration.scale_posterior import integrate_scales
@@ -89,7 +89,7 @@ def test_coefficients_given_the_scales_are_those_of_the_dense_normal(node):
     priors = Priors.weakly_informative(data)
     equations = equations_of(data)
     posterior = at_one_node(integrate_scales(equations, priors), node)
-    drawn = draw_integrated(equations, posterior, draws=10_000, chains=2, seed=5).draws
+    drawn = draw_integrated(posterior, draws=10_000, chains=2, seed=5).draws
     scales = {name: values[0] for name, values in posterior.scales.items()}
     sds = [scales["sigma_alpha"], *scales["sigma_beta"]]
     dense = Dense(data, priors, sds, scales["eps"], scales["correlation"])
@@ -109,7 +109,7 @@ def test_coefficients_given_the_scales_are_those_of_the_dense_normal(node):
 @pytest.mark.slow
 def test_draws_are_those_of_nuts(radon_nodes):
     """Means, and quantiles of the scales, within the errors of both."""
-    drawn = draw_integrated(NormalEquations.from_statistics(radon()), radon_nodes, draws=2000).draws
+    drawn = draw_integrated(radon_nodes, draws=2000).draws
     nuts = radon_nuts("marginal").draws
     assert drawn.keys() == nuts.keys()
     for name, values in nuts.items():
@@ -124,8 +124,7 @@ def test_draws_are_those_of_nuts(radon_nodes):
 
 def test_each_chain_is_a_sample_of_the_whole_posterior(radon_nodes):
     """Without the shuffle the first chain would have the first nodes alone."""
-    equations = NormalEquations.from_statistics(radon())
-    eps = draw_integrated(equations, radon_nodes, seed=9).draws["eps"]
+    eps = draw_integrated(radon_nodes, seed=9).draws["eps"]
     mean, sd = (moment.item() for moment in radon_nodes.moments()["eps"])
     z = (eps.mean(1) - mean) / (sd / np.sqrt(eps.shape[1]))
     assert np.abs(z).max() < 4
@@ -135,9 +134,8 @@ def test_each_chain_is_a_sample_of_the_whole_posterior(radon_nodes):
 
 
 def test_summaries_are_the_moments_of_the_draws(radon_nodes):
-    equations = NormalEquations.from_statistics(radon())
-    drawn = draw_integrated(equations, radon_nodes, draws=5000, seed=1).draws
-    moments = coefficient_moments(equations, radon_nodes)
+    drawn = draw_integrated(radon_nodes, draws=5000, seed=1).draws
+    moments = moments_over_nodes(radon_nodes)
     for name in ("alpha", "beta"):
         mean, sd = moments[name]
         own = drawn[name].reshape(20_000, *mean.shape)

@@ -12,7 +12,8 @@ from scipy import special, stats
 
 from radon_numpyro import GroupedData, Priors
 from radon_numpyro.gaussian.designs import by_design
-from radon_numpyro.inference.integration import compiled_blocks, coordinates
+from radon_numpyro.inference.compute import compiled_blocks
+from radon_numpyro.inference.integration import coordinates
 from radon_numpyro.inference.integration.coordinates import Coordinates, predictors_are_far
 from radon_numpyro.inference.integration.importance_sampling import (
     WeightedPoints,

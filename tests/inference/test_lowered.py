@@ -63,7 +63,7 @@ def statistics():
 def block(method):
     """A block of NUTS iterations of all chains at once."""
     coordinates = parametrisation("hierarchical", method)
-    fixed = {"model": coordinates.model, "num_warmup": 50}
+    fixed = {"coordinates": coordinates, "num_warmup": 50}
     fixed |= {"target_accept_prob": 0.8, "max_tree_depth": 10}
     with precision("float64"):
         start = warm_start(

@@ -22,8 +22,7 @@ def nodes():
 
 
 def drawn_from(nodes, seed=0):
-    equations = nodes.equations
-    return dict(draw_integrated(equations, nodes, draws=2000, chains=4, seed=seed).draws)
+    return dict(draw_integrated(nodes, draws=2000, chains=4, seed=seed).draws)
 
 
 def test_draws_from_the_nodes_agree_with_them(nodes):
@@ -115,8 +114,7 @@ def test_more_slopes_than_can_be_integrated_out_are_left_out(monkeypatch):
 
 def test_time_is_that_of_the_density(nodes):
     """For 100 times as many groups it is longer by far more than the clock is wrong."""
-    draws = drawn_from(nodes)
-    equations = nodes.equations
+    draws, equations = drawn_from(nodes), nodes.equations
     many = equations.take(np.arange(85 * 200) % 85)
     few = two_routes.seconds_an_evaluation(equations, TUTORIAL, draws)
     assert two_routes.seconds_an_evaluation(many, TUTORIAL, draws) > 5 * few

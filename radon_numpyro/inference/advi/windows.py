@@ -123,7 +123,7 @@ WINDOW = 500
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 
 
-@program("model", "num_particles")
+@program("model", "num_particles", once=True)
 def begin(
     key: Any,
     start: dict[str, Start],

@@ -186,7 +186,7 @@ def seconds_a_step(
     coordinates = parametrisation(settings.model, method)
     statistics = unlabelled(statistics)
     target = coordinates.data(statistics)
-    fixed = {"model": coordinates.model, **settings.sampler()}
+    fixed = {"coordinates": coordinates, **settings.sampler()}
     # The acceptance of the first run of the fit.
     fixed["target_accept_prob"] = settings.acceptances(statistics.num_groups)[0]
     with precision(settings.dtype):

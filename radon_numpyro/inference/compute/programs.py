@@ -50,8 +50,8 @@ def precision(dtype: str) -> AbstractContextManager[Any]:
 # at XLA's default optimisation level, and its code is not faster than that of level 1. On an NVIDIA
 # GPU, the host would wait for the condition of each iteration of each loop, unless the loops are
 # part of CUDA graphs.
+_LEVEL = 1
 _COMPILER_OPTIONS: dict[str, dict[str, Any]] = {
-    "cpu": {"xla_backend_optimization_level": 1},
     "gpu": {
         "xla_gpu_enable_command_buffer": "FUSION,WHILE,CONDITIONAL",
         "xla_gpu_graph_min_graph_size": 1,
@@ -68,10 +68,19 @@ class Program:
         The function to compile.
     static_argnames
         Names of the keyword arguments that are constants of the program.
+    once
+        Whether a fit runs the program only once or so, without a loop. On the CPU it is then
+        compiled without optimisation.
     """
 
-    def __init__(self, function: Callable[..., Any], static_argnames: tuple[str, ...]) -> None:
-        self._function, self._static_argnames = function, static_argnames
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        static_argnames: tuple[str, ...],
+        *,
+        once: bool = False,
+    ) -> None:
+        self._function, self._static_argnames, self._once = function, static_argnames, once
         self._compilations: dict[Any, Compilation] = {}
         update_wrapper(self, function)
 
@@ -177,10 +186,11 @@ class Program:
 
     @cache  # noqa: B019
     def _compiled_for(self, platform: str) -> Any:
+        options = _COMPILER_OPTIONS.get(platform)
+        if platform == "cpu":
+            options = {"xla_backend_optimization_level": 0 if self._once else _LEVEL}
         return jax.jit(
-            self._function,
-            static_argnames=self._static_argnames,
-            compiler_options=_COMPILER_OPTIONS.get(platform),
+            self._function, static_argnames=self._static_argnames, compiler_options=options
         )
 
 
@@ -190,15 +200,17 @@ def _type(leaf: Any) -> Any:
     return like.shape, like.dtype, bool(like.weak_type)
 
 
-def program(*static_argnames: str) -> Callable[[Callable[..., Any]], Program]:
+def program(*static_argnames: str, once: bool = False) -> Callable[[Callable[..., Any]], Program]:
     """Return a decorator that makes a function a :class:`Program`.
 
     Parameters
     ----------
     *static_argnames
         Names of the arguments that are constants of the program.
+    once
+        As in :class:`Program`.
     """
-    return lambda function: Program(function, static_argnames)
+    return lambda function: Program(function, static_argnames, once=once)
 
 
 def in_threads(function: Callable[..., Any], *arguments: Any, threads: int) -> list[Any]:

@@ -12,8 +12,7 @@ verdict of the integration assesses this. The draws are made in NumPy.
 References
 ----------
 Kitagawa (1996), Monte Carlo filter and smoother for non-Gaussian nonlinear state space models,
-doi:10.1080/10618600.1996.10474692. Gelfand and Smith (1990), Sampling-based approaches to
-calculating marginal densities, doi:10.1080/01621459.1990.10476213.
+doi:10.1080/10618600.1996.10474692.
 """
 
 from __future__ import annotations
@@ -24,17 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from radon_numpyro.gaussian import mixtures
-from radon_numpyro.gaussian.conditional import Population, draw_population
-from radon_numpyro.gaussian.group_draws import hierarchical_deviations
+from radon_numpyro.gaussian.coefficient_moments import coefficient_moments, draws_to_average
+from radon_numpyro.gaussian.conditional import Population
+from radon_numpyro.gaussian.group_draws import draw_coefficients
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.gaussian.predictive import (
-    Scales,
-    fitting,
-    hierarchical_terms,
-    prediction,
-)
-from radon_numpyro.gaussian.sites import group_sites, population_sites
 from radon_numpyro.inference.integration.scale_posterior import ScalePosterior, integrate_scales
 from radon_numpyro.inference.inversion import ExactResult, draw_exact
 from radon_numpyro.inference.runs.run_control import ALL_DRAWS
@@ -43,16 +35,11 @@ from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
-# Minimum and maximum number of nodes for moments of coefficients that are not drawn, and maximum of
-# groups times nodes. The more groups there are, the less the coefficients differ between nodes.
-FEWEST_MOMENT_NODES, MOMENT_NODES, MOMENT_WORK = 64, 512, 2**23
 # Target effective number of nodes per draw, and its minimum in total. The effective number of nodes
 # limits the effective sample size of the draws. A node costs about as much as a draw, and all nodes
 # cost less than the steps before them, so that up to one node per draw is worth its cost. The
 # number of nodes is rounded up to a power of two: a target of one half gives one half to one.
 ESS_PER_DRAW, LEAST_ESS = 0.5, 1000.0
-# Maximum of draws times groups in a block whose arrays fit into the cache.
-CACHED = 2**14
 
 
 @dataclass(frozen=True)
@@ -139,11 +126,10 @@ def draw_by_integration(
     )
     num_groups, size = statistics.num_groups, len(statistics.labels.design.varying)
     kept = settings.coefficients_kept(num_groups, size)
-    return draw_integrated(equations, posterior, settings.model, coefficients=kept, **how)
+    return draw_integrated(posterior, settings.model, coefficients=kept, **how)
 
 
 def draw_integrated(
-    equations: NormalEquations,
     posterior: ScalePosterior,
     model: str = "hierarchical",
     *,
@@ -156,10 +142,8 @@ def draw_integrated(
 
     Parameters
     ----------
-    equations
-        The data, with an entry for each group.
     posterior
-        Nodes of the scales for the same data and model.
+        Nodes of the scales of the model.
     model
         ``"hierarchical"`` or ``"pooled"``.
     draws, chains
@@ -181,18 +165,15 @@ def draw_integrated(
     rng.shuffle(node)
     scales = {name: values[node] for name, values in posterior.scales.items()}
     population = Population(*(values[..., node] for values in posterior.population))
-    relative = draw_population(population, rng.standard_normal(population.mean.shape))
-    sites, moments = population_sites(posterior.equations, relative), {}
-    of = Model.named(model)
+    of, moments = Model.named(model), {}
+    groups = of.by_group and coefficients == "draws"
+    sites = draw_coefficients(rng, posterior.equations, scales, population, groups=groups)
     mean = "" if of.population else "mu_"
-    drawn = {n.removeprefix(mean): np.moveaxis(values, -1, 0) for n, values in sites.items()}
-    drawn |= scales
+    drawn = {name.removeprefix(mean): values for name, values in sites.items()} | scales
     if posterior.equations.design.known_errors:
         del drawn["eps"]
-    if of.by_group and coefficients == "draws":
-        drawn |= _draw_groups(rng, equations, scales, sites, relative)
-    elif of.by_group and coefficients == "summary":
-        moments = coefficient_moments(equations, posterior, seed=seed)
+    if of.by_group and coefficients == "summary":
+        moments = moments_over_nodes(posterior, seed=seed)
     shaped = {n: v.reshape(chains, draws, *v.shape[1:]) for n, v in drawn.items()}
     return IntegratedResult(shaped, posterior, seed, moments)
 
@@ -221,22 +202,15 @@ def systematic(rng: np.random.Generator, weights: np.ndarray, size: int) -> np.n
     return np.minimum(np.searchsorted(edges, points, side="right"), last)
 
 
-def coefficient_moments(
-    equations: NormalEquations, posterior: ScalePosterior, *, seed: int = 0
+def moments_over_nodes(
+    posterior: ScalePosterior, *, seed: int = 0
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    r"""Compute the posterior mean and standard deviation of alpha and beta without drawing them.
+    """Compute the posterior mean and standard deviation of alpha and beta without drawing them.
 
-    .. math:: E[\theta_c] = \sum_s w_s E[\theta_c \mid s], \qquad
-              \mathrm{var}[\theta_c] = \sum_s w_s \mathrm{var}[\theta_c \mid s]
-              + \mathrm{var}_w(E[\theta_c \mid s])
-
-    The sums contain at most 512 nodes s, or 64 for very many groups. If there are more nodes, a
-    subset is chosen by systematic resampling (Rao-Blackwellisation).
+    If there are more nodes than are worth averaging, some are chosen by systematic resampling.
 
     Parameters
     ----------
-    equations
-        The data, with an entry for each group.
     posterior
         Nodes of the scales of the hierarchical model.
     seed
@@ -245,72 +219,10 @@ def coefficient_moments(
     Returns
     -------
     dict
-        ``(mean, sd)`` of alpha, shape (C,), and of beta, shape (C, K), in the units of the
-        coefficients.
+        As from :func:`~radon_numpyro.gaussian.coefficient_moments.coefficient_moments`.
     """
-    affordable = np.clip(MOMENT_WORK // equations.num_groups, FEWEST_MOMENT_NODES, MOMENT_NODES)
-    size = min(int(affordable), len(posterior.weights))
+    size = draws_to_average(len(posterior.weights), posterior.equations.num_groups)
     node = systematic(np.random.default_rng((seed, 2)), posterior.weights, size)
     scales = {name: values[node] for name, values in posterior.scales.items()}
     population = Population(*(values[..., node] for values in posterior.population))
-    step = _groups_at_once(size, equations)
-    blocks = [
-        _moments(
-            equations.take(np.arange(start, min(start + step, equations.num_groups))),
-            scales,
-            population,
-        )
-        for start in range(0, equations.num_groups, step)
-    ]
-    mean, sd = (np.concatenate(parts, axis=1).T for parts in zip(*blocks, strict=True))
-    first = int(equations.design.intercept_varies)
-    moments = {"alpha": (mean[:, 0], sd[:, 0])} if first else {}
-    if equations.design.slopes:
-        moments["beta"] = (mean[:, first:], sd[:, first:])
-    return moments
-
-
-def _groups_at_once(num_draws: int, equations: NormalEquations) -> int:
-    """Return the number of groups in a block: an eighth of what memory allows suits the caches."""
-    return max(1, fitting(num_draws, equations) // 8)
-
-
-def _draw_groups(
-    rng: np.random.Generator,
-    equations: NormalEquations,
-    scales: Scales,
-    population: Mapping[str, np.ndarray],
-    relative: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """Draw alpha and beta, shape (N, ...), in blocks of draws."""
-    num_draws, num_groups = relative.shape[1], equations.num_groups
-    off = np.empty((equations.size, num_draws, num_groups))
-    step = max(1, CACHED // num_groups)
-    for start in range(0, num_draws, step):
-        some = slice(start, start + step)
-        of_some = {name: values[some] for name, values in scales.items()}
-        noise = rng.standard_normal(off[:, some].shape)
-        off[:, some] = hierarchical_deviations(equations, of_some, relative[:, some], noise)
-    return group_sites(equations, population, off)
-
-
-def _moments(
-    equations: NormalEquations, scales: Scales, population: Population
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compute mean and standard deviation of the coefficients of groups, each of shape (P, C)."""
-    terms, design = hierarchical_terms(equations, scales), equations.design
-    (fit, inverse), size = equations.at_zero(), equations.size
-    means = [name for name in design.varying if name in design.population]
-    # A coefficient is the value of the line at a row where its column is 1 and the others are 0.
-    row, at_zero = np.zeros((len(fit), size)), np.zeros(size)
-    for p, name in enumerate(design.varying):
-        if name in means:
-            own = means.index(name)
-            row[:, p], at_zero[p] = inverse[own], fit[own]
-    each = np.arange(equations.num_groups)
-    moments = np.empty((2, size, len(each)))
-    for p in range(size):
-        z, rows = (np.repeat(part[:, [p]], len(each), axis=1) for part in (np.eye(size), row))
-        line = prediction(terms, population.mean, z, rows, slice(None), population)
-        moments[:, p] = mixtures.moments(*line)
-    return moments[0] + at_zero[:, None], moments[1]
+    return coefficient_moments(posterior.equations, scales, population)

@@ -10,19 +10,19 @@ from scipy import special
 from radon_numpyro.gaussian.conditional import Population
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior
+from radon_numpyro.inference.compute.marginal_blocks import MarginalBlocks
 from radon_numpyro.inference.integration.coordinates import (
     Coordinates,
     ScaleValues,
     pairs_of,
     scale_families,
 )
-from radon_numpyro.inference.integration.marginal_blocks import MarginalBlocks
 from radon_numpyro.model.correlations import beta_parameters, correlation_of, correlation_root
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
 if TYPE_CHECKING:
-    from radon_numpyro.inference.integration.compiled_blocks import CompiledBlocks
+    from radon_numpyro.inference.compute.compiled_blocks import CompiledBlocks
 
 # Step of central differences, for coordinates of order one.
 STEP = 1e-5
@@ -72,7 +72,7 @@ class ScaleDensity:
         if device is None:
             self._outcomes = MarginalBlocks(equations, prior)
         else:
-            from radon_numpyro.inference.integration.compiled_blocks import CompiledBlocks
+            from radon_numpyro.inference.compute.compiled_blocks import CompiledBlocks
 
             self._outcomes = CompiledBlocks(equations, prior, device)
         self._beta = np.zeros((0, 1))

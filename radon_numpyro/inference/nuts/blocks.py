@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro import infer
+from numpyro.infer.util import ParamInfo
 
 from radon_numpyro.inference.compute.devices import num_cores
 from radon_numpyro.inference.compute.programs import (
@@ -23,15 +24,15 @@ from radon_numpyro.inference.compute.programs import (
     strong_types,
     unraveller,
 )
+from radon_numpyro.inference.nuts.parametrisation import Parametrisation
 from radon_numpyro.model.priors import Priors
-from radon_numpyro.model.regressions import ModelFunction
 
 BLOCK = 500
 FIRST_BLOCK = 100
 PATIENCE = 1.0
 # Maximum number of stored position values per block, over all chains.
 HELD = 1_000_000
-_FIXED = ("model", "num_warmup", "max_tree_depth")
+_FIXED = ("coordinates", "num_warmup", "max_tree_depth")
 
 
 class Pace:
@@ -105,15 +106,15 @@ def begin(
     unit
         Unit of each coordinate, shape (D,).
     chain_method, **fixed
-        From :meth:`radon_numpyro.inference.settings.Settings.sampler`, the model, and
-        ``target_accept_prob``. The last one is not a constant of the program, so another value
-        needs no compilation.
+        From :meth:`radon_numpyro.inference.settings.Settings.sampler`, the parametrisation as
+        ``coordinates``, and ``target_accept_prob``. The last one is not a constant of the program,
+        so another value needs no compilation.
     """
     vectorized = chain_method == "vectorized"
     return _begin(keys, position, target, priors, unit, vectorized=vectorized, **fixed)
 
 
-@program("vectorized", *_FIXED)
+@program("vectorized", *_FIXED, once=True)
 def _begin(
     keys: Any,
     position: Any,
@@ -223,7 +224,9 @@ def _advance(
 
     def run(state: Any) -> tuple[Any, dict[str, Any]]:
         kernel = _kernel(target, priors, unit, **settings)
-        kernel.init(jax.random.key(0), num_warmup, init_params=state.z)
+        # With the density and its gradient given, they are not computed again.
+        known = ParamInfo(state.z, state.potential_energy, state.z_grad)
+        kernel.init(jax.random.key(0), num_warmup, init_params=known)
 
         def iterate(i: Any, carry: Any) -> Any:
             state, buffers = carry
@@ -271,7 +274,7 @@ def _kernel(
     priors: Priors,
     unit: Any,
     *,
-    model: ModelFunction,
+    coordinates: Parametrisation,
     target_accept_prob: float,
     max_tree_depth: int,
 ) -> infer.NUTS:
@@ -283,10 +286,11 @@ def _kernel(
 
     Each traced function must call this itself, with the data of its trace.
     """
-    unravel = unraveller(model, target, priors)
+    unravel = unraveller(coordinates.latent, target, priors)
 
     def potential(position: Any) -> Any:
-        return infer.util.potential_energy(model, (target, priors), {}, unravel(unit * position))
+        values = unravel(unit * position)
+        return infer.util.potential_energy(coordinates.model, (target, priors), {}, values)
 
     return infer.NUTS(
         potential_fn=potential,

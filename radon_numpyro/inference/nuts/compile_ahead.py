@@ -42,10 +42,8 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
     if shape in _SEEN:
         return
     model, method = settings.model, str(settings.method)
-    kept = settings.coefficients_kept(statistics.num_groups, len(statistics.labels.design.varying))
-    coordinates = parametrisation(model, method if kept == "draws" else f"{method} means")
-    target = coordinates.data(statistics)
-    sampled_from = coordinates.reduced(target)
+    coordinates = parametrisation(model, method)
+    reduced = coordinates.reduced(coordinates.data(statistics))
     with precision(settings.dtype):
         start = warm_start.compile_ahead(
             random_key(settings.seed),
@@ -58,17 +56,14 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
         blocks.compile_ahead(
             start.chain_keys,
             start.position,
-            sampled_from,
+            reduced,
             priors,
             start.unit,
-            model=coordinates.model,
+            coordinates=coordinates,
             # Any value serves, because it is not a constant of the program.
             target_accept_prob=0.8,
             **settings.sampler(),
         )
-        drawn_from = target if kept == "draws" else sampled_from
-        constrain.compile_ahead(
-            start.draw_key, start.position, drawn_from, priors, coordinates=coordinates
-        )
+        constrain.compile_ahead(start.position, reduced, priors, coordinates=coordinates)
     # Mark the shape only now, because a signal may end the function earlier.
     _SEEN.add(shape)

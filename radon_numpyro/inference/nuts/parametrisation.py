@@ -6,7 +6,7 @@ r"""The coordinates in which a sampler moves, and the transformations to and fro
                    slopes in the same way (Papaspiliopoulos, Roberts and Skold 2007,
                    doi:10.1214/088342307000000014)
 ``"marginal"``     only signed scales, partial correlations and eps; means and coefficients are
-                   drawn exactly (``gaussian/conditional.py``). For the individual and pooled
+                   drawn exactly (``inference/nuts/coefficients.py``). For the individual and pooled
                    models this needs no sampler (``inference/inversion.py``)
 =================  ============================================================================
 """
@@ -17,13 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 from numpyro import handlers
 from numpyro.infer.reparam import LocScaleReparam
 
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.normal_equations import NormalEquations
-from radon_numpyro.inference.nuts.scales import draw_coefficients, mirrored_root, scales
+from radon_numpyro.inference.nuts.scales import latent_scales, scales
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.regressions import (
     FUNCTIONS,
@@ -44,24 +43,23 @@ class Parametrisation:
     ----------
     model
         NumPyro model of (data, priors), whose latent sites the sampler moves.
+    latent
+        The same model with or without its likelihood: a NumPyro model of (data, priors) with the
+        same latent and deterministic sites. To trace it may take less time.
     data
-        Function from sufficient statistics to the first argument of ``model`` and of
-        ``from_sampler``.
+        Function from sufficient statistics to the first argument of ``model``.
     reduced
-        Function from data to smaller data with the same density, for ``model`` only.
+        Function from data to smaller data with the same density.
     to_sampler
         Function from values of the sites of the model as written, and data, to values of the sites
         of ``model``.
-    from_sampler
-        Function from a random key, values of all sites of ``model``, data and priors to values of
-        the sites of the model as written.
     """
 
     model: ModelFunction
+    latent: ModelFunction
     data: Callable[[GroupStatistics], Any]
     reduced: Callable[[Any], Any]
     to_sampler: Callable[[Sites, Any], Sites]
-    from_sampler: Callable[[Any, Sites, Any, Priors], Sites]
 
 
 def parametrisation(model: str, method: str) -> Parametrisation:
@@ -76,10 +74,6 @@ def parametrisation(model: str, method: str) -> Parametrisation:
 
 
 def _same(values: Any, *_: Any) -> Any:
-    return values
-
-
-def _sites(key: Any, values: Sites, data: Any, priors: Priors) -> Sites:
     return values
 
 
@@ -105,50 +99,15 @@ def _signed_scales(values: Sites, data: Any) -> Sites:
     return {new: values[old] for new, old in renamed.items() if old in values}
 
 
-def _with_coefficients(
-    key: Any, values: Sites, equations: NormalEquations, priors: Priors
-) -> Sites:
-    return values | _draw(key, values, equations, priors, groups=True)
-
-
-def _with_means(key: Any, values: Sites, equations: NormalEquations, priors: Priors) -> Sites:
-    return values | _draw(key, values, equations, priors, groups=False)
-
-
-def _draw(
-    key: Any, values: Sites, equations: NormalEquations, priors: Priors, *, groups: bool
-) -> Sites:
-    rows = [values["sigma_alpha"][None]] if "sigma_alpha" in values else []
-    rows += [values["sigma_beta"]] if "sigma_beta" in values else []
-    scale, root = jnp.concatenate(rows), None
-    if "partial_correlation" in values:
-        root = mirrored_root(equations.design, values)
-    # eps is 1, and not a site, if the standard errors of the rows are known.
-    eps = values.get("eps", 1.0)
-    return draw_coefficients(key, equations, scale, eps, priors, root, groups=groups)
-
-
 _PARAMETRISATIONS = {
     **{
-        (name, "centered"): Parametrisation(function, _same, _same, _same, _sites)
+        (name, "centered"): Parametrisation(function, function, _same, _same, _same)
         for name, function in FUNCTIONS.items()
     },
     ("hierarchical", "noncentered"): Parametrisation(
-        _decentred_hierarchical, _same, _same, _decentre, _sites
+        _decentred_hierarchical, _decentred_hierarchical, _same, _same, _decentre
     ),
     ("hierarchical", "marginal"): Parametrisation(
-        scales,
-        NormalEquations.from_statistics,
-        by_design,
-        _signed_scales,
-        _with_coefficients,
-    ),
-    # Used if draws of the coefficients would not fit in memory.
-    ("hierarchical", "marginal means"): Parametrisation(
-        scales,
-        NormalEquations.from_statistics,
-        by_design,
-        _signed_scales,
-        _with_means,
+        scales, latent_scales, NormalEquations.from_statistics, by_design, _signed_scales
     ),
 }

@@ -24,10 +24,10 @@ from radon_numpyro.inference.compute.programs import precision, random_key, unla
 from radon_numpyro.inference.nuts import blocks
 from radon_numpyro.inference.nuts import draws as constraining
 from radon_numpyro.inference.nuts.chains import Drawn, run_chains
-from radon_numpyro.inference.nuts.draws import constrain, sampled
+from radon_numpyro.inference.nuts.coefficients import given_scales
+from radon_numpyro.inference.nuts.draws import constrain
 from radon_numpyro.inference.nuts.effective_size import EssTarget
 from radon_numpyro.inference.nuts.parametrisation import parametrisation
-from radon_numpyro.inference.nuts.rao_blackwell import posterior_moments
 from radon_numpyro.inference.nuts.result import NUTSResult
 from radon_numpyro.inference.nuts.warm_start import warm_start
 from radon_numpyro.inference.runs.run_control import Run, progress
@@ -194,14 +194,14 @@ def draw_nuts(
     statistics = unlabelled(statistics)
     keep = settings.coefficients_kept(statistics.num_groups, len(statistics.labels.design.varying))
     method = str(settings.method)
-    coordinates = parametrisation(advi.model, method if keep == "draws" else f"{method} means")
+    coordinates = parametrisation(advi.model, method)
     target = coordinates.data(statistics)
-    fixed = {"model": coordinates.model, **settings.sampler()}
+    fixed = {"coordinates": coordinates, **settings.sampler()}
     with precision(settings.dtype):
         key = random_key(settings.seed)
         start = warm_start(key, advi, statistics, priors, method=method, chains=settings.chains)
         if not use_guide:
-            start = start.without_guide(jax.random.split(key, 3)[0])
+            start = start.without_guide(jax.random.split(key)[0])
         reduced = coordinates.reduced(target)
         arguments = (reduced, priors, start.unit)
         # All runs start from the same state, which does not depend on the target acceptance.
@@ -211,17 +211,13 @@ def draw_nuts(
         _check_start(state)
 
         def watched(position: np.ndarray) -> dict[str, np.ndarray]:
-            sites = sampled(position, reduced, priors, coordinates=coordinates)
+            sites = constrain(position, reduced, priors, coordinates=coordinates)
             # Use partial correlations, because many entries of a correlation matrix are constant.
             names = (advi.means.keys() | advi.locs.keys()) - {"correlation"}
-            return {name: np.asarray(v) for name, v in sites.items() if name in names}
-
-        drawn_from = target if keep == "draws" else reduced
+            return {name: draws for name, draws in sites.items() if name in names}
 
         def prepare() -> None:
-            constraining.prepare(
-                start.draw_key, start.position, drawn_from, priors, coordinates=coordinates
-            )
+            constraining.prepare(start.position, reduced, priors, coordinates=coordinates)
 
         runs: list[Drawn] = []
         for part, accept in zip(PARTS, settings.acceptances(_num_groups(statistics)), strict=False):
@@ -256,14 +252,13 @@ def draw_nuts(
         stats = dict(kept.stats)
         position = stats.pop("position")
         with run.deferred():
-            sites = constrain(
-                start.draw_key,
-                position,
-                drawn_from,
-                priors,
-                coordinates=coordinates,
-            )
-            moments = posterior_moments(sites, target, priors) if keep == "summary" else {}
+            sites = constrain(position, reduced, priors, coordinates=coordinates)
+            moments: Any = {}
+            if method == "marginal":
+                drawn, moments = given_scales(
+                    sites, target, reduced, priors, seed=settings.seed, kept=keep
+                )
+                sites |= drawn
     return NUTSResult(
         draws={name: sites[name] for name in advi.means if name in sites},
         coefficients=moments,

@@ -1,4 +1,4 @@
-r"""The NumPyro model of the scales, and exact draws of the coefficients given the scales.
+r"""The NumPyro model of the scales.
 
 The coefficients are integrated out in closed form (``gaussian/marginal.py``), so NUTS moves only
 the scales.
@@ -6,7 +6,6 @@ the scales.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -18,15 +17,10 @@ from jax.custom_derivatives import SymbolicZero
 from radon_numpyro.data.design import Design
 from radon_numpyro.gaussian.conditional import (
     PriorRows,
-    draw_deviations,
-    draw_population,
-    group_terms,
-    population_posterior,
 )
 from radon_numpyro.gaussian.marginal import gradient, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior
-from radon_numpyro.gaussian.sites import group_sites, population_sites
 from radon_numpyro.model.correlations import correlation_of, correlation_root
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
@@ -101,7 +95,25 @@ def scales(equations: NormalEquations, priors: Priors) -> None:
     priors
         All priors except ``alpha`` and ``beta`` are used.
     """
-    design, signed, root = equations.design, [], None
+    scale, eps, root = _sampled(equations.design, priors)
+    prior = population_prior(equations, priors, HIERARCHICAL)
+    numpyro.factor("y", log_density(equations, scale, eps, prior, root))
+
+
+def latent_scales(equations: NormalEquations, priors: Priors) -> None:
+    """NumPyro model of the scales without the likelihood, which has the same sites.
+
+    Parameters
+    ----------
+    equations, priors
+        As in :func:`scales`; of the data only the design is used.
+    """
+    _sampled(equations.design, priors)
+
+
+def _sampled(design: Design, priors: Priors) -> tuple[Any, Any, Any]:
+    """Sample the signed scales, eps, and the root of the correlations that goes with the signs."""
+    signed, root = [], None
     if design.intercept_varies:
         signed_alpha = numpyro.sample("signed_alpha", priors.sigma_alpha.signed())
         numpyro.deterministic("sigma_alpha", jnp.abs(signed_alpha))
@@ -115,89 +127,7 @@ def scales(equations: NormalEquations, priors: Priors) -> None:
     if design.pairs:
         partial = numpyro.sample("partial_correlation", partial_correlations(design, priors))
         root = correlation_root(design, partial)
-        mirrored = _mirrored(scale, root)
+        # The correlations that belong to the standard deviations |s|.
+        mirrored = jnp.where(scale < 0, -1.0, 1.0)[:, None] * root
         numpyro.deterministic("correlation", correlation_of(mirrored))
-    eps = residual_sd(design, priors)
-    prior = population_prior(equations, priors, HIERARCHICAL)
-    numpyro.factor("y", log_density(equations, scale, eps, prior, root))
-
-
-def _mirrored(signed: Any, root: Any) -> Any:
-    """Return the root of the correlations that belong to the standard deviations |s|."""
-    return jnp.where(signed < 0, -1.0, 1.0)[:, None] * root
-
-
-def mirrored_root(design: Design, values: dict[str, Any]) -> Any:
-    """Return the root of the correlations at values of the sites of :func:`scales`.
-
-    These are the correlations that belong to the standard deviations.
-
-    Parameters
-    ----------
-    design
-        Which coefficients correlate.
-    values
-        Values by site.
-
-    Returns
-    -------
-    array
-        Shape (P, P).
-    """
-    signed = [values["signed_alpha"][None]] if design.intercept_varies else []
-    signed += [values["signed_beta"]] if design.slopes else []
-    return _mirrored(
-        jnp.concatenate(signed), correlation_root(design, values["partial_correlation"])
-    )
-
-
-def draw_coefficients(
-    key: Any,
-    equations: NormalEquations,
-    scale: Any,
-    eps: Any,
-    priors: Priors,
-    root: Any = None,
-    *,
-    groups: bool = True,
-) -> dict[str, Any]:
-    """Draw the coefficients of the hierarchical model once, exactly, given the scales.
-
-    Parameters
-    ----------
-    key
-        JAX random key.
-    equations, priors
-        The data, and the priors of the population coefficients.
-    scale, eps
-        Standard deviations of the coefficients, shape (P,), and of the residuals, a scalar.
-    root
-        Root of the correlations, shape (P, P), or None if the coefficients are independent.
-    groups
-        Whether to draw the coefficients of the groups in addition to those of the population.
-
-    Returns
-    -------
-    dict
-        The sites among ``mu_alpha``, ``mu_beta``, ``gamma``, ``alpha`` and ``beta`` that the design
-        has, in their units.
-    """
-    terms = group_terms(equations, scale, eps, root)
-    prior = population_prior(equations, priors, HIERARCHICAL)
-    posterior = population_posterior(equations, terms, prior)
-    # One call draws all noise, because each call adds to the compile time.
-    size, shape = len(posterior.mean), equations.target.shape
-    noise = _noise(key, (size + (math.prod(shape) if groups else 0),))
-    relative = draw_population(posterior, noise[:size])
-    drawn = population_sites(equations, relative)
-    if groups:
-        of_groups = noise[size:].reshape(shape)
-        off = draw_deviations(equations, scale, eps, relative, of_groups, root)
-        drawn |= group_sites(equations, drawn, off)
-    return drawn
-
-
-def _noise(key: Any, shape: tuple[int, ...]) -> Any:
-    # Without a barrier XLA would copy the inverse error function into every use.
-    noise = jax.random.normal(key, shape, jnp.result_type(float))
-    return jax.lax.optimization_barrier(noise)
+    return scale, residual_sd(design, priors), root

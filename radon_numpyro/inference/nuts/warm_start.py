@@ -31,15 +31,12 @@ class WarmStart(NamedTuple):
         Variance of each coordinate under the guide, and its square root, shape (D,).
     chain_keys
         Random key of each chain, shape (chains,).
-    draw_key
-        Random key of the sites that are drawn given the positions.
     """
 
     position: Any
     variance: Any
     unit: Any
     chain_keys: Any
-    draw_key: Any
 
     def without_guide(self, key: Any) -> WarmStart:
         """Return NumPyro's default start: uniform on (-2, 2), with unit variances.
@@ -150,9 +147,9 @@ def _warm_start(
     coordinates: Parametrisation,
     chains: int,
 ) -> WarmStart:
-    start_key, chain_key, draw_key = jax.random.split(key, 3)
+    start_key, chain_key = jax.random.split(key)
     guide = latent_transforms(model, statistics, priors)
-    sampler = latent_transforms(coordinates.model, target, priors)
+    sampler = latent_transforms(coordinates.latent, target, priors)
 
     # One call draws the noise of many sites, because each call adds to the compile time. Sites by
     # group have their own call, which XLA omits if the sampler does not need these sites.
@@ -174,7 +171,6 @@ def _warm_start(
         variance,
         jnp.sqrt(variance),
         jax.random.split(chain_key, chains),
-        draw_key,
     )
 
 
