@@ -3,7 +3,8 @@
     .venv/bin/python scripts/formula_share.py FILE.tsv [--fit] [--out FILE.json]
 
 FILE has the columns ``formula``, ``family`` and ``extras`` (``none``, or further arguments of the
-call: ``weights`` and ``se`` are taken from columns of these names). Variables are named y, x1, x2,
+call: ``weights`` and ``se`` are taken from columns of these names, and an ``offset`` becomes a term
+of the formula). Variables are named y, x1, x2,
 ... (numbers), c1, ... (categories) and g1, ... (groupings). Formulas of other families than
 gaussian are counted but not tried. A formula is accepted, or refused with a message; the shares by
 kind of refusal are printed.
@@ -124,7 +125,9 @@ def main():
             found.append({"formula": formula, "kind": "another family"})
             continue
         known = {name: name for name in ("weights", "se") if extras == name}
-        taken = extras == "none" or known
+        taken = extras in ("none", "offset") or known
+        if extras == "offset":
+            formula += " + offset(x9)"
         one = {"formula": formula, "kind": "taken" if taken else extras.split(";")[0]}
         try:
             data = GroupedData.from_formula(formula, frame_for(formula, rng), **known)

@@ -22,6 +22,7 @@ from radon_numpyro.data.digits import texts_of
 from radon_numpyro.data.formulas.formula import text_of
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.data.labels import stored
+from radon_numpyro.inference.runs.run_control import with_one_blas_thread
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.pipeline import fit
 from radon_numpyro.results.fit_reader import read_data, read_labels, read_model, read_priors
@@ -182,6 +183,7 @@ def compare_pooling(
     return compare(fits, data, folds=folds, leave_group_out=leave_group_out, seed=seed)
 
 
+@with_one_blas_thread
 def compare(
     fits: Mapping[str, xr.DataTree],
     data: GroupedData | None = None,

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 from fits import assert_same_tree
 
-KILLS = 6
+KILLS = 4
 BLOCKS = {"advi": 6, "nuts": 10 + 15}
 
 # Every step is written, says when it is done, and takes long enough to be killed within.
@@ -45,7 +45,7 @@ if sys.argv[4] == "resume":
 else:
     tree = fit(
         towns(), checkpoint=folder, priors=TUTORIAL, draws=300, num_warmup=200, chains=2,
-        num_advi_steps=3000, seed=5, progress_bar=False,
+        num_advi_steps=3000, seed=5, target_accept_prob=0.9, progress_bar=False,
     )
 tree.to_netcdf(out, engine="h5netcdf")
 """

@@ -26,6 +26,10 @@ NEAR, MOST_FOLDED = 4.0, 6
 EM_STEPS = 20
 # EM has converged if a step moves means and roots by less than this number of standard deviations.
 SETTLED = 1e-3
+# Weights below this fraction of the largest are left out.
+NEGLIGIBLE = 1e-12
+# Maximum number of values of an array of images of points that fits into the cache.
+CACHED = 2**16
 # Share of the covariance of all points that is added to the covariance of each component.
 RIDGE = 1e-3
 
@@ -105,7 +109,7 @@ class Proposal:
         highest = -np.log(np.einsum("kdd->kd", self.root)).sum(1).min()
         for k in range(len(self.share)):
             log_det = np.log(np.diagonal(self.root[k])).sum() + highest
-            distance = self._distances(points, k) / FREEDOM
+            distance = self._distances(points, k, self.folded) / FREEDOM
             for width, share in ((1.0, 1.0 - self.wide_share), (WIDE, self.wide_share)):
                 height = share * self.share[k] * np.exp(-log_det) / width**dims
                 kernel = (1.0 + distance / width**2) ** (-0.5 * (FREEDOM + dims))
@@ -130,19 +134,20 @@ class Proposal:
             Share of the wide parts in the result.
         """
         dims = points.shape[1]
-        counts = weights > 1e-12 * weights.max()
+        counts = weights > NEGLIGIBLE * weights.max()
         points, weights = points[counts], weights[counts]
-        images = _signs(dims, self.folded)[:, None] * points
+        signs = _signs(dims, self.folded)
         current, steps = self, EM_STEPS if num > 1 or self.folded else 1
         if len(self.share) != num:
             current = _split(self, points, weights, num)
-        overall = _covariance(images, np.broadcast_to(weights / len(images), images.shape[:2]))[1]
+        of_images = np.broadcast_to(weights / len(signs), (len(signs), len(points)))
+        overall = _covariance(points, signs, of_images)[1]
         ridge = RIDGE * overall + np.finfo(float).eps * np.eye(dims)
         for _ in range(steps):
-            owner = current._responsibilities(images) * weights
+            owner = current._responsibilities(points, self.folded) * weights
             share = owner.sum((1, 2))
             some = share > 1e-6
-            found = [_covariance(images, own / own.sum()) for own in owner[some]]
+            found = [_covariance(points, signs, own / own.sum()) for own in owner[some]]
             mean, covariance = (np.array(parts) for parts in zip(*found, strict=True))
             before, current = (
                 current,
@@ -161,23 +166,27 @@ class Proposal:
         mean, root = np.abs(self.mean - before.mean), np.abs(self.root - before.root)
         return float(max((mean / sd).max(), (root / sd[:, None]).max()))
 
-    def _distances(self, points: np.ndarray, k: int) -> np.ndarray:
+    def _distances(self, points: np.ndarray, k: int, folded: tuple[int, ...]) -> np.ndarray:
         """Compute squared distances of images of points from a component, shape (images, S)."""
         inverse = np.linalg.inv(self.root[k])
-        signs = _signs(points.shape[1], self.folded)
+        signs = _signs(points.shape[1], folded)
         # In z = L^-1 (d x - m), the part of coordinates that are not folded is computed only once.
-        free = [d for d in range(points.shape[1]) if d not in self.folded]
-        fixed = points[:, free] @ inverse[:, free].T - inverse @ self.mean[k]
-        turned = (inverse[:, self.folded] * signs[:, None, self.folded]) @ points[:, self.folded].T
-        return np.square(fixed.T + turned).sum(1)
+        free = [d for d in range(points.shape[1]) if d not in folded]
+        signed = inverse[:, folded] * signs[:, None, folded]
+        out = np.empty((len(signs), len(points)))
+        step = max(1, CACHED // signs.size)
+        for start in range(0, len(points), step):
+            some = points[start : start + step]
+            fixed = some[:, free] @ inverse[:, free].T - inverse @ self.mean[k]
+            turned = signed @ some[:, folded].T
+            out[:, start : start + step] = np.square(fixed.T + turned).sum(1)
+        return out
 
-    def _responsibilities(self, images: np.ndarray) -> np.ndarray:
+    def _responsibilities(self, points: np.ndarray, folded: tuple[int, ...]) -> np.ndarray:
         """Compute the probability of each component and image of a point, (K, images, S)."""
-        log = np.empty((len(self.share), *images.shape[:2]))
-        for k in range(len(self.share)):
-            z = (images - self.mean[k]) @ np.linalg.inv(self.root[k]).T
-            log_det = np.log(np.diagonal(self.root[k])).sum()
-            log[k] = np.log(self.share[k]) - log_det - 0.5 * np.square(z).sum(-1)
+        log = np.stack([-0.5 * self._distances(points, k, folded) for k in range(len(self.share))])
+        log_det = np.log(np.einsum("kdd->kd", self.root)).sum(1)
+        log += (np.log(self.share) - log_det)[:, None, None]
         return np.exp(log - log_sum_exp(log, axis=(0, 1)))
 
 
@@ -188,9 +197,14 @@ def _signs(dims: int, folded: tuple[int, ...]) -> np.ndarray:
     return signs
 
 
-def _covariance(images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the mean and the covariance of weighted images (images, S, D)."""
-    flat, each = images.reshape(-1, images.shape[-1]), weights.reshape(-1)
+def _covariance(
+    points: np.ndarray, signs: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the mean and the covariance of images of points, with weights (images, S)."""
+    # Most images of a point are far from the component.
+    image, point = np.nonzero(weights > NEGLIGIBLE * weights.max())
+    each = weights[image, point]
+    flat = signs[image] * points[point]
     mean = each @ flat
     off = flat - mean
     return mean, (each[:, None] * off).T @ off
@@ -198,7 +212,7 @@ def _covariance(images: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np
 
 def _split(proposal: Proposal, points: np.ndarray, weights: np.ndarray, num: int) -> Proposal:
     """Split points along their longest axis into components of equal weight, as a start of EM."""
-    mean, covariance = _covariance(points[None], weights[None])
+    mean, covariance = _covariance(points, np.ones((1, points.shape[1])), weights[None])
     along = (points - mean) @ np.linalg.eigh(covariance)[1][:, -1]
     order = np.argsort(along)
     slot = np.empty(len(points), dtype=int)

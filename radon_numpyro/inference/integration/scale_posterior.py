@@ -41,6 +41,7 @@ from radon_numpyro.inference.integration.lattice import shifted_lattices
 from radon_numpyro.inference.integration.mode import inverse_curvature, mode_of
 from radon_numpyro.inference.integration.proposal import Proposal
 from radon_numpyro.inference.integration.scale_density import ScaleDensity
+from radon_numpyro.inference.runs.run_control import with_one_blas_thread
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 
@@ -201,6 +202,7 @@ class ScalePosterior:
         return found
 
 
+@with_one_blas_thread
 def integrate_scales(
     equations: NormalEquations,
     priors: Priors,

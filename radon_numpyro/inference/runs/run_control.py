@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, Self
 
 from threadpoolctl import ThreadpoolController
@@ -45,12 +45,41 @@ def _libraries(num_modules: int) -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Return a context in which BLAS uses one thread.
+
+    It is called for small matrices, for which several threads wait for each other and take up to a
+    hundred times as long.
+    """
+    # The limit holds from this call on, until the context ends.
+    limit: AbstractContextManager[Any] = _libraries(len(sys.modules)).limit(
+        limits=1, user_api="blas"
+    )
+    return limit
+
+
+def with_one_blas_thread[**P, T](function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function so that it runs in :func:`one_blas_thread`.
+
+    Parameters
+    ----------
+    function
+        The function.
+    """
+
+    @wraps(function)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> T:
+        with one_blas_thread():
+            return function(*args, **kwargs)
+
+    return limited
+
+
 class Run:
     """A run of one or more parts, each a loop of steps.
 
     In its context, Ctrl-C and SIGTERM end the run between two steps, or at once while a program is
-    traced or compiled. BLAS uses one thread: JAX calls it for small matrices, for which several
-    threads wait for each other and take up to a hundred times as long.
+    traced or compiled. BLAS uses one thread.
 
     Parameters
     ----------
@@ -75,12 +104,12 @@ class Run:
 
     def __enter__(self) -> Self:
         self._interrupts = self._noting.__enter__()
-        self._blas = _libraries(len(sys.modules)).limit(limits=1, user_api="blas")
+        self._blas = one_blas_thread()
         self.allow(self._max_seconds)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._blas.restore_original_limits()
+        self._blas.__exit__(*error)
         self._noting.__exit__(*error)
 
     def allow(self, max_seconds: float | None) -> None:
