@@ -87,6 +87,7 @@ def test_the_order_of_rows_does_not_matter(x64_module, num_predictors, seed):
 
 
 @given(PREDICTORS, SEEDS)
+@settings(max_examples=40)
 def test_the_order_of_groups_orders_results_and_nothing_else(x64_module, num_predictors, seed):
     data = draw_unequal_data(num_predictors, sizes=SIZES, seed=seed)
     order = np.random.default_rng(seed).permutation(4)
@@ -199,7 +200,7 @@ def frames(draw):
 
 @pytest.mark.slow
 @given(frames(), st.sampled_from(MODELS))
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_any_frame_that_passes_the_checks_gives_finite_results_under_its_labels(
     tmp_path_module, made, model
 ):

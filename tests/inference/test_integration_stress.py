@@ -73,8 +73,8 @@ def test_designs_pass_and_agree_with_chains(case, monkeypatch):
 
 @pytest.mark.slow
 def test_further_rounds_make_weights_reliable():
-    """One row in each of a thousand groups hardly tells the scales apart."""
-    statistics, priors = data_of(Case(4, True, 1000, 1, 10.0, False), 0)
+    """One row in each of a hundred groups hardly tells the scales apart."""
+    statistics, priors = data_of(Case(4, True, 100, 1, 1.0, False), 0)
     equations = NormalEquations.from_statistics(statistics)
     assert integrate_scales(equations, priors, ess=400.0).reliable
     assert not integrate_scales(equations, priors, ess=400.0, further_rounds=0).reliable
