@@ -102,8 +102,7 @@ def run_chains(
         A progress bar.
     prepare
         Function that compiles the program for the sites of the draws. It is called before the first
-        draw, so that an early end need not wait for it. The program that summarises coefficients
-        without drawing them is compiled after the end, for the actual number of draws.
+        draw, so that an early end need not wait for it.
     pace
         The lengths of the blocks.
     target

@@ -57,7 +57,7 @@ def given_scales(
     seed
         Seed of the draws.
     kept
-        ``"draws"``, ``"summary"`` or ``"none"``, as in :class:`~radon_numpyro.inference.settings`.
+        ``"draws"``, ``"summary"`` or ``"none"``, from ``Settings.coefficients_kept``.
 
     Returns
     -------

@@ -92,9 +92,9 @@ def sample_nuts(
         or ``"vectorized"`` (all chains at once, for a GPU). Default: chosen for the machine.
     coefficients
         ``"draws"`` keeps draws of alpha and beta. ``"summary"`` keeps only their posterior means
-        and standard deviations, averaged over the draws of the scales in closed form; ``"none"``
-        keeps nothing of them (both need the marginal method). ``"auto"`` is a summary if the draws
-        would take more than 1 GiB.
+        and standard deviations, averaged in closed form over up to 512 draws of the scales.
+        ``"none"`` keeps nothing of them; both need the marginal method. ``"auto"`` is a summary if
+        the draws would take more than 1 GiB.
     target_ess
         Stop when the smallest bulk or tail effective sample size reaches this value. The marginal
         method checks the scales and eps, because all other sites are drawn exactly given them; the
