@@ -181,7 +181,8 @@ def audit(
         ),
     ]
     of_rows += _missing_labels(labels, formula)
-    return _audit(rows, by_group, over_all, varies, labels, lost, float(y[0]), of_rows)
+    level = float(y[0])
+    return _audit(rows, by_group, over_all, varies, labels, lost, level, of_rows, formula)
 
 
 def audit_moments(
@@ -215,7 +216,8 @@ def audit_moments(
     varies = varies_by_moments(*moments)[:, len(design.slopes) : -1].any(0).tolist()
     level = float(together[1][0, -1])
     seen = _missing_labels(labels, formula)
-    return _audit(count.astype(int), by_group, over_all, varies, labels, lost, level, seen)
+    rows = count.astype(int)
+    return _audit(rows, by_group, over_all, varies, labels, lost, level, seen, formula)
 
 
 def _missing_labels(labels: Labels, formula: str) -> list[Seen]:
@@ -279,6 +281,7 @@ def _audit(
     lost: tuple[Hashable, ...],
     level: float,
     of_rows: list[Seen],
+    formula: str,
 ) -> Audit:
     """Make the findings and the table.
 
@@ -293,7 +296,7 @@ def _audit(
         *with_bearing([lost_groups(labels.group, lost)], CAUTION_FOR_ALL),
         *with_bearing([look_alike_labels(labels.group, labels.groups)], CAUTION_FOR_ALL),
         *of_rows,
-        *unidentified_slopes(rows[rows > 0], present, over_all, labels),
+        *unidentified_slopes(rows[rows > 0], present, over_all, labels, formula),
         *with_bearing(
             [columns_of_few_groups(of_groups, int((rows > 0).sum()), labels)], SPOILS_SPREAD
         ),

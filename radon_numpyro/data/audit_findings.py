@@ -109,7 +109,11 @@ def population_predictors(labels: Labels) -> tuple[str, ...]:
 
 
 def unidentified_slopes(
-    rows: NDArray[np.int64], present: Identification, over_all: Identification, labels: Labels
+    rows: NDArray[np.int64],
+    present: Identification,
+    over_all: Identification,
+    labels: Labels,
+    formula: str,
 ) -> Iterator[Seen]:
     """Find slopes that the data as a whole, or all single groups, do not identify.
 
@@ -123,7 +127,14 @@ def unidentified_slopes(
         What all rows identify of :func:`population_predictors`.
     labels
         Names of the data.
+    formula
+        The formula that made the columns; empty if there is none.
     """
+
+    def without(name: str) -> str:
+        option = f"--{'x' if name in labels.design.slopes else 'fixed'} {shlex.quote(name)}"
+        return f"leave {name} out of the formula" if formula else f"leave out {option}"
+
     names = population_predictors(labels)
     varies = dict(zip(names, over_all.varies[0], strict=True))
     known = dict(zip(names, over_all.slopes[0], strict=True))
@@ -134,8 +145,7 @@ def unidentified_slopes(
                 f"{first_few(collinear)} are collinear over all rows: some combination of their "
                 "slopes is left to the priors.",
                 "x without one of them, whichever matters least",
-                "fit without one of them: "
-                + " or ".join(f"leave out {_option(name, labels)}" for name in collinear[:MANY]),
+                "fit without one of them: " + " or ".join(map(without, collinear[:MANY])),
             ),
             SPOILS_FOR_ALL,
         )
@@ -146,18 +156,13 @@ def unidentified_slopes(
                     f"{name!r} is the same in every row: the data say nothing of its slope.",
                     f"leave {name!r} out of "
                     + ("x" if name in labels.design.slopes else "fixed, or of the formula"),
-                    f"leave out {_option(name, labels)}",
+                    without(name),
                 ),
                 SPOILS_FOR_ALL,
             )
     # There are other findings for a single group, and for groups of one row.
     if len(rows) > 1 and rows.max() > 1:
         yield from _slopes_of_no_group(present, varies, known, labels)
-
-
-def _option(name: str, labels: Labels) -> str:
-    """Return the option of the command line that names a predictor."""
-    return f"--{'x' if name in labels.design.slopes else 'fixed'} {shlex.quote(name)}"
 
 
 def _slopes_of_no_group(

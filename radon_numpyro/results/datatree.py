@@ -66,12 +66,13 @@ SAMPLED = ("chain", "draw")
 # Dimension of all predictors if some do not vary by group.
 COLUMN = "column"
 _SITES = {"mu_alpha", "sigma_alpha", "mu_beta", "sigma_beta", "alpha", "beta", "eps"}
-_DIMS = {".", "chain", "draw", "sample", "row", "step", PREDICTOR, f"{PREDICTOR}_other"}
+_DIMS = {".", "chain", "draw", "sample", "row", "step", "node", PREDICTOR, f"{PREDICTOR}_other"}
+_DIMS |= {MEAN_SLOPE, FIXED, COEFFICIENT, COEFFICIENT_OTHER}
 _TAKEN = _DIMS.union(_SITES, STATISTICS, ("x", "y", "mean", "group_index", "new_group", "elbo"))
 # Also taken if some column does not vary by group about a mean.
-_TAKEN_BY_OTHERS = {"gamma", MEAN_SLOPE, FIXED, COLUMN, f"{COLUMN}_other"}
+_TAKEN_BY_OTHERS = {"gamma", COLUMN, f"{COLUMN}_other"}
 # Also taken if coefficients correlate.
-_TAKEN_BY_CORRELATED = {"correlation", COEFFICIENT, COEFFICIENT_OTHER, "pair"}
+_TAKEN_BY_CORRELATED = {"correlation", "pair"}
 # Names that xarray and ArviZ use for arguments or for their own dimensions.
 _KEYWORDS = ("self", "coords", "summary", "variable", "label")
 

@@ -178,6 +178,11 @@ def data_of(data: Any, frame: Any, **weights: Any) -> GroupedData | GroupStatist
         If the arguments are not a formula with a frame, or rows or statistics alone.
     """
     if isinstance(frame, str):
+        if "~" in frame:
+            raise TypeError(
+                f"Expected the formula before the data frame, fit(formula, frame); got {frame!r} "
+                "as the second argument"
+            )
         raise TypeError(
             f"Expected the second argument to be the data frame of a formula; got {frame!r}. Pass "
             f"the model by name: fit(data, model={frame!r})"

@@ -148,6 +148,9 @@ def test_nesting_by_in_is_an_interaction(frame):
     made = columns_of("y ~ c1 + x1 %in% c1 + (1 | g1)", frame)
     assert list(made) == ["c1[q]", "c1[r]", "c1[p]:x1", "c1[q]:x1", "c1[r]:x1"]
     np.testing.assert_array_equal(made["c1[q]:x1"], (frame.c1 == "q") * frame.x1)
+    # The terms of a bracket on the right are one term in R.
+    bracket = columns_of("y ~ x1 %in% (c1 + k) + (1 | g1)", frame)
+    assert bracket.keys() == columns_of("y ~ x1:c1:k + (1 | g1)", frame).keys()
 
 
 def test_levels_are_sorted_or_in_the_order_of_the_categories(frame):

@@ -33,8 +33,10 @@ def frame():
             "h": rng.choice(list("st"), 40),
             "Intercept": 1.0,
             "bare": [True] * 40,
+            "identifier": [f"row {k}" for k in range(40)],
+            "": 1.0,
         }
-    )
+    ).assign(twin=lambda f: f.c + f.c)
 
 
 def refused(formula, frame, error=ValueError):
@@ -137,8 +139,9 @@ def test_a_long_sum_is_not_deep(frame):
 def test_a_category_with_too_many_levels_or_cells_is_refused():
     labels = [f"l{k}" for k in range(600)]
     frame = pd.DataFrame({"y": np.arange(600.0), "c": labels, "g": ["a", "b"] * 300})
+    frame = pd.concat([frame, frame[:50]], ignore_index=True)
     assert "at most 500 levels" in refused("y ~ c + (1 | g)", frame)
-    frame = frame.assign(
+    frame = frame[:600].assign(
         a=[f"a{k % 30}" for k in range(600)], b=[f"b{k // 20}" for k in range(600)]
     )
     assert "at most 500 columns" in refused("y ~ a * b + (1 | g)", frame)
@@ -211,6 +214,12 @@ def test_a_category_with_too_many_levels_or_cells_is_refused():
         ("y ~ x + (y || g)", "got 'y' on both sides"),
         ("y ~ offset(y) + (1 | g)", "got 'y' on both sides"),
         ("y ~ (1 | y)", "outcome and group to be two columns"),
+        ("y ~ (g | g)", "other columns left of the bar than the grouping; got 'g'"),
+        ("y ~ x + (0 + factor(g) || g)", "other columns left of the bar than the grouping"),
+        ("y ~ identifier + (1 | g)", "got 40 levels of 'identifier' in 40 rows: if it names"),
+        ("y ~ factor(x) + (1 | g)", "got 40 levels of 'factor(x)' in 40 rows"),
+        ("y ~ c * twin + (1 | g)", "an interaction of which rows tell something; got 'c:twin'"),
+        ("y ~ x + `` + (1 | g)", "columns with names; got one whose name is empty"),
         ("y ~ Intercept + (1 | g)", "no column named 'Intercept'"),
         ("y ~ log(Intercept) + (1 | g)", "no column named 'Intercept'"),
         ("y ~ one + (1 | g)", "two levels or more; got one, 'same'"),

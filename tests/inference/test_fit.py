@@ -339,6 +339,15 @@ def test_data_of_another_type():
         fit(line().to_frame())
 
 
+def test_a_formula_after_its_frame_is_told_to_come_first():
+    """Else the sentence would take the formula for the name of a model."""
+    frame = line().to_frame()
+    with pytest.raises(TypeError, match=r"formula before the data frame, fit\(formula, frame\)"):
+        fit(frame, "y ~ x + (1 | g)")
+    with pytest.raises(TypeError, match=r"Pass the model by name: fit\(data, model='pooled'\)"):
+        fit(line(), "pooled")
+
+
 def test_a_log_density_that_is_not_finite_is_an_error_that_names_the_site():
     """Squares of 1e-25 are 0 in float32, and so is a variance."""
     tiny = replace(line(), y=1e-25 * line().y)

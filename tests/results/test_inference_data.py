@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from radon_numpyro import GroupedData, GroupStatistics, Normal, Priors
+from radon_numpyro import GroupedData, GroupStatistics, Normal, Priors, fit
 from radon_numpyro.inference.advi.guide import ADVIResult
 from radon_numpyro.inference.nuts.result import NUTSResult
 from radon_numpyro.results.datatree import describe_call, group_dim, site_dims, to_datatree
@@ -171,6 +171,10 @@ def test_sites_stand_in_the_order_of_the_model():
         ("sample", "sample_group"),
         ("row", "row_group"),
         ("step", "step_group"),
+        ("node", "node_group"),
+        ("coefficient", "coefficient_group"),
+        ("fixed", "fixed_group"),
+        ("mean_slope", "mean_slope_group"),
         ("predictor", "predictor_group"),
         ("predictor_other", "predictor_other_group"),
         ("alpha", "alpha_group"),
@@ -194,6 +198,16 @@ def test_the_group_dimension_bears_the_column_name_unless_it_is_taken(column, di
     assert tree["posterior"]["alpha"].dims == ("chain", "draw", dim)
     assert tree["constant_data"]["count"].dims == (dim,)
     assert tree.attrs["group"] == column
+
+
+@pytest.mark.parametrize("column", ["node", "coefficient", "fixed", "mean_slope"])
+@pytest.mark.parametrize("formula", ["y ~ 1 + (1 | g)", "y ~ x + (x | g)", "y ~ x + (x || g)"])
+def test_a_group_named_like_a_dimension_of_results_is_fitted(formula, column):
+    """Also like one that this design does not need: its arrays of length 0 are there."""
+    rows = make_data().to_frame()
+    rows = pd.DataFrame({"y": rows.iloc[:, 0], "x": rows.iloc[:, 1], column: rows["county"]})
+    tree = fit(formula.replace("g)", f"{column})"), rows, method="integrate", draws=50)
+    assert tree["posterior"].sizes[f"{column}_group"] == rows[column].nunique()
 
 
 @pytest.mark.parametrize(

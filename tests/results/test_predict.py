@@ -152,6 +152,15 @@ def test_frames_of_other_libraries_are_predicted_alike(other):
     assert draws.to_dataset().equals(same.to_dataset())
 
 
+@pytest.mark.parametrize("other", [pl.from_pandas, pa.Table.from_pandas], ids=["Polars", "Arrow"])
+def test_rows_of_a_formula_without_predictors_are_counted(other):
+    """A frame of no columns has no rows in these libraries."""
+    rows = pd.DataFrame({"y": towns().y, "g": towns().group.astype(str)})
+    tree = fit("y ~ 1 + (1 | g)", rows, method="integrate", draws=50)
+    table = predict(tree, other(rows[["g"]]))
+    pd.testing.assert_frame_equal(table, predict(tree, rows[["g"]]), check_dtype=False)
+
+
 @pytest.mark.parametrize("name", ["mean", "sd", "new_group"])
 def test_a_group_named_like_a_column_of_the_table(name):
     data = towns()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from radon_numpyro.data.formulas.categories import Categories
 from radon_numpyro.data.formulas.syntax import Name, Node, Operation, spelled
-from radon_numpyro.data.formulas.terms import MAX_TERMS, Part
+from radon_numpyro.data.formulas.term_algebra import MAX_TERMS, Part
 from radon_numpyro.data.formulas.values import Basis
 from radon_numpyro.data.identification import COLLINEAR, ROUNDING
 

@@ -298,6 +298,9 @@ def _in_memory(frame: Any, names: tuple[str, ...]) -> pd.DataFrame:
             )
     if isinstance(known, pd.DataFrame):
         return known[list(names)]
+    if not names:
+        # Without columns a frame would have no rows either.
+        return pd.DataFrame(index=range(len(known)))
     return to_pandas(known, None, names, None, booleans=True)
 
 

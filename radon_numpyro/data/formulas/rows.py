@@ -30,7 +30,8 @@ from radon_numpyro.data.formulas.columns import (
 from radon_numpyro.data.formulas.dates import dates_named, origin_notes
 from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.formulas.syntax import LOGICAL, Name
-from radon_numpyro.data.formulas.terms import Part, Terms
+from radon_numpyro.data.formulas.term_algebra import Part
+from radon_numpyro.data.formulas.terms import Terms
 from radon_numpyro.data.formulas.values import Basis, Interpreter
 from radon_numpyro.data.frame_columns import (
     DATE,
@@ -97,6 +98,13 @@ def names_used(terms: Terms, columns: list[Any]) -> tuple[tuple[str, ...], tuple
             f"Expected no column named {INTERCEPT!r}, which is the name of the constant; got one: "
             "rename it"
         )
+    if terms.group in terms.varying_named():
+        raise ValueError(
+            "Expected other columns left of the bar than the grouping; got "
+            f"{terms.group!r} on both sides"
+        )
+    if "" in (*named, terms.group):
+        raise ValueError("Expected columns with names; got one whose name is empty: rename it")
     for name in response:
         if name in predictors:
             raise ValueError(
@@ -142,6 +150,13 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
     y = interpreter.numbers(terms.response)
     y = y - sum(interpreter.numbers(node) for node in terms.offsets)
     values = {text: interpreter.factor(node) for text, node in terms.factors.items()}
+    for text, value in values.items():
+        if isinstance(value, Categories) and len(value.levels) >= len(frame):
+            raise ValueError(
+                f"Expected fewer levels of a predictor than rows; got {len(value.levels)} levels "
+                f"of {text!r} in {plural(len(frame), 'row')}: if it names the rows, leave it out; "
+                "if it is a column of numbers read as text, convert it"
+            )
     plan = plan_of(terms, values)
     made = columns_by(plan.layout, list(plan.layout), values, len(frame))
     design, aliased, redundant = plan.design(
@@ -210,7 +225,8 @@ class Plan:
         ------
         ValueError
             If a varying column is a multiple of another, or 0 in all rows, or redundant in its
-            block of correlated columns. Then no rows could determine the standard deviations.
+            block of correlated columns: then no rows could determine the standard deviations. If
+            no column of an interaction is left.
         """
         places = {name: j for j, name in enumerate(self.layout)}
 
@@ -239,7 +255,22 @@ class Plan:
         kept = tuple(name for name, is_free in zip(self.common, good, strict=True) if is_free)
         population = (INTERCEPT, *kept) if constant else kept
         aliased = tuple(name for name in self.common if name not in kept)
+        self._check_interactions(kept)
         return Design(population, self.varying, self.correlated), aliased, tuple(redundant)
+
+    def _check_interactions(self, kept: tuple[str, ...]) -> None:
+        """Raise ValueError if all columns of an interaction were left out."""
+        columns: dict[frozenset[str], list[str]] = {}
+        for name in self.common:
+            own = frozenset(piece.factor for piece in self.layout[name])
+            columns.setdefault(own, []).append(name)
+        for term, names in columns.items():
+            if len(term) > 1 and not set(names) & set(kept):
+                ordered = ":".join(text for text in self.terms.factors if text in term)
+                raise ValueError(
+                    f"Expected an interaction of which rows tell something; got {ordered!r}, whose "
+                    "columns are 0 in all rows or combinations of those before: leave it out"
+                )
 
 
 def plan_of(terms: Terms, values: Mapping[str, Categories | Basis]) -> Plan:
