@@ -360,7 +360,7 @@ keep(axes, "uranium")
 # The bars `||` say that the intercept and the slope of a county are independent. With a single bar
 # `|` they correlate, and the correlation is estimated too, under an LKJ prior with concentration 1,
 # which holds all correlations for equally likely. The same posterior can be had without a chain, by
-# numerical integration over the four scales and the correlation (`method="integrate"`); a fit by
+# numerical integration over the three scales and the correlation (`method="integrate"`); a fit by
 # NUTS is compared with it, and the verdict says how far the two are apart.
 
 # %%

@@ -108,7 +108,12 @@ def predict_command(
             stored = ModelFormula.from_json(formula)
             used, transformed = FormulaColumns(stored, **weights), stored.is_transformed
         text = text_options(delimiter, decimal, thousands, encoding, skip_rows, sheet)
-        frame, notes = read_table(file, used, text)
+        try:
+            frame, notes = read_table(file, used, text)
+        except ValueError as error:
+            if " to name one column" not in str(error):
+                raise
+            raise ValueError(f"{error}. The line alone, --kind mean, does not need it") from None
         predictions = predict(
             tree, frame, kind=kind, new_groups=new_groups, ci_prob=ci_prob, ci_kind=ci_kind
         )

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from radon_numpyro.data.checks import read_only
 from radon_numpyro.data.design import Design
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.row_weights import precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Simulation:
     mu_beta, sigma_beta
         Means and standard deviations from which the slopes were drawn, shape (K,).
     eps
-        Standard deviation of y within a group.
+        Standard deviation of y within a group; not with ``se``.
     seed
         Seed of the generator.
     gamma
@@ -62,13 +63,14 @@ def simulate(
     mu_beta: float | Sequence[float],
     sigma_alpha: float,
     sigma_beta: float | Sequence[float],
-    eps: float,
+    eps: float | None = None,
     seed: int,
     predictors: str | Sequence[str] | None = None,
     gamma: Mapping[str, float] | None = None,
     group_level: str | Sequence[str] = (),
     correlation: ArrayLike | None = None,
     weights: ArrayLike | None = None,
+    se: ArrayLike | None = None,
 ) -> Simulation:
     """Draw data from the hierarchical model with known parameters.
 
@@ -76,7 +78,7 @@ def simulate(
     y_i ~ Normal(alpha_c(i) + x_i . beta_c(i) + v_i . gamma, eps). The coefficients of a group
     correlate if a correlation is given. The first predictor is 0 or 1 with equal probability, like
     a floor; the others are standard normal. A row of weight w has the residual standard deviation
-    eps / sqrt(w).
+    eps / sqrt(w), and a row of known standard error s has s.
 
     Parameters
     ----------
@@ -107,6 +109,9 @@ def simulate(
     weights
         Precision weights of the rows, shape (N,), in the order of groups. They change only the
         scatter.
+    se
+        Known standard errors of the rows, one number for all or shape (N,), in place of ``eps`` and
+        weights. The ``eps`` of the result is then 1, which each row multiplies by its own.
 
     Returns
     -------
@@ -119,7 +124,8 @@ def simulate(
         If a number or a count has another type.
     ValueError
         If a standard deviation or the seed is negative, there are no groups or rows, lengths do not
-        match, a weight is not above 0, or the matrix is not a correlation matrix.
+        match, a weight is not above 0, the matrix is not a correlation matrix, or ``se`` is given
+        with ``eps`` or weights.
     """
     num_groups = _count("num_groups", num_groups, at_least=1)
     seed = _count("seed", seed, at_least=0)
@@ -138,7 +144,14 @@ def simulate(
     mean_a, mean_b = _reals("mu_alpha", mu_alpha, 1), _reals("mu_beta", mu_beta, num_predictors)
     sd_a = _reals("sigma_alpha", sigma_alpha, 1, at_least=0)
     sd_b = _reals("sigma_beta", sigma_beta, num_predictors, at_least=0)
-    sd_y = _reals("eps", eps, 1, at_least=0)
+    if (eps is None) == (se is None) or (se is not None and weights is not None):
+        given = {"eps": eps, "weights": weights, "se": se}
+        names_given = [name for name, value in given.items() if value is not None]
+        raise ValueError(
+            "Expected eps, with or without weights, or se; got "
+            + (" and ".join(names_given) or "none of them")
+        )
+    sd_y = _reals("eps", 1.0 if eps is None else eps, 1, at_least=0)
 
     rng = np.random.default_rng(seed)
     matrix = None if correlation is None else _correlation(correlation, 1 + num_predictors)
@@ -154,8 +167,12 @@ def simulate(
     fixed = {name: _reals(f"gamma of {name!r}", v, 1)[0] for name, v in (gamma or {}).items()}
     v = _fixed_columns(np.random.default_rng([seed, 1]), tuple(fixed), group, group_level)
     line = alpha[group] + (x * beta[group]).sum(axis=1)
-    w = None if weights is None else _weights(weights, len(group))
-    sd_of_row = sd_y if w is None else sd_y / np.sqrt(w)
+    w, known_se = (
+        None if value is None else _positive(name, value, len(group))
+        for name, value in (("weights", weights), ("se", se))
+    )
+    precise = precision(w, known_se)
+    sd_of_row = sd_y if precise is None else sd_y / np.sqrt(precise)
     y = (
         rng.normal(line + v @ np.array([*fixed.values()]), sd_of_row)
         if fixed
@@ -164,8 +181,21 @@ def simulate(
     width = len(str(num_groups - 1))
     groups = [f"g{c:0{width}}" for c in range(num_groups)]
     labels = pd.Categorical.from_codes(group, groups)
+    slopes = tuple(names if names is not None else (f"x{k + 1}" for k in range(num_predictors)))
     return Simulation(
-        data=_data(y, np.column_stack([x, v]), labels, names, tuple(fixed), matrix is not None, w),
+        data=_data(
+            GroupedData.from_arrays(
+                y,
+                np.column_stack([x, v]),
+                labels,
+                predictors=[*slopes, *fixed],
+                weights=w,
+                se=known_se,
+            ),
+            slopes,
+            tuple(fixed),
+            matrix is not None,
+        ),
         alpha=read_only(alpha),
         beta=read_only(beta),
         mu_alpha=float(mean_a[0]),
@@ -199,29 +229,23 @@ def _fixed_columns(
 
 
 def _data(
-    y: NDArray[np.float64],
-    x: NDArray[np.float64],
-    group: pd.Categorical,
-    predictors: Sequence[str] | None,
-    fixed: tuple[str, ...],
-    correlated: bool,
-    weights: NDArray[np.float64] | None,
+    data: GroupedData, slopes: tuple[str, ...], fixed: tuple[str, ...], correlated: bool
 ) -> GroupedData:
-    """Return data with the predictors whose slopes vary, then the columns that do not vary."""
-    num_slopes = x.shape[1] - len(fixed)
-    names = predictors if predictors is not None else [f"x{k + 1}" for k in range(num_slopes)]
-    data = GroupedData.from_arrays(y, x, group, predictors=[*names, *fixed], weights=weights)
+    """Return data with the design in which only the first predictors vary by group."""
+    known = data.labels.design
     design = Design.with_fixed(
-        tuple(names), fixed, correlated=correlated, weights=data.labels.design.weights
+        slopes, fixed, correlated=correlated, weights=known.weights, se=known.se
     )
     return replace(data, labels=replace(data.labels, design=design))
 
 
-def _weights(value: ArrayLike, num_rows: int) -> NDArray[np.float64]:
-    """Check the weights, which must be above 0, one for each row."""
-    array = _reals("weights", value, num_rows, at_least=0)
-    if not array.all():
-        raise ValueError(f"Expected weights to be above 0; got {int((array == 0).sum())} of 0")
+def _positive(name: str, value: ArrayLike, num_rows: int) -> NDArray[np.float64]:
+    """Check numbers that must be above 0, one for each row."""
+    array = _reals(name, value, num_rows)
+    if not (array > 0).all():
+        raise ValueError(
+            f"Expected {name} to be above 0; got {int((array <= 0).sum())} of 0 or below"
+        )
     return array
 
 

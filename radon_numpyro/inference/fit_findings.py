@@ -80,7 +80,8 @@ def premises(
         zero = zero_dependence(data, statistics, priors, priors_by_default=by_default)
         found += [] if zero is None else [zero]
         found += few_groups(statistics)
-    if not by_default:
+    # Weights can still hide from the defaults what single rows say.
+    if not by_default or statistics.labels.design.weighted:
         found += prior_conflicts(priors, statistics, model)
     return tuple(sorted(found, key=lambda finding: finding.caution))
 

@@ -19,6 +19,7 @@ from radon_numpyro.model.correlations import LKJ
 from radon_numpyro.model.location_priors import Flat, LocationPrior, Normal, PriorFamily
 from radon_numpyro.model.scale_priors import FAMILIES, HalfFlat, HalfNormal, ScalePrior, Uniform
 from radon_numpyro.statistics.consistency import as_statistics
+from radon_numpyro.statistics.equal_rows import with_equal_rows
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 SCALES = ("sigma_alpha", "sigma_beta", "eps")
@@ -156,9 +157,11 @@ class Priors:
 
         Half-normal priors exclude absurdly large scales and allow zero. In a model without a
         population intercept, :math:`s_y` and :math:`s_k` are root mean squares about 0, and
-        :math:`f = 1`. With weights, means and standard deviations are weighted, and the
-        prior of ``eps``, the residual standard deviation of a row of weight 1, is
-        HalfNormal(:math:`s_y \sqrt{\bar w}`) where :math:`\bar w` is the mean weight.
+        :math:`f = 1`. Weights count only within groups: each group has the weight of its number
+        of rows, so that a few very precise rows do not make the priors narrow. The prior of
+        ``eps``, the residual standard deviation of a row of weight 1, is then
+        HalfNormal(:math:`s_y \sqrt{\tilde w}`) where :math:`\tilde w` is the geometric mean of
+        the weights.
 
         Parameters
         ----------
@@ -175,7 +178,7 @@ class Priors:
         for rstanarm models). The standard deviation of a constant column is taken as 1.
         """
         statistics = as_statistics(data)
-        design, rows = statistics.labels.design, statistics.overall()
+        design, rows = statistics.labels.design, with_equal_rows(statistics).overall()
         n, mean_x, mean_y = rows.total_weight[0], rows.mean_x[0], rows.mean_y[0]
         variance_y, variance_x = rows.syy[0] / n, np.diagonal(rows.sxx[0]) / n
         about_mean = INTERCEPT in design.population
@@ -198,6 +201,8 @@ class Priors:
         spread = np.sqrt(1.0 + ((mean_x[:k] / sd_x[:k]) ** 2).sum()) if about_mean else 1.0
         unit = dict(zip(design.predictors, own_sd, strict=True))
         intercept = Normal(float(mean_y), 2.5 * factor * sd_y)
+        log_weight = 0.0 if statistics.weight is None else np.sum(statistics.log_weight)
+        unit_weight = float(np.exp(0.5 * log_weight / n))
 
         def coefficients(columns: tuple[str, ...]) -> Normal:
             slopes = {name: Normal(0.0, 2.5 * sd_y / unit[name]) for name in unit}
@@ -212,7 +217,7 @@ class Priors:
             sigma_beta=HalfNormal(sd_y / sd_x[:k]),
             alpha=intercept,
             beta=coefficients(design.means),
-            eps=HalfNormal(sd_y * float(np.sqrt(n / rows.count[0]))),
+            eps=HalfNormal(sd_y * unit_weight),
             gamma=coefficients(design.fixed) if design.fixed else None,
             correlation=LKJ(2.0),
         )

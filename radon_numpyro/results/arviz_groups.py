@@ -169,8 +169,9 @@ def _prior(tree: xr.DataTree, key: Any) -> dict[str, Any]:
 def _posterior_predictive(tree: xr.DataTree, key: Any) -> Mapping[str, Any]:
     draws = _coefficients_too(tree, "posterior_predictive")
     model = Predictive(read_model(tree).function, draws, batch_ndims=2)
-    drawn: Mapping[str, Any] = model(key, _without_outcome(tree), read_priors(tree))
-    return drawn
+    drawn = model(key, _without_outcome(tree), read_priors(tree))
+    # Correlations are functions of parameters, and belong to the posterior.
+    return {"y": drawn["y"]}
 
 
 def _log_likelihood(tree: xr.DataTree) -> Mapping[str, Any]:

@@ -35,6 +35,7 @@ from radon_numpyro.results.fit_reader import (
     has_coefficients,
     read_centers,
     read_coefficients,
+    read_data,
     read_draws,
     read_labels,
     read_model,
@@ -43,6 +44,7 @@ from radon_numpyro.results.fit_reader import (
     read_scales,
     read_statistics,
 )
+from radon_numpyro.statistics.equal_rows import with_equal_rows
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
 
@@ -199,10 +201,11 @@ class Numbers:
     def columns(self) -> pd.DataFrame:
         """``mean`` and ``sd`` of each column over all rows, and ``binary``: all values are 0 or 1.
 
-        The index has the predictors, then the outcome. Weights of rows are used. Means are those of
-        the original columns, even if the fit subtracts a value from a predictor.
+        The index has the predictors, then the outcome. Weights of rows are not used; in a fit of
+        statistics, rows count by them within their group. Means are those of the original columns,
+        even if the fit subtracts a value from a predictor.
         """
-        s = self.statistics
+        s = with_equal_rows(self.statistics)
         n = np.asarray(s.total_weight)[:, None]
         means = np.column_stack([s.mean_x + self.zeros, s.mean_y])
         within = np.column_stack([np.einsum("ckk->ck", s.sxx), s.syy])
@@ -211,6 +214,10 @@ class Numbers:
         # If x is 0 or 1, x squared equals x, and the two sums agree in every group.
         sums = n * means
         binary = np.isclose(within + n * means**2, sums, rtol=1e-9, atol=0).all(0)
+        if self.labels.design.weighted and self.has_rows:
+            rows = read_data(self.tree)
+            values = np.column_stack([rows.x + self.zeros, rows.y])
+            mean, sd = values.mean(0), values.std(0)
         names = [*self.labels.predictors, self.labels.outcome]
         return pd.DataFrame({"mean": mean, "sd": sd, "binary": binary}, index=names)
 

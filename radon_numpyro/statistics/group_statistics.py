@@ -335,8 +335,8 @@ class GroupStatistics:
         mine, theirs = (s._columns for s in (self, other))
         if mine != theirs:
             raise ValueError(
-                f"Expected statistics of the same outcome, predictors and group, {mine}; "
-                f"got {theirs}"
+                "Expected statistics of the same outcome, predictors, group and weights, "
+                f"{mine}; got {theirs}"
             )
         if self.formula and other.formula and self.formula != other.formula:
             raise ValueError(
@@ -396,5 +396,6 @@ class GroupStatistics:
     def _columns(self) -> tuple[Any, ...]:
         """Names of columns that must agree when statistics are merged."""
         names, design = self.labels, self.labels.design
-        weights = (design.weights, design.se) if design.weighted else ()
+        kinds = {"weights": design.weights, "se": design.se}
+        weights = [f"{kind}={name!r}" for kind, name in kinds.items() if name]
         return (names.outcome, names.predictors, names.group, *weights)

@@ -268,3 +268,60 @@ def test_simulated_rows_scatter_by_their_weights():
         assert abs(sd / (2.0 / np.sqrt(w)) - 1.0) < 5 / np.sqrt(2 * 4000)
     with pytest.raises(ValueError, match="Expected weights to be above 0; got 1 of 0"):
         simulate(**settings, weights=np.append(np.zeros(1), np.ones(11999)))
+
+
+def test_simulated_rows_scatter_by_their_known_errors():
+    settings = {"num_groups": 4, "rows_per_group": 3000, "mu_alpha": 0.0, "mu_beta": 0.0}
+    settings |= {"sigma_alpha": 0.0, "sigma_beta": 0.0, "seed": 1}
+    se = np.tile([0.25, 1.0, 16.0], 4000)
+    simulation = simulate(**settings, se=se)
+    data = simulation.data
+    assert (data.labels.design.se, data.labels.design.weights) == ("se", "")
+    assert simulation.eps == 1.0
+    for s in (0.25, 1.0, 16.0):
+        assert abs(data.y[se == s].std() / s - 1.0) < 5 / np.sqrt(2 * 4000)
+    with pytest.raises(ValueError, match="Expected eps, with or without weights, or se; got none"):
+        simulate(**settings)
+    for others in ({"eps": 1.0}, {"weights": se}, {"eps": 1.0, "weights": se}):
+        with pytest.raises(ValueError, match=f"or se; got {' and '.join(others)} and se"):
+            simulate(**settings, se=se, **others)
+
+
+# One study, or one row, is far more precise than all others.
+PRECISE = pd.DataFrame(
+    {
+        "school": [*"ABCDEFGH"],
+        "effect": [28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0],
+        "error": [0.001, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0],
+    }
+)
+
+
+def test_one_precise_row_does_not_decide_on_the_default_priors():
+    """Scaled by weighted moments, they would say that all studies have its effect."""
+    data = GroupedData.from_formula("effect | se(error) ~ (1 | school)", PRECISE)
+    priors = Priors.weakly_informative(data)
+    y = PRECISE["effect"]
+    assert priors.mu_alpha.loc == pytest.approx(y.mean(), rel=1e-12)
+    assert priors.mu_alpha.scale == pytest.approx(2.5 * y.std(ddof=0), rel=1e-12)
+    assert priors.sigma_alpha.scale == pytest.approx(y.std(ddof=0), rel=1e-12)
+    tree = fit(data, method="integrate")
+    assert tree.attrs["findings"] == "[]"
+    assert 8.0 < float(tree["posterior"]["mu_alpha"].mean()) < 15.0
+    assert float(tree["posterior"]["sigma_alpha"].mean()) > 8.0
+
+
+def test_default_priors_of_weights_within_groups():
+    """Each group counts by its rows, and eps is that of a row of weight 1."""
+    rng = np.random.default_rng(3)
+    rows = pd.DataFrame({"g": np.repeat([*"abcdef"], 5), "x": rng.normal(2.0, 3.0, 30)})
+    rows["y"] = rng.normal(5.0, 2.0, 30)
+    rows["w"] = np.repeat(rng.uniform(0.5, 2.0, 6), 5)
+    rows.loc[rows.g == "a", "w"] = 1e8
+    priors = Priors.weakly_informative(
+        GroupedData.from_formula("y ~ x + (x || g)", rows, weights="w")
+    )
+    sd_y, sd_x = rows.y.std(ddof=0), rows.x.std(ddof=0)
+    assert priors.sigma_beta.scale == pytest.approx([sd_y / sd_x], rel=1e-9)
+    assert priors.mu_alpha.loc == pytest.approx(rows.y.mean(), rel=1e-9)
+    assert priors.eps.scale == pytest.approx(sd_y * np.exp(np.log(rows.w).mean() / 2), rel=1e-9)

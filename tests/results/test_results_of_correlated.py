@@ -131,6 +131,8 @@ def test_further_groups_are_those_of_the_sites():
     expected = stats.norm.logpdf(data.y, line, draws["eps"][:, None])
     found = more["log_likelihood"]["y"].values.reshape(expected.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    # A correlation among the outcomes would have no row, and ArviZ's figures would fail.
+    assert [*more["posterior_predictive"].data_vars] == ["y"]
     noise = more["posterior_predictive"]["y"].values.reshape(line.shape) - line
     assert (noise / draws["eps"][:, None]).std() == pytest.approx(1.0, abs=0.02)
     # LKJ(2) of three: one correlation alone is 2 Beta(2.5, 2.5) - 1.

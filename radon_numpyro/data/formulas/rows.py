@@ -63,6 +63,10 @@ class FormulaRows:
     notes: tuple[str, ...]
 
 
+# With so many rows, a category with a level for each of them is taken for a mistake.
+MANY_ROWS = 10
+
+
 def names_used(terms: Terms, columns: list[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the columns of a frame that a formula uses, left and right of ``~``.
 
@@ -151,7 +155,7 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
     y = y - sum(interpreter.numbers(node) for node in terms.offsets)
     values = {text: interpreter.factor(node) for text, node in terms.factors.items()}
     for text, value in values.items():
-        if isinstance(value, Categories) and len(value.levels) >= len(frame):
+        if isinstance(value, Categories) and len(value.levels) >= len(frame) >= MANY_ROWS:
             raise ValueError(
                 f"Expected fewer levels of a predictor than rows; got {len(value.levels)} levels "
                 f"of {text!r} in {plural(len(frame), 'row')}: if it names the rows, leave it out; "
