@@ -18,7 +18,8 @@ from radon_numpyro.model.parameter_priors import parameter_priors
 from radon_numpyro.report import figures
 from radon_numpyro.report.answers import answer as sentences
 from radon_numpyro.report.formulas import description, formulas, titled
-from radon_numpyro.report.terms import Term, terms
+from radon_numpyro.report.term import Term
+from radon_numpyro.report.terms import terms
 from radon_numpyro.report.words import (
     Block,
     Code,
