@@ -235,17 +235,17 @@ def _shapes(formula: ModelFormula, values: Mapping[str, Categories | Basis]) -> 
                 apart.append((others, factors))
         groups = [*apart, (variables, joined)]
     found: dict[str, Shape] = {}
-    for named, factors in groups:
+    for _, factors in groups:
+        factors.sort(key=list(values).index)
         numeric = [text for text in factors if isinstance(values[text], Basis)]
         calls = [node for text in factors if isinstance(node := nodes[text], Call)]
         bases = [call for call in calls if function_named(call) in BASES]
         if not numeric or (len(factors) == 1 and not bases):
             continue
-        of = tuple(named)
+        of = tuple(dict.fromkeys(x for text in factors for x in variables_of(nodes[text], kinds)))
         within = {text_of(matched(call, function_named(call))["x"]) for call in bases}
         if len(bases) == len(factors) and len(within) == 1:
             of = tuple(within)
-        factors.sort(key=list(values).index)
         found |= dict.fromkeys(factors, Shape(of, tuple(factors)))
     return found
 
