@@ -10,6 +10,7 @@ import numpy as np
 
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.data.formulas.basis_columns import BASES
 from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.report.coefficients import coefficients, condition, difference, product
 from radon_numpyro.report.conditions import at_zero, every_zero, partners
@@ -103,30 +104,35 @@ def _told(numbers: Numbers, known: Mapping[str, Term], columns: Sequence[str]) -
     """Describe one column, or all columns of a curve."""
     term, design = known[columns[0]], numbers.labels.design
     shapes = [part.curve for part in term.factors if part.curve]
-    straight = len(columns) == 1 and all(p.linear for p in term.parts if p.curve)
-    if not shapes or (term.parts and straight):
+    compared = term.compared(by_group=columns[0] not in design.population)
+    straight = len(columns) == 1 and all(p.linear for p in compared if p.curve)
+    if not shapes or (len(compared) > 1 and straight):
         return _sentence(numbers, known, columns[0])
     shape, y = shapes[0], name(numbers.labels.outcome)
     count = plural(len(columns), "coefficient")
-    read = f": predictions at several values show it, and its {count} say little one by one. "
+    say = "says little" if len(columns) == 1 else "say little one by one"
+    read = f": predictions at several values show it, and its {count} {say}. "
     parts = [part for x in columns for part in known[x].factors if part.curve == shape]
     own = list(dict.fromkeys(part.source for part in parts))
     what: list[Any] = ["curve ", name(own[0])]
     said: list[Any] = [y, " follows a curve, ", name(own[0])]
-    if len(own) > 1 or len(shape.variables) > 1:
+    of_itself = own[0].partition("(")[0] in BASES or len(shape.factors) == 1
+    if len(own) > 1 or len(shape.variables) > 1 or not of_itself:
         kind = "curve" if len(shape.variables) == 1 else "surface"
         what = [f"{kind} of ", *listing(shape.variables), " (", *listing(own), ")"]
         said = [y, f" follows a {kind} of ", *listing(shape.variables), ", made of ", *listing(own)]
     conditions = term.conditions(by_group=columns[0] not in design.population)
-    others = [p for p in term.factors if p.curve != shape and p not in conditions]
+    others = [p for p in compared if p.curve != shape]
     if others:
         with_others = product(others) if len(others) > 1 else others[0].shown
         said = ["The ", *what, " differs with ", *with_others]
     elif columns[0] not in design.population:
         said = ["A curve, ", name(own[0]), ", is 0 on average"]
-        said = said if len(own) == 1 else ["A ", *what, " is 0 on average"]
-    if conditions:
-        said = ["Where ", *joined([condition(part) for part in conditions]), ", ", *said]
+        said = said if what[0] == "curve " else ["A ", *what, " is 0 on average"]
+    held = [condition(part) for part in conditions]
+    if not others and (zero := [p for p in partners(known, columns[0]) if p.curve != shape]):
+        held.append(at_zero(numbers, zero))
+    said = ["Where ", *joined(held), ", ", *said] if held else said
     said.append(read)
     if numbers.model.population and set(columns) & set(design.varying):
         said.append("Groups differ in it.")
@@ -137,13 +143,15 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     """Describe the coefficient of a column, and how it differs between groups."""
     design, prob = numbers.labels.design, percent(numbers.prob)
     average, spread = _combination(numbers, _contrast(known, x))
-    y = name(numbers.labels.outcome)
-    if x not in design.population:
+    y, population = name(numbers.labels.outcome), design.population
+    if x not in population:
         assert spread is not None
-        if known[x].every_level_by_group and INTERCEPT in design.population:
+        in_mean = any(partners({y: known[y], x: known[x]}, x) for y in known if y in population)
+        of_level = known[x].every_level_by_group and INTERCEPT in design.population
+        if of_level or in_mean:
             return [
-                "Groups differ in the level of ",
-                *known[x].shown,
+                "Groups differ in ",
+                *difference(known, x, by_group=True),
                 f". From that of the average group the model expects {prob} of groups like these ",
                 "to differ by ",
                 strong(ends(spread)),
@@ -167,7 +175,8 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
         if known[x].of_groups and numbers.model.population and not spread:
             where = "Between groups, "
         said = [where, *_step(known[x]), *_others(numbers, known, x), " "]
-        if known[x].every_level and INTERCEPT not in design.population:
+        whole = known[x].every_level and INTERCEPT not in design.population
+        if whole or not compared:
             verb = "goes with a level of "
     said += [
         verb,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from radon_numpyro.data.formulas.structure import Shape
+from radon_numpyro.report.absent_factors import moments
 from radon_numpyro.report.curves import ZERO, curves
 from radon_numpyro.report.term import Term
 from radon_numpyro.report.words import joined, listing, name
@@ -91,7 +92,8 @@ def at_zero(numbers: Numbers, columns: Sequence[Term]) -> list[Any]:
     said: list[list[Any]] = []
     for value, names in by_value.items():
         verb = "is" if len(names) == 1 else "are"
-        said.append([*listing(names, len(names)), f" {verb} {value:.10g}"])
+        shown = f"{value:.10g}".replace("-", "\N{MINUS SIGN}")
+        said.append([*listing(names, len(names)), f" {verb} {shown}"])
     references = {t.category: t.reference for t in columns if t.category}
     said += [[name(x), " is ", name(references[x])] for x in categories if references[x]]
     if unnamed := [x for x in categories if not references[x]]:
@@ -112,23 +114,27 @@ def _of_curve(numbers: Numbers, shape: Shape, columns: Sequence[Term]) -> float 
     """Return the value of a variable at which columns of a curve are 0, or words about it."""
     curve = next((one for one in curves(numbers) if one.shape == shape), None)
     value = None if curve is None else curve.zero(columns)
-    if value is not None:
-        return value
-    if _average_to_zero(numbers, [term.column for term in columns]):
+    if curve is not None and value is not None:
+        places = 3 - int(np.floor(np.log10(curve.high - curve.low)))
+        return round(value, places)
+    if _average_to_zero(numbers, columns):
         return ["the curve in ", *listing(shape.variables), " is averaged over all rows"]
     if len(shape.factors) == 1:
         return ["the columns of ", name(shape.factors[0]), " are 0"]
     names = [term.column for term in columns]
-    return [*listing(names, len(names)), " is 0" if len(names) == 1 else " are 0"]
+    if len(names) == 1:
+        return [name(names[0]), " is 0"]
+    return [*listing(names, len(names)), " are 0 (there may be no such row)"]
 
 
-def _average_to_zero(numbers: Numbers, columns: Sequence[str]) -> bool:
+def _average_to_zero(numbers: Numbers, columns: Sequence[Term]) -> bool:
     """Return whether the means of columns over the rows are 0, each row counting once."""
     names = numbers.labels.predictors
-    if not set(columns) <= set(names):
-        return False
-    places = [names.index(x) for x in columns]
-    mean, sd = (numbers.columns[key].to_numpy()[places] for key in ("mean", "sd"))
-    if numbers.has_rows:
-        mean = read_data(numbers.tree).x[:, places].mean(0) + numbers.zeros[places]
-    return bool((np.abs(mean) <= ZERO * sd).all())
+    for term in columns:
+        mean, sd, _ = moments(numbers, term)
+        if numbers.has_rows and term.column in names:
+            k = names.index(term.column)
+            mean = float(read_data(numbers.tree).x[:, k].mean() + numbers.zeros[k])
+        if not sd or abs(mean) > ZERO * sd:
+            return False
+    return True

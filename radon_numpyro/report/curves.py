@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from radon_numpyro.data.formulas.columns import coded
 from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.formulas.structure import At, Shape, Structure, inverse
+from radon_numpyro.report.absent_factors import moments, values
 from radon_numpyro.report.term import Term
 from radon_numpyro.report.terms import parsed, terms
 from radon_numpyro.results.estimates import Numbers
@@ -151,17 +152,18 @@ def _range(
     A spline stores its range. Otherwise it follows from a column that determines the variable,
     such as the first column of a polynomial.
     """
-    variable, names, state = shape.variables[0], numbers.labels.predictors, formula.state
+    variable, state = shape.variables[0], formula.state
+    parts = {part.column: part for term in terms(numbers).values() for part in term.factors}
     ranges: list[tuple[float, float]] = []
     bounds: list[tuple[float, float]] = []
     for text in shape.factors:
         node, stored = formula.terms.factors[text], state.get(text)
         spline = isinstance(stored, dict) and "lower_bound" in stored
         first = next(iter(coded(text, structure.values[text], structure.labels[text], True)), "")
-        if not spline and (ranges or first not in names):
+        made = np.zeros(2) if spline else _ends(numbers, parts.get(first))
+        if made is None or (ranges and not spline):
             continue
-        values = np.zeros(2) if spline else _ends(numbers, first)
-        ends = inverse(node, values, variable, state)
+        ends = inverse(node, made, variable, state)
         if ends is not None and np.isfinite(ends).all():
             (bounds if spline else ranges).append((float(min(ends)), float(max(ends))))
     found = bounds or ranges
@@ -170,10 +172,15 @@ def _range(
     return max(low for low, _ in found), min(high for _, high in found)
 
 
-def _ends(numbers: Numbers, column: str) -> Any:
+def _ends(numbers: Numbers, column: Term | None) -> Any:
     """Return the values of a column over the rows, or its mean minus and plus one sd."""
-    if numbers.has_rows:
-        k = numbers.labels.predictors.index(column)
-        return read_data(numbers.tree).x[:, k] + numbers.zeros[k]
-    mean, sd = numbers.columns.loc[column, ["mean", "sd"]]
-    return mean + sd * np.array([-1.0, 1.0])
+    if column is None:
+        return None
+    if not numbers.has_rows:
+        mean, sd, _ = moments(numbers, column)
+        return mean + sd * np.array([-1.0, 1.0])
+    if column.column not in numbers.labels.predictors:
+        found = values(numbers, column)
+        return found if len(found) else None
+    k = numbers.labels.predictors.index(column.column)
+    return read_data(numbers.tree).x[:, k] + numbers.zeros[k]

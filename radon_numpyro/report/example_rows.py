@@ -6,12 +6,13 @@ of a curve follow from one variable, and interactions are products of other colu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from radon_numpyro.report.absent_factors import moments
 from radon_numpyro.report.curves import curves
 from radon_numpyro.report.term import Term
 from radon_numpyro.report.terms import terms
@@ -57,7 +58,7 @@ def typical_rows(numbers: Numbers) -> pd.DataFrame:
     known = terms(numbers)
     factors, first, drawn = factors_of(known), varied(known), curves(numbers)
     of_curves = {t.column for t in factors.values() if any(t.curve == c.shape for c in drawn)}
-    facts = {x: _facts(numbers, known, t) for x, t in factors.items() if x not in of_curves}
+    facts = {x: moments(numbers, t) for x, t in factors.items() if x not in of_curves}
     values: dict[str, list[float]] = {}
     for x, (mean, sd, binary) in facts.items():
         ends = [mean - sd, mean + sd] if x == first else [mean]
@@ -100,57 +101,6 @@ def _with_actual_rows(
     at = pd.concat([at.iloc[:1]] * 3, ignore_index=True) if own else at
     rows = np.broadcast_to(x[chosen], (len(at), len(columns)))
     return at.assign(**dict(zip(columns, rows.T, strict=True)))
-
-
-def _facts(numbers: Numbers, known: Mapping[str, Term], factor: Term) -> tuple[float, float, bool]:
-    """Return mean and sd of a factor over the rows, and whether its values are 0 and 1.
-
-    A factor that is not a column of the model is recovered from the interactions that it is in,
-    as far as they tell; otherwise it is at 0.
-    """
-    x = factor.column
-    if x in known:
-        mean, sd, binary = numbers.columns.loc[x, ["mean", "sd", "binary"]]
-        return float(mean), float(sd), bool(binary)
-    of = [term for term in known.values() if any(part.column == x for part in term.parts)]
-    if numbers.has_rows:
-        found = np.concatenate([*_recovered(numbers, known, factor, of), np.zeros(0)])
-        binary = bool(factor.category) or (len(found) > 1 and np.isin(found, (0.0, 1.0)).all())
-        found = found if len(found) else np.zeros(1)
-        return float(found.mean()), float(found.std()), bool(binary)
-    if not factor.category and all(p.category for t in of for p in t.parts if p.column != x):
-        # In each row one of these columns is the factor, and the others are 0.
-        means, sds = (numbers.columns.loc[[t.column for t in of], key] for key in ("mean", "sd"))
-        mean = float(means.sum())
-        return mean, float(np.sqrt((sds**2 + means**2).sum() - mean**2)), False
-    return 0.0, 0.0, bool(factor.category)
-
-
-def _recovered(
-    numbers: Numbers, known: Mapping[str, Term], factor: Term, of: Sequence[Term]
-) -> Iterator[np.ndarray]:
-    """Yield the values of a factor in the rows in which each of some interactions tells them."""
-    names, data = numbers.labels.predictors, read_data(numbers.tree)
-    column = {x: data.x[:, k] + numbers.zeros[k] for k, x in enumerate(names)}
-    for term in of:
-        others = [part for part in term.parts if part.column != factor.column]
-        unknown = [p.column for p in term.parts if p.column not in known and not p.category]
-        if factor.column in unknown[1:]:
-            # Of the product of two unknown numbers the first stands for the product.
-            yield np.ones(1)
-            continue
-        product, made = column[term.column], np.ones(len(data.x))
-        for part in others:
-            made = made * column.get(part.column, 1.0)
-        tells = made != 0
-        if factor.category and not all(part.column in known for part in others):
-            yield (product != 0).astype(float)
-        elif factor.category:
-            yield product[tells] / made[tells]
-        else:
-            absent = [part for part in others if part.column not in known]
-            tells = tells & (product != 0) if absent else tells
-            yield product[tells] / made[tells]
 
 
 def follow(numbers: Numbers, frame: pd.DataFrame, labels: Sequence[Any]) -> None:
@@ -210,7 +160,7 @@ def _choose_level(
     if first not in names:
         free = frame[names].sum(axis=1) != 1
     frame.loc[free | (first in names), others] = 0.0
-    share = {x: _facts(numbers, known, t)[0] for x, t in zip(names, columns, strict=True)}
+    share = {x: moments(numbers, t)[0] for x, t in zip(names, columns, strict=True)}
     reference = {t.reference for t in columns} - {t.level for t in columns}
     left = 1.0 - sum(share.values()) if reference and not whole else -1.0
     best = max(others, key=share.__getitem__)

@@ -214,10 +214,18 @@ def curve(
 def axis_of_lines(numbers: Numbers) -> int | None:
     """Return the position of the predictor for the x axis of :func:`lines`; None if there is none.
 
-    It is the first that varies within groups and is not an interaction, a contrast or a curve.
+    It is the first that varies within groups and is not an interaction, a contrast or a curve. An
+    interaction of it must be a product of columns of the model, which can follow it.
     """
-    known = enumerate(terms(numbers).values())
-    fit = [k for k, term in known if not term.of_groups and term.is_measured]
+    known = terms(numbers)
+    products = (t for t in known.values() if not {p.column for p in t.parts} <= known.keys())
+    bound = {variable for term in products for variable in term.variables}
+    fit = [
+        k
+        for k, term in enumerate(known.values())
+        if term.is_measured and not term.of_groups and not term.every_level
+        if bound.isdisjoint(term.variables)
+    ]
     return fit[0] if fit else None
 
 

@@ -39,7 +39,9 @@ def _meaning(numbers: Numbers, key: str) -> list[Any]:
     for predictor, zero in read_centers(numbers.tree):
         at += [" and " if at else ", where ", name(predictor), f" is {zero:.10g}"]
     if design.fixed and numbers.labels.predictors:
-        at = [", where ", *at_zero(numbers, every_zero(known, numbers.labels.predictors))]
+        # Columns that vary about 0 make no difference to the average group.
+        own = [x for x in numbers.labels.predictors if x in design.population]
+        at = [", where ", *at_zero(numbers, every_zero(known, own))] if own else at
     one: list[Any] = ["slope of ", name(x)]
     where: list[Any] = []
     if x in numbers.labels.predictors:

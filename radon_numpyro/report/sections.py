@@ -27,6 +27,7 @@ from radon_numpyro.report.words import (
     Findings,
     Marked,
     Paragraph,
+    Remarks,
     Section,
     Table,
     groups,
@@ -146,6 +147,8 @@ def data(numbers: Numbers) -> Section:
         Paragraph([name(x), f" is centred: its 0 in the model is {value:.10g}."])
         for x, value in read_centers(numbers.tree)
     ]
+    if statistics.notes:
+        content += [Paragraph("How the columns were made and read:"), Remarks(statistics.notes)]
     roles = [*map(_role, terms(numbers).values()), "outcome"]
     rows = [
         [
@@ -285,5 +288,5 @@ def _role(term: Term) -> str:
     if term.contrast:
         return "contrast of levels"
     if term.curve:
-        return "part of a curve"
+        return "part of a curve" if len(term.curve.variables) == 1 else "part of a surface"
     return "predictor of groups" if term.of_groups else "predictor"

@@ -12,6 +12,7 @@ from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.plots.styling import split_sites
 from radon_numpyro.report import figures
 from radon_numpyro.report.coefficients import coefficient
+from radon_numpyro.report.conditions import at_zero, every_zero
 from radon_numpyro.report.curves import Curve, curves
 from radon_numpyro.report.example_rows import factors_of, follow, typical_rows, varied
 from radon_numpyro.report.formulas import titled
@@ -168,9 +169,10 @@ def groups(numbers: Numbers) -> Section | None:
     else:
         which = f"All {plural(total, 'group')}."
     first = "intercept" if design.intercept_varies else "slope"
-    caption = [
+    caption: list[Any] = [
         f"{which} Posterior mean and {percent(numbers.prob)} interval, the highest {first} first."
     ]
+    caption += _of_intercepts(numbers) if design.intercept_varies else []
     if more := len(design.slopes) - len(predictors):
         caption.append(f" Slopes of {plural(more, 'more predictor')} are left out.")
     if numbers.model.eps_by_group and not numbers.identified.all():
@@ -187,6 +189,20 @@ def groups(numbers: Numbers) -> Section | None:
     if numbers.has_draws:
         content += figures.forests(numbers)
     return Section("groups", "Groups", "The groups", content)
+
+
+def _of_intercepts(numbers: Numbers) -> list[Any]:
+    """Say at which values of the predictors the intercepts of groups are their levels."""
+    design, known = numbers.labels.design, terms(numbers)
+    if design.has_mean_intercept and known:
+        at = at_zero(numbers, every_zero(known, numbers.labels.predictors))
+        order = ": the order is that of such rows. Of the groups as they are it may be another."
+        return [" An intercept is the level of a group where ", *at, order]
+    if design.has_mean_intercept:
+        return []
+    where: list[Any] = [" where ", *at_zero(numbers, every_zero(known, design.slopes))]
+    where = where if design.slopes else []
+    return [" An intercept is the difference of a group from the average group", *where, "."]
 
 
 def _typical_weight(numbers: Numbers, frame: pd.DataFrame) -> list[Any]:
@@ -229,10 +245,12 @@ def predictions(numbers: Numbers) -> Section | None:
     headings: dict[str, float] = {curve.variable: (curve.high - curve.low) / 4 for curve in drawn}
     # The first factor is always shown, because it takes two or more values in these rows.
     shapes = [curve.shape for curve in drawn]
+    shown_levels = {term.category for term in known.values() if term.category}
     plain = [
         x
         for x, part in factors.items()
         if part.curve not in shapes and (x == varied(known) or not part.contrast)
+        if x in known or part.category not in shown_levels
     ]
     headings |= {x: numbers.columns["sd"].get(x, frame[x].abs().max()) for x in plain}
     headings = dict(list(headings.items())[:SHOWN_PREDICTORS])

@@ -160,7 +160,8 @@ def test_the_columns_of_a_curve_are_told_together(curves):
         "A curve, poly(age, 2) , is 0 on average: predictions at several values show it, and its 2 "
         "coefficients say little one by one. Groups differ in it.",
         "Groups differ in the difference between sex male and female : the model expects",
-        "sex male instead of female in the average group, where the curve in age is averaged over all rows",
+        "sex male instead of female in the average group, where the curve in age is averaged over "
+        "all rows",
         "sd of the differences of sex male between groups",
         "All of this is of I(score^2) , the outcome of the formula.",
         "I(score^2) ~ 1 + ns(age, 3) + sex + ns(age, 3):sex + (1 + sex + poly(age, 2) || school )",
