@@ -9,7 +9,7 @@ from radon_numpyro.data.formulas.categories import Categories
 from radon_numpyro.data.formulas.columns import Layout, label_of, reductions
 from radon_numpyro.data.formulas.dates import origin_notes
 from radon_numpyro.data.formulas.formula import ModelFormula
-from radon_numpyro.data.formulas.functions import constant, function_named, matched
+from radon_numpyro.data.formulas.functions import constant, matched
 from radon_numpyro.data.formulas.syntax import Call, Name, Node, spelled, walk
 from radon_numpyro.data.formulas.terms import Part, Terms
 from radon_numpyro.data.formulas.values import Basis
@@ -70,9 +70,9 @@ def _scale_notes(formula: ModelFormula) -> Iterator[str]:
     trees = (terms.response, *terms.offsets, *terms.factors.values())
     calls = dict.fromkeys(node for tree in trees for node in walk(tree) if isinstance(node, Call))
     for call in calls:
-        if function_named(call) not in ("scale", "center") or spelled(call) not in state:
+        if call.function not in ("scale", "center") or spelled(call) not in state:
             continue
-        given = matched(call, function_named(call))
+        given = matched(call, call.function)
         shift, divisor = state[spelled(call)]
         options = {key: constant(node, call) for key, node in given.items() if key != "x"}
         x = label_of(given["x"])
@@ -80,7 +80,7 @@ def _scale_notes(formula: ModelFormula) -> Iterator[str]:
         said = f"0 is the mean of {x}, {shift:.6g}"
         if center is not True:
             said = f"0 is {x} = {shift:.6g}"
-        if function_named(call) == "scale":
+        if call.function == "scale":
             named = {True: "its standard deviation, ", False: "its root mean square, "}
             of = named.get(center, "") if scale is True else ""
             said += f", and one unit is {of}{divisor:.6g}{'' if of else f' of {x}'}"
