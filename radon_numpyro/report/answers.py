@@ -1,4 +1,4 @@
-"""Write the question that a model answers, and the answer in sentences."""
+"""Write the answer of a model in sentences."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ import numpy as np
 
 from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.data.formulas.basis_columns import BASES
 from radon_numpyro.data.formulas.formula import ModelFormula
-from radon_numpyro.report.terms import (
-    Term,
-    at_zero,
-    coefficients,
-    difference,
-    partners,
-    product,
-    terms,
-    variables,
-)
+from radon_numpyro.report.coefficients import coefficients, condition, difference, product
+from radon_numpyro.report.conditions import at_zero, every_zero, partners
+from radon_numpyro.report.question import variables
+from radon_numpyro.report.term import Term
+from radon_numpyro.report.terms import terms
 from radon_numpyro.report.words import (
     MOST_NAMED,
     capital,
     ends,
-    groups,
     joined,
     listing,
     middle,
@@ -40,35 +35,6 @@ from radon_numpyro.results.estimates import Estimate, Numbers
 MOST_TOLD = 10
 
 
-def question(numbers: Numbers) -> list[Any]:
-    """Return the question that the model answers, as one sentence."""
-    labels, many = numbers.labels, groups(numbers)
-    y, design = name(labels.outcome), numbers.labels.design
-    own: list[Any]
-    if labels.predictors:
-        asked: list[Any] = ["How does ", y, " vary with ", listing(variables(numbers))]
-        own = [", and how much does that differ between ", many]
-    else:
-        asked, own = ["How high is ", y, " on average"], [", and how much do ", many, " differ"]
-    end: list[Any] = [", over all rows alike, whatever their group"]
-    if numbers.model.population:
-        end = own
-        if not design.varies_throughout:
-            differ: list[list[Any]] = [["its level"]] if design.intercept_varies else []
-            if design.slopes:
-                known = terms(numbers)
-                measured = dict.fromkeys(known[x].variable for x in design.slopes)
-                numeric = all(known[x].is_measured and not known[x].category for x in design.slopes)
-                what = "slope" if numeric else "coefficient"
-                slopes = f"the {what}{'s' if len(design.slopes) > 1 else ''} of "
-                differ.append([slopes, listing(list(measured))])
-            verb = "do" if len(differ) > 1 or len(design.slopes) > 1 else "does"
-            end = [f", and how much {verb} ", joined(differ), " differ between ", many]
-    elif numbers.model.by_group:
-        end = [" in each of ", many, ", every group taken on its own"]
-    return [asked, end, "?"]
-
-
 def answer(numbers: Numbers) -> list[list[Any]]:
     """Return the answer as sentences, in which every number has its interval."""
     if numbers.model.eps_by_group:
@@ -76,9 +42,10 @@ def answer(numbers: Numbers) -> list[list[Any]]:
     known, design = terms(numbers), numbers.labels.design
     told = [x for x in known if numbers.model.population or x in design.population]
     # All columns of a curve are described in one sentence.
-    together: dict[tuple[str, ...], list[str]] = {}
+    together: dict[Any, list[str]] = {}
     for x in told:
-        together.setdefault(tuple(known[p].curve or p for p in known[x].factors), []).append(x)
+        parts = tuple(part.curve or part.column for part in known[x].factors)
+        together.setdefault((x in design.population, parts), []).append(x)
     several = list(together.values())
     sentences = [_told(numbers, known, columns) for columns in several[:MOST_TOLD]]
     if rest := [x for columns in several[MOST_TOLD:] for x in columns]:
@@ -135,21 +102,38 @@ def _combination(
 
 def _told(numbers: Numbers, known: Mapping[str, Term], columns: Sequence[str]) -> list[Any]:
     """Describe one column, or all columns of a curve."""
-    parts, design = [known[part] for part in known[columns[0]].factors], numbers.labels.design
-    curves = [part for part in parts if part.curve]
-    if not curves:
+    term, design = known[columns[0]], numbers.labels.design
+    shapes = [part.curve for part in term.factors if part.curve]
+    compared = term.compared(by_group=columns[0] not in design.population)
+    straight = len(columns) == 1 and all(p.linear for p in compared if p.curve)
+    if not shapes or (len(compared) > 1 and straight):
         return _sentence(numbers, known, columns[0])
+    shape, y = shapes[0], name(numbers.labels.outcome)
     count = plural(len(columns), "coefficient")
-    read = f": predictions at several values show it, and its {count} say little one by one. "
-    y = name(numbers.labels.outcome)
-    if len(parts) == 1:
-        said: list[Any] = [y, " follows a curve, ", name(curves[0].curve), read]
-        if columns[0] not in design.population:
-            said = ["A curve, ", name(curves[0].curve), ", is 0 on average", read]
-    else:
-        others = [part for part in parts if part is not curves[0]]
+    say = "says little" if len(columns) == 1 else "say little one by one"
+    read = f": predictions at several values show it, and its {count} {say}. "
+    parts = [part for x in columns for part in known[x].factors if part.curve == shape]
+    own = list(dict.fromkeys(part.source for part in parts))
+    what: list[Any] = ["curve ", name(own[0])]
+    said: list[Any] = [y, " follows a curve, ", name(own[0])]
+    of_itself = own[0].partition("(")[0] in BASES or len(shape.factors) == 1
+    if len(own) > 1 or len(shape.variables) > 1 or not of_itself:
+        kind = "curve" if len(shape.variables) == 1 else "surface"
+        what = [f"{kind} of ", *listing(shape.variables), " (", *listing(own), ")"]
+        said = [y, f" follows a {kind} of ", *listing(shape.variables), ", made of ", *listing(own)]
+    conditions = term.conditions(by_group=columns[0] not in design.population)
+    others = [p for p in compared if p.curve != shape]
+    if others:
         with_others = product(others) if len(others) > 1 else others[0].shown
-        said = ["The curve ", name(curves[0].curve), " differs with ", *with_others, read]
+        said = ["The ", *what, " differs with ", *with_others]
+    elif columns[0] not in design.population:
+        said = ["A curve, ", name(own[0]), ", is 0 on average"]
+        said = said if what[0] == "curve " else ["A ", *what, " is 0 on average"]
+    held = [condition(part) for part in conditions]
+    if not others and (zero := [p for p in partners(known, columns[0]) if p.curve != shape]):
+        held.append(at_zero(numbers, zero))
+    said = ["Where ", *joined(held), ", ", *said] if held else said
+    said.append(read)
     if numbers.model.population and set(columns) & set(design.varying):
         said.append("Groups differ in it.")
     return said
@@ -159,13 +143,15 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     """Describe the coefficient of a column, and how it differs between groups."""
     design, prob = numbers.labels.design, percent(numbers.prob)
     average, spread = _combination(numbers, _contrast(known, x))
-    y = name(numbers.labels.outcome)
-    if x not in design.population:
+    y, population = name(numbers.labels.outcome), design.population
+    if x not in population:
         assert spread is not None
-        if known[x].every_level_by_group and INTERCEPT in design.population:
+        in_mean = any(partners({y: known[y], x: known[x]}, x) for y in known if y in population)
+        of_level = known[x].every_level_by_group and INTERCEPT in design.population
+        if of_level or in_mean:
             return [
-                "Groups differ in the level of ",
-                *known[x].shown,
+                "Groups differ in ",
+                *difference(known, x, by_group=True),
                 f". From that of the average group the model expects {prob} of groups like these ",
                 "to differ by ",
                 strong(ends(spread)),
@@ -173,7 +159,7 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
             ]
         return [
             "Groups differ in ",
-            *difference(known, x, whole=known[x].every_level_by_group),
+            *difference(known, x, by_group=True),
             ", which is 0 on average, as the model assumes: it expects ",
             f"{prob} of groups like these between ",
             strong(ends(spread, "and")),
@@ -181,20 +167,21 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
         ]
     alike = "In every group alike, " if numbers.model.population else "Over all rows, "
     where = "In the average group, " if spread else alike
-    verb = "goes with a difference of "
-    if known[x].is_interaction:
+    verb, compared, of_y = "goes with a difference of ", known[x].compared(), [" in ", y]
+    if len(compared) > 1 and not known[x].of_cells:
         said: list[Any] = [where, *_interaction(numbers, known, x)]
-        verb = "differs by "
+        verb, of_y = "differs by ", []
     else:
         if known[x].of_groups and numbers.model.population and not spread:
             where = "Between groups, "
         said = [where, *_step(known[x]), *_others(numbers, known, x), " "]
-        if known[x].every_level and INTERCEPT not in design.population:
+        whole = known[x].every_level and INTERCEPT not in design.population
+        if whole or not compared:
             verb = "goes with a level of "
     said += [
         verb,
         strong(_signed(middle(average))),
-        *([] if known[x].is_interaction else [" in ", y]),
+        *of_y,
         f" ({prob} interval {ends(average)}). ",
     ]
     if average.low <= 0 <= average.high:
@@ -202,7 +189,7 @@ def _sentence(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     if spread:
         said += [
             "Groups differ in ",
-            *difference(known, x, whole=known[x].every_level),
+            *difference(known, x),
             ": the model expects ",
             f"{prob} of groups like these between {ends(spread, 'and')}.",
         ]
@@ -225,31 +212,40 @@ def _contrast(known: Mapping[str, Term], x: str) -> dict[str, float]:
 
 def _step(term: Term) -> list[Any]:
     """Return what a coefficient compares: one unit more, or a level with its reference."""
-    if term.category:
-        against = [] if term.every_level else [" instead of ", *term.against]
-        return [name(term.category), " ", name(term.level), *against]
-    if term.contrast:
-        return [*(["one unit of "] if term.contrast[2] == "poly" else []), *term.shown]
-    if term.binary:
-        return [name(term.column), " 1 instead of 0"]
-    same = ", which all rows of a group share" if term.of_groups else ""
-    return ["one unit more of ", name(term.column), same]
+    if not term.compared():
+        return ["a row"]
+    if term.of_cells:
+        cell = joined([part.shown for part in term.parts])
+        return [*cell, " instead of the combination that is left out"]
+    (one,) = term.compared()
+    if one.category:
+        against = [] if one.every_level else [" instead of ", *one.against]
+        return [name(one.category), " ", name(one.level), *against]
+    if one.contrast:
+        return [*(["one unit of "] if one.contrast[2] == "poly" else []), *one.shown]
+    if one.binary:
+        return [name(one.column), " 1 instead of 0"]
+    same = ", which all rows of a group share" if one.of_groups else ""
+    return ["one unit more of ", name(one.column), same]
 
 
 def _others(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[Any]:
     """Return the condition of a comparison: the values at which other predictors are held.
 
     The coefficient of a column that is part of an interaction applies where the other columns of
-    the interaction are 0.
+    the interaction are 0, or in rows of a level.
     """
     others = partners(known, x)
     # Where a level is compared with the reference, the other levels are 0 and need no mention.
-    named = {known[t].variable for t in (x, *others)}
-    rest = [t for t in known.values() if not t.is_interaction and t.variable not in named]
-    said: list[Any] = [", where ", *at_zero(numbers, others)] if others else []
-    said += [" and " if others else ", ", "other predictors "] if rest else []
-    said += ["are the same" if others else "being the same"] if rest else []
-    shared = known[x].of_groups and not known[x].binary and not known[x].of_levels
+    named = set(variables([known[x], *others]))
+    rest = [v for v in variables(known.values()) if v not in named]
+    held = [condition(part) for part in known[x].conditions()]
+    held += [at_zero(numbers, others)] if others else []
+    said: list[Any] = [", where ", *joined(held)] if held else []
+    said += [" and " if held else ", ", "other predictors "] if rest else []
+    said += ["are the same" if held else "being the same"] if rest else []
+    (one, *_) = known[x].compared() or [known[x]]
+    shared = one.of_groups and not one.binary and not one.of_levels
     return [*said, ","] if said or shared else []
 
 
@@ -259,18 +255,19 @@ def _interaction(numbers: Numbers, known: Mapping[str, Term], x: str) -> list[An
     With three columns or more, the interaction of all columns but the last changes with the
     last column.
     """
-    term = known[x]
-    parts = sorted((known[part] for part in term.factors), key=lambda t: t.of_levels or t.binary)
+    parts = sorted(known[x].compared(), key=lambda t: t.of_levels or t.binary)
     *first, last = parts
     others = partners(known, x)
-    where: list[Any] = [*at_zero(numbers, others), " and "] if others else []
+    held = [condition(part) for part in known[x].conditions()]
+    held += [at_zero(numbers, others)] if others else []
+    where: list[Any] = [*joined(held), " and "] if held else []
     if last.contrast:
-        at = ["where ", *where[:-1], ", "] if others else []
+        at = ["where ", *where[:-1], ", "] if held else []
         where = [*at, "with ", *last.shown, ", "]
     elif last.category or last.binary:
         where = ["where ", *where, *_level_words(last), ", "]
     else:
-        at = [", where ", *where[:-1]] if others else []
+        at = [", where ", *where[:-1]] if held else []
         where = ["for each unit more of ", name(last.column), *at, ", "]
     if len(first) > 1:
         return [*where, "the interaction of ", *product(first), " "]
@@ -341,7 +338,7 @@ def _correlations(numbers: Numbers, known: Mapping[str, Term]) -> list[list[Any]
     if slopes := [design.varying[j] for i, j in design.pairs if design.varying[i] == INTERCEPT]:
         where: list[Any] = [
             " Intercepts are the levels of groups where ",
-            *at_zero(numbers, slopes),
+            *at_zero(numbers, every_zero(known, slopes)),
         ]
         said[-1] += [*where, "; at other values the levels correlate otherwise with the slopes."]
     return said
@@ -356,7 +353,7 @@ def _answer_of_individuals(numbers: Numbers) -> list[list[Any]]:
         above, below = int((found.low[:, k] > 0).sum()), int((found.high[:, k] < 0).sum())
         said.append(
             [
-                *capital(difference(known, x, whole=known[x].every_level)),
+                *capital(difference(known, x)),
                 f" is above zero in {above} of {plural(total, 'group')} (its whole "
                 f"{percent(numbers.prob)} interval), below zero in {below}, and of unsettled "
                 f"direction in the other {total - above - below}.",

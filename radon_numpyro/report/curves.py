@@ -1,4 +1,4 @@
-"""Evaluate curves of a formula, such as ``ns(age, 3)``, over the range of their variable.
+"""Evaluate curves of a formula, such as ``ns(age, 3)`` or ``x + I(x^2)``, over their variable.
 
 The columns of a curve are functions of one variable, so they cannot be set one by one. In
 general no value of the variable gives the mean of every column.
@@ -6,56 +6,70 @@ general no value of the variable gives the mean of every column.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radon_numpyro.data.formulas.basis_columns import basis
-from radon_numpyro.data.formulas.functions import constant, function_named, matched
-from radon_numpyro.data.formulas.syntax import Call, spelled
-from radon_numpyro.data.formulas.terms import parse_terms
-from radon_numpyro.report.terms import Term
+from radon_numpyro.data.formulas.columns import coded
+from radon_numpyro.data.formulas.formula import ModelFormula
+from radon_numpyro.data.formulas.structure import At, Shape, Structure, inverse
+from radon_numpyro.report.absent_factors import moments, values
+from radon_numpyro.report.term import Term
+from radon_numpyro.report.terms import parsed, terms
 from radon_numpyro.results.estimates import Numbers
 from radon_numpyro.results.fit_reader import read_data
 
+# A column is 0 if it is less than this share of its largest size.
+ZERO = 1e-9
 
-@dataclass(frozen=True)
+_CURVES: WeakKeyDictionary[Numbers, list[Curve]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
 class Curve:
-    """All polynomials and splines of one variable in a formula.
+    """All functions of one variable in a formula, such as a polynomial or a spline.
 
     Attributes
     ----------
-    variable
-        The variable: a column, or an expression such as ``log(age)``.
+    shape
+        The functions.
     low, high
-        Range of the variable over the rows. If the fit has no rows, the range of a polynomial is
-        the mean minus and plus one standard deviation.
-    parts
-        For each polynomial or spline, by its text in the formula: the names of its columns in the
-        fit, the name of its function, the options of the function, and the state of the function
-        from the rows of the fit.
+        Range of the variable over the rows. If the fit has no rows, the range is the mean minus
+        and plus one standard deviation, except that a spline stores its range.
+    formula, structure
+        The formula with its state from the rows of the fit, and the structure of its columns.
     """
 
-    variable: str
+    shape: Shape
     low: float
     high: float
-    parts: dict[str, tuple[tuple[str, ...], str, dict[str, Any], dict[str, Any]]]
+    formula: ModelFormula
+    structure: Structure
 
     @property
-    def columns(self) -> set[str]:
-        """Names of the columns of the curve in the fit."""
-        return {x for columns, *_ in self.parts.values() for x in columns}
+    def variable(self) -> str:
+        """The variable: a column, or an expression such as ``log(age)``."""
+        return self.shape.variables[0]
 
     def at(self, values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Return the variable and all columns of the curve at values of the variable."""
+        """Return the variable and all columns of the curve at values of the variable.
+
+        Raises
+        ------
+        ValueError
+            If the functions are not finite at some of the values, or need other variables.
+        """
         found = {self.variable: values}
-        for text, (columns, function, options, state) in self.parts.items():
-            made, _ = basis(function, values, options, state, text)
-            found |= dict(zip(columns, made.T, strict=True))
+        at = At({self.variable: values}, {}, self.formula.state)
+        for text in self.shape.factors:
+            value, label = at.factor(self.formula.terms.factors[text]), self.structure.labels[text]
+            for reduced in (False, True):
+                pieces = coded(text, value, label, reduced)
+                found |= {name: piece.of(value) for name, piece in pieces.items()}
         return found
 
     def points(self, count: int) -> NDArray[np.float64]:
@@ -64,55 +78,109 @@ class Curve:
         values = np.round(np.linspace(self.low, self.high, count), places)
         return np.clip(values, self.low, self.high)
 
+    def zero(self, columns: Sequence[Term]) -> float | None:
+        """Return a value of the variable at which columns are 0: an end of its range, or 0.
 
-def curves(numbers: Numbers, known: Mapping[str, Term]) -> list[Curve]:
+        Parameters
+        ----------
+        columns
+            Columns of the curve.
+
+        Returns
+        -------
+        float or None
+            None if there is no such value.
+        """
+        size = _products(self.at(self.points(20)), columns)
+        for value in (0.0, self.low, self.high):
+            try:
+                made = _products(self.at(np.array([value])), columns)
+            except ValueError:
+                continue
+            if all((abs(made[x]) <= ZERO * abs(size[x]).max()).all() for x in made):
+                return value
+        return None
+
+
+def _products(
+    values: Mapping[str, NDArray[np.float64]], columns: Sequence[Term]
+) -> dict[str, NDArray[np.float64]]:
+    return {t.column: np.prod([values[x] for x in t.pieces], axis=0) for t in columns}
+
+
+def curves(numbers: Numbers) -> list[Curve]:
     """Return the curves of a fit that was made from a formula, in the order of the columns.
+
+    Functions of several variables, and functions that cannot be evaluated from what the fit
+    stores, are not among them.
 
     Parameters
     ----------
     numbers
         A fit.
-    known
-        The terms of the fit, by column.
     """
-    columns: dict[str, list[str]] = {}
-    for x, term in known.items():
-        if term.curve:
-            columns.setdefault(term.curve, []).append(x)
-    if not columns:
+    if numbers not in _CURVES:
+        _CURVES[numbers] = _curves(numbers)
+    return _CURVES[numbers]
+
+
+def _curves(numbers: Numbers) -> list[Curve]:
+    found, known = parsed(numbers), terms(numbers)
+    if found is None:
         return []
-    stored = json.loads(numbers.statistics.formula)
-    factors, found = parse_terms(stored["formula"]).factors, dict[str, Curve]()
-    for text, names in columns.items():
-        node, state = factors[text], stored["state"][text]
-        assert isinstance(node, Call)
-        function = function_named(node)
-        given = matched(node, function)
-        options = {key: constant(value, node) for key, value in given.items() if key != "x"}
-        low, high = _range(numbers, names[0], state)
-        part = {text: (tuple(names), function, options, state)}
-        variable = spelled(given["x"])
-        if one := found.get(variable):
-            low, high, part = max(low, one.low), min(high, one.high), {**one.parts, **part}
-        found[variable] = Curve(variable, low, high, part)
-    return list(found.values())
+    formula, structure = found
+    made: list[Curve] = []
+    shapes = (part.curve for term in known.values() for part in term.factors if part.curve)
+    for shape in dict.fromkeys(shapes):
+        ends = _range(numbers, shape, formula, structure)
+        if len(shape.variables) > 1 or ends is None or not ends[0] < ends[1]:
+            continue
+        curve = Curve(shape, *ends, formula, structure)
+        try:
+            curve.at(curve.points(60))
+        except ValueError:
+            continue
+        made.append(curve)
+    return made
 
 
-def _range(numbers: Numbers, first: str, state: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the range of the variable of a curve.
+def _range(
+    numbers: Numbers, shape: Shape, formula: ModelFormula, structure: Structure
+) -> tuple[float, float] | None:
+    """Return the range of the variable of a curve; None if no column tells it.
 
-    A spline stores its range. The range of a polynomial follows from its first column, which is
-    linear in the variable.
+    A spline stores its range. Otherwise it follows from a column that determines the variable,
+    such as the first column of a polynomial.
     """
-    if "lower_bound" in state:
-        return float(state["lower_bound"]), float(state["upper_bound"])
-    k = numbers.labels.predictors.index(first)
-    if numbers.has_rows:
-        column = read_data(numbers.tree).x[:, k] + numbers.zeros[k]
-        ends = np.array([column.min(), column.max()])
-    else:
-        mean, sd = numbers.columns.loc[first, ["mean", "sd"]]
-        ends = mean + sd * np.array([-1.0, 1.0])
-    if state:
-        ends = state["alpha"][0] + ends * state["norms2"][1] ** 0.5
-    return float(ends[0]), float(ends[1])
+    variable, state = shape.variables[0], formula.state
+    parts = {part.column: part for term in terms(numbers).values() for part in term.factors}
+    ranges: list[tuple[float, float]] = []
+    bounds: list[tuple[float, float]] = []
+    for text in shape.factors:
+        node, stored = formula.terms.factors[text], state.get(text)
+        spline = isinstance(stored, dict) and "lower_bound" in stored
+        first = next(iter(coded(text, structure.values[text], structure.labels[text], True)), "")
+        made = np.zeros(2) if spline else _ends(numbers, parts.get(first))
+        if made is None or (ranges and not spline):
+            continue
+        ends = inverse(node, made, variable, state)
+        if ends is not None and np.isfinite(ends).all():
+            (bounds if spline else ranges).append((float(min(ends)), float(max(ends))))
+    found = bounds or ranges
+    if not found:
+        return None
+    return max(low for low, _ in found), min(high for _, high in found)
+
+
+def _ends(numbers: Numbers, column: Term | None) -> Any:
+    """Return the values of a column over the rows, or its mean minus and plus one sd."""
+    if column is None:
+        return None
+    if not numbers.has_rows:
+        mean, sd, _ = moments(numbers, column)
+        return mean + sd * np.array([-1.0, 1.0])
+    if column.column not in numbers.labels.predictors:
+        found = values(numbers, column)
+        return found if len(found) else None
+    k = numbers.labels.predictors.index(column.column)
+    return read_data(numbers.tree).x[:, k] + numbers.zeros[k]

@@ -13,7 +13,7 @@ import xarray as xr
 
 from radon_numpyro.comparison.table import Comparison
 from radon_numpyro.report import sections, tables
-from radon_numpyro.report.answers import question
+from radon_numpyro.report.question import question
 from radon_numpyro.report.words import Section, name
 from radon_numpyro.results.diagnostics import Diagnosis, diagnose
 from radon_numpyro.results.estimates import Numbers

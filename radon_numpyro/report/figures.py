@@ -22,8 +22,9 @@ from radon_numpyro.data.design import Design
 from radon_numpyro.pipeline import fit
 from radon_numpyro.plots.group_figures import plot_curve
 from radon_numpyro.plots.styling import apart_from_pyplot
+from radon_numpyro.report.coefficients import difference
 from radon_numpyro.report.curves import Curve
-from radon_numpyro.report.terms import difference, terms
+from radon_numpyro.report.terms import terms
 from radon_numpyro.report.words import Picture, capital, listing, percent, plain
 from radon_numpyro.results.arviz_groups import with_groups
 from radon_numpyro.results.datatree import group_dim
@@ -71,7 +72,7 @@ def forests(numbers: Numbers) -> list[Picture]:
     sites: list[tuple[str, str | None, list[Any]]] = [("alpha", None, ["The intercept"])]
     sites *= design.intercept_varies
     for x, shown in list(zip(original, design.slopes, strict=True))[:MOST_PREDICTORS]:
-        what = difference(known, x, whole=known[x].every_level_by_group)
+        what = difference(known, x, by_group=True)
         sites.append(("beta", shown, capital(what)))
     prob = percent(numbers.prob)
     some = "" if len(numbers.chosen) == len(numbers.labels.groups) else " of the table"
@@ -202,8 +203,8 @@ def curve(
         partial(plot_curve, values, average, spread, variable, y, numbers.prob),
         f"The mean of {y} over the range of {variable}, with its {percent(numbers.prob)} interval.",
         [
-            "The curves " if len(shown.parts) > 1 else "The curve ",
-            *listing(list(shown.parts)),
+            "The curves " if len(shown.shape.factors) > 1 else "The curve ",
+            *listing(shown.shape.factors),
             f" over the range of {variable}, in {whose}: posterior mean, and intervals of the "
             f"line{more}. Other predictors are at their mean or their more frequent value.",
         ],
@@ -213,10 +214,18 @@ def curve(
 def axis_of_lines(numbers: Numbers) -> int | None:
     """Return the position of the predictor for the x axis of :func:`lines`; None if there is none.
 
-    It is the first that varies within groups and is not an interaction, a contrast or a curve.
+    It is the first that varies within groups and is not an interaction, a contrast or a curve. An
+    interaction of it must be a product of columns of the model, which can follow it.
     """
-    known = enumerate(terms(numbers).values())
-    fit = [k for k, term in known if not term.of_groups and term.is_measured]
+    known = terms(numbers)
+    products = (t for t in known.values() if not {p.column for p in t.parts} <= known.keys())
+    bound = {variable for term in products for variable in term.variables}
+    fit = [
+        k
+        for k, term in enumerate(known.values())
+        if term.is_measured and not term.of_groups and not term.every_level
+        if bound.isdisjoint(term.variables)
+    ]
     return fit[0] if fit else None
 
 

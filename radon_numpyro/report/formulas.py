@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from radon_numpyro.data.design import INTERCEPT, Design
-from radon_numpyro.report.terms import (
-    Term,
-    at_zero,
-    coefficient,
-    coefficients,
-    partners,
-    terms,
-)
+from radon_numpyro.report.coefficients import coefficient, coefficients
+from radon_numpyro.report.conditions import at_zero, every_zero, partners
+from radon_numpyro.report.term import Term
+from radon_numpyro.report.terms import terms
 from radon_numpyro.report.words import (
     CAPITAL_SIGMA,
     MOST_NAMED,
@@ -38,19 +34,21 @@ def _meaning(numbers: Numbers, key: str) -> list[Any]:
     """Return the meaning of a parameter, in words."""
     site, x = parameter(key)
     design, pooled = numbers.labels.design, not numbers.model.by_group
+    known = terms(numbers)
     at: list[Any] = []
     for predictor, zero in read_centers(numbers.tree):
         at += [" and " if at else ", where ", name(predictor), f" is {zero:.10g}"]
     if design.fixed and numbers.labels.predictors:
-        at = [", where ", *at_zero(numbers, numbers.labels.predictors)]
+        # Columns that vary about 0 make no difference to the average group.
+        own = [x for x in numbers.labels.predictors if x in design.population]
+        at = [", where ", *at_zero(numbers, every_zero(known, own))] if own else at
     one: list[Any] = ["slope of ", name(x)]
     where: list[Any] = []
     if x in numbers.labels.predictors:
-        known = terms(numbers)
         one, where = coefficient(known, x), _where(numbers, known, x)
     group = "of a group" if design.has_mean_intercept or pooled else "of a group, about 0"
     if site == "sigma_beta":
-        return ["sd of the ", *coefficients(terms(numbers), x), " between groups"]
+        return ["sd of the ", *coefficients(known, x), " between groups"]
     if site == "correlation":
         return ["correlation of ", *_pair(numbers, x), " between groups"]
     words: dict[str, list[Any]] = {
@@ -248,10 +246,7 @@ def _in_notation(numbers: Numbers) -> list[Any]:
     labels, known = numbers.labels, terms(numbers)
 
     def written(columns: tuple[str, ...]) -> list[Any]:
-        def term(x: str) -> str:
-            return ":".join(known[part].variable for part in known[x].factors)
-
-        found = dict.fromkeys(term(x) for x in columns if x != INTERCEPT)
+        found = dict.fromkeys(known[x].source for x in columns if x != INTERCEPT)
         first = "1" if INTERCEPT in columns else "0"
         return [first, *([" + ", name(x)] for x in found)]
 

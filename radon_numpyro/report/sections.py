@@ -18,7 +18,8 @@ from radon_numpyro.model.parameter_priors import parameter_priors
 from radon_numpyro.report import figures
 from radon_numpyro.report.answers import answer as sentences
 from radon_numpyro.report.formulas import description, formulas, titled
-from radon_numpyro.report.terms import Term, terms
+from radon_numpyro.report.term import Term
+from radon_numpyro.report.terms import terms
 from radon_numpyro.report.words import (
     Block,
     Code,
@@ -26,6 +27,7 @@ from radon_numpyro.report.words import (
     Findings,
     Marked,
     Paragraph,
+    Remarks,
     Section,
     Table,
     groups,
@@ -145,6 +147,8 @@ def data(numbers: Numbers) -> Section:
         Paragraph([name(x), f" is centred: its 0 in the model is {value:.10g}."])
         for x, value in read_centers(numbers.tree)
     ]
+    if statistics.notes:
+        content += [Paragraph("How the columns were made and read:"), Remarks(statistics.notes)]
     roles = [*map(_role, terms(numbers).values()), "outcome"]
     rows = [
         [
@@ -284,5 +288,5 @@ def _role(term: Term) -> str:
     if term.contrast:
         return "contrast of levels"
     if term.curve:
-        return "part of a curve"
+        return "part of a curve" if len(term.curve.variables) == 1 else "part of a surface"
     return "predictor of groups" if term.of_groups else "predictor"

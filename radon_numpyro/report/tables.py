@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,12 @@ from radon_numpyro.data.checks import plural
 from radon_numpyro.data.design import INTERCEPT
 from radon_numpyro.plots.styling import split_sites
 from radon_numpyro.report import figures
+from radon_numpyro.report.coefficients import coefficient
+from radon_numpyro.report.conditions import at_zero, every_zero
 from radon_numpyro.report.curves import Curve, curves
+from radon_numpyro.report.example_rows import factors_of, follow, typical_rows, varied
 from radon_numpyro.report.formulas import titled
-from radon_numpyro.report.terms import Term, coefficient, terms
+from radon_numpyro.report.terms import terms
 from radon_numpyro.report.words import (
     Block,
     Paragraph,
@@ -167,9 +169,10 @@ def groups(numbers: Numbers) -> Section | None:
     else:
         which = f"All {plural(total, 'group')}."
     first = "intercept" if design.intercept_varies else "slope"
-    caption = [
+    caption: list[Any] = [
         f"{which} Posterior mean and {percent(numbers.prob)} interval, the highest {first} first."
     ]
+    caption += _of_intercepts(numbers) if design.intercept_varies else []
     if more := len(design.slopes) - len(predictors):
         caption.append(f" Slopes of {plural(more, 'more predictor')} are left out.")
     if numbers.model.eps_by_group and not numbers.identified.all():
@@ -177,7 +180,7 @@ def groups(numbers: Numbers) -> Section | None:
     if not numbers.has_draws:
         caption.append(" The fit kept means and sds of these; the intervals are those of Normals.")
     intercept = ["intercept"] if design.intercept_varies else []
-    slopes = [coefficient(terms(numbers), x) for x in predictors]
+    slopes = [coefficient(terms(numbers), x, by_group=True) for x in predictors]
     headings = ["group", "rows", *intercept, *slopes]
     content: list[Block] = []
     if numbers.model.population and figures.has_shrinkage(numbers):
@@ -186,6 +189,20 @@ def groups(numbers: Numbers) -> Section | None:
     if numbers.has_draws:
         content += figures.forests(numbers)
     return Section("groups", "Groups", "The groups", content)
+
+
+def _of_intercepts(numbers: Numbers) -> list[Any]:
+    """Say at which values of the predictors the intercepts of groups are their levels."""
+    design, known = numbers.labels.design, terms(numbers)
+    if design.has_mean_intercept and known:
+        at = at_zero(numbers, every_zero(known, numbers.labels.predictors))
+        order = ": the order is that of such rows. Of the groups as they are it may be another."
+        return [" An intercept is the level of a group where ", *at, order]
+    if design.has_mean_intercept:
+        return []
+    where: list[Any] = [" where ", *at_zero(numbers, every_zero(known, design.slopes))]
+    where = where if design.slopes else []
+    return [" An intercept is the difference of a group from the average group", *where, "."]
 
 
 def _typical_weight(numbers: Numbers, frame: pd.DataFrame) -> list[Any]:
@@ -206,28 +223,36 @@ def _typical_weight(numbers: Numbers, frame: pd.DataFrame) -> list[Any]:
 
 def predictions(numbers: Numbers) -> Section | None:
     """Tabulate predictions for a new group and a few known groups, and draw curves."""
-    known, new = terms(numbers), "a new group" if numbers.model.by_group else "any group"
+    known, factors = terms(numbers), factors_of(terms(numbers))
+    new = "a new group" if numbers.model.by_group else "any group"
     codes = numbers.examples() if numbers.model.by_group else []
     given = [(new, None)] if not numbers.model.eps_by_group else []
     shown = [*given, *((numbers.group(code), numbers.group(code)) for code in codes)]
     if not shown:
         return None
-    drawn = curves(numbers, known)
-    at = _with_curves(numbers.typical_rows(), drawn, next(iter(known), None))
+    drawn, at = curves(numbers), typical_rows(numbers)
     labels = [label for _, label in shown for _ in at.index]
     frame = pd.concat([at] * len(shown), ignore_index=True)
     frame[numbers.labels.group] = pd.Series(labels, dtype=object)
-    _follow(numbers, known, frame, labels)
+    follow(numbers, frame, labels)
     admit = {} if numbers.model.eps_by_group else {"new_groups": "population"}
     of_row = _typical_weight(numbers, frame)
+    given = frame.drop(columns=set(factors) - set(numbers.labels.predictors))
     line, row = (
-        predict_at(numbers.tree, frame, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
+        predict_at(numbers.tree, given, kind=kind, ci_prob=numbers.prob, ci_kind="eti", **admit)
         for kind in ("mean", "outcome")
     )
     headings: dict[str, float] = {curve.variable: (curve.high - curve.low) / 4 for curve in drawn}
-    # The first column is always shown, because it takes two or more values in these rows.
-    plain = [x for k, (x, term) in enumerate(known.items()) if term.is_measured or not k]
-    headings |= {x: numbers.columns["sd"][x] for x in plain if not known[x].curve}
+    # The first factor is always shown, because it takes two or more values in these rows.
+    shapes = [curve.shape for curve in drawn]
+    shown_levels = {term.category for term in known.values() if term.category}
+    plain = [
+        x
+        for x, part in factors.items()
+        if part.curve not in shapes and (x == varied(known) or not part.contrast)
+        if x in known or part.category not in shown_levels
+    ]
+    headings |= {x: numbers.columns["sd"].get(x, frame[x].abs().max()) for x in plain}
     headings = dict(list(headings.items())[:SHOWN_PREDICTORS])
     rows = []
     for i in range(len(frame)):
@@ -252,81 +277,27 @@ def predictions(numbers: Numbers) -> Section | None:
     columns = ["group", *map(name, headings), "line", "new row"]
     content: list[Block] = [Table(caption, columns, rows, "Predictions")]
     if not numbers.model.eps_by_group:
-        content += [_curve(numbers, known, drawn, curve) for curve in drawn[: figures.MOST_CURVES]]
+        content += [_curve(numbers, curve) for curve in drawn[: figures.MOST_CURVES]]
     drawable = numbers.has_rows and numbers.has_draws and figures.axis_of_lines(numbers) is not None
     if codes and drawable and numbers.statistics.num_rows <= figures.MOST_ROWS:
         content.append(figures.lines(numbers))
     return Section("predictions", "Predictions", "Predictions", content)
 
 
-def _with_curves(at: pd.DataFrame, drawn: Sequence[Curve], varied: str | None) -> pd.DataFrame:
-    """Set the columns of curves in typical rows.
-
-    Curves are set to the middle of their range. The curve that contains the column `varied` takes
-    three values instead, in three rows: the middle and both ends of its range.
-    """
-    for curve in drawn:
-        values = curve.points(3)
-        if varied in curve.columns:
-            at = pd.concat([at.iloc[:1]] * len(values), ignore_index=True)
-        else:
-            values = np.full(len(at), values[1])
-        at = at.assign(**curve.at(values))
-    return at
-
-
-def _curve(
-    numbers: Numbers, known: Mapping[str, Term], drawn: Sequence[Curve], curve: Curve
-) -> Block:
+def _curve(numbers: Numbers, curve: Curve) -> Block:
     """Draw a curve over the range of its variable, with other columns at typical values."""
-    at, first = numbers.typical_rows().iloc[:1], numbers.columns.iloc[0]
-    at = at.assign(**{str(first.name): round(first["mean"]) if first["binary"] else first["mean"]})
-    at = _with_curves(at, drawn, None)
+    at = typical_rows(numbers).iloc[:1]
+    first, facts = varied(terms(numbers)), numbers.columns
+    if first and first in terms(numbers) and not terms(numbers)[first].curve:
+        mean = facts["mean"][first]
+        at = at.assign(**{first: round(mean) if facts["binary"][first] else mean})
     at = pd.concat([at] * figures.POINTS, ignore_index=True)
     values = np.linspace(curve.low, curve.high, len(at))
     at = at.assign(**curve.at(values))
-    _follow(numbers, known, at, [None] * len(at))
+    follow(numbers, at, [None] * len(at))
     rows = np.column_stack([np.ones(len(at)), at[list(numbers.labels.predictors)]])
     rows[:, 1:] -= numbers.zeros
     return figures.curve(numbers, curve, values, [numbers.of_population(row) for row in rows])
-
-
-def _follow(
-    numbers: Numbers, known: Mapping[str, Term], frame: pd.DataFrame, labels: Sequence[Any]
-) -> None:
-    """Set the columns of a frame that follow from others.
-
-    Interactions become the products of their columns. For known groups, predictors of groups
-    become the values of the group; ``labels`` has None in rows of no known group.
-    """
-    means = np.asarray(numbers.statistics.mean_x) + numbers.zeros
-    code = {label: c for c, label in enumerate(numbers.labels.groups)}
-    first = next(iter(known), None)
-    for k, (x, term) in enumerate(known.items()):
-        if term.of_groups and not term.curve and x != first:
-            frame[x] = [
-                v if g is None else means[code[g], k] for v, g in zip(frame[x], labels, strict=True)
-            ]
-    _choose_levels(numbers, known, frame)
-    for x, term in known.items():
-        if term.is_interaction:
-            frame[x] = frame[list(term.factors)].prod(axis=1)
-
-
-def _choose_levels(numbers: Numbers, known: Mapping[str, Term], frame: pd.DataFrame) -> None:
-    """Set each category that has a column for every level to one level in each row.
-
-    Rows in which the first column of the model is a level of the category and not 0 keep that
-    level. Other rows get the most frequent of the other levels.
-    """
-    first, share = next(iter(known), None), numbers.columns["mean"]
-    whole = [t for t in known.values() if t.every_level or t.every_level_by_group]
-    for category in dict.fromkeys(term.category for term in whole):
-        columns = [term.column for term in whole if term.category == category]
-        others = [column for column in columns if column != first]
-        usual = frame[first] == 0 if first in columns else pd.Series(True, frame.index)
-        frame[others] = 0.0
-        frame.loc[usual, share[others].idxmax()] = 1.0
 
 
 def _shrinkage(numbers: Numbers) -> Block:

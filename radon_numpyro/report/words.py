@@ -84,6 +84,14 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class Remarks:
+    """A list of remarks without full stops."""
+
+    kind: ClassVar[str] = "remarks"
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Definitions:
     """Definitions: pairs of a term and its meaning."""
 
@@ -141,7 +149,7 @@ class Picture:
     caption: Any
 
 
-Block = Paragraph | Code | Findings | Definitions | Table | Picture
+Block = Paragraph | Code | Findings | Remarks | Definitions | Table | Picture
 
 
 @dataclass(frozen=True)

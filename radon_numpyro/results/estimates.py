@@ -118,7 +118,7 @@ class Estimate(NamedTuple):
         return cls(draws[0] + from_first.mean(0), from_first.std(0), low, high)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Numbers:
     """The numbers of a fit for tables and reports.
 
@@ -340,29 +340,6 @@ class Numbers:
     def group(self, code: int) -> Hashable:
         """Return the label of a group."""
         return self.labels.groups[code]
-
-    def typical_rows(self) -> pd.DataFrame:
-        """Return typical values of the predictors, one column each, as rows for predictions.
-
-        The first predictor takes its two values if binary, else its mean minus and plus its sd. The
-        others are held at the more frequent value if binary, else at the mean.
-        """
-        columns = self.columns.iloc[:-1]
-        digits = 1 - np.floor(np.log10(columns["sd"].where(columns["sd"] > 0, 1.0)))
-
-        def rounded(name: str, value: float) -> float:
-            return round(float(value), int(digits[name]))
-
-        values = {
-            name: [round(c["mean"]) if c["binary"] else rounded(name, c["mean"])]
-            for name, c in columns.iterrows()
-        }
-        for name, c in columns.iloc[:1].iterrows():
-            ends = (c["mean"] - c["sd"], c["mean"] + c["sd"])
-            values[name] = [0, 1] if c["binary"] else [rounded(name, end) for end in ends]
-        rows = max(map(len, values.values()), default=1)
-        full = {n: v if len(v) == rows else v * rows for n, v in values.items()}
-        return pd.DataFrame(full, index=range(rows), dtype=float)
 
 
 def display(labels: Iterable[Hashable]) -> list[str]:

@@ -21,7 +21,8 @@ from radon_numpyro.data.formulas.columns import Piece, independent_by_moments
 from radon_numpyro.data.formulas.dates import date_calls
 from radon_numpyro.data.formulas.formula import ModelFormula
 from radon_numpyro.data.formulas.frames import named_weights
-from radon_numpyro.data.formulas.rows import names_used, notes_of, plan_of
+from radon_numpyro.data.formulas.notes import notes_of
+from radon_numpyro.data.formulas.rows import names_used, plan_of
 from radon_numpyro.data.formulas.terms import parse_terms
 from radon_numpyro.data.formulas.values import Basis
 from radon_numpyro.data.missing import check_missing, leave_out
@@ -126,7 +127,7 @@ def reduce_formula(
     order = dict.fromkeys((*response, *right))
     kinds = tuple(engine.kinds[name] for name in order)
     learnt = ModelFormula(terms, kinds, engine.state, design).weighted_by(**given)
-    notes = notes_of(terms, engine.categories, shapes, aliased, redundant)
+    notes = notes_of(learnt, plan.layout, engine.categories, shapes, aliased, redundant)
     return _of_design(sums, learnt.design), learnt, notes
 
 

@@ -395,7 +395,6 @@ class GroupStatistics:
     @property
     def _columns(self) -> tuple[Any, ...]:
         """Names of columns that must agree when statistics are merged."""
-        names, design = self.labels, self.labels.design
-        kinds = {"weights": design.weights, "se": design.se}
-        weights = [f"{kind}={name!r}" for kind, name in kinds.items() if name]
-        return (names.outcome, names.predictors, names.group, *weights)
+        names, of = self.labels, self.labels.design
+        weights = (f"weights={of.weights!r}", f"se={of.se!r}") if of.weighted else ()
+        return names.outcome, names.predictors, names.group, *weights

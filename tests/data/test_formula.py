@@ -340,3 +340,30 @@ def test_what_is_spelled_is_read_again_as_the_same(text):
     trees = parse(text)
     again = parse(" ~ ".join(map(spelled, trees)).replace(" + 1 + x || g", " + (1 + x || g)"))
     assert list(map(spelled, again)) == list(map(spelled, trees))
+
+
+@pytest.mark.parametrize(
+    ("term", "said"),
+    [
+        ("scale(x1)", "0 is the mean of x1, {mean}, and one unit is its standard deviation, {sd}"),
+        ("center(x1)", "0 is the mean of x1, {mean}"),
+        ("scale(x1, center = 2, scale = 3)", "0 is x1 = 2, and one unit is 3 of x1"),
+        ("scale(x1, scale = FALSE)", "0 is the mean of x1, {mean}, and one unit is 1 of x1"),
+        ("scale(x1, center = FALSE)", "0 is x1 = 0, and one unit is its root mean square, {rms}"),
+    ],
+)
+def test_notes_say_what_one_unit_of_a_scaled_column_is(frame, term, said):
+    """Else a slope per standard deviation cannot be turned into one per unit."""
+    x = frame["x1"]
+    rms = np.sqrt((x**2).sum() / (len(x) - 1))
+    numbers = {"mean": f"{x.mean():.6g}", "sd": f"{x.std():.6g}", "rms": f"{rms:.6g}"}
+    data = GroupedData.from_formula(f"y ~ {term} + (1 | g1)", frame)
+    assert data.notes == (f"{term}: {said.format(**numbers)}",)
+
+
+def test_notes_do_not_code_a_category_whose_columns_are_all_left_out(frame):
+    """Else the notes name a comparison that the fit does not have."""
+    frame = frame.assign(copy=frame["c1"].map(lambda level: f"copy of {level}"))
+    data = GroupedData.from_formula("y ~ c1 + copy + (1 | g1)", frame)
+    assert not any(note.startswith("copy: ") for note in data.notes)
+    assert "that those before determine: 'copy[" in data.notes[-1]

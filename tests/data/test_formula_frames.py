@@ -136,7 +136,8 @@ def test_formula_and_notes_go_with_the_data(frame):
     assert repr(data) == f"GroupedData(30 rows, 3 groups; {FORMULA})"
     for part in (data.select("a"), data.take([0, 1]), jax.tree.map(lambda leaf: leaf, data)):
         assert (part.formula, part.notes) == (data.formula, data.notes)
-    assert data.notes == ("Sex: Male against Female", "warm: True against False")
+    scaled = "scale(x): 0 is the mean of x, 1000, and one unit is its standard deviation, 0.949499"
+    assert data.notes == ("Sex: Male against Female", "warm: True against False", scaled)
     columns = ["scale(x)", "Sex[Male]", "warm[True]", "year", "scale(x):Sex[Male]"]
     assert list(data.to_frame()) == ["y", *columns, "town"]
     again = GroupedData.from_frame(data.to_frame(), y="y", x=columns, group="town")

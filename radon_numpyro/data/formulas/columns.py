@@ -98,9 +98,9 @@ def part_layout(
         If there are too many columns, or two columns with the same name.
     """
     layout: Layout = {}
-    for ordered, reduced in _reductions(part, factors, values):
+    for ordered, reduced in reductions(part, factors, values):
         blocks = [
-            _coded(text, values[text], label_of(factors[text]), fewer)
+            coded(text, values[text], label_of(factors[text]), fewer)
             for text, fewer in zip(ordered, reduced, strict=True)
         ]
         width = len(layout) + prod(map(len, blocks))
@@ -119,7 +119,7 @@ def part_layout(
     return layout
 
 
-def _reductions(
+def reductions(
     part: Part, factors: Mapping[str, Node], values: Mapping[str, Categories | Basis]
 ) -> Iterator[tuple[list[str], list[bool]]]:
     """Yield the factors of each term in order, and whether each is reduced.
@@ -127,6 +127,11 @@ def _reductions(
     A reduced factor has one column fewer than levels. As in R, a factor is reduced if the term
     without it is also present. Without a constant, the first category has a column for each level
     and replaces the constant for the other factors.
+
+    Parameters
+    ----------
+    part, factors, values
+        As in :func:`part_layout`.
     """
     place = {text: i for i, text in enumerate(factors)}
     full = frozenset() not in part.present
@@ -194,8 +199,20 @@ def columns_by(
     return made
 
 
-def _coded(text: str, value: Categories | Basis, label: str, reduced: bool) -> dict[str, Piece]:
-    """Return the columns of one factor by name."""
+def coded(text: str, value: Categories | Basis, label: str, reduced: bool) -> dict[str, Piece]:
+    """Return the columns of one factor by name.
+
+    Parameters
+    ----------
+    text
+        The factor as text.
+    value
+        Its value, of which only the levels or the number of columns are used.
+    label
+        The factor in the names of columns.
+    reduced
+        Whether a category is coded by contrasts instead of a column for each level.
+    """
     if isinstance(value, Basis):
         many = value.values.shape[1]
         names = [label] if many == 1 else [f"{label}[{j + 1}]" for j in range(many)]
@@ -301,50 +318,3 @@ def _free(vectors: Array, present: NDArray[np.bool_], tolerance: float) -> list[
         if kept[-1]:
             basis = np.vstack([basis, rest / length])
     return kept
-
-
-def codings(
-    parts: Sequence[Part], factors: Mapping[str, Node], values: Mapping[str, Categories | Basis]
-) -> tuple[str, ...]:
-    """Describe how each categorical factor is coded.
-
-    Parameters
-    ----------
-    parts
-        The common part and the random parts.
-    factors, values
-        As in :func:`part_layout`.
-    """
-    notes = []
-    for text, node in factors.items():
-        value = values[text]
-        if not isinstance(value, Categories):
-            continue
-        base = value.contrast.base or value.levels[0]
-        others = [level for level in value.levels if level != base]
-        if not _is_reduced(text, parts, factors, values):
-            what = f"one column for each of {_listed(value.levels)}"
-        elif value.contrast.kind == "treatment":
-            what = f"{_listed(others)} against {base}"
-        else:
-            what = f"{value.contrast.kind} contrasts of {_listed(value.levels)}"
-        notes.append(f"{label_of(node)}: {what}")
-    return tuple(notes)
-
-
-def _is_reduced(
-    text: str,
-    parts: Sequence[Part],
-    factors: Mapping[str, Node],
-    values: Mapping[str, Categories | Basis],
-) -> bool:
-    """Return whether a factor has a reference level in the first term in which it occurs."""
-    for part in parts:
-        for ordered, reduced in _reductions(part, factors, values):
-            if text in ordered:
-                return reduced[ordered.index(text)]
-    return False
-
-
-def _listed(levels: Sequence[str], count: int = 8) -> str:
-    return ", ".join(levels[:count]) + (", ..." if len(levels) > count else "")

@@ -22,23 +22,21 @@ from radon_numpyro.data.formulas.columns import (
     Layout,
     add,
     check_widths,
-    codings,
     columns_by,
     independent,
     part_layout,
 )
-from radon_numpyro.data.formulas.dates import dates_named, origin_notes
+from radon_numpyro.data.formulas.dates import dates_named
 from radon_numpyro.data.formulas.formula import ModelFormula
-from radon_numpyro.data.formulas.syntax import LOGICAL, Name
+from radon_numpyro.data.formulas.notes import notes_of
+from radon_numpyro.data.formulas.syntax import LOGICAL
 from radon_numpyro.data.formulas.term_algebra import Part
 from radon_numpyro.data.formulas.terms import Terms
 from radon_numpyro.data.formulas.values import Basis, Interpreter
 from radon_numpyro.data.frame_columns import (
     DATE,
     NUMBER,
-    FrameColumn,
     Kind,
-    level_notes,
     read_column,
 )
 
@@ -174,10 +172,7 @@ def learn(terms: Terms, frame: pd.DataFrame) -> FormulaRows:
         formula,
         y,
         made[:, [places[name] for name in design.predictors]],
-        (
-            *notes_of(terms, list(read.values()), values, aliased, redundant),
-            *origin_notes(interpreter.state),
-        ),
+        notes_of(formula, plan.layout, list(read.values()), values, aliased, redundant),
     )
 
 
@@ -343,46 +338,3 @@ def _check_part(part: Part, names: Sequence[str], before: Mapping[str, None], gr
             f"Expected each column to vary once by {group!r}; got {first_few(twice)} again "
             f"in {part.text}: write 0 + in it, or leave the term out"
         )
-
-
-def notes_of(
-    terms: Terms,
-    columns: Sequence[FrameColumn],
-    values: Mapping[str, Categories | Basis],
-    aliased: Sequence[str],
-    redundant: Sequence[str],
-) -> tuple[str, ...]:
-    """Write notes about the columns of a formula.
-
-    Parameters
-    ----------
-    terms
-        The formula.
-    columns
-        The columns in use.
-    values
-        Values of the factors.
-    aliased, redundant
-        Names of the population columns that are left out, and of redundant varying columns.
-    """
-    notes = [*codings((terms.common, *terms.random), terms.factors, values)]
-    plain = [node.value for node in terms.factors.values() if isinstance(node, Name)]
-    notes += level_notes(columns, plain)
-    if aliased:
-        notes.append(
-            f"Left out of the population {plural(len(aliased), 'column')} that those before "
-            f"determine: {first_few(aliased, 20)}"
-        )
-    if redundant:
-        notes.append(
-            f"{first_few(redundant, 20)} {'varies' if len(redundant) == 1 else 'vary'} by group "
-            "although the columns before determine "
-            f"{'it' if len(redundant) == 1 else 'them'}: within a group their coefficients are "
-            "told apart by the standard deviations between groups alone"
-        )
-    if terms.offsets:
-        notes.append(
-            f"The outcome is {terms.outcome}: tables of the fit are of this difference, and "
-            "predictions have the offsets of the new rows added"
-        )
-    return tuple(notes)
