@@ -413,5 +413,5 @@ def test_an_update_needs_the_columns_of_the_statistics():
     with pytest.raises(ValueError, match="Expected x to name a column; got 'warm'"):
         statistics.update(towns(50).drop_columns("warm"))
     other = GroupStatistics.from_frame(towns(50), **NAMES | {"x": "floor"})
-    with pytest.raises(ValueError, match="the same outcome, predictors and group"):
+    with pytest.raises(ValueError, match="the same outcome, predictors, group and weights"):
         statistics.update(other)

@@ -263,7 +263,7 @@ def test_statistics_of_other_columns_do_not_merge(unequal_data, changes, other):
     statistics = GroupStatistics.from_data(unequal_data(2))
     theirs = replace(statistics, labels=replace(statistics.labels, **changes))
     message = (
-        "Expected statistics of the same outcome, predictors and group, "
+        "Expected statistics of the same outcome, predictors, group and weights, "
         f"\\('level', \\('x1', 'x2'\\), 'town'\\); got \\({other}\\)"
     )
     with pytest.raises(ValueError, match=message):
