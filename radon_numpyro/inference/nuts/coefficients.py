@@ -13,7 +13,7 @@ import numpy as np
 
 from radon_numpyro.gaussian.coefficient_moments import coefficient_moments, draws_to_average
 from radon_numpyro.gaussian.conditional import Population
-from radon_numpyro.gaussian.group_draws import draw_coefficients
+from radon_numpyro.gaussian.group_draws import CACHED, draw_coefficients
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import (
     Scales,
@@ -104,7 +104,19 @@ def given_scales(
 def _population(equations: NormalEquations, priors: Priors, scales: Scales) -> Population:
     """Compute the posterior of the population coefficients given each draw of the scales."""
     if current().platform == "cpu":
-        return population_coefficients("hierarchical", equations, priors, scales)
+        # In blocks whose arrays fit into the cache this takes half the time.
+        step = max(1, CACHED // max(equations.num_groups, 1))
+        blocks = [
+            population_coefficients(
+                "hierarchical",
+                equations,
+                priors,
+                {name: values[start : start + step] for name, values in scales.items()},
+            )
+            for start in range(0, len(scales["eps"]), step)
+        ]
+        mean, factor = (np.concatenate(parts, axis=-1) for parts in zip(*blocks, strict=True))
+        return Population(mean, factor)
     prior = population_prior(equations, priors, HIERARCHICAL)
-    blocks = CompiledBlocks(equations, prior, current().platform)
-    return blocks.at(scale_vector(scales), scales["eps"], root_of(scales))[1]
+    compiled = CompiledBlocks(equations, prior, current().platform)
+    return compiled.at(scale_vector(scales), scales["eps"], root_of(scales))[1]
