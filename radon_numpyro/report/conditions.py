@@ -13,7 +13,7 @@ from radon_numpyro.report.curves import ZERO, curves
 from radon_numpyro.report.term import Term
 from radon_numpyro.report.words import joined, listing, name
 from radon_numpyro.results.estimates import Numbers
-from radon_numpyro.results.fit_reader import read_centers, read_data
+from radon_numpyro.results.fit_reader import read_centers
 
 
 def partners(known: Mapping[str, Term], x: str) -> list[Term]:
@@ -129,12 +129,8 @@ def _of_curve(numbers: Numbers, shape: Shape, columns: Sequence[Term]) -> float 
 
 def _average_to_zero(numbers: Numbers, columns: Sequence[Term]) -> bool:
     """Return whether the means of columns over the rows are 0, each row counting once."""
-    names = numbers.labels.predictors
     for term in columns:
         mean, sd, _ = moments(numbers, term)
-        if numbers.has_rows and term.column in names:
-            k = names.index(term.column)
-            mean = float(read_data(numbers.tree).x[:, k].mean() + numbers.zeros[k])
         if not sd or abs(mean) > ZERO * sd:
             return False
     return True

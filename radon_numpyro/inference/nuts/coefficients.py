@@ -104,7 +104,7 @@ def given_scales(
 def _population(equations: NormalEquations, priors: Priors, scales: Scales) -> Population:
     """Compute the posterior of the population coefficients given each draw of the scales."""
     if current().platform == "cpu":
-        # In blocks whose arrays fit into the cache this takes half the time.
+        # The arrays of a block fit into the cache.
         step = max(1, CACHED // max(equations.num_groups, 1))
         blocks = [
             population_coefficients(
