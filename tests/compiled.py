@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import jax
 
-from radon_numpyro.inference.nuts import blocks, warm_start
+from radon_numpyro.inference.nuts import blocks
 from radon_numpyro.inference.nuts import draws as constrain
 
 # Event that JAX reports once for each program, compiled or loaded from the cache on disk.
@@ -15,7 +15,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 def compilations():
     """Yield a list that receives the names of the programs compiled in the context."""
     # Wait for compilations in the background that an earlier fit left running after an error.
-    for program in (warm_start._warm_start, blocks._begin, blocks._advance, constrain._constrain):
+    for program in (blocks._begin, blocks._advance, constrain._constrain):
         for compilation in program._compilations.values():
             compilation.wait()
     names = []

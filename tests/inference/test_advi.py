@@ -445,7 +445,7 @@ def test_rows_and_their_statistics_give_the_same_bits():
 
 def test_one_compilation_serves_all_data_of_a_shape():
     line_advi()
-    programs = (windows.begin, windows.advance, windows.summarise)
+    programs = (windows.begin, windows.advance, windows.log_ratios)
     before = [program.compiled()._cache_size() for program in programs]
     other = line(300)
     renamed = replace(

@@ -238,11 +238,13 @@ def test_a_chain_that_dies_is_named(monkeypatch):
     """NaN in the state of the second chain from the fourth block on."""
     advance, calls = compiled_blocks.advance, []
 
-    def dying(state, *arguments, **settings):
+    def dying(states, *arguments, **settings):
         calls.append(1)
         if len(calls) == 4:
-            state = state._replace(z=jnp.asarray(state.z).at[1].set(jnp.nan))
-        return advance(state, *arguments, **settings)
+            first, second, *others = states
+            second = second._replace(z=jnp.full_like(second.z, jnp.nan))
+            states = (first, second, *others)
+        return advance(states, *arguments, **settings)
 
     monkeypatch.setattr(compiled_blocks, "advance", dying)
     with pytest.raises(

@@ -107,9 +107,23 @@ def test_a_fit_that_compiles_ends_soon_and_goes_on(tmp_path, uninterrupted, wher
     assert_same_tree(resume(folder, progress_bar=False), uninterrupted)
 
 
-# Algebra unrolled for so many slopes takes a minute to compile; the package unrolls less.
-SLOPES = 12
-UNROLLED = "import radon_numpyro.gaussian.small_matrices as algebra; algebra.UNROLLED = 99"
+# A command that says when it begins to compile. Algebra unrolled for so many slopes takes seconds
+# to trace and half a minute to compile; the package unrolls less.
+SLOPES = 8
+COMMAND = """
+import radon_numpyro.gaussian.small_matrices as algebra
+from radon_numpyro.cli.app import app
+from radon_numpyro.inference.compute.compilation import Compilation
+
+run, algebra.UNROLLED = Compilation.run, 99
+
+def saying(self):
+    print("compiling", flush=True)
+    run(self)
+
+Compilation.run = saying
+app()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +148,7 @@ def command(rows, out, *more):
     words = ["fit", str(rows), "--y", "y", "--group", "group", "--out", str(out), *more]
     words += [word for k in range(SLOPES) for word in ("--x", f"x{k + 1}")]
     return subprocess.Popen(
-        [sys.executable, "-c", f"{UNROLLED}; from radon_numpyro.cli.app import app; app()", *words],
+        [sys.executable, "-c", COMMAND, *words],
         env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -143,13 +157,18 @@ def command(rows, out, *more):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "delay"), [(signal.SIGINT, 4), (signal.SIGTERM, 20)])
-def test_a_command_ends_soon_while_xla_compiles(many_predictors, tmp_path, number, delay):
-    """Its threads are left behind, without an abort."""
+@pytest.mark.parametrize(
+    ("number", "what"), [(signal.SIGINT, "traces"), (signal.SIGTERM, "compiles")]
+)
+def test_a_command_ends_soon_while_it(many_predictors, tmp_path, number, what):
+    """The threads of the compiler are left behind, without an abort."""
     process = command(many_predictors, tmp_path / "out")
     while "Fitting" not in process.stderr.readline():
         assert process.poll() is None
-    time.sleep(delay)
+    if what == "compiles":
+        assert process.stdout.readline() == "compiling\n"
+    else:
+        time.sleep(1)
     assert ended_by(process, number) == "Interrupted: nothing is written\n"
     assert process.returncode == 130
     assert not list((tmp_path / "out").glob("*"))

@@ -14,7 +14,6 @@ from numpyro.infer.util import potential_energy
 
 from radon_numpyro import GroupStatistics
 from radon_numpyro.inference.advi import windows
-from radon_numpyro.inference.advi.closed_form_start import mean_field_start
 from radon_numpyro.inference.compute import programs
 from radon_numpyro.inference.compute.programs import (
     latent_sites,
@@ -67,22 +66,22 @@ def block(method):
     fixed |= {"target_accept_prob": 0.8, "max_tree_depth": 10}
     with precision("float64"):
         start = warm_start(
-            random_key(0), towns_guide(), statistics(), TUTORIAL, method=method, chains=4
+            towns_guide(), statistics(), TUTORIAL, method=method, chains=4, seed=0, dtype="float64"
         )
         arguments = (coordinates.data(statistics()), TUTORIAL, start.unit)
         chains = (start.chain_keys, start.position)
-        state = blocks.begin(*chains, *arguments, chain_method="vectorized", **fixed)
+        (states,) = blocks.begin(*chains, *arguments, chain_method="vectorized", **fixed)
         advance = blocks._advance.compiled()
-        return for_gpu(advance, state, 10, *arguments, 0, 4, vectorized=True, room=100, **fixed)
+        return for_gpu(advance, states, 10, *arguments, vectorized=True, room=100, **fixed)
 
 
 def window():
     """Steps of ADVI."""
     fixed = {"model": FUNCTIONS["hierarchical"], "num_particles": 17}
-    start = mean_field_start(statistics(), "hierarchical", TUTORIAL)
+    guide = towns_guide()
     with precision("float64"):
         arguments = (statistics(), TUTORIAL)
-        state, units = windows.begin(jax.random.key(0), start, *arguments, **fixed)
+        state, units = windows.begin(random_key(0), guide.locs, guide.scales, *arguments, **fixed)
         return for_gpu(windows.advance.compiled(), state, units, 0.01, *arguments, **fixed)
 
 

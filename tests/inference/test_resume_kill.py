@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 from fits import assert_same_tree
 
-KILLS = 4
+KILLS = 3
 BLOCKS = {"advi": 6, "nuts": 10 + 15}
 
 # Every step is written, says when it is done, and takes long enough to be killed within.

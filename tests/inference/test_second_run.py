@@ -189,10 +189,10 @@ def test_gradients_of_every_run_are_counted(few_of_none, monkeypatch):
     counted = []
     block = blocks.advance
 
-    def spy(state, length, *args, **kwargs):
-        state, buffers = block(state, length, *args, **kwargs)
-        counted.append(int(np.asarray(buffers["n_steps"])[:, :length].sum()))
-        return state, buffers
+    def spy(states, length, *args, **kwargs):
+        states, records = block(states, length, *args, **kwargs)
+        counted.append(int(blocks.recorded(records, "n_steps", length).sum()))
+        return states, records
 
     monkeypatch.setattr(blocks, "advance", spy)
     tree = fit_rail()

@@ -158,19 +158,31 @@ def test_an_engine_weighs_the_rows_of_a_formula_as_in_memory(engine, frames):
         np.testing.assert_allclose(found.weight[order], expected.weight, rtol=1e-12)
 
 
-@pytest.mark.parametrize("by", ["weights", "se"])
-@pytest.mark.parametrize(
-    ("value", "says"),
-    [
-        (0.0, "to be above 0; got 1 row of 0 or below"),
-        (-1.0, "to be above 0; got 1 row of 0 or below"),
-        (np.inf, "to be finite; got 1 row infinite"),
-        (np.nan, "to be finite; got 1 row missing"),
-    ],
-)
-def test_an_engine_refuses_what_is_no_weight(engine, frames, by, value, says):
-    with pytest.raises(ValueError, match=f"Expected column 'w' .{by}. {says}"):
+NO_WEIGHTS = {
+    0.0: "to be above 0; got 1 row of 0 or below",
+    -1.0: "to be above 0; got 1 row of 0 or below",
+    np.inf: "to be finite; got 1 row infinite",
+    np.nan: "to be finite; got 1 row missing",
+}
+
+
+def assert_refused(frames, by, value):
+    with pytest.raises(ValueError, match=f"Expected column 'w' .{by}. {NO_WEIGHTS[value]}"):
         GroupStatistics.from_frame(frames(heavy_towns(row3=value)), **NAMES, **{by: "w"})
+
+
+@pytest.mark.parametrize("engine", ["polars", "duckdb"], indirect=True)
+@pytest.mark.parametrize("by", ["weights", "se"])
+@pytest.mark.parametrize("value", NO_WEIGHTS)
+def test_an_engine_refuses_what_is_no_weight(engine, frames, by, value):
+    assert_refused(frames, by, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["dask", "spark"], indirect=True)
+@pytest.mark.parametrize(("by", "value"), [("weights", 0.0), ("se", np.nan)])
+def test_a_cluster_refuses_what_is_no_weight(engine, frames, by, value):
+    assert_refused(frames, by, value)
 
 
 def test_the_order_of_groups_is_that_of_the_rows_or_else_sorted(engine, frames):

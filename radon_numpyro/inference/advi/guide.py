@@ -43,6 +43,7 @@ from radon_numpyro.model.correlations import correlation_of, correlation_root
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.regressions import ModelFunction
+from radon_numpyro.model.supports import Support, support
 from radon_numpyro.statistics.consistency import as_statistics
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -52,6 +53,7 @@ MIN_WINDOWS, MAX_WINDOWS = 8, 24
 PRIMES = (2, 3, 5, 7, 11, 13, 17)
 MAX_KHAT_DRAWS = 4000
 CORRELATION_DRAWS = 4000
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 CONVERGED = "the ELBO is level and the parameters have stopped moving"
 
 
@@ -210,35 +212,40 @@ def fit_guide(
     """
     statistics = unlabelled(statistics)
     function = Model.named(model).function
-    start = mean_field_start(statistics, model, priors)
+    start = dict(sorted(mean_field_start(statistics, model, priors).items()))
     num_parameters = sum(np.size(site.mean) for site in start.values())
     if num_particles is None:
         num_particles = max(p for p in PRIMES if p == 2 or p * num_parameters <= 16_000)
-    with precision(dtype):
-        key, params, elbo, khat_draws = random_key(seed), None, np.zeros(0), 0
-        reason = "the guide is at its start and was not optimised"
-        if num_steps:
-            fixed = {"model": function, "num_particles": num_particles}
-            state, units = windows.begin(key, start, statistics, priors, **fixed)
+    supports = {name: support(name, priors) for name in start}
+    locs = {name: supports[name].unconstrained(site.mean) for name, site in start.items()}
+    scales = {name: supports[name].slope(site.mean) * site.sd for name, site in start.items()}
+    elbo, khat, reason = np.zeros(0), np.nan, "the guide is at its start and was not optimised"
+    if num_steps:
+        with precision(dtype):
+            key, fixed = random_key(seed), {"model": function, "num_particles": num_particles}
+            state, units = windows.begin(key, locs, scales, statistics, priors, **fixed)
             with progress(total=num_steps, shown=progress_bar, unit="step", desc="ADVI") as bar:
                 params, elbo, reason = _optimise(
                     state, units, num_steps, tolerance, run, bar, statistics, priors, fixed
                 )
+            locs = {name: params[f"{name}_auto_loc"] for name in start}
+            scales = {name: np.logaddexp(0.0, params[f"{name}_auto_scale"]) for name in start}
             # A large model needs fewer draws, because its k-hat is far above every threshold.
-            khat_draws = int(np.clip(20_000_000 // num_parameters, 200, MAX_KHAT_DRAWS))
-        locs, scales, means, sds, log_ratios = windows.summarise(
-            key, params, start, statistics, priors, model=function, num_draws=khat_draws
-        )
-    means, sds, khat = _numpy(means), _numpy(sds), np.nan
-    if khat_draws:
+            draws = int(np.clip(20_000_000 // num_parameters, 200, MAX_KHAT_DRAWS))
+            log_ratios = windows.log_ratios(
+                key, locs, scales, statistics, priors, model=function, num_draws=draws
+            )
         khat = float(array_stats.psislw(-np.asarray(log_ratios, dtype=np.float64))[1])
+    means, sds = {}, {}
+    for name, of in supports.items():
+        means[name], sds[name] = _moments(of, locs[name], scales[name])
     if "partial_correlation" in means:
         _of_correlations(statistics.labels.design, means, sds, locs, scales, seed)
     return ADVIResult(
-        means=means,
-        sds=sds,
-        locs=_numpy(locs),
-        scales=_numpy(scales),
+        means=_arrays(means, dtype),
+        sds=_arrays(sds, dtype),
+        locs=_arrays(locs, dtype),
+        scales=_arrays(scales, dtype),
         elbo=elbo,
         converged=reason == CONVERGED,
         reason=reason,
@@ -248,6 +255,21 @@ def fit_guide(
         seed=seed,
         num_particles=num_particles,
     )
+
+
+def _arrays(values: dict[str, Any], dtype: str) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value, dtype=dtype) for name, value in values.items()}
+
+
+def _moments(of: Support, loc: Any, scale: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Compute mean and sd of a site whose unconstrained values are Normal, by quadrature."""
+    if of.is_real_line:
+        return loc, scale
+    nodes = NODES.reshape(-1, *[1] * np.ndim(loc))
+    values = of.constrained(loc + scale * nodes)
+    weights = (WEIGHTS / WEIGHTS.sum()).reshape(nodes.shape)
+    mean = (weights * values).sum(0)
+    return mean, np.sqrt((weights * (values - mean) ** 2).sum(0))
 
 
 def _of_correlations(
@@ -346,7 +368,3 @@ def _raise_non_finite(
         f"Expected a finite ELBO; got none in {WINDOW} steps. Sites with a log density that is "
         f"not finite: {where}. Check the units of the data against the priors"
     )
-
-
-def _numpy(tree: Any) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value) for name, value in tree.items()}

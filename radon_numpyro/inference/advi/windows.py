@@ -8,7 +8,6 @@ converged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,13 +18,11 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.special import ndtri
 from numpyro import distributions as dist
 from numpyro import handlers
-from numpyro.distributions.transforms import IdentityTransform
 from numpyro.infer import SVI, TraceMeanField_ELBO, init_to_value
 from numpyro.infer.autoguide import AutoNormal
 from numpyro.infer.elbo import ELBO
 from numpyro.infer.util import potential_energy
 
-from radon_numpyro.inference.advi.closed_form_start import Start
 from radon_numpyro.inference.compute.programs import latent_transforms, program, strong_types
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.regressions import ModelFunction
@@ -120,13 +117,13 @@ def lattice_normals(key: Any, num_draws: int, size: int) -> Any:
 
 
 WINDOW = 500
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 
 
 @program("model", "num_particles", once=True)
 def begin(
     key: Any,
-    start: dict[str, Start],
+    locs: Any,
+    scales: Any,
     statistics: GroupStatistics,
     priors: Priors,
     *,
@@ -138,22 +135,22 @@ def begin(
     Parameters
     ----------
     key
-        Random key of the guide; :func:`summarise` uses the other half of its split.
-    start
-        Mean and standard deviation from which each site starts.
+        Random key of the guide; :func:`log_ratios` uses the other half of its split.
+    locs, scales
+        Location and scale from which the guide starts, by site.
     statistics, priors, model
         The model and its arguments.
     num_particles
         Number of draws of the guide in each step.
     """
     params, units = {}, {}
-    for name, (loc, scale) in _guide_at(start, statistics, priors, model).items():
+    for name, loc in locs.items():
+        scale = scales[name]
         params[f"{name}_auto_loc"], params[f"{name}_auto_scale"] = loc, scale
         units[f"{name}_auto_loc"] = scale
         # Scales are parametrised by a softplus; this unit is a relative change of 1.
         units[f"{name}_auto_scale"] = scale / -jnp.expm1(-scale)
-    values = {name: s.mean for name, s in start.items()}
-    svi = _svi(model, num_particles, units, 1.0, values)
+    svi = _svi(model, num_particles, units, 1.0, statistics, priors)
     state = svi.init(jax.random.split(key)[0], statistics, priors, init_params=params)
     return strong_types(state), strong_types(units)
 
@@ -180,11 +177,7 @@ def advance(
     statistics, priors, model, num_particles
         As in :func:`begin`.
     """
-    values = {
-        name: transform(jnp.zeros_like(units[f"{name}_auto_loc"]))
-        for name, transform in latent_transforms(model, statistics, priors).items()
-    }
-    svi = _svi(model, num_particles, units, step_size, values)
+    svi = _svi(model, num_particles, units, step_size, statistics, priors)
     svi.init(jax.random.key(0), statistics, priors)
 
     def step(carry: Any, _: None) -> tuple[Any, Any]:
@@ -199,52 +192,34 @@ def advance(
 
 
 @program("model", "num_draws")
-def summarise(
+def log_ratios(
     key: Any,
-    params: Any,
-    start: dict[str, Start],
+    locs: Any,
+    scales: Any,
     statistics: GroupStatistics,
     priors: Priors,
     *,
     model: ModelFunction,
     num_draws: int,
-) -> tuple[Any, Any, Any, Any, Any]:
-    """Return the guide, its moments in the constrained space, and log importance ratios.
+) -> Any:
+    """Compute log importance ratios of the posterior and the guide, up to a constant.
 
     Parameters
     ----------
     key
         Random key of the guide, as in :func:`begin`.
-    params
-        Parameters of the guide by name, or None for the guide at its start.
-    start, statistics, priors, model
+    locs, scales
+        Location and scale of the guide, by site.
+    statistics, priors, model
         As in :func:`begin`.
     num_draws
-        Number of ratios; with 0 the program compiles in half the time.
+        Number of draws of the guide.
 
     Returns
     -------
-    locs, scales, means, sds, log_ratios
-        As in :class:`radon_numpyro.inference.advi.guide.ADVIResult`; ratios of shape (num_draws,).
+    array
+        Shape (num_draws,).
     """
-    transforms = latent_transforms(model, statistics, priors)
-    if params is None:
-        guide = _guide_at(start, statistics, priors, model)
-        locs, scales = ({name: site[k] for name, site in guide.items()} for k in (0, 1))
-    else:
-        locs = {name: params[f"{name}_auto_loc"] for name in transforms}
-        scales = {name: jax.nn.softplus(params[f"{name}_auto_scale"]) for name in transforms}
-    means, sds = {}, {}
-    for name, transform in transforms.items():
-        if isinstance(transform, IdentityTransform):
-            means[name], sds[name] = locs[name], scales[name]
-            continue
-        nodes = NODES.reshape(-1, *[1] * jnp.ndim(locs[name]))
-        values = transform(locs[name] + scales[name] * nodes)
-        weights = (WEIGHTS / WEIGHTS.sum()).reshape(nodes.shape)
-        means[name] = (weights * values).sum(0)
-        sds[name] = jnp.sqrt((weights * (values - means[name]) ** 2).sum(0))
-
     flat, unravel = ravel_pytree(locs)
     log_scale = jnp.log(ravel_pytree(scales)[0]).sum()
 
@@ -255,11 +230,8 @@ def summarise(
         log_q = dist.Normal().log_prob(noise).sum() - log_scale
         return -potential_energy(model, (statistics, priors), {}, z) - log_q
 
-    log_ratios = jnp.zeros(0)
-    if num_draws:
-        keys = jax.random.split(jax.random.split(key)[1], num_draws)
-        log_ratios = jax.lax.map(log_ratio, keys, batch_size=100)
-    return locs, scales, means, sds, log_ratios
+    keys = jax.random.split(jax.random.split(key)[1], num_draws)
+    return jax.lax.map(log_ratio, keys, batch_size=100)
 
 
 def movement(averages: list[Any], units: Any) -> dict[str, float]:
@@ -319,20 +291,13 @@ def levelled(elbo: list[np.ndarray]) -> bool:
     return bool(gain < 2.0 * noise)
 
 
-def _guide_at(
-    start: dict[str, Start], statistics: GroupStatistics, priors: Priors, model: ModelFunction
-) -> dict[str, tuple[Any, Any]]:
-    """Return the location and scale of each site at the start of the guide."""
-    return {
-        name: jax.jvp(
-            transform.inv, (jnp.asarray(start[name].mean),), (jnp.asarray(start[name].sd),)
-        )
-        for name, transform in latent_transforms(model, statistics, priors).items()
-    }
-
-
 def _svi(
-    model: ModelFunction, num_particles: int, units: Any, step_size: Any, values: Mapping[str, Any]
+    model: ModelFunction,
+    num_particles: int,
+    units: Any,
+    step_size: Any,
+    statistics: GroupStatistics,
+    priors: Priors,
 ) -> SVI:
     """Return SVI with an optimiser that steps in units of each parameter.
 
@@ -347,5 +312,10 @@ def _svi(
         optax.GradientTransformation(lambda params: optax.EmptyState(), in_units),
         optax.scale_by_learning_rate(step_size),
     )
-    guide = AutoNormal(model, init_loc_fn=init_to_value(values=dict(values)))
+    # The guide needs some values of the sites to set itself up; its parameters are given.
+    values = {
+        name: transform(jnp.zeros_like(units[f"{name}_auto_loc"]))
+        for name, transform in latent_transforms(model, statistics, priors).items()
+    }
+    guide = AutoNormal(model, init_loc_fn=init_to_value(values=values))
     return SVI(model, guide, optimiser, LatticeELBO(num_particles))

@@ -15,11 +15,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from radon_numpyro.inference.advi.guide import ADVIResult, fit_guide
 from radon_numpyro.inference.compute.devices import NO_GPU, computing_on, current, seen
-from radon_numpyro.inference.compute.programs import precision, random_key, unlabelled
+from radon_numpyro.inference.compute.programs import precision, unlabelled
 from radon_numpyro.inference.nuts import blocks
 from radon_numpyro.inference.nuts.parametrisation import parametrisation
 from radon_numpyro.inference.nuts.warm_start import warm_start
@@ -190,17 +189,24 @@ def seconds_a_step(
     # The acceptance of the first run of the fit.
     fixed["target_accept_prob"] = settings.acceptances(statistics.num_groups)[0]
     with precision(settings.dtype):
-        key = random_key(settings.seed)
-        start = warm_start(key, guide, statistics, priors, method=method, chains=settings.chains)
+        start = warm_start(
+            guide,
+            statistics,
+            priors,
+            method=method,
+            chains=settings.chains,
+            seed=settings.seed,
+            dtype=settings.dtype,
+        )
         pace = blocks.Pace(statistics.num_groups, start.position.size)
         arguments = (coordinates.reduced(target), priors, start.unit)
-        state = blocks.begin(start.chain_keys, start.position, *arguments, **fixed)
-        state, _ = blocks.advance(state, pace.length, *arguments, **fixed)
+        states = blocks.begin(start.chain_keys, start.position, *arguments, **fixed)
+        states, _ = blocks.advance(states, pace.length, *arguments, **fixed)
         gradients, elapsed, started = 0, 0.0, time.perf_counter()
         while not gradients or elapsed < SECONDS:
             length, before = pace.length, elapsed
-            state, records = blocks.advance(state, length, *arguments, **fixed)
-            gradients += int(np.asarray(records["n_steps"])[:, :length].sum())
+            states, records = blocks.advance(states, length, *arguments, **fixed)
+            gradients += int(blocks.recorded(records, "n_steps", length).sum())
             elapsed = time.perf_counter() - started
             pace.took(length, elapsed - before)
     return elapsed * settings.chains / gradients

@@ -7,9 +7,8 @@ sampling and all data sets of the same shape, and draws do not depend on the len
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import pairwise
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,13 +93,14 @@ def begin(
     *,
     chain_method: str,
     **fixed: Any,
-) -> Any:
-    """Return the state of every chain before its first iteration.
+) -> tuple[Any, ...]:
+    """Return the states of the chains before the first iteration.
 
     Parameters
     ----------
     keys, position
-        Random key and starting point of each chain, shapes (chains,) and (chains, D).
+        Data of the random key, and starting point of each chain, shapes (chains, 2) and
+        (chains, D).
     target, priors
         Arguments of the model.
     unit
@@ -109,9 +109,20 @@ def begin(
         From :meth:`radon_numpyro.inference.settings.Settings.sampler`, the parametrisation as
         ``coordinates``, and ``target_accept_prob``. The last one is not a constant of the program,
         so another value needs no compilation.
+
+    Returns
+    -------
+    tuple
+        The state of each chain or, if they are vectorized, one state of all chains. The first axis
+        of each array is that of the chains.
     """
     vectorized = chain_method == "vectorized"
-    return _begin(keys, position, target, priors, unit, vectorized=vectorized, **fixed)
+    parts = [slice(None)] if vectorized else [slice(c, c + 1) for c in range(len(position))]
+    arguments = (target, priors, unit)
+    return tuple(
+        _begin(keys[part], position[part], *arguments, vectorized=vectorized, **fixed)
+        for part in parts
+    )
 
 
 @program("vectorized", *_FIXED, once=True)
@@ -129,14 +140,25 @@ def _begin(
     def start(mine: Any) -> Any:
         key, position = mine
         kernel = _kernel(target, priors, unit, **settings)
+        key = jax.random.wrap_key_data(key, impl="threefry2x32")
         return strong_types(kernel.init(key, num_warmup, init_params=position / unit))
 
-    over_chains = jax.vmap(start) if vectorized else partial(jax.lax.map, start)
-    return over_chains((keys, position))
+    return _of_chains(start, vectorized)((keys, position))
+
+
+def _of_chains(function: Callable[[Any], Any], vectorized: bool) -> Callable[[Any], Any]:
+    """Map a function of one chain over the first axis, which otherwise has length 1."""
+    if vectorized:
+        return jax.vmap(function)
+
+    def of_one(chain: Any) -> Any:
+        return jax.tree.map(lambda x: x[None], function(jax.tree.map(lambda x: x[0], chain)))
+
+    return of_one
 
 
 def advance(
-    state: Any,
+    states: tuple[Any, ...],
     length: int,
     target: Any,
     priors: Priors,
@@ -144,15 +166,15 @@ def advance(
     *,
     chain_method: str,
     **fixed: Any,
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[tuple[Any, ...], tuple[dict[str, Any], ...]]:
     """Take ``length`` iterations of every chain, at most :func:`capacity`.
 
-    Parallel chains run in threads, one for each core. Each thread calls the compiled program of
-    sequential chains for its own range of chains. Therefore both ways give identical draws.
+    Parallel chains run in threads, one for each core, and sequential chains in one thread. Both
+    call the same program for each chain. Therefore both give identical draws.
 
     Parameters
     ----------
-    state
+    states
         From :func:`begin` or an earlier block.
     length
         Number of iterations.
@@ -161,25 +183,35 @@ def advance(
 
     Returns
     -------
-    state, records
-        The new state, and arrays of shape (chains, capacity, ...) of which the first ``length``
-        iterations are valid. From chains in threads these are NumPy arrays.
+    states, records
+        The new states, and a record for each of them, for :func:`recorded`.
     """
-    chains = len(state.potential_energy)
+    chains = sum(len(state.potential_energy) for state in states)
+    arguments = (length, target, priors, unit)
     fixed |= {"vectorized": chain_method == "vectorized", "room": capacity(chains * len(unit))}
+    _advance.prepare(states[0], *arguments, **fixed)
 
-    def run(first: int, end: int) -> Any:
-        return jax.block_until_ready(
-            _advance(state, length, target, priors, unit, first, end, **fixed)
-        )
+    def run(state: Any) -> Any:
+        return jax.block_until_ready(_advance.compiled()(state, *arguments, **fixed))
 
-    threads = min(chains, num_cores()) if chain_method == "parallel" else 1
-    if threads == 1:
-        return cast("tuple[Any, dict[str, Any]]", run(0, chains))
-    _advance.prepare(state, length, target, priors, unit, 0, 0, **fixed)
-    ends = np.linspace(0, chains, threads + 1).astype(int).tolist()
-    parts = in_threads(run, ends[:-1], ends[1:], threads=threads)
-    return cast("tuple[Any, dict[str, Any]]", _joined(parts, ends))
+    threads = num_cores() if chain_method == "parallel" else 1
+    states, records = zip(*in_threads(run, states, threads=threads), strict=True)
+    return states, records
+
+
+def recorded(records: tuple[dict[str, Any], ...], name: str, length: int) -> np.ndarray:
+    """Return what a block recorded under a name, shape (chains, length, ...).
+
+    Parameters
+    ----------
+    records
+        From :func:`advance`.
+    name
+        One of the names in the records.
+    length
+        Number of iterations of the block. The buffers may be much longer.
+    """
+    return np.concatenate([np.asarray(record[name])[:, :length] for record in records])
 
 
 def compile_ahead(
@@ -197,30 +229,29 @@ def compile_ahead(
     Parameters
     ----------
     keys, position, target, priors, unit, chain_method, **fixed
-        As in :func:`begin`; a ``jax.ShapeDtypeStruct`` may replace an array.
+        As in :func:`begin`; of the first two and the units only the shapes matter.
     """
     fixed |= {"vectorized": chain_method == "vectorized"}
-    state = _begin.compile_ahead(keys, position, target, priors, unit, **fixed)
-    fixed |= {"room": capacity(len(keys) * len(unit))}
-    _advance.compile_ahead(state, 0, target, priors, unit, 0, 0, **fixed)
+    part = slice(None if fixed["vectorized"] else 1)
+    state = _begin.compile_ahead(keys[part], position[part], target, priors, unit, **fixed)
+    fixed |= {"room": capacity(position.size)}
+    _advance.compile_ahead(state, 0, target, priors, unit, **fixed)
 
 
 @program("vectorized", "room", *_FIXED)
 def _advance(
-    state: Any,
+    states: Any,
     length: int,
     target: Any,
     priors: Priors,
     unit: Any,
-    first: int,
-    end: int,
     *,
     vectorized: bool,
     room: int,
     num_warmup: int,
     **settings: Any,
 ) -> tuple[Any, dict[str, Any]]:
-    """Run a block of the chains from ``first`` to ``end`` - 1; other chains are undefined."""
+    """Run a block of some chains, which are the first axis of each array."""
 
     def run(state: Any) -> tuple[Any, dict[str, Any]]:
         kernel = _kernel(target, priors, unit, **settings)
@@ -241,32 +272,8 @@ def _advance(
         }
         return jax.lax.fori_loop(0, length, iterate, (state, buffers))
 
-    if vectorized:
-        return jax.vmap(run)(state)
-
-    def of_chain(c: Any, chains: Any) -> Any:
-        done = run(jax.tree.map(lambda x: x[c], state))
-        return jax.tree.map(lambda all_, mine: all_.at[c].set(mine), chains, done)
-
-    buffers = {
-        name: jnp.zeros((value.shape[0], room, *value.shape[1:]), value.dtype)
-        for name, value in _record(state, unit).items()
-    }
-    return jax.lax.fori_loop(first, end, of_chain, (state, buffers))
-
-
-def _joined(parts: list[Any], ends: list[int]) -> Any:
-    """Join the ranges of chains from the parts that ran them, on the host without compiling."""
-    ranges = list(pairwise(ends))
-
-    def join(*values: Any) -> Any:
-        if jnp.issubdtype(values[0].dtype, jax.dtypes.prng_key):
-            impl = jax.random.key_impl(values[0])
-            return jax.random.wrap_key_data(join(*map(jax.random.key_data, values)), impl=impl)
-        pairs = zip(values, ranges, strict=True)
-        return np.concatenate([np.asarray(x)[a:b] for x, (a, b) in pairs])
-
-    return jax.tree.map(join, *parts)
+    done: tuple[Any, dict[str, Any]] = _of_chains(run, vectorized)(states)
+    return done
 
 
 def _kernel(

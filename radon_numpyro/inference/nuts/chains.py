@@ -30,8 +30,8 @@ class Drawn:
     ----------
     target_accept_prob
         Target acceptance probability of the step size adaptation.
-    state
-        State of the chains after the last iteration.
+    states
+        States of the chains after the last iteration.
     stats
         Position and statistics of each draw, each of shape (chains, draws, ...); empty if there are
         no draws.
@@ -44,7 +44,7 @@ class Drawn:
     """
 
     target_accept_prob: float
-    state: Any
+    states: tuple[Any, ...]
     stats: Mapping[str, np.ndarray]
     warmup_gradients: int
     stopped_by: str
@@ -74,7 +74,7 @@ class Drawn:
 
 def run_chains(
     part: str,
-    state: Any,
+    states: tuple[Any, ...],
     arguments: tuple[Any, ...],
     settings: Settings,
     run: Run,
@@ -92,7 +92,7 @@ def run_chains(
     ----------
     part
         Name of this part of the run, in lower-case letters.
-    state
+    states
         From :func:`radon_numpyro.inference.nuts.blocks.begin`.
     arguments
         Data, priors and units, as the blocks take them.
@@ -111,31 +111,31 @@ def run_chains(
         Further settings of the blocks.
     """
     num_warmup, total = settings.num_warmup, settings.num_warmup + settings.draws
-    records: list[dict[str, np.ndarray]] = []
+    draws: list[dict[str, np.ndarray]] = []
     done, warmup_gradients, diverging = 0, 0, 0
     stopped_by, ended = ALL_DRAWS, None
 
-    def advance(state: Any) -> tuple[Any, Arrays]:
+    def advance(states: Any) -> tuple[Any, Arrays]:
         started = time.monotonic()
         length = min(pace.length, left)
         if target is not None and done >= num_warmup:
             length = min(length, target.due)
-        state, buffers = blocks.advance(
-            state, length, *arguments, target_accept_prob=target_accept_prob, **fixed
+        states, records = blocks.advance(
+            states, length, *arguments, target_accept_prob=target_accept_prob, **fixed
         )
-        # Of the warm-up only n_steps is used. Copy, because the buffers may be much longer.
-        names = ("n_steps",) if done < num_warmup else tuple(buffers)
-        record = {name: np.asarray(buffers[name])[:, :length].copy() for name in names}
+        # Of the warm-up only n_steps is used.
+        names = ("n_steps",) if done < num_warmup else tuple(records[0])
+        record = {name: blocks.recorded(records, name, length) for name in names}
         pace.took(length, time.monotonic() - started)
-        return state, record
+        return states, record
 
     try:
         while done < total:
             warming = done < num_warmup
             left = (num_warmup if warming else total) - done
-            if not warming and not records:
+            if not warming and not draws:
                 prepare()
-            state, kept = run.step(part, state, advance)
+            states, kept = run.step(part, states, advance)
             # A block from a checkpoint may have more draws than are requested now.
             record = {name: values[:, :left] for name, values in kept.items()}
             length = record["n_steps"].shape[1]
@@ -144,7 +144,7 @@ def run_chains(
             if warming:
                 warmup_gradients += int(record["n_steps"].sum())
             else:
-                records.append(record)
+                draws.append(record)
                 diverging += int(record["diverging"].sum())
                 phase = f"{diverging} divergences"
             bar.set_postfix_str(f"{phase}, tree size {record['n_steps'].mean():.0f}", refresh=False)
@@ -153,12 +153,12 @@ def run_chains(
                 enough = target.reached(record["position"])
                 if enough is not None:
                     surplus = done - num_warmup - enough
-                    records[-1] = {name: v[:, : length - surplus] for name, v in record.items()}
+                    draws[-1] = {name: v[:, : length - surplus] for name, v in record.items()}
                     stopped_by = TARGET_ESS
                     break
     except (KeyboardInterrupt, TimeoutError) as end:
         stopped_by = INTERRUPTED if isinstance(end, KeyboardInterrupt) else MAX_SECONDS
         ended = end
-    names = tuple(records[0]) if records else ()
-    stats = {name: np.concatenate([r[name] for r in records], axis=1) for name in names}
-    return Drawn(target_accept_prob, state, stats, warmup_gradients, stopped_by, ended)
+    names = tuple(draws[0]) if draws else ()
+    stats = {name: np.concatenate([d[name] for d in draws], axis=1) for name in names}
+    return Drawn(target_accept_prob, states, stats, warmup_gradients, stopped_by, ended)

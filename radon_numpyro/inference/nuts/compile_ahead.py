@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from radon_numpyro.inference.compute.programs import precision, random_key, unlabelled
-from radon_numpyro.inference.nuts import blocks, warm_start
+from radon_numpyro.inference.compute.programs import latent_sites, precision, unlabelled
+from radon_numpyro.inference.nuts import blocks
 from radon_numpyro.inference.nuts import draws as constrain
-from radon_numpyro.inference.nuts.parametrisation import parametrisation
+from radon_numpyro.inference.nuts.parametrisation import Parametrisation, parametrisation
 from radon_numpyro.inference.settings import Settings
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -41,29 +41,29 @@ def compile_nuts(statistics: GroupStatistics, priors: Priors, settings: Settings
     shape = (same, structure, *map(np.shape, leaves))
     if shape in _SEEN:
         return
-    model, method = settings.model, str(settings.method)
-    coordinates = parametrisation(model, method)
+    coordinates = parametrisation(settings.model, str(settings.method))
     reduced = coordinates.reduced(coordinates.data(statistics))
     with precision(settings.dtype):
-        start = warm_start.compile_ahead(
-            random_key(settings.seed),
-            statistics,
-            priors,
-            model=model,
-            method=method,
-            chains=settings.chains,
-        )
+        sites = jax.eval_shape(lambda: _latent_values(coordinates, reduced, priors))
+        size = sum(site.size for site in sites.values())
+        position = np.ones((settings.chains, size), dtype=settings.dtype)
+        unit = np.ones(size, dtype=settings.dtype)
         blocks.compile_ahead(
-            start.chain_keys,
-            start.position,
+            np.zeros((settings.chains, 2), dtype=np.uint32),
+            position,
             reduced,
             priors,
-            start.unit,
+            unit,
             coordinates=coordinates,
             # Any value serves, because it is not a constant of the program.
             target_accept_prob=0.8,
             **settings.sampler(),
         )
-        constrain.compile_ahead(start.position, reduced, priors, coordinates=coordinates)
+        constrain.compile_ahead(position, reduced, priors, coordinates=coordinates)
     # Mark the shape only now, because a signal may end the function earlier.
     _SEEN.add(shape)
+
+
+def _latent_values(coordinates: Parametrisation, data: Any, priors: Priors) -> dict[str, Any]:
+    sites = latent_sites(coordinates.latent, data, priors)
+    return {name: site["value"] for name, site in sites.items()}

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpyro import handlers
 from numpyro.infer.reparam import LocScaleReparam
 
@@ -28,7 +29,6 @@ from radon_numpyro.model.regressions import (
     FUNCTIONS,
     ModelFunction,
     hierarchical,
-    of_slopes,
 )
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -50,15 +50,18 @@ class Parametrisation:
         Function from sufficient statistics to the first argument of ``model``.
     reduced
         Function from data to smaller data with the same density.
+    integrated_out
+        Sites of the model as written that ``model`` does not have, because they are integrated out.
     to_sampler
-        Function from values of the sites of the model as written, and data, to values of the sites
-        of ``model``.
+        Function from values of the other sites of the model as written, and data, to values of the
+        sites of ``model``. The first axis of all values may be one of draws.
     """
 
     model: ModelFunction
     latent: ModelFunction
     data: Callable[[GroupStatistics], Any]
     reduced: Callable[[Any], Any]
+    integrated_out: frozenset[str]
     to_sampler: Callable[[Sites, Any], Sites]
 
 
@@ -84,30 +87,39 @@ def _decentred_hierarchical(statistics: GroupStatistics, priors: Priors) -> None
 
 
 def _decentre(values: Sites, data: GroupStatistics) -> Sites:
-    out, means = dict(values), {"alpha": values.get("mu_alpha", 0.0)}
-    means["beta"] = of_slopes(data.labels.design, values.get("mu_beta"))
-    for name, mean in means.items():
-        if name in out:
-            out[f"{name}_decentered"] = (out.pop(name) - mean) / out[f"sigma_{name}"]
+    out, design = dict(values), data.labels.design
+    if "alpha" in out:
+        mean, sd = (np.asarray(values.get(n, 0.0))[..., None] for n in ("mu_alpha", "sigma_alpha"))
+        out["alpha_decentered"] = (out.pop("alpha") - mean) / sd
+    if "beta" in out:
+        mean = np.zeros(np.shape(values["sigma_beta"]))
+        mean[..., [design.slopes.index(name) for name in design.means]] = values.get("mu_beta", 0.0)
+        mean, sd = mean[..., None, :], values["sigma_beta"][..., None, :]
+        out["beta_decentered"] = (out.pop("beta") - mean) / sd
     return out
 
 
-def _signed_scales(values: Sites, data: Any) -> Sites:
+def _signed_scales(values: Sites, *_: Any) -> Sites:
     # Each sign gives the same scale; chains start at the positive one and may change the sign.
-    renamed = {"signed_alpha": "sigma_alpha", "signed_beta": "sigma_beta"}
-    renamed |= {name: name for name in ("partial_correlation", "eps")}
-    return {new: values[old] for new, old in renamed.items() if old in values}
+    return {name.replace("sigma_", "signed_", 1): value for name, value in values.items()}
 
 
+_NONE: frozenset[str] = frozenset()
+_COEFFICIENTS = frozenset({"mu_alpha", "mu_beta", "gamma", "alpha", "beta"})
 _PARAMETRISATIONS = {
     **{
-        (name, "centered"): Parametrisation(function, function, _same, _same, _same)
+        (name, "centered"): Parametrisation(function, function, _same, _same, _NONE, _same)
         for name, function in FUNCTIONS.items()
     },
     ("hierarchical", "noncentered"): Parametrisation(
-        _decentred_hierarchical, _decentred_hierarchical, _same, _same, _decentre
+        _decentred_hierarchical, _decentred_hierarchical, _same, _same, _NONE, _decentre
     ),
     ("hierarchical", "marginal"): Parametrisation(
-        scales, latent_scales, NormalEquations.from_statistics, by_design, _signed_scales
+        scales,
+        latent_scales,
+        NormalEquations.from_statistics,
+        by_design,
+        _COEFFICIENTS,
+        _signed_scales,
     ),
 }

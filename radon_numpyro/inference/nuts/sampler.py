@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.inference.advi.guide import ADVIResult
-from radon_numpyro.inference.compute.programs import precision, random_key, unlabelled
+from radon_numpyro.inference.compute.programs import precision, unlabelled
 from radon_numpyro.inference.nuts import blocks
 from radon_numpyro.inference.nuts import draws as constraining
 from radon_numpyro.inference.nuts.chains import Drawn, run_chains
@@ -198,17 +197,24 @@ def draw_nuts(
     target = coordinates.data(statistics)
     fixed = {"coordinates": coordinates, **settings.sampler()}
     with precision(settings.dtype):
-        key = random_key(settings.seed)
-        start = warm_start(key, advi, statistics, priors, method=method, chains=settings.chains)
+        start = warm_start(
+            advi,
+            statistics,
+            priors,
+            method=method,
+            chains=settings.chains,
+            seed=settings.seed,
+            dtype=settings.dtype,
+        )
         if not use_guide:
-            start = start.without_guide(jax.random.split(key)[0])
+            start = start.without_guide(settings.seed)
         reduced = coordinates.reduced(target)
         arguments = (reduced, priors, start.unit)
         # All runs start from the same state, which does not depend on the target acceptance.
-        state = blocks.begin(
+        states = blocks.begin(
             start.chain_keys, start.position, *arguments, target_accept_prob=0.8, **fixed
         )
-        _check_start(state)
+        _check_start(states)
 
         def watched(position: np.ndarray) -> dict[str, np.ndarray]:
             sites = constrain(position, reduced, priors, coordinates=coordinates)
@@ -230,7 +236,7 @@ def draw_nuts(
                 runs.append(
                     run_chains(
                         part,
-                        state,
+                        states,
                         arguments,
                         settings,
                         run,
@@ -263,8 +269,8 @@ def draw_nuts(
         draws={name: sites[name] for name in advi.means if name in sites},
         coefficients=moments,
         stats=stats,
-        inverse_mass_matrix=np.asarray(kept.state.adapt_state.inverse_mass_matrix)
-        * np.asarray(start.variance),
+        inverse_mass_matrix=start.variance
+        * np.concatenate([state.adapt_state.inverse_mass_matrix for state in kept.states]),
         warmup_gradients=sum(drawn.gradients for drawn in runs) - int(stats["n_steps"].sum()),
         stopped_by=runs[-1].stopped_by,
         method=method,
@@ -307,8 +313,8 @@ def _num_groups(statistics: GroupStatistics) -> int:
     return int((np.asarray(statistics.count) > 0).sum())
 
 
-def _check_start(state: Any) -> None:
-    log_density = -np.asarray(state.potential_energy)
+def _check_start(states: tuple[Any, ...]) -> None:
+    log_density = -np.concatenate([state.potential_energy for state in states])
     if not np.isfinite(log_density).all():
         raise FloatingPointError(
             "Expected a finite log density where each chain starts; got "
