@@ -111,7 +111,7 @@ def positive_column(column: pd.Series, argument: str) -> Array:
 
 
 # Within these limits, squares of standard errors and sums over rows are finite.
-SMALLEST, LARGEST = 1e-100, 1e100
+SMALLEST, LARGEST = 1e-30, 1e30
 ADVICE = {
     "weights": "leave out rows that weigh nothing",
     "se": "leave out rows whose standard error is not known",

@@ -296,8 +296,20 @@ def individual_prior(equations: NormalEquations, priors: Priors) -> tuple[np.nda
     ----------
     equations, priors
         The data and the priors of the fit, of which ``alpha`` and ``beta`` are used.
+
+    Raises
+    ------
+    ValueError
+        If one of the priors is flat. A group whose rows do not determine its coefficients would
+        have no posterior.
     """
-    return population_priors(priors, equations.design, Model.named("individual"))
+    loc, scale = population_priors(priors, equations.design, Model.named("individual"))
+    if np.isinf(scale).any():
+        raise ValueError(
+            "Expected proper priors of alpha and beta with model='individual'; got Flat(). Give "
+            "wide ones instead, such as Normal(0, 1000)"
+        )
+    return loc, scale
 
 
 def of_groups(equations: NormalEquations, group: np.ndarray) -> NormalEquations:

@@ -125,6 +125,12 @@ def test_a_flat_prior_of_eps_needs_rows_to_be_proper():
         draw_exact(data, priors=replace(Priors.tutorial(), eps=HalfFlat()))
 
 
+def test_flat_priors_of_coefficients_are_refused():
+    """Else a group whose rows do not determine its line would have draws that are no numbers."""
+    with pytest.raises(ValueError, match="proper priors of alpha and beta.*got Flat"):
+        draw_exact(load_radon(), "individual", priors=Priors.flat())
+
+
 def test_a_flat_prior_of_eps_reaches_as_far_as_a_prior_mean_that_is_far_off():
     """The prior of the intercept alone says 1000, where the rows say 0: eps is about 1000."""
     y = np.random.default_rng(0).normal(0.0, 1.0, 12)
