@@ -127,7 +127,7 @@ def test_a_flat_prior_of_eps_needs_rows_to_be_proper():
 
 def test_flat_priors_of_coefficients_are_refused():
     """Else a group whose rows do not determine its line would have draws that are no numbers."""
-    with pytest.raises(ValueError, match="proper priors of alpha and beta.*got Flat"):
+    with pytest.raises(ValueError, match=r"proper priors of alpha and beta.*got Flat"):
         draw_exact(load_radon(), "individual", priors=Priors.flat())
 
 
