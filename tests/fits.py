@@ -102,6 +102,15 @@ def towns_fit(model="hierarchical", num_predictors=1, *, statistics_only=False, 
     return fit(data, model=model, num_advi_steps=0, progress_bar=False, **options)
 
 
+def fit_of_size(model, num_predictors):
+    """Fit :func:`towns`: of the hierarchical model NUTS draws for one predictor, else integration.
+
+    So both kinds of fit are tested, and only one is compiled.
+    """
+    by_nodes = model == "hierarchical" and num_predictors != 1
+    return towns_fit(model, num_predictors, **({"method": "integrate"} if by_nodes else {}))
+
+
 @cache
 def sites():
     """Simulate sites with strongly correlated coefficients in two blocks, and a category."""

@@ -14,11 +14,8 @@ from hypothesis import strategies as st
 from radon_numpyro import diagnose, fit, predict, with_groups
 from radon_numpyro.results.fit_files import load_fit, save_fit
 
-BRIEF = {"draws": 20, "num_warmup": 20}
-
-
 def brief_fit(model="hierarchical", num_predictors=1, **options):
-    return towns_fit(model, num_predictors, **BRIEF, **options)
+    return towns_fit(model, num_predictors, draws=20, **options)
 
 
 @pytest.fixture
@@ -32,8 +29,9 @@ def file(tmp_path):
 @pytest.mark.parametrize(
     ("model", "num_predictors", "options"),
     [
-        ("hierarchical", 3, {}),
-        ("hierarchical", 0, {"coefficients": "summary"}),
+        ("hierarchical", 3, {"method": "integrate"}),
+        ("hierarchical", 0, {"method": "integrate", "coefficients": "summary"}),
+        ("hierarchical", 1, {"coefficients": "summary"}),
         ("hierarchical", 1, {"statistics_only": True}),
         ("hierarchical", 1, {"dtype": "float32"}),
         ("individual", 3, {}),
