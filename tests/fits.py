@@ -75,6 +75,11 @@ def radon_tree(model):
 
 
 @cache
+def radon_nodes(model):
+    return fit(load_radon(), model=model, priors=TUTORIAL, method="integrate")
+
+
+@cache
 def three_counties_nuts():
     return sample_nuts(
         three_counties(), three_counties_advi(), priors=TUTORIAL, draws=2000, progress_bar=False

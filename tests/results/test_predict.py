@@ -528,17 +528,8 @@ def hits(model, num_data_sets, seed, answered=lambda kind: kind):
     found: dict[tuple, list] = {}
     for k in range(num_data_sets):
         data, frame, truth = draw_world(rng, model)
-        tree = fit(
-            data,
-            model=model,
-            priors=PRIORS,
-            draws=250,
-            chains=2,
-            num_warmup=250,
-            num_advi_steps=0,
-            seed=k,
-            progress_bar=False,
-        )
+        options = {"method": "integrate", "draws": 250, "chains": 2}
+        tree = fit(data, model=model, priors=PRIORS, seed=k, **options)
         for kind in KINDS:
             for ci_prob, ci_kind in ((0.5, "eti"), (0.9, "eti"), (0.8, "hdi")):
                 options = {"ci_prob": ci_prob, "ci_kind": ci_kind, "new_groups": "population"}

@@ -403,6 +403,6 @@ def test_any_names_come_back(tmp_path, labels, names, numbers):
         "design": None,
     }
     data = replace(data, labels=replace(data.labels, **changes))
-    tree = fit(data, model="pooled", draws=4, num_advi_steps=0, progress_bar=False)
+    tree = fit(data, model="pooled", method="integrate", draws=4)
     path = save_fit(tree, tmp_path / "fit.nc")
     assert load_fit(path).identical(tree)
