@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from radon_numpyro import diagnose, fit, predict, with_groups
 from radon_numpyro.results.fit_files import load_fit, save_fit
 
+
 def brief_fit(model="hierarchical", num_predictors=1, **options):
     return towns_fit(model, num_predictors, draws=20, **options)
 
