@@ -20,6 +20,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         # Compile what the tests compute themselves without optimisation. On a CPU the programs of
         # the package set their own level.
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0",
+        # On a busy machine the threads of BLAS wait for each other, which takes many times longer.
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 import jax

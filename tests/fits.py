@@ -75,6 +75,11 @@ def radon_tree(model):
 
 
 @cache
+def radon_nodes(model):
+    return fit(load_radon(), model=model, priors=TUTORIAL, method="integrate")
+
+
+@cache
 def three_counties_nuts():
     return sample_nuts(
         three_counties(), three_counties_advi(), priors=TUTORIAL, draws=2000, progress_bar=False
@@ -100,6 +105,15 @@ def towns_fit(model="hierarchical", num_predictors=1, *, statistics_only=False, 
     data = GroupStatistics.from_data(data) if statistics_only else data
     options = {"draws": 400, "num_warmup": 200} | options
     return fit(data, model=model, num_advi_steps=0, progress_bar=False, **options)
+
+
+def fit_of_size(model, num_predictors):
+    """Fit :func:`towns`: of the hierarchical model NUTS draws for one predictor, else integration.
+
+    So both kinds of fit are tested, and only one is compiled.
+    """
+    by_nodes = model == "hierarchical" and num_predictors != 1
+    return towns_fit(model, num_predictors, **({"method": "integrate"} if by_nodes else {}))
 
 
 @cache

@@ -172,7 +172,7 @@ def crops():
 
 
 def fit_of(frame, formula, model="hierarchical"):
-    settings = {"draws": 200, "num_warmup": 200, "num_advi_steps": 0, "progress_bar": False}
+    settings = {"method": "integrate", "draws": 200}
     return fit(GroupedData.from_formula(formula, frame), model=model, **settings)
 
 

@@ -50,7 +50,7 @@ class Brute:
 
     def predict(self, train, i, low=-6.0, high=4.0):
         """Mean and log score of another row like row i given the rows in ``train``."""
-        log_eps = np.linspace(low, high, 1500)
+        log_eps = np.linspace(low, high, 500)
         log_weight, means, scores = [], [], []
         for u in log_eps:
             eps = np.exp(u)

@@ -102,8 +102,7 @@ def test_the_line_has_the_columns_that_do_not_vary(model, design):
     """Coefficients of each draw by name: a column left out would be taken for scatter."""
     data = simulated(num_groups=5, rows=4, seed=2, **design)
     names = data.labels.design
-    settings = {"draws": 60, "num_warmup": 100, "num_advi_steps": 0, "progress_bar": False}
-    tree = fit(data, model=model, priors=priors_of(names), **settings)
+    tree = fit(data, model=model, priors=priors_of(names), method="integrate", draws=60)
     draws = tree["posterior"].to_dataset()
     columns = dict(zip(data.labels.predictors, data.x.T, strict=True)) | {"Intercept": 1.0}
     line = np.zeros((*draws["eps"].shape, data.num_rows))

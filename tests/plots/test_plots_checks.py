@@ -5,7 +5,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
 import pytest
-from fits import radon_tree
+from fits import radon_nodes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.patches import StepPatch
@@ -370,7 +370,7 @@ def test_the_individual_model_has_no_such_parameter():
 def test_radon_pooled_misses_the_means_of_counties_that_the_hierarchical_model_has():
     inside = {}
     for model in ("pooled", "hierarchical"):
-        tree = with_groups(radon_tree(model), "posterior_predictive", "prior_predictive")
+        tree = with_groups(radon_nodes(model), "posterior_predictive", "prior_predictive")
         axes = plot_ppc(tree, unit="houses")
         inside[model] = int(axes[1].get_title(loc="left").split()[0])
         title = plot_prior_posterior(tree)[-1].get_title(loc="left")

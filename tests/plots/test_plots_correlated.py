@@ -83,11 +83,11 @@ def test_forest_of_correlations_that_are_not_there():
 @pytest.fixture(scope="module")
 def pooling():
     """Sites alone, in a correlated and in an independent population; no other columns."""
-    brief = {"draws": 200, "chains": 2, "progress_bar": False}
+    brief = {"method": "integrate", "draws": 200, "chains": 2}
     correlated, independent = (
-        fit(f"y ~ a + (a {bar} site)", sites(), method="integrate", **brief) for bar in ("|", "||")
+        fit(f"y ~ a + (a {bar} site)", sites(), **brief) for bar in ("|", "||")
     )
-    alone = fit("y ~ a + (a | site)", sites(), model="individual", num_advi_steps=0, **brief)
+    alone = fit("y ~ a + (a | site)", sites(), model="individual", **brief)
     return alone, correlated, independent
 
 

@@ -6,7 +6,7 @@ import arviz as az
 import numpy as np
 import pytest
 import xarray as xr
-from fits import radon_tree
+from fits import radon_nodes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from trees import BLUE, COUNTIES, GREEN, legend_texts, make_tree, posterior
@@ -172,7 +172,7 @@ def test_requests_without_meaning_are_refused():
 
 @pytest.mark.slow
 def test_all_85_counties_of_the_radon_data_fit_on_a_page():
-    axes = plot_forest(radon_tree("hierarchical"), unit="houses")
+    axes = plot_forest(radon_nodes("hierarchical"), unit="houses")
     rows = [row for ax in axes for row in read(ax)[0]]
     assert len(rows) == 85
     assert "ST LOUIS (116)" in rows[-5:]

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from fits import radon_tree
+from fits import radon_nodes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.patches import Ellipse
@@ -374,7 +374,7 @@ def test_trees_without_meaning_are_refused():
 
 @pytest.mark.slow
 def test_radon_has_25_counties_without_a_slope_of_their_own():
-    trees = {model: radon_tree(model) for model in ("individual", "hierarchical")}
+    trees = {model: radon_nodes(model) for model in ("individual", "hierarchical")}
     plane, by_size = plot_shrinkage(trees, unit="houses")
     assert plane.get_title(loc="left") == "25 of 85 slopes not identified alone"
     assert len(moves(plane)) == len(markers(plane, GREEN)) == 60

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from radon_numpyro import GroupedData, GroupStatistics, fit, html_report, predict
 from radon_numpyro.report.curves import curves
@@ -17,6 +18,12 @@ from radon_numpyro.report.example_rows import follow, typical_rows
 from radon_numpyro.results.estimates import Numbers
 
 pytestmark = pytest.mark.usefixtures("agg")
+
+
+@pytest.fixture(autouse=True)
+def unsaved(monkeypatch):
+    """Make the figures, but no image of them: these tests are about words."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: None)
 
 
 @cache

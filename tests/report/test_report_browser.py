@@ -13,7 +13,7 @@ from radon_numpyro.report.document import html_report
 TREES = {
     "radon": lambda: radon_tree("hierarchical"),
     "individual": lambda: towns_fit("individual"),
-    "three predictors": lambda: towns_fit(num_predictors=3),
+    "three predictors": lambda: towns_fit(num_predictors=3, method="integrate"),
     "strange": lambda: labelled_fit(STRANGE_COLUMNS, STRANGE_LABELS),
 }
 DESK, PHONE = (1100, 800), (360, 800)

@@ -104,9 +104,7 @@ def test_a_run_that_was_kept_is_resumed_by_the_command_that_is_advised(tmp_path)
     frame = pd.read_csv(RAIL[0])
     data = GroupedData.from_frame(frame, y="travel", group="Rail")
     folder = tmp_path / "my run"
-    tree = fit(
-        data, checkpoint=folder, draws=8, num_warmup=20, num_advi_steps=0, progress_bar=False
-    )
+    tree = fit(data, checkpoint=folder, draws=8, num_advi_steps=0, progress_bar=False)
     tree.attrs |= {"complete": 0, "stopped_by": "interrupted", "checkpoint": str(folder)}
     finding = next(f for f in diagnose(tree).findings if "incomplete" in f.what)
     program, *words = shlex.split(finding.command)

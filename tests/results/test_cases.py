@@ -22,13 +22,14 @@ CASES = Path(__file__).parents[1] / "cases"
 ZERO = ["--y", "y", "--x", "b", "--x", "c", "--group", "category"]
 YEAR = ["--y", "Reaction", "--x", "year", "--group", "Subject"]
 EPOCH = ["--y", "yield", "--x", "dose", "--x", "epoch", "--group", "site"]
-QUICK = ["--advi-steps", "0"]
+CHAINS = ["--advi-steps", "0"]
+NODES = ["--method", "integrate"]
 
 
-def fitted(name, options, out, *more):
+def fitted(name, options, out, *more, route=NODES):
     """The command on one of the files: result and diagnosis as JSON."""
     file = name if isinstance(name, Path) else CASES / name
-    result = run("fit", file, *options, *QUICK, "--out", out, "--json", *more)
+    result = run("fit", file, *options, *route, "--out", out, "--json", *more)
     assert result.exit_code in (0, 3), result.stderr
     record = json.loads(result.stdout)
     assert record["ok"] is (result.exit_code == 0)
@@ -77,9 +78,7 @@ def test_python_warns_of_what_the_data_do_not_say():
     ):
         for model in ("hierarchical", "individual", "pooled"):
             with pytest.warns(DataWarning, match="'a' is the same in every row") as caught:
-                tree = fit(
-                    data, model=model, draws=50, num_warmup=20, num_advi_steps=0, progress_bar=False
-                )
+                tree = fit(data, model=model, method="integrate", draws=50)
             assert Path(caught[0].filename) == Path(__file__)
             found = diagnose(tree).findings[0]
             assert found.what.startswith("'a' is the same")
@@ -87,7 +86,7 @@ def test_python_warns_of_what_the_data_do_not_say():
 
 
 def test_years_are_centred_on_request_and_not_called_good_before(tmp_path):
-    parameters, findings, ok = fitted("uncentred_year.csv", YEAR, tmp_path)
+    parameters, findings, ok = fitted("uncentred_year.csv", YEAR, tmp_path, route=CHAINS)
     assert not ok
     assert parameters["sigma_beta[year]"]["mean"] < 0.1
     assert findings[0]["what"].startswith("'year' is hardly ever near 0")
@@ -96,7 +95,7 @@ def test_years_are_centred_on_request_and_not_called_good_before(tmp_path):
     assert all("--draws" not in f["advice"] and "--target" not in f["advice"] for f in findings)
     assert "hardly ever near 0" in verdict_of(tmp_path)
     advised = options_of(findings[0]["advice"])
-    parameters, findings, ok = fitted("uncentred_year.csv", YEAR, tmp_path, *advised)
+    parameters, findings, ok = fitted("uncentred_year.csv", YEAR, tmp_path, *advised, route=CHAINS)
     assert (findings, ok) == ([], True)
     # By days from the first it is 6.47 with a posterior sd of 1.42.
     assert parameters["sigma_beta[year]"]["mean"] == pytest.approx(6.4, abs=0.35)

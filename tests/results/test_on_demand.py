@@ -7,7 +7,7 @@ import arviz as az
 import numpy as np
 import pytest
 import xarray as xr
-from fits import TUTORIAL, towns, towns_fit
+from fits import TUTORIAL, fit_of_size, towns, towns_fit
 from scipy import stats
 from scipy.special import logsumexp
 
@@ -60,7 +60,7 @@ def assert_standard_normal(z):
 @pytest.mark.parametrize("num_predictors", [1, 3])
 @each_model
 def test_log_likelihood_is_the_normal_density_of_each_row(model, num_predictors):
-    tree = towns_fit(model, num_predictors)
+    tree = fit_of_size(model, num_predictors)
     found = with_groups(tree, "log_likelihood")["log_likelihood"]["y"]
     assert found.dims == ("chain", "draw", "row")
     mean, eps = lines(tree, tree["posterior"])
@@ -71,7 +71,7 @@ def test_log_likelihood_is_the_normal_density_of_each_row(model, num_predictors)
 @pytest.mark.parametrize("num_predictors", [0, 1, 3])
 @each_model
 def test_log_prior_is_that_of_the_top_level(model, num_predictors):
-    tree = towns_fit(model, num_predictors)
+    tree = fit_of_size(model, num_predictors)
     found = with_groups(tree, "log_prior")["log_prior"].to_dataset()
     names = {"mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps"}
     names = names if model == "hierarchical" else {"alpha", "beta", "eps"}
@@ -119,7 +119,7 @@ def test_posterior_predictive_scatters_about_the_lines_by_eps(model):
 
 @each_model
 def test_prior_is_that_of_the_model(model):
-    tree = with_groups(towns_fit(model, 3), "prior", "prior_predictive", seed=6)
+    tree = with_groups(fit_of_size(model, 3), "prior", "prior_predictive", seed=6)
     prior, priors = tree["prior"].to_dataset(), read_priors(tree)
     assert {n: v.dims for n, v in prior.items()} == {
         n: v.dims for n, v in tree["posterior"].data_vars.items()
@@ -156,8 +156,9 @@ def test_a_seed_repeats_its_draws_whatever_is_asked_beside_them():
 # The tree
 
 
-def test_the_fit_itself_is_left_alone_and_groups_have_its_coordinates():
-    tree = towns_fit(num_predictors=3)
+@pytest.mark.parametrize("num_predictors", [1, 3])
+def test_the_fit_itself_is_left_alone_and_groups_have_its_coordinates(num_predictors):
+    tree = fit_of_size("hierarchical", num_predictors)
     before = tree.copy(deep=True)
     made = with_groups(tree, *GROUPS)
     assert tree.identical(before)
@@ -172,8 +173,9 @@ def test_the_fit_itself_is_left_alone_and_groups_have_its_coordinates():
     xr.testing.assert_equal(again["log_prior"].to_dataset(), made["log_prior"].to_dataset())
 
 
-def test_fresh_and_loaded_fits_have_the_same_groups(tmp_path):
-    tree = towns_fit(num_predictors=3)
+@pytest.mark.parametrize("num_predictors", [1, 3])
+def test_fresh_and_loaded_fits_have_the_same_groups(num_predictors, tmp_path):
+    tree = fit_of_size("hierarchical", num_predictors)
     tree.to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
     loaded = with_groups(xr.load_datatree(tmp_path / "fit.nc", engine="h5netcdf"), *GROUPS)
     made = with_groups(tree, *GROUPS)
@@ -239,7 +241,7 @@ def test_leave_one_out_of_arviz_is_that_of_refits():
 
 @cache
 def radon_sensitivity(priors):
-    tree = fit(load_radon(), priors=PRIORS[priors], num_advi_steps=0, progress_bar=False)
+    tree = fit(load_radon(), priors=PRIORS[priors], method="integrate")
     made = with_groups(tree, "log_prior", "log_likelihood")
     names = ["mu_alpha", "mu_beta", "sigma_alpha", "sigma_beta", "eps"]
     return az.psense_summary(made, var_names=names)

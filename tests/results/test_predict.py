@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import xarray as xr
 from conftest import X_MEAN, X_SD
-from fits import assert_moments, towns, towns_fit
+from fits import assert_moments, fit_of_size, towns, towns_fit
 from scipy import stats
 from validation.calibration import PRIORS
 
@@ -74,7 +74,7 @@ def assert_holds(draws, lower, upper, ci_prob=0.9):
 @pytest.mark.parametrize("num_predictors", [0, 1, 3])
 @pytest.mark.parametrize("model", MODELS)
 def test_the_table_has_the_moments_and_quantiles_of_draws(model, num_predictors, kind):
-    tree, frame = towns_fit(model, num_predictors), new_rows(num_predictors)
+    tree, frame = fit_of_size(model, num_predictors), new_rows(num_predictors)
     if model == "individual":
         # A group without rows has its prior's long tail, which 1600 draws do not pin down.
         frame = frame[frame["town"] != "town 3"]
@@ -274,7 +274,7 @@ def test_unknown_and_missing_labels_are_named(function):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("num_predictors", [0, 1, 3])
 def test_lines_of_known_groups_are_those_of_the_posterior(model, num_predictors):
-    tree, frame = towns_fit(model, num_predictors), new_rows(num_predictors)
+    tree, frame = fit_of_size(model, num_predictors), new_rows(num_predictors)
     made = predictive_draws(tree, frame, kind="mean")
     np.testing.assert_allclose(
         made["predictions"]["mean"], posterior_draws(tree, frame, "mean"), rtol=1e-10
@@ -344,7 +344,7 @@ def test_draws_are_repeated_by_their_seed_alone():
 
 @pytest.mark.parametrize("num_predictors", [0, 2])
 def test_predictions_are_a_tree_by_arviz_s_names_and_survive_a_file(num_predictors, tmp_path):
-    tree = towns_fit(num_predictors=num_predictors, draws=50)
+    tree = towns_fit(num_predictors=num_predictors, method="integrate", draws=50)
     frame = strangers(num_predictors).set_index(pd.date_range("2024-05-01", periods=6))
     made = predictive_draws(tree, frame, new_groups="population", seed=3)
     assert set(made.children) == {"predictions", "predictions_constant_data"}
@@ -416,7 +416,7 @@ def test_labels_of_any_type_are_found_again(groups, asked, loaded, tmp_path):
     y = np.random.default_rng(2).normal(size=12)
     data = GroupedData.from_arrays(y, None, pd.Series(groups * 4))
     assert data.labels.groups == tuple(groups)
-    tree = fit(data, model="individual", draws=20, num_advi_steps=0, progress_bar=False)
+    tree = fit(data, model="individual", method="integrate", draws=20)
     if loaded:
         tree.to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
         tree = xr.load_datatree(tmp_path / "fit.nc", engine="h5netcdf")
@@ -428,7 +428,7 @@ def test_labels_of_any_type_are_found_again(groups, asked, loaded, tmp_path):
 def test_a_gap_among_integers_makes_them_floats_and_they_are_still_found():
     y = np.random.default_rng(2).normal(size=12)
     data = GroupedData.from_arrays(y, None, [27, 3, -5] * 4)
-    tree = fit(data, draws=100, num_advi_steps=0, num_warmup=100, progress_bar=False)
+    tree = fit(data, method="integrate", draws=100)
     frame = pd.DataFrame({"group": [3, None, 27]})
     assert frame["group"].dtype == float
     table = predict(tree, frame, new_groups="population")
@@ -528,17 +528,8 @@ def hits(model, num_data_sets, seed, answered=lambda kind: kind):
     found: dict[tuple, list] = {}
     for k in range(num_data_sets):
         data, frame, truth = draw_world(rng, model)
-        tree = fit(
-            data,
-            model=model,
-            priors=PRIORS,
-            draws=250,
-            chains=2,
-            num_warmup=250,
-            num_advi_steps=0,
-            seed=k,
-            progress_bar=False,
-        )
+        options = {"method": "integrate", "draws": 250, "chains": 2}
+        tree = fit(data, model=model, priors=PRIORS, seed=k, **options)
         for kind in KINDS:
             for ci_prob, ci_kind in ((0.5, "eti"), (0.9, "eti"), (0.8, "hdi")):
                 options = {"ci_prob": ci_prob, "ci_kind": ci_kind, "new_groups": "population"}
@@ -597,7 +588,7 @@ def test_white_space_is_no_label(blank):
 
 def test_a_group_of_the_fit_may_be_called_nothing():
     data = GroupedData.from_arrays(np.arange(8.0) ** 1.5, None, pd.Series(["", "a"] * 4))
-    tree = fit(data, draws=100, chains=2, num_warmup=100, num_advi_steps=0, progress_bar=False)
+    tree = fit(data, method="integrate", draws=100)
     table = predict(tree, pd.DataFrame({"group": ["", "a"]}))
     assert not table["new_group"].any()
     assert table.attrs["notes"] == []
@@ -608,10 +599,10 @@ def test_predictions_say_of_what_they_are():
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"price": rng.lognormal(size=40), "x": rng.normal(size=40)})
     rows["g"] = np.arange(40) % 5
-    brief = {"draws": 100, "chains": 2, "num_warmup": 100, "num_advi_steps": 0}
-    tree = fit("log(price) ~ offset(x) + (1 | g)", rows, progress_bar=False, **brief)
+    brief = {"method": "integrate", "draws": 100}
+    tree = fit("log(price) ~ offset(x) + (1 | g)", rows, **brief)
     table = predict(tree, rows)
     assert table.attrs["outcome"] == "log(price)"
     assert table.attrs["notes"] == ["Predictions are of log(price), in its unit, as the fit has it"]
-    plain = predict(fit("price ~ x + (1 | g)", rows, progress_bar=False, **brief), rows)
+    plain = predict(fit("price ~ x + (1 | g)", rows, **brief), rows)
     assert (plain.attrs["outcome"], plain.attrs["notes"]) == ("price", [])

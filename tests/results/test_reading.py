@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
-from fits import towns, towns_fit
+from fits import fit_of_size, towns, towns_fit
 
 from radon_numpyro import GroupedData, GroupStatistics, Normal, Priors, fit
 from radon_numpyro.results.fit_reader import (
@@ -56,16 +56,14 @@ def test_data_statistics_and_priors(back, num_predictors):
 def test_priors_of_any_family(back):
     data = towns(3)
     priors = replace(Priors.tutorial(), beta=Normal([0.1, -1 / 3, 7.0], [1e-3, 2.0, 5.0]))
-    tree = back(
-        fit(data, model="pooled", priors=priors, draws=4, num_advi_steps=0, progress_bar=False)
-    )
+    tree = back(fit(data, model="pooled", priors=priors, method="integrate", draws=4))
     assert_same_leaves(read_priors(tree), priors)
 
 
 @pytest.mark.parametrize("num_predictors", [0, 1, 3])
 @pytest.mark.parametrize("model", MODELS)
 def test_draws_have_the_chains_in_one_axis(back, model, num_predictors):
-    tree = back(towns_fit(model, num_predictors))
+    tree = back(fit_of_size(model, num_predictors))
     posterior, c, k = tree["posterior"], 5, num_predictors
     scales = read_scales(tree)
     names = {"eps"}
@@ -92,7 +90,7 @@ def test_draws_have_the_chains_in_one_axis(back, model, num_predictors):
 
 
 def test_thinned_and_turned_trees_are_read_by_name(back):
-    tree = back(towns_fit(num_predictors=3))
+    tree = back(fit_of_size("hierarchical", 3))
     thinned = tree.isel(draw=slice(None, None, 4))
     assert read_scales(thinned)["sigma_beta"].shape == (400, 3)
     turned = tree.copy()
@@ -111,7 +109,7 @@ def test_thinned_and_turned_trees_are_read_by_name(back):
 def test_labels_come_back_as_integers_or_text(back, labels, expected):
     data = towns()
     data = replace(data, labels=replace(data.labels, groups=labels))
-    tree = back(fit(data, model="pooled", draws=4, num_advi_steps=0, progress_bar=False))
+    tree = back(fit(data, model="pooled", method="integrate", draws=4))
     groups = expected or tuple(str(label) for label in labels)
     assert read_labels(tree).groups == groups
     assert [type(g) for g in read_labels(tree).groups] == [type(g) for g in groups]
@@ -120,7 +118,7 @@ def test_labels_come_back_as_integers_or_text(back, labels, expected):
 
 def test_rows_left_out_come_back(back):
     data = replace(towns(), left_out=(("floor not recorded", 4), ("no y", 1)))
-    tree = back(fit(data, model="pooled", draws=4, num_advi_steps=0, progress_bar=False))
+    tree = back(fit(data, model="pooled", method="integrate", draws=4))
     assert read_data(tree).left_out == data.left_out
 
 

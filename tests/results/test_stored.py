@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from radon_numpyro import diagnose, fit, predict, with_groups
 from radon_numpyro.results.fit_files import load_fit, save_fit
 
-BRIEF = {"draws": 20, "num_warmup": 20}
-
 
 def brief_fit(model="hierarchical", num_predictors=1, **options):
-    return towns_fit(model, num_predictors, **BRIEF, **options)
+    return towns_fit(model, num_predictors, draws=20, **options)
 
 
 @pytest.fixture
@@ -32,8 +30,9 @@ def file(tmp_path):
 @pytest.mark.parametrize(
     ("model", "num_predictors", "options"),
     [
-        ("hierarchical", 3, {}),
-        ("hierarchical", 0, {"coefficients": "summary"}),
+        ("hierarchical", 3, {"method": "integrate"}),
+        ("hierarchical", 0, {"method": "integrate", "coefficients": "summary"}),
+        ("hierarchical", 1, {"coefficients": "summary"}),
         ("hierarchical", 1, {"statistics_only": True}),
         ("hierarchical", 1, {"dtype": "float32"}),
         ("individual", 3, {}),
@@ -405,6 +404,6 @@ def test_any_names_come_back(tmp_path, labels, names, numbers):
         "design": None,
     }
     data = replace(data, labels=replace(data.labels, **changes))
-    tree = fit(data, model="pooled", draws=4, num_advi_steps=0, progress_bar=False)
+    tree = fit(data, model="pooled", method="integrate", draws=4)
     path = save_fit(tree, tmp_path / "fit.nc")
     assert load_fit(path).identical(tree)
