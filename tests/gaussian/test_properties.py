@@ -7,7 +7,6 @@ deterministic or drawn exactly; within Monte Carlo error, in what a chain draws.
 from dataclasses import replace
 
 import arviz as az
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,13 +29,6 @@ MODELS = ("hierarchical", "individual", "pooled")
 PREDICTORS = st.integers(0, 3)
 SEEDS = st.integers(0, 10**6)
 UNITS = st.floats(-9.0, 9.0).map(lambda power: 10.0**power)
-
-
-@pytest.fixture(scope="module")
-def x64_module():
-    """Of the whole module, since hypothesis makes no new fixture for an example."""
-    with jax.enable_x64(True):
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +63,7 @@ def scales(data, seed):
 
 
 @given(PREDICTORS, SEEDS)
-def test_the_order_of_rows_does_not_matter(x64_module, num_predictors, seed):
+def test_the_order_of_rows_does_not_matter(num_predictors, seed):
     data = draw_unequal_data(num_predictors, sizes=SIZES, seed=seed)
     mixed = data.take(np.random.default_rng(seed).permutation(data.num_rows))
     before, after = (GroupStatistics.from_data(d) for d in (data, mixed))
@@ -88,7 +80,7 @@ def test_the_order_of_rows_does_not_matter(x64_module, num_predictors, seed):
 
 @given(PREDICTORS, SEEDS)
 @settings(max_examples=40)
-def test_the_order_of_groups_orders_results_and_nothing_else(x64_module, num_predictors, seed):
+def test_the_order_of_groups_orders_results_and_nothing_else(num_predictors, seed):
     data = draw_unequal_data(num_predictors, sizes=SIZES, seed=seed)
     order = np.random.default_rng(seed).permutation(4)
     other = data.select([data.labels.groups[c] for c in order])
@@ -122,7 +114,7 @@ def test_names_do_not_matter():
 
 @given(PREDICTORS, SEEDS, UNITS, UNITS, st.floats(-1e3, 1e3))
 def test_units_and_a_new_zero_of_the_outcome_transform_what_is_deterministic(
-    x64_module, num_predictors, seed, unit_y, unit_x, zero
+    num_predictors, seed, unit_y, unit_x, zero
 ):
     data = draw_unequal_data(num_predictors, sizes=SIZES, seed=seed)
     moved = replace(data, y=unit_y * (data.y + zero), x=unit_x * data.x)
