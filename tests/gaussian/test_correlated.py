@@ -110,7 +110,7 @@ def test_gradient_is_that_of_the_density(case):
 
 
 def chain_rule(design, by_root, z):
-    """Derivatives in partial correlations; those of the root by complex steps, to the last digit."""
+    """Derivatives in partial correlations, by complex steps through the root: all digits."""
     steps = 1e-30j * np.eye(len(z))
     return [(by_root * correlation_root(design, z + h).imag / 1e-30).sum() for h in steps]
 

@@ -13,7 +13,7 @@ from radon_numpyro.inference.settings import MAX_MARGINAL_SLOPES, choose_method
 from radon_numpyro.report.document import html_report
 from radon_numpyro.results.fit_files import load_fit, save_fit
 
-FEW = {"draws": 4, "num_warmup": 20, "num_advi_steps": 0, "chains": 1, "progress_bar": False}
+FEW = {"draws": 4, "num_warmup": 60, "num_advi_steps": 0, "chains": 1, "progress_bar": False}
 REASON = "the marginal method takes at most 20 slopes that vary by group, and here there are 21"
 REFUSED = (
     r"Expected method='noncentered' for 21 slopes that vary by group, or at most 20 such slopes, "
@@ -143,8 +143,7 @@ def test_the_command_says_which_method_it_took(tmp_path):
 def test_fits_of_many_predictors_are_compared():
     """Left-out rows are predicted from the scales, whatever method drew them."""
     data = rows_of(21, rows_per_group=25)
-    settings = {"num_advi_steps": 0, "draws": 150, "num_warmup": 150, "chains": 2}
-    settings["progress_bar"] = False
+    settings = FEW | {"draws": 100}
     fits = {model: fit(data, model=model, **settings) for model in ("pooled", "hierarchical")}
     table = compare(fits, folds=2).table
     assert table.index[0] == "hierarchical"

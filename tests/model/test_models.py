@@ -12,7 +12,7 @@ from numpyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO
 from numpyro.infer.autoguide import AutoNormal
 from numpyro.infer.util import log_density, potential_energy, unconstrain_fn
 from numpyro.optim import Adam
-from scipy import stats
+from row_density import row_log_density
 
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
@@ -66,37 +66,6 @@ def draw_values(name, num_predictors, seed=5):
     return values
 
 
-def log_prior(prior, value):
-    """Log density of a prior by SciPy, summed."""
-    if isinstance(prior, Normal):
-        reference = stats.norm(prior.loc, prior.scale)
-    elif isinstance(prior, HalfNormal):
-        reference = stats.halfnorm(scale=prior.scale)
-    else:
-        reference = stats.uniform(0.0, prior.high)
-    return reference.logpdf(value).sum()
-
-
-def reference_log_density(name, data, priors, values):
-    """The formulas of the models, row by row."""
-    has_slopes = "beta" in values
-    beta = values["beta"] if has_slopes else np.zeros((*np.shape(values["alpha"]), 0))
-    if name == "hierarchical":
-        names = ["mu_alpha", "sigma_alpha", "eps"] + ["mu_beta", "sigma_beta"] * has_slopes
-        total = stats.norm(values["mu_alpha"], values["sigma_alpha"]).logpdf(values["alpha"]).sum()
-        if has_slopes:
-            total += stats.norm(values["mu_beta"], values["sigma_beta"]).logpdf(beta).sum()
-    else:
-        names = ["alpha", "eps"] + ["beta"] * has_slopes
-        total = 0.0
-    total += sum(log_prior(getattr(priors, site), values[site]) for site in names)
-    for y, x, c in zip(data.y, data.x, data.group, strict=True):
-        alpha, slopes = (v if name == "pooled" else v[c] for v in (values["alpha"], beta))
-        eps = values["eps"][c] if name == "individual" else values["eps"]
-        total += stats.norm(alpha + x @ slopes, eps).logpdf(y)
-    return total
-
-
 # Density
 
 
@@ -106,7 +75,7 @@ def reference_log_density(name, data, priors, values):
 def test_log_density_is_that_of_the_formulas(unequal_data, x64, name, num_predictors, kind):
     data = unequal_data(num_predictors, sizes=SIZES)
     priors, values = make_priors(kind, data), draw_values(name, num_predictors)
-    expected = reference_log_density(name, data, priors, values)
+    expected = row_log_density(name, data, priors, values)
     assert np.isfinite(expected)
     for argument in (data, GroupStatistics.from_data(data)):
         found, _ = log_density(FUNCTIONS[name], (argument, priors), {}, values)
@@ -172,7 +141,7 @@ def test_outside_float64_the_models_run_in_float32(unequal_data):
     for argument in (data, statistics):
         found, _ = log_density(hierarchical, (argument, priors), {}, values)
         assert found.dtype == np.float32
-        expected = reference_log_density("hierarchical", data, priors, values)
+        expected = row_log_density("hierarchical", data, priors, values)
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
