@@ -1,14 +1,13 @@
 """Compute the joint Gaussian of all coefficients and rows given the scales, as dense matrices."""
 
-import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 from scipy.linalg import block_diag
 
 from radon_numpyro.data.design import INTERCEPT
+from radon_numpyro.gaussian.marginal import gradient, marginal
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 from radon_numpyro.gaussian.predictive import population_prior
-from radon_numpyro.inference.nuts import scales
 from radon_numpyro.model.models import Model
 from radon_numpyro.model.priors import HalfNormal, Normal, Priors, Uniform
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -46,9 +45,16 @@ def columns_of(data, names):
 
 
 def log_density(equations, scale, eps, priors, root=None):
-    """Return the package's log density of the scales, which the tests compare with `Dense`."""
+    """Return the log density of the scales, which the tests compare with `Dense`, by NumPy."""
     prior = population_prior(equations, priors, HIERARCHICAL)
-    return scales.log_density(equations, jnp.asarray(scale), jnp.asarray(eps), prior, root)
+    return marginal(equations, scale, eps, prior, root).log_density
+
+
+def log_density_and_gradient(equations, scale, eps, priors, root=None):
+    """Return the log density, and its derivatives in scale, eps and root, by NumPy."""
+    prior = population_prior(equations, priors, HIERARCHICAL)
+    found = marginal(equations, scale, eps, prior, root)
+    return found.log_density, gradient(equations, found, prior)
 
 
 class Dense:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from radon_numpyro.gaussian.normal_equations import NormalEquations
 
@@ -94,13 +95,15 @@ def mean_field_optimum(statistics, high=100.0, location_sd=1e4):
         loss = jax.jit(
             jax.value_and_grad(lambda v: negative_elbo(unravel(v), *sums, high, location_sd))
         )
-        found = minimize(
-            lambda v: tuple(np.asarray(r, dtype=float) for r in loss(v)),
-            np.asarray(flat),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-15, "gtol": 1e-8},
-        )
+        # Threads of BLAS would wait for each other in thousands of small steps.
+        with threadpool_limits(1, user_api="blas"):
+            found = minimize(
+                lambda v: tuple(np.asarray(r, dtype=float) for r in loss(v)),
+                np.asarray(flat),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-15, "gtol": 1e-8},
+            )
         guide = jax.tree.map(np.asarray, unravel(jnp.asarray(found.x)))
 
     def scale_moments(loc, log_sd):

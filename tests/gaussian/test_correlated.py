@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from dense import HIERARCHICAL, Dense, equations_of, log_density
+from dense import HIERARCHICAL, Dense, equations_of, log_density, log_density_and_gradient
 from designs import priors_of, simulated
 from scipy import stats
 
@@ -20,6 +19,7 @@ from radon_numpyro.gaussian.conditional import (
 from radon_numpyro.gaussian.designs import by_design
 from radon_numpyro.gaussian.marginal import gradient, marginal
 from radon_numpyro.gaussian.predictive import line, population_prior
+from radon_numpyro.inference.nuts import scales
 from radon_numpyro.model.correlations import (
     LKJ,
     beta_parameters,
@@ -62,7 +62,7 @@ def at(data, seed=0, size=0.9):
 
 @each_design
 @pytest.mark.parametrize("size", [0.9, 1.0 - 1e-9], ids=["moderate", "nearly singular"])
-def test_log_density_is_the_dense_normal_over_the_rows(case, size, x64):
+def test_log_density_is_the_dense_normal_over_the_rows(case, size):
     data = correlated(case)
     priors = priors_of(data.labels.design)
     for seed in range(3):
@@ -74,7 +74,7 @@ def test_log_density_is_the_dense_normal_over_the_rows(case, size, x64):
 
 
 @each_design
-def test_a_root_of_no_correlation_is_that_of_independent_coefficients(case, x64):
+def test_a_root_of_no_correlation_is_that_of_independent_coefficients(case):
     data = correlated(case)
     priors, equations = priors_of(data.labels.design), equations_of(data)
     scale, _ = at(data)
@@ -84,8 +84,8 @@ def test_a_root_of_no_correlation_is_that_of_independent_coefficients(case, x64)
 
 
 @each_design
-def test_gradient_is_that_of_the_density(case, x64):
-    """Against differences of the density, and against a reverse pass through it."""
+def test_gradient_is_that_of_the_density(case):
+    """Against differences of the density; for correlations by the chain rule."""
     data = correlated(case)
     design, equations = data.labels.design, equations_of(data)
     prior = population_prior(equations, priors_of(design), HIERARCHICAL)
@@ -105,36 +105,57 @@ def test_gradient_is_that_of_the_density(case, x64):
         (density(point + h) - density(point - h)) / (2 * step) for h in step * np.eye(len(point))
     ]
     np.testing.assert_allclose(np.append(slopes.scale, slopes.eps), moved[: size + 1], rtol=1e-6)
+    by_partial = chain_rule(design, slopes.root, point[size + 1 :])
+    np.testing.assert_allclose(by_partial, moved[size + 1 :], rtol=1e-5, atol=1e-6)
 
-    def formula(point):
+
+def chain_rule(design, by_root, z):
+    """Derivatives in partial correlations, by complex steps through the root: all digits."""
+    steps = 1e-30j * np.eye(len(z))
+    return [(by_root * correlation_root(design, z + h).imag / 1e-30).sum() for h in steps]
+
+
+@pytest.mark.parametrize("case", ["three coefficients", "five coefficients"])
+def test_jax_has_the_gradient_of_numpy_down_to_partial_correlations(case, x64):
+    """In all that NUTS moves."""
+    data = correlated(case)
+    design, equations = data.labels.design, equations_of(data)
+    priors = priors_of(design)
+    prior = population_prior(equations, priors, HIERARCHICAL)
+    size = len(design.varying)
+
+    def density(point):
         root = correlation_root(design, point[size + 1 :])
-        return log_density(equations, point[:size], point[size], priors_of(design), root)
+        return scales.log_density(equations, point[:size], point[size], prior, root)
 
-    reverse, forward = (jax.jit(jax.grad(of))(jnp.asarray(point)) for of in (density, formula))
-    np.testing.assert_allclose(forward, reverse, rtol=1e-8, atol=1e-9)
-    np.testing.assert_allclose(reverse, moved, rtol=1e-5, atol=1e-6)
+    z = partials(design)
+    found = jax.jit(jax.grad(density))(np.concatenate([SCALE[:size], [EPS], z]))
+    root = correlation_root(design, z)
+    slopes = log_density_and_gradient(equations, SCALE[:size], EPS, priors, root)[1]
+    expected = np.concatenate([slopes.scale, [slopes.eps], chain_rule(design, slopes.root, z)])
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
 
 
 def test_numpy_computes_many_points_at_once_as_jax_does_one(x64):
     data = correlated("three coefficients")
     design, equations = data.labels.design, equations_of(data)
-    priors = priors_of(design)
-    prior = population_prior(equations, priors, HIERARCHICAL)
+    prior = population_prior(equations, priors_of(design), HIERARCHICAL)
+    compiled = jax.jit(jax.value_and_grad(scales.log_density, argnums=(1, 2, 4)))
     rng = np.random.default_rng(1)
     z = rng.uniform(-0.9, 0.9, (len(design.pairs), 7))
     scale, eps = rng.uniform(0.1, 2.0, (3, 7)), rng.uniform(0.3, 1.0, 7)
     found = marginal(equations, scale, eps, prior, correlation_root(design, z))
     slopes = gradient(equations, found, prior)
     for k in range(7):
-        root = correlation_root(design, jnp.asarray(z[:, k]))
-        arguments = (equations, scale[:, k], eps[k], priors, root)
-        np.testing.assert_allclose(found.log_density[k], log_density(*arguments), rtol=1e-11)
-        one = jax.grad(log_density, argnums=1)(*arguments)
-        np.testing.assert_allclose(slopes.scale[:, k], one, rtol=1e-9, atol=1e-10)
+        root = correlation_root(design, z[:, k])
+        value, gradients = compiled(equations, scale[:, k], eps[k], prior, root)
+        np.testing.assert_allclose(found.log_density[k], value, rtol=1e-11)
+        for of_all, one in zip(slopes, gradients, strict=True):
+            np.testing.assert_allclose(of_all[..., k], one, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("blocks", [(("Intercept", "b"), ("a", "c")), (("b", "c"),)], ids=str)
-def test_blocks_correlate_within_themselves_alone(blocks, x64):
+def test_blocks_correlate_within_themselves_alone(blocks):
     """Two terms of one grouping are independent of each other."""
     data = correlated("four coefficients", blocks)
     design = data.labels.design
@@ -194,12 +215,12 @@ def test_lines_of_seen_and_new_groups_are_those_of_the_dense_normal(case):
     )
     scale, root = at(data)
     first = int(design.intercept_varies)
-    scales = {"eps": np.array([EPS]), "correlation": correlation_of(root)[None]}
+    sites = {"eps": np.array([EPS]), "correlation": correlation_of(root)[None]}
     if first:
-        scales["sigma_alpha"] = scale[:1]
-    scales["sigma_beta"] = scale[None, first:]
+        sites["sigma_alpha"] = scale[:1]
+    sites["sigma_beta"] = scale[None, first:]
     x = np.random.default_rng(3).normal(size=(2, data.x.shape[1]))
-    mean, variance = line("hierarchical", equations, priors, scales, x, np.array([2, -1]))
+    mean, variance = line("hierarchical", equations, priors, sites, x, np.array([2, -1]))
     dense = Dense(data, priors, scale, EPS, correlation_of(root))
     b_mean, b_cov = dense.given(data.y)
     size, num_groups = len(scale), data.num_groups
@@ -221,7 +242,7 @@ def test_lines_of_seen_and_new_groups_are_those_of_the_dense_normal(case):
     )
 
 
-def test_groups_of_one_design_are_one_with_correlations_too(x64):
+def test_groups_of_one_design_are_one_with_correlations_too():
     """Density and gradient of 1500 groups, of four designs."""
     data = correlated("intercept and slope", num_groups=1500, rows=2)
     x = data.x.copy()
@@ -240,7 +261,7 @@ def test_groups_of_one_design_are_one_with_correlations_too(x64):
         np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
 
 
-def test_signed_scales_turn_the_correlations(x64):
+def test_signed_scales_turn_the_correlations():
     """Flipping a scale is flipping its correlations, not nothing."""
     data = correlated("intercept and slope")
     equations, priors = equations_of(data), priors_of(data.labels.design)

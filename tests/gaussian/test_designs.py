@@ -1,18 +1,23 @@
 """Groups of one design put together: the density of all groups, at the cost of their designs."""
 
-from functools import partial
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from dense import HIERARCHICAL, equations_of, log_density, make_priors
+from dense import (
+    HIERARCHICAL,
+    equations_of,
+    log_density,
+    log_density_and_gradient,
+    make_priors,
+)
 from designs import priors_of, with_design
 
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.grouped_data import GroupedData
 from radon_numpyro.gaussian.designs import MANY, by_design
+from radon_numpyro.gaussian.predictive import population_prior
 from radon_numpyro.inference.advi.closed_form_start import _plug_in_scales
+from radon_numpyro.inference.nuts import scales
 
 SCALE = np.array([1.3, 0.4, 0.7])
 EPS = 0.6
@@ -45,39 +50,42 @@ OTHER = {
 }
 
 
-def density_and_derivatives(equations, priors):
-    scale = jnp.asarray(SCALE[: equations.size])
-    return jax.value_and_grad(log_density, argnums=(1, 2))(equations, scale, EPS, priors)
+def assert_same_density_and_derivatives(found, expected, priors, rtol):
+    """Of equations, by NumPy."""
+    one, other = (
+        log_density_and_gradient(equations, SCALE[: equations.size], EPS, priors)
+        for equations in (found, expected)
+    )
+    np.testing.assert_allclose(one[0], other[0], rtol=rtol)
+    for part, wanted in zip(one[1][:2], other[1][:2], strict=True):
+        np.testing.assert_allclose(part, wanted, rtol=rtol)
 
 
 @pytest.mark.parametrize("num_predictors", [0, 1, 2])
-def test_the_density_and_its_derivatives_stay(x64, num_predictors):
+def test_the_density_and_its_derivatives_stay(num_predictors):
     equations, priors = equations_of(rows(2 * MANY, num_predictors)), make_priors(num_predictors)
     reduced = by_design(equations)
     assert reduced.target.shape[1] < len(equations.count) / 2
     assert reduced.target[:, reduced.repeats == 0].any(), "targets differ within a design"
-    expected = density_and_derivatives(equations, priors)
-    found = density_and_derivatives(reduced, priors)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11), found, expected)
+    assert_same_density_and_derivatives(reduced, equations, priors, 1e-11)
 
 
 @pytest.mark.parametrize("design", OTHER.values(), ids=OTHER)
-def test_columns_that_do_not_vary_have_means_and_scatters_too(x64, design):
+def test_columns_that_do_not_vary_have_means_and_scatters_too(design):
     """They differ in every group, and the groups are put together all the same."""
     data = other(design)
     equations, priors = equations_of(data), priors_of(design)
     reduced = by_design(equations)
     assert reduced.num_groups < equations.num_groups / 2
-    expected = density_and_derivatives(equations, priors)
-    found = density_and_derivatives(reduced, priors)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9), found, expected)
+    assert_same_density_and_derivatives(reduced, equations, priors, 1e-9)
 
 
-def test_derivatives_with_repeats_are_those_of_the_density(x64):
+def test_derivatives_with_repeats_are_those_of_the_density():
     """Central differences: a slip in the scatter would be one in both of the above."""
     reduced, priors = by_design(equations_of(rows(MANY, 1))), make_priors(1)
-    (by_scale, by_eps), step = density_and_derivatives(reduced, priors)[1], 1e-5
-    for k, derivative in enumerate([*by_scale, by_eps]):
+    slopes = log_density_and_gradient(reduced, SCALE[:2], EPS, priors)[1]
+    step = 1e-5
+    for k, derivative in enumerate([*slopes.scale, slopes.eps]):
         low, high = (
             np.append(SCALE[:2], EPS) + side * step * (np.arange(3) == k) for side in (-1, 1)
         )
@@ -87,7 +95,19 @@ def test_derivatives_with_repeats_are_those_of_the_density(x64):
         np.testing.assert_allclose(derivative, rise / (2 * step), rtol=1e-6)
 
 
-def test_a_group_counts_once_and_its_rows_do(x64):
+def test_jax_counts_groups_as_often_as_numpy_does(x64):
+    """The density that NUTS has, and its derivatives."""
+    reduced, priors = by_design(equations_of(rows(MANY, 1))), make_priors(1)
+    prior = population_prior(reduced, priors, HIERARCHICAL)
+    compiled = jax.jit(jax.value_and_grad(scales.log_density, argnums=(1, 2)))
+    value, slopes = compiled(reduced, SCALE[:2], EPS, prior)
+    expected, gradient = log_density_and_gradient(reduced, SCALE[:2], EPS, priors)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    for found, wanted in zip(slopes, gradient[:2], strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10)
+
+
+def test_a_group_counts_once_and_its_rows_do():
     equations = equations_of(rows(MANY, 1))
     reduced = by_design(equations)
     assert reduced.repeats.sum() == MANY
@@ -97,7 +117,7 @@ def test_a_group_counts_once_and_its_rows_do(x64):
     np.testing.assert_allclose(mean, equations.target.sum(1), rtol=1e-9, atol=1e-9)
 
 
-def test_the_order_of_rows_makes_no_other_designs(x64):
+def test_the_order_of_rows_makes_no_other_designs():
     """Means and sums in another order differ by roundings, by which designs must not."""
     data = rows(MANY, 2)
     order = np.random.default_rng(1).permutation(data.num_rows)
@@ -125,7 +145,7 @@ def test_data_sets_alike_have_one_shape():
     assert shapes.pop()[2] in (64, 128)
 
 
-def test_designs_that_differ_in_one_group_alone_stay_apart(x64):
+def test_designs_that_differ_in_one_group_alone_stay_apart():
     """A millionth of a predictor's spread is a difference."""
     data = rows(2 * MANY, 1)
     x = data.x.copy()

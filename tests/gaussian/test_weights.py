@@ -47,7 +47,7 @@ def density(data, eps, scale=None, root=None):
 
 
 @each_design
-def test_log_density_is_the_dense_normal_of_rows_with_weights(case, x64):
+def test_log_density_is_the_dense_normal_of_rows_with_weights(case):
     for seed in range(3):
         data = weighted(simulated(7, 4, **DESIGNS[case], seed=seed), seed=seed)
         priors, size = priors_of(data.labels.design), len(data.labels.design.varying)
@@ -56,7 +56,7 @@ def test_log_density_is_the_dense_normal_of_rows_with_weights(case, x64):
         np.testing.assert_allclose(density(data, EPS, scale), dense.log_density(data.y), rtol=1e-11)
 
 
-def test_log_density_of_correlated_coefficients_is_the_dense_normal(x64):
+def test_log_density_of_correlated_coefficients_is_the_dense_normal():
     data = weighted(simulated(7, 3, slopes=("dose", "time")))
     design = replace(data.labels.design, correlated=(data.labels.design.varying,))
     data = replace(data, labels=replace(data.labels, design=design))
@@ -68,7 +68,7 @@ def test_log_density_of_correlated_coefficients_is_the_dense_normal(x64):
 
 
 @each_design
-def test_log_density_of_known_errors_is_the_dense_normal(case, x64):
+def test_log_density_of_known_errors_is_the_dense_normal(case):
     """Also of groups of one row, whose scatter eps could not tell apart."""
     for rows in (1, 4):
         data = weighted(simulated(12, rows, **DESIGNS[case]), by="se")
@@ -78,7 +78,7 @@ def test_log_density_of_known_errors_is_the_dense_normal(case, x64):
 
 
 @each_design
-def test_gradient_is_that_of_the_density_of_rows_with_weights(case, x64):
+def test_gradient_is_that_of_the_density_of_rows_with_weights(case):
     data = weighted(simulated(7, 4, **DESIGNS[case]))
     equations, size = equations_of(data), len(data.labels.design.varying)
     prior = population_prior(equations, priors_of(data.labels.design), HIERARCHICAL)
@@ -91,7 +91,7 @@ def test_gradient_is_that_of_the_density_of_rows_with_weights(case, x64):
 
 
 @each_design
-def test_lines_given_the_scales_are_those_of_the_dense_normal(case, x64):
+def test_lines_given_the_scales_are_those_of_the_dense_normal(case):
     """Mean and variance of the line at the rows themselves."""
     data = weighted(simulated(7, 4, **DESIGNS[case]))
     priors, size = priors_of(data.labels.design), len(data.labels.design.varying)
@@ -108,7 +108,7 @@ def test_lines_given_the_scales_are_those_of_the_dense_normal(case, x64):
     np.testing.assert_allclose(found[1][0], variance, rtol=1e-7)
 
 
-def test_the_models_without_a_population_have_the_dense_normal_of_their_rows(x64):
+def test_the_models_without_a_population_have_the_dense_normal_of_their_rows():
     data = weighted(simulated(5, 6, fixed=()))
     priors, equations = priors_of(data.labels.design), equations_of(data)
     columns = np.column_stack([np.ones(data.num_rows), data.x])
@@ -131,7 +131,7 @@ def test_the_models_without_a_population_have_the_dense_normal_of_their_rows(x64
     np.testing.assert_allclose(found, dense(np.full(data.num_rows, True), EPS), rtol=1e-11)
 
 
-def test_groups_of_one_design_are_those_of_one_size_and_weight(x64):
+def test_groups_of_one_design_are_those_of_one_size_and_weight():
     """Two sizes of groups with weights of two values: the density is that of every group alone."""
     rng = np.random.default_rng(0)
     data = simulated(3000, 2, slopes=(), fixed=("age",))
@@ -146,7 +146,7 @@ def test_groups_of_one_design_are_those_of_one_size_and_weight(x64):
         np.testing.assert_allclose(found.log_density, expected.log_density, rtol=1e-12)
 
 
-def test_weights_twice_as_large_double_the_residual_variance_and_change_nothing_else(x64):
+def test_weights_twice_as_large_double_the_residual_variance_and_change_nothing_else():
     """log p(y | sd, eps; w) is log p(y | sd, sqrt(2) eps; 2 w), for every sd and eps."""
     data = weighted(simulated(7, 4))
     double = replace(data, weights=2.0 * data.weights)
@@ -157,7 +157,7 @@ def test_weights_twice_as_large_double_the_residual_variance_and_change_nothing_
             np.testing.assert_allclose(other, one, rtol=1e-12)
 
 
-def test_a_row_of_weight_2_is_one_outcome_and_not_a_row_that_counts_twice(x64):
+def test_a_row_of_weight_2_is_one_outcome_and_not_a_row_that_counts_twice():
     """The sums agree, but two rows are two residuals to learn eps from."""
     data = simulated(7, 4)
     chosen = np.arange(5)

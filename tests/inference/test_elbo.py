@@ -1,5 +1,7 @@
 """The lattice estimate of the bound: unbiased, even in every coordinate, and less noisy."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,14 +15,22 @@ from scipy import stats
 from radon_numpyro.inference.advi.windows import LatticeELBO, lattice_normals
 
 
-def draws(num_draws, size, repeats, seed=0):
-    keys = jax.random.split(jax.random.key(seed), repeats)
-    return np.asarray(jax.vmap(lambda key: lattice_normals(key, num_draws, size))(keys))
+@cache
+def draws(num_draws, size=3, repeats=4000):
+    """Draws of many lattices, in one program."""
+
+    @jax.jit
+    def drawn(key):
+        return jax.vmap(lambda key: lattice_normals(key, num_draws, size))(
+            jax.random.split(key, repeats)
+        )
+
+    return np.asarray(drawn(jax.random.key(0)))
 
 
 @pytest.mark.parametrize("num_draws", [1, 2, 3, 17])
 def test_every_draw_is_standard_normal_in_every_coordinate(num_draws, x64):
-    z = draws(num_draws, 3, 4000)
+    z = draws(num_draws)
     assert z.shape == (4000, num_draws, 3)
     assert np.isfinite(z).all()
     for s in range(num_draws):
@@ -29,22 +39,22 @@ def test_every_draw_is_standard_normal_in_every_coordinate(num_draws, x64):
 
 
 def test_coordinates_are_uncorrelated(x64):
-    z = draws(17, 2, 4000)
+    z = draws(17)
     products = (z[..., 0] * z[..., 1]).mean(1)
     assert abs(products.mean()) < 4.5 * products.std() / np.sqrt(4000)
     # Not the worst case either: that of independent draws would be 1 / 17.
     assert products.var() < 2 / 17
 
 
-@pytest.mark.parametrize("num_draws", [2, 5, 17])
+@pytest.mark.parametrize("num_draws", [2, 3, 17])
 def test_the_draws_of_a_coordinate_are_evenly_spaced_in_probability(num_draws, x64):
-    uniform = np.sort(stats.norm.cdf(draws(num_draws, 4, 50)), axis=1)
+    uniform = np.sort(stats.norm.cdf(draws(num_draws)[:50]), axis=1)
     # To the single precision that they are made in.
     np.testing.assert_allclose(np.diff(uniform, axis=1), 1 / num_draws, atol=3e-7)
 
 
 def test_the_tails_are_finite_in_single_precision():
-    z = draws(17, 50, 2000)
+    z = draws(17, size=50, repeats=2000)
     assert z.dtype == np.float32
     assert np.isfinite(z).all()
 

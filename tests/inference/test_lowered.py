@@ -24,7 +24,6 @@ from radon_numpyro.inference.compute.programs import (
 )
 from radon_numpyro.inference.nuts import blocks
 from radon_numpyro.inference.nuts.parametrisation import parametrisation
-from radon_numpyro.inference.nuts.warm_start import warm_start
 from radon_numpyro.model.regressions import FUNCTIONS
 
 METHODS = ("marginal", "noncentered", "centered")
@@ -58,21 +57,24 @@ def statistics():
     return unlabelled(GroupStatistics.from_data(towns()))
 
 
+def number_of_coordinates(model, data):
+    return sum(np.size(s["value"]) for s in latent_sites(model, data, TUTORIAL).values())
+
+
 @cache
 def block(method):
     """A block of NUTS iterations of all chains at once."""
     coordinates = parametrisation("hierarchical", method)
     fixed = {"coordinates": coordinates, "num_warmup": 50}
-    fixed |= {"target_accept_prob": 0.8, "max_tree_depth": 10}
+    fixed |= {"target_accept_prob": 0.8, "max_tree_depth": 10, "vectorized": True}
     with precision("float64"):
-        start = warm_start(
-            towns_guide(), statistics(), TUTORIAL, method=method, chains=4, seed=0, dtype="float64"
-        )
-        arguments = (coordinates.data(statistics()), TUTORIAL, start.unit)
-        chains = (start.chain_keys, start.position)
-        (states,) = blocks.begin(*chains, *arguments, chain_method="vectorized", **fixed)
+        data = coordinates.data(statistics())
+        size = number_of_coordinates(coordinates.model, data)
+        arguments = (data, TUTORIAL, np.ones(size))
+        chains = (np.zeros((4, 2), dtype=np.uint32), np.zeros((4, size)))
+        states = blocks._begin.compiled().eval_shape(*chains, *arguments, **fixed)
         advance = blocks._advance.compiled()
-        return for_gpu(advance, states, 10, *arguments, vectorized=True, room=100, **fixed)
+        return for_gpu(advance, states, 10, *arguments, room=100, **fixed)
 
 
 def window():
@@ -81,7 +83,8 @@ def window():
     guide = towns_guide()
     with precision("float64"):
         arguments = (statistics(), TUTORIAL)
-        state, units = windows.begin(random_key(0), guide.locs, guide.scales, *arguments, **fixed)
+        begin, key = windows.begin.compiled(), random_key(0)
+        state, units = begin.eval_shape(key, guide.locs, guide.scales, *arguments, **fixed)
         return for_gpu(windows.advance.compiled(), state, units, 0.01, *arguments, **fixed)
 
 
@@ -89,11 +92,10 @@ def gradient(model, data):
     """The gradient of the density that the sampler moves in."""
     with precision("float64"):
         unravel = unraveller(model, data, TUTORIAL)
-        sites = latent_sites(model, data, TUTORIAL).values()
         function = jax.jit(
             jax.grad(lambda z, data: potential_energy(model, (data, TUTORIAL), {}, unravel(z)))
         )
-        return for_gpu(function, np.zeros(sum(np.size(s["value"]) for s in sites)), data)
+        return for_gpu(function, np.zeros(number_of_coordinates(model, data)), data)
 
 
 @pytest.mark.parametrize("method", METHODS)

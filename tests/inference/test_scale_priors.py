@@ -78,7 +78,8 @@ def test_nuts_and_integration_agree_under_other_families():
         sigma_beta=HalfCauchy([0.2]),
         eps=Exponential(1.0),
     )
-    tree = fit(data, priors=priors, draws=1000, progress_bar=False)
+    settings = {"draws": 1000, "num_warmup": 200, "num_advi_steps": 0, "progress_bar": False}
+    tree = fit(data, priors=priors, **settings)
     found = integrate_scales(equations_of(data), priors)
     for site in ("sigma_alpha", "sigma_beta", "eps", "mu_beta"):
         mean, sd = (float(np.ravel(value)[0]) for value in found.moments()[site])
