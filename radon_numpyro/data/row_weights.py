@@ -107,11 +107,19 @@ def positive_column(column: pd.Series, argument: str) -> Array:
             f"Expected column {column.name!r} ({argument}) to be between {SMALLEST:g} and "
             f"{LARGEST:g}; got {rows_named(extreme, column)} of others: use another unit"
         )
+    far = np.abs(np.log(values / np.median(values))) > np.log(FARTHEST) if len(values) else extreme
+    if far.any():
+        raise ValueError(
+            f"Expected column {column.name!r} ({argument}) to be within {FARTHEST:g} times its "
+            f"median {np.median(values):.3g}; got {rows_named(far, column)} farther off"
+        )
     return values
 
 
 # Within these limits, squares of standard errors and sums over rows are finite.
-SMALLEST, LARGEST = 1e-30, 1e30
+SMALLEST, LARGEST = 1e-100, 1e100
+# A row so far from the others is an error of input: it would be the only row that counts, or none.
+FARTHEST = 1e20
 ADVICE = {
     "weights": "leave out rows that weigh nothing",
     "se": "leave out rows whose standard error is not known",

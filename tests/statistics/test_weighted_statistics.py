@@ -113,7 +113,8 @@ def test_fingerprints_tell_weights_apart():
     [
         (0.0, r"above 0; got 1 row \(index 3\) of 0 or below"),
         (-2.0, r"above 0; got 1 row \(index 3\) of 0 or below"),
-        (1e-90, r"between 1e-30 and 1e\+30; got 1 row \(index 3\) of others"),
+        (1e-160, r"between 1e-100 and 1e\+100; got 1 row \(index 3\) of others"),
+        (1e-90, r"within 1e\+20 times its median .*; got 1 row \(index 3\) farther off"),
         (np.nan, r"finite; got 1 row \(index 3\) missing"),
         (np.inf, r"finite; got 1 row \(index 3\) infinite"),
     ],
