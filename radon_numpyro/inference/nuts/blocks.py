@@ -1,4 +1,4 @@
-"""Run NUTS iterations of all chains in blocks, as one compiled program.
+"""Run NUTS iterations of all chains in blocks, by one compiled program.
 
 The program calls the public ``init`` and ``sample`` of NumPyro's NUTS kernel. The data are
 arguments, and a block may be shorter than its buffers. Therefore one compilation serves warm-up,
