@@ -265,13 +265,10 @@ def refit_individual(
     proper = (freedom <= 0) | (rss > 0) | equations.design.known_errors
     # The other groups have no part in the predictions.
     asked = proper & np.isin(np.arange(len(proper)), test.group)
-    eps, log_weight = np.ones((1, len(proper))), np.zeros((1, len(proper)))
-    if asked.any():
-        nodes, weights = eps_quadrature(equations.take(asked), priors)
-        eps, log_weight = eps.repeat(len(nodes), 0), log_weight.repeat(len(nodes), 0)
-        # The weights of the other groups are equal, and add up to 1.
-        log_weight -= np.log(len(nodes))
-        eps[:, asked], log_weight[:, asked] = nodes, weights
+    nodes, weights = eps_quadrature(equations.take(asked), priors)
+    eps = np.ones((len(nodes), len(proper)))
+    log_weight = np.full(eps.shape, -np.log(len(nodes)))
+    eps[:, asked], log_weight[:, asked] = nodes, weights
     mean, score = predict_rows(
         "individual", equations, priors, {"eps": eps}, log_weight[:, test.group], test
     )

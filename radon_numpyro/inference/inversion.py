@@ -238,9 +238,9 @@ def eps_quadrature(equations: NormalEquations, priors: Priors) -> tuple[np.ndarr
     -------
     eps, log_weight
         Shapes (S, C). The weights of a group, by the trapezoidal rule in log eps, sum to 1. If the
-        standard errors of the rows are known, there is a single node, 1.
+        standard errors of the rows are known, or there is no group, there is a single node, 1.
     """
-    if equations.design.known_errors:
+    if equations.design.known_errors or not len(equations.count):
         return np.ones((1, len(equations.count))), np.zeros((1, len(equations.count)))
     log_eps, density = _density(equations, priors)
     step = np.diff(log_eps, axis=0)

@@ -43,6 +43,7 @@ from numpyro import distributions as dist
 
 from radon_numpyro.data.design import INTERCEPT, Design
 from radon_numpyro.data.grouped_data import GroupedData
+from radon_numpyro.data.pytrees import namespace
 from radon_numpyro.model.correlations import beta_parameters, correlation_of, correlation_root
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -176,19 +177,20 @@ def of_slopes(design: Design, means: Any) -> Any:
     design
         Which columns vary by group.
     means
-        Means of the slopes that have one, shape (M,).
+        Means of the slopes that have one, shape (..., M), in NumPy or JAX; None if none has.
 
     Returns
     -------
     array
-        Shape (K,).
+        Shape (..., K).
     """
     if design.means == design.slopes:
         return means
     if not design.means:
-        return jnp.zeros(len(design.slopes))
-    known = [k for k, name in enumerate(design.slopes) if name in design.means]
-    return jnp.zeros(len(design.slopes)).at[np.array(known)].set(means)
+        return np.zeros(len(design.slopes))
+    xp, zero = namespace(means), 0.0 * means[..., 0]
+    of = {name: means[..., k] for k, name in enumerate(design.means)}
+    return xp.stack([of.get(name, zero) for name in design.slopes], axis=-1)
 
 
 def partial_correlations(design: Design, priors: Priors) -> Any:

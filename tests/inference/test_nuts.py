@@ -96,19 +96,27 @@ def pushed_guide_draws(advi, method, num_draws=50_000):
     return {**signed, "eps": z["eps"]}
 
 
+def settings_of(method, chains):
+    names = ("target_accept_prob", "chain_method", "target_ess", "max_seconds")
+    return settings.Settings(
+        model="hierarchical",
+        method=method,
+        draws=4,
+        chains=chains,
+        num_warmup=20,
+        seed=3,
+        max_tree_depth=10,
+        coefficients="auto",
+        dtype="float64",
+        **dict.fromkeys(names),
+    )
+
+
 def warm_start_by_site(advi, statistics, method, chains):
     """Starting points and variances of each site, by the order that the sampler itself uses."""
     coordinates = parametrisation(advi.model, method)
     with jax.enable_x64(True):
-        start = warm_start.warm_start(
-            advi,
-            statistics,
-            TUTORIAL,
-            method=method,
-            chains=chains,
-            seed=3,
-            dtype="float64",
-        )
+        start = warm_start.warm_start(advi, statistics, TUTORIAL, settings_of(method, chains))
         unravel = unraveller(coordinates.model, coordinates.data(statistics), TUTORIAL)
         assert start.position.shape == (chains, *start.variance.shape)
         np.testing.assert_allclose(start.unit**2, start.variance, rtol=1e-12)

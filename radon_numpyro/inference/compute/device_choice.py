@@ -181,23 +181,14 @@ def seconds_a_step(
     float
         Seconds.
     """
-    method = str(settings.method)
-    coordinates = parametrisation(settings.model, method)
+    coordinates = parametrisation(settings.model, str(settings.method))
     statistics = unlabelled(statistics)
     target = coordinates.data(statistics)
     fixed = {"coordinates": coordinates, **settings.sampler()}
     # The acceptance of the first run of the fit.
     fixed["target_accept_prob"] = settings.acceptances(statistics.num_groups)[0]
     with precision(settings.dtype):
-        start = warm_start(
-            guide,
-            statistics,
-            priors,
-            method=method,
-            chains=settings.chains,
-            seed=settings.seed,
-            dtype=settings.dtype,
-        )
+        start = warm_start(guide, statistics, priors, settings)
         pace = blocks.Pace(statistics.num_groups, start.position.size)
         arguments = (coordinates.reduced(target), priors, start.unit)
         states = blocks.begin(start.chain_keys, start.position, *arguments, **fixed)

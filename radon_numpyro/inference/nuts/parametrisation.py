@@ -29,6 +29,7 @@ from radon_numpyro.model.regressions import (
     FUNCTIONS,
     ModelFunction,
     hierarchical,
+    of_slopes,
 )
 from radon_numpyro.statistics.group_statistics import GroupStatistics
 
@@ -92,9 +93,8 @@ def _decentre(values: Sites, data: GroupStatistics) -> Sites:
         mean, sd = (np.asarray(values.get(n, 0.0))[..., None] for n in ("mu_alpha", "sigma_alpha"))
         out["alpha_decentered"] = (out.pop("alpha") - mean) / sd
     if "beta" in out:
-        mean = np.zeros(np.shape(values["sigma_beta"]))
-        mean[..., [design.slopes.index(name) for name in design.means]] = values.get("mu_beta", 0.0)
-        mean, sd = mean[..., None, :], values["sigma_beta"][..., None, :]
+        mean = of_slopes(design, values.get("mu_beta"))[..., None, :]
+        sd = values["sigma_beta"][..., None, :]
         out["beta_decentered"] = (out.pop("beta") - mean) / sd
     return out
 

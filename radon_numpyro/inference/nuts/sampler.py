@@ -197,15 +197,7 @@ def draw_nuts(
     target = coordinates.data(statistics)
     fixed = {"coordinates": coordinates, **settings.sampler()}
     with precision(settings.dtype):
-        start = warm_start(
-            advi,
-            statistics,
-            priors,
-            method=method,
-            chains=settings.chains,
-            seed=settings.seed,
-            dtype=settings.dtype,
-        )
+        start = warm_start(advi, statistics, priors, settings)
         if not use_guide:
             start = start.without_guide(settings.seed)
         reduced = coordinates.reduced(target)

@@ -8,6 +8,7 @@ import numpy as np
 
 from radon_numpyro.inference.advi.guide import ADVIResult
 from radon_numpyro.inference.nuts.parametrisation import parametrisation
+from radon_numpyro.inference.settings import Settings
 from radon_numpyro.model.priors import Priors
 from radon_numpyro.model.supports import support
 from radon_numpyro.statistics.group_statistics import GroupStatistics
@@ -49,14 +50,7 @@ class WarmStart(NamedTuple):
 
 
 def warm_start(
-    advi: ADVIResult,
-    statistics: GroupStatistics,
-    priors: Priors,
-    *,
-    method: str,
-    chains: int,
-    seed: int,
-    dtype: str,
+    advi: ADVIResult, statistics: GroupStatistics, priors: Priors, settings: Settings
 ) -> WarmStart:
     """Compute starting points and the inverse mass matrix from a guide.
 
@@ -68,19 +62,12 @@ def warm_start(
     ----------
     advi
         The fitted guide.
-    statistics, priors
-        Data and priors of the fit.
-    method
-        Name of the parametrisation.
-    chains
-        Number of chains.
-    seed
-        Seed of the run.
-    dtype
-        Type of the numbers of the start.
+    statistics, priors, settings
+        Data, priors and settings of the fit.
     """
-    coordinates = parametrisation(advi.model, method)
-    rng = np.random.default_rng((seed, 4))
+    chains = settings.chains
+    coordinates = parametrisation(settings.model, str(settings.method))
+    rng = np.random.default_rng((settings.seed, 4))
     chain_keys = rng.integers(2**32, size=(chains, 2), dtype=np.uint32)
     values = {}
     for name, loc in advi.locs.items():
@@ -100,5 +87,6 @@ def warm_start(
     with np.errstate(invalid="ignore"):
         mean, variance = draws.mean(0), draws.var(0, ddof=1)
         position = mean + OVERDISPERSION * (draws[:chains] - mean)
-    position, variance, unit = (x.astype(dtype) for x in (position, variance, np.sqrt(variance)))
+    start = (np.asarray(x, settings.dtype) for x in (position, variance, np.sqrt(variance)))
+    position, variance, unit = start
     return WarmStart(position, variance, unit, chain_keys)
