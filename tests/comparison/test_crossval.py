@@ -115,6 +115,10 @@ def test_improper_group_gets_no_score_but_its_mean():
     assert mean == pytest.approx([1.0, 9.5 / 3], abs=1e-5)
     assert np.isnan(score).tolist() == [True, False]
     assert known.tolist() == [False, True]
+    # And where no other group is asked for.
+    mean, score, _ = refit_individual(train, data.take([2]), priors=TUTORIAL)
+    assert mean == pytest.approx([1.0], abs=1e-5)
+    assert np.isnan(score).all()
 
 
 def test_same_folds_for_every_model_and_seed_by_seed():
